@@ -1,0 +1,28 @@
+"""The Visual Decathlon benchmark suite and its leaderboard scorer.
+
+The public names below are imported when they are first used, so that commands
+which need no torch start without it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "load": "decathlon.data.dataset",
+    "load_model": "decathlon.models.weights",
+    "decathlon_score": "decathlon.scoring.score",
+}
+__all__ = ["__version__", "decathlon_score", "load", "load_model"]
+
+if TYPE_CHECKING:
+    from decathlon.data.dataset import load as load
+    from decathlon.models.weights import load_model as load_model
+    from decathlon.scoring.score import decathlon_score as decathlon_score
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'decathlon' has no attribute '{name}'")

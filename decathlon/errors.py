@@ -1,0 +1,44 @@
+"""What can go wrong, as a user sees it: one message and one exit code each.
+
+Every message says what is wrong, where, and how to mend it. The command line
+prints it without a traceback and exits with :attr:`DecathlonError.exit_code`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class DecathlonError(Exception):
+    """The root of every error that is the user's to mend."""
+
+    exit_code = 1
+
+
+class TrialError(DecathlonError):
+    """Training or evaluating one trial failed; others may have finished."""
+
+    exit_code = 1
+
+
+class UsageError(DecathlonError, ValueError):
+    """An unknown method, domain, setting or option, or one that does not fit."""
+
+    exit_code = 2
+
+
+class DataError(DecathlonError):
+    """Images, shards, annotations or weights are missing, damaged or foreign."""
+
+    exit_code = 3
+
+
+class ResultError(DecathlonError):
+    """A record, a published row or a submission is not valid."""
+
+    exit_code = 4
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns ``", did you mean 'x'?"`` for the nearest known word, or ``""``."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f", did you mean '{close[0]}'?" if close else ""
