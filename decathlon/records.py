@@ -10,7 +10,7 @@ two runs of the same trial agree in everything else.
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -46,6 +46,9 @@ class Parameters(_Model):
     domain: Count
     head: Count
     unit: Annotated[int, Field(gt=0)]
+
+
+M = TypeVar("M", bound=_Model)
 
 
 class RunRecord(_Model):
@@ -199,7 +202,7 @@ def unpack_bits(text: str, total: int) -> list[bool]:
     return [bit == "1" for bit in bits[:total]]
 
 
-def _parse[M: _Model](model: type[M], path: Path) -> M:
+def _parse(model: type[M], path: Path) -> M:
     try:
         raw = path.read_bytes()
     except OSError as error:

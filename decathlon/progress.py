@@ -1,0 +1,90 @@
+"""Progress of long work: a bar on a terminal, plain lines otherwise.
+
+Everything goes to standard error, so that standard output holds results only.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+PLAIN_EVERY = 10.0
+"""Seconds between two plain lines about the same work."""
+
+
+class Bar(Protocol):
+    """One piece of work under way."""
+
+    def advance(self, amount: float = 1, text: str | None = None) -> None:
+        """Counts ``amount`` units as done; ``text`` replaces what is said of them."""
+
+
+class _PlainBar:
+    def __init__(self, title: str, total: float | None, unit: str) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done, self.text = 0.0, ""
+        self.started = self.said = time.monotonic()
+
+    def advance(self, amount: float = 1, text: str | None = None) -> None:
+        self.done += amount
+        self.text = self.text if text is None else text
+        if time.monotonic() - self.said >= PLAIN_EVERY:
+            self.say()
+
+    def say(self) -> None:
+        self.said = time.monotonic()
+        rate = self.done / max(self.said - self.started, 1e-9)
+        whole = f"/{self.total:.0f}" if self.total else ""
+        text = f" {self.text}" if self.text else ""
+        line = f"{self.title}: {self.done:.0f}{whole} {self.unit}, {rate:.0f}/s{text}"
+        print(line, file=sys.stderr, flush=True)
+
+
+class _RichBar:
+    def __init__(self, progress: "object", task: "object") -> None:
+        self.progress, self.task = progress, task
+
+    def advance(self, amount: float = 1, text: str | None = None) -> None:
+        fields = {} if text is None else {"text": text}
+        self.progress.update(self.task, advance=amount, **fields)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def progress(title: str, total: float | None, unit: str) -> Iterator[Bar]:
+    """Shows the progress of the block's work on standard error.
+
+    Args:
+        title: What is being done, e.g. ``"aircraft train"``.
+        total: Number of units in all, or None where it is not known.
+        unit: Name of a unit, in the plural.
+
+    Yields:
+        A bar to advance.
+    """
+    if not sys.stderr.isatty():
+        bar = _PlainBar(title, total, unit)
+        try:
+            yield bar
+        finally:
+            bar.say()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit, markup=False),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        yield _RichBar(shown, shown.add_task(title, total=total, text=""))
