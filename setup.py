@@ -1,0 +1,93 @@
+"""Metadata, dependencies and entry points; the tools are configured in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def version() -> str:
+    """Returns the version in decathlon/__init__.py, read as text: an import would need torch."""
+    text = (ROOT / "decathlon" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError('decathlon/__init__.py has no line __version__ = "..."')
+    return found.group(1)
+
+
+# Built-in methods are found as a stranger's are: by these lines alone.
+METHODS = [
+    "scratch = methods.scratch:Scratch",
+    "feature-extractor = methods.feature_extractor:FeatureExtractor",
+    "fine-tuning = methods.fine_tuning:FineTuning",
+    "spottune = methods.spottune:SpotTune",
+]
+
+setup(
+    name="decathlon",
+    version=version(),
+    description="The Visual Decathlon benchmark suite and its leaderboard scorer",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="visual-decathlon multi-domain-learning transfer-learning benchmark pytorch",
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    python_requires=">=3.11",
+    packages=[
+        *find_packages(include=["decathlon", "decathlon.*"]),
+        "decathlon.published",
+        "methods",
+    ],
+    # The literature's rows live beside a user's own results and are installed with the code.
+    package_dir={"decathlon.published": "results/published"},
+    package_data={
+        "decathlon": ["py.typed", "**/*.html", "**/*.css", "**/*.js"],
+        "decathlon.published": ["*.json"],
+    },
+    # Only what package_data names: not whatever else lies in the folders.
+    include_package_data=False,
+    install_requires=[
+        "h5py>=3.10",
+        "ijson>=3.2",
+        "jinja2>=3.1",
+        "lightning-fabric>=2.4",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "pandas>=2.2",
+        "pillow>=10.3",
+        "pydantic>=2.6",
+        "rich>=13.7",
+        "safetensors>=0.4.3",
+        "simplejpeg>=1.7.3",
+        "torch>=2.6",
+        "torchvision>=0.21",
+        "typer>=0.12",
+    ],
+    extras_require={
+        "dev": [
+            "hypothesis>=6.100",
+            "import-linter>=2.3",
+            "mypy>=1.15",
+            "pandas-stubs>=2.2",
+            "pytest>=8.2",
+            "pytest-benchmark>=5.0",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "scipy>=1.12",
+            "setuptools>=77",
+        ],
+        "cluster": ["ray[default]>=2.40"],
+        "track": ["tensorboard>=2.16"],
+    },
+    entry_points={
+        "console_scripts": ["decathlon = decathlon.cli:main"],
+        "decathlon.methods": METHODS,
+    },
+)
