@@ -1,0 +1,66 @@
+# Every target makes .venv first if it has to; nothing else needs to be installed by hand.
+
+PYTHON ?= python3
+# A pair known to work. Any later pair does: make TORCH="torch torchvision" ...
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# One thread a process: the tests already run on every core, and results do not
+# depend on how many there are.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+TESTS ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install demo test check lint types imports format bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make .venv with everything in it
+
+# The stamp comes last, so that an installation cut short is taken up again.
+$(STAMP): setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"decathlon needs Python 3.11 or later, this is %s: make PYTHON=python3.11 ..." % sys.version.split()[0])'
+	@echo "installing into $(VENV): $(TORCH) and the rest; several GB, some minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+demo: $(STAMP) ## the whole way on generated data, minutes on two cores
+	$(BIN)/decathlon demo
+
+test: $(STAMP) ## run the tests; TESTS="tests/data -k name" picks some
+	$(TEST_ENV) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadscope $(TESTS)
+
+# In this order, so that what fails fast fails first and the tests' verdict comes last.
+check: lint types imports test ## all of what a change has to pass
+
+lint: $(STAMP) ## style, with ruff
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(STAMP) ## mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(STAMP) ## types, with mypy
+	$(BIN)/mypy
+
+imports: $(STAMP) ## the order of imports between the rooms
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## measure speed; each program of tools/ prints a table of ratios
+	@set -e; for program in tools/bench_*.py; do \
+	  test -e "$$program" || { echo "no tools/bench_*.py"; exit 1; }; \
+	  echo "$$program"; $(BIN)/python "$$program"; \
+	done
+
+clean: ## remove builds and caches; the next target installs again
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	  .import_linter_cache .benchmarks $(STAMP)
+	find decathlon methods tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
