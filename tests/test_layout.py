@@ -1,0 +1,176 @@
+"""House rules that no linter knows: what the code may not contain, and what has to be listed."""
+
+import ast
+import io
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "decathlon").rglob("*.py")) + sorted((ROOT / "methods").rglob("*.py"))
+METHOD_FILES = sorted(path for path in (ROOT / "methods").glob("[!_]*.py"))
+MAX_METHOD_LINES = 150
+
+# Each of these can run code that a file holds.
+LOADERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+CALLS = {
+    "torch.load",
+    "torch.save",
+    "torch.jit.load",
+    "pd.read_pickle",
+    "pandas.read_pickle",
+    "eval",
+    "exec",
+    "os.system",
+    "os.popen",
+}
+NOTES = ("TODO", "FIXME", "XXX", "HACK")
+
+
+def dotted(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def in_node(node: ast.AST) -> Iterator[str]:
+    """What one node of the syntax tree does that the house forbids."""
+    match node:
+        case ast.Import(names=names):
+            yield from (f"imports {n.name}" for n in names if n.name.split(".")[0] in LOADERS)
+        case ast.ImportFrom(module=str(module), names=names):
+            if module.split(".")[0] in LOADERS:
+                yield f"imports {module}"
+            full = {f"{module}.{n.name}" for n in names}
+            yield from (f"imports {name}" for name in sorted(full & CALLS))
+        case ast.Call(func=func, keywords=keywords):
+            if dotted(func) in CALLS:
+                yield f"calls {dotted(func)}"
+            for keyword in keywords:
+                off = isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+                if keyword.arg == "allow_pickle" and not off:
+                    yield "allows pickles"
+        case ast.Name(id="NotImplementedError"):
+            yield "leaves something out (NotImplementedError)"
+        case ast.ExceptHandler(type=None):
+            yield "has a bare except"
+        case _:
+            return
+
+
+def offences(text: str) -> list[str]:
+    """Everything in a Python source that the house forbids."""
+    found = [
+        f"line {getattr(node, 'lineno', 0)} {what}"
+        for node in ast.walk(ast.parse(text))
+        for what in in_node(node)
+    ]
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT and any(note in token.string for note in NOTES):
+            found.append(f"line {token.start[0]} has a note to self: {token.string}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle",
+        "import torch, marshal",
+        "from cloudpickle import load",
+        "from torch import load",
+        "torch.load('x')",
+        "torch.save(x, 'x')",
+        "numpy.load('x', allow_pickle=True)",
+        "numpy.load('x', allow_pickle=flag)",
+        "eval('1')",
+        "raise NotImplementedError",
+        "raise NotImplementedError('later')",
+        "try:\n    f()\nexcept:\n    pass",
+        "x = 1  # TO" + "DO: the rest",
+    ],
+)
+def test_offences_are_found(text: str) -> None:
+    assert len(offences(text)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickletools",
+        "numpy.load('x', allow_pickle=False)",
+        "safetensors.torch.load(x)",
+        "words = 'torch.load is not used, nor pickle'",
+        "model.eval()",
+    ],
+)
+def test_honest_code_is_taken(text: str) -> None:
+    assert offences(text) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sources_keep_the_rules(path: Path) -> None:
+    assert offences(path.read_text(encoding="utf-8")) == []
+
+
+def registered() -> dict[str, tuple[str, str]]:
+    """The methods of setup.py: {name: (file, class)}."""
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and dotted(node.targets[0]) == "METHODS":
+            lines = [line.partition("=") for line in ast.literal_eval(node.value)]
+            places = {name.strip(): place.strip().partition(":") for name, _, place in lines}
+            return {n: (f"{m.replace('.', '/')}.py", c) for n, (m, _, c) in places.items()}
+    raise AssertionError("setup.py has no list METHODS")
+
+
+@pytest.mark.parametrize(("file", "class_name"), registered().values(), ids=registered().keys())
+def test_registered_methods_exist(file: str, class_name: str) -> None:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    assert class_name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def test_every_method_file_is_registered() -> None:
+    files = {str(path.relative_to(ROOT)) for path in METHOD_FILES}
+    assert files == {file for file, _ in registered().values()}
+
+
+@pytest.mark.parametrize("path", METHOD_FILES, ids=lambda path: path.name)
+def test_methods_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_METHOD_LINES
+
+
+def test_tests_mirror_the_layout() -> None:
+    rooms = {path.name for path in (ROOT / "decathlon").iterdir() if path.is_dir()}
+    folders = {p.parent.relative_to(ROOT / "tests") for p in (ROOT / "tests").rglob("test_*.py")}
+    tops = {folder.parts[0] for folder in folders if folder.parts}
+    assert tops <= rooms | {"methods", "tools", "attacks"}
+
+
+def torch_free_modules() -> list[str]:
+    """Modules that --help, score, prepare and methods need."""
+    package = ROOT / "decathlon"
+    files = [package / f"{name}.py" for name in ("cli", "domains", "records", "method")]
+    files += sorted((package / "scoring").rglob("*.py"))
+    files += [package / "data" / f"{name}.py" for name in ("prepare", "verify", "store")]
+    modules = [path.relative_to(ROOT).with_suffix("").parts for path in files if path.exists()]
+    return [".".join(part for part in parts if part != "__init__") for parts in modules]
+
+
+def test_commands_that_need_no_torch_do_not_import_it() -> None:
+    program = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(name)\n"
+        "    heavy = {'torch', 'pandas', 'matplotlib'} & sys.modules.keys()\n"
+        "    if heavy: sys.exit(f'{name} imports {sorted(heavy)}')\n"
+    )
+    modules = torch_free_modules()
+    assert "decathlon.records" in modules
+    done = subprocess.run(
+        [sys.executable, "-c", program, *modules], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
