@@ -13,8 +13,12 @@ from decathlon.domains import ARCHIVES
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-LINES = re.findall(
-    r"^    (?:\.venv/bin/)?decathlon ([a-z-]+ .*)$", TEXT.replace("\\\n", " "), re.MULTILINE
+LINES = sorted(
+    set(
+        re.findall(
+            r"^    (?:\.venv/bin/)?decathlon ([a-z-]+ .*)$", TEXT.replace("\\\n", " "), re.MULTILINE
+        )
+    )
 )
 
 
