@@ -11,14 +11,14 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "load": "decathlon.data.dataset",
-    "load_model": "decathlon.models.weights",
+    "load_model": "decathlon.stored",
     "decathlon_score": "decathlon.scoring.score",
 }
 __all__ = ["__version__", "decathlon_score", "load", "load_model"]
 
 if TYPE_CHECKING:
     from decathlon.data.dataset import load as load
-    from decathlon.models.weights import load_model as load_model
+    from decathlon.stored import load_model as load_model
     from decathlon.scoring.score import decathlon_score as decathlon_score
 
 

@@ -1,0 +1,101 @@
+"""Layers that stay frozen, and the one way to exchange layers of a network."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation that can be frozen.
+
+    A frozen layer normalises by its running statistics and leaves them alone, whatever
+    mode the training loop asks for.
+
+    Attributes:
+        frozen: Whether the layer stays in evaluation mode.
+    """
+
+    frozen = False
+
+    def train(self, mode: bool = True) -> "BatchNorm2d":
+        """Sets the mode, unless frozen."""
+        super().train(mode and not self.frozen)
+        return self
+
+
+def freeze(module: M) -> M:
+    """Freezes a module in place: no gradients, and batch statistics as they are.
+
+    Args:
+        module: Any module; its plain batch normalisations are exchanged for ones that
+            can be frozen.
+
+    Returns:
+        The same module.
+    """
+    replace(module, nn.BatchNorm2d, _freezable)
+    for child in module.modules():
+        if isinstance(child, BatchNorm2d):
+            child.frozen = True
+            child.eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module
+
+
+def unfreeze(module: M) -> M:
+    """Undoes :func:`freeze`: parameters get gradients, batch statistics move again."""
+    for child in module.modules():
+        if isinstance(child, BatchNorm2d):
+            child.frozen = False
+    for parameter in module.parameters():
+        parameter.requires_grad_(True)
+    return module
+
+
+def _freezable(name: str, layer: nn.BatchNorm2d) -> BatchNorm2d:
+    """Turns a plain batch normalisation into a freezable one with the same tensors."""
+    if isinstance(layer, BatchNorm2d):
+        return layer
+    twin = BatchNorm2d(
+        layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
+    )
+    for key, parameter in layer.named_parameters(recurse=False):
+        setattr(twin, key, parameter)
+    for key, buffer in layer.named_buffers(recurse=False):
+        setattr(twin, key, buffer)
+    return twin
+
+
+def replace(module: nn.Module, kind: type[M], make: Callable[[str, M], nn.Module]) -> None:
+    """Exchanges all layers of one kind inside a module, in place.
+
+    Adapters, controllers and masks all enter a network this way.
+
+    Args:
+        module: The network or a part of it. The module itself is never exchanged.
+        kind: The class of layers to exchange (subclasses too).
+        make: Called with (dotted name, layer); returns what takes the layer's place,
+            or the layer itself to leave it. The new layer may hold the old one.
+    """
+    found = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, kind)]
+    for name, layer in found:
+        if name:
+            parent, _, child = name.rpartition(".")
+            setattr(module.get_submodule(parent), child, make(name, layer))
+
+
+def frozen_names(network: nn.Module) -> set[str]:
+    """Returns the names of all parameters without gradient and of frozen buffers."""
+    names = {name for name, p in network.named_parameters() if not p.requires_grad}
+    return names | set(_frozen_buffers(network))
+
+
+def _frozen_buffers(network: nn.Module) -> Iterator[str]:
+    for prefix, layer in network.named_modules():
+        if isinstance(layer, BatchNorm2d) and layer.frozen:
+            for name, _ in layer.named_buffers(recurse=False):
+                yield f"{prefix}.{name}" if prefix else name

@@ -1,0 +1,128 @@
+"""Networks whose residual blocks exist twice, frozen and tuned, and a policy between them."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from decathlon.models.layers import unfreeze
+from decathlon.models.resnet import Architecture, Block, ResidualNetwork
+
+POLICY_BLOCKS = (1, 1, 1)
+"""One residual block in each of three macro blocks (SpotTune, section 4.1)."""
+
+
+def straight_through(beta: Tensor, noise: Tensor, tau: float) -> Tensor:
+    """Samples a routing with the straight-through Gumbel-softmax estimator.
+
+    Args:
+        beta: Logits of the policy, N x L x 2; the second is "fine-tune".
+        noise: Standard Gumbel noise of the same shape.
+        tau: Temperature, > 0.
+
+    Returns:
+        N x L: forward exactly 0 or 1 (equation 3); backward the gradient of the
+        relaxation (equation 4).
+    """
+    scores = beta.float() + noise
+    soft = torch.softmax(scores / tau, dim=-1)[..., 1]
+    hard = (scores[..., 1] > scores[..., 0]).to(soft.dtype)
+    return hard + soft - soft.detach()
+
+
+class RoutedBlock(nn.Module):
+    """A residual block with a frozen branch and a tuned copy of it.
+
+    Attributes:
+        frozen: F_l.
+        tuned: The copy, initialised from F_l.
+        shortcut: As in the original block.
+        activation: As in the original block.
+        mix_outputs: Mix the two paths after the activation, as the released code does;
+            it is the same for decisions in {0, 1}, but not its gradient.
+    """
+
+    def __init__(self, block: Block, mix_outputs: bool) -> None:
+        super().__init__()
+        self.frozen = block.branch
+        self.tuned = unfreeze(copy.deepcopy(block.branch))
+        self.shortcut, self.activation = block.shortcut, block.activation
+        self.mix_outputs = mix_outputs
+
+    def forward(self, x: Tensor, decision: Tensor) -> Tensor:
+        """Equation 2, followed by the block's activation.
+
+        Args:
+            x: N x C x H x W.
+            decision: I_l(x), N, in {0, 1}; 1 takes the tuned branch.
+        """
+        tuned, frozen, skip = self.tuned(x), self.frozen(x), self.shortcut(x)
+        share = decision.to(tuned.dtype)[:, None, None, None]
+        out: Tensor
+        if self.mix_outputs:
+            out = share * self.activation(tuned + skip) + (1 - share) * self.activation(
+                frozen + skip
+            )
+        else:
+            out = self.activation(share * tuned + (1 - share) * frozen + skip)
+        return out
+
+
+class RoutedNetwork(nn.Module):
+    """A residual network with routed blocks and the policy network that decides.
+
+    Attributes:
+        policy: From images to 2 L logits.
+        num_routed: L.
+    """
+
+    def __init__(
+        self, base: ResidualNetwork, architecture: Architecture, fixed_macros: int, mix_outputs: bool
+    ) -> None:
+        """Takes over the parts of ``base``.
+
+        Args:
+            base: The source network with its parts frozen as the method wants them.
+            architecture: The source's; the policy network has its width.
+            fixed_macros: Macro blocks at the beginning that are not routed.
+            mix_outputs: See :class:`RoutedBlock`.
+        """
+        super().__init__()
+        self.stem, self.macros, self.tail, self.head = base.stem, base.macros, base.tail, base.head
+        for macro in list(self.macros)[fixed_macros:]:
+            assert isinstance(macro, nn.Sequential)
+            for index, block in enumerate(macro):
+                assert isinstance(block, Block)
+                macro[index] = RoutedBlock(block, mix_outputs)
+        self.num_routed = sum(isinstance(m, RoutedBlock) for m in self.modules())
+        policy = Architecture(architecture.name, architecture.width, POLICY_BLOCKS)
+        self.policy = policy.build(2 * self.num_routed)
+
+    def policy_logits(self, images: Tensor) -> Tensor:
+        """Returns beta, N x L x 2."""
+        beta: Tensor = self.policy(images)
+        return beta.view(len(images), self.num_routed, 2)
+
+    def decide(self, images: Tensor) -> Tensor:
+        """Returns the policy's most likely decisions, N x L in {0, 1}; 1 is fine-tuned."""
+        beta = self.policy_logits(images)
+        return (beta[..., 1] > beta[..., 0]).to(images.dtype)
+
+    def forward(self, images: Tensor, policy: Tensor | None = None) -> Tensor:
+        """Maps images to logits.
+
+        Args:
+            images: N x 3 x H x W, normalised.
+            policy: N x L in {0, 1}, 1 = fine-tuned; by default :meth:`decide`.
+
+        Returns:
+            N x classes.
+        """
+        decisions = self.decide(images) if policy is None else policy
+        columns = iter(decisions.unbind(1))
+        x = self.stem(images)
+        for macro in self.macros:
+            for block in macro:
+                x = block(x, next(columns)) if isinstance(block, RoutedBlock) else block(x)
+        logits: Tensor = self.head(self.tail(x))
+        return logits

@@ -1,0 +1,202 @@
+"""Weights on disk: safetensors with a JSON header, and source networks made of them.
+
+One-bit tensors (masks) are one bit a weight on disk too. Files carry no time stamp, so
+equal weights are equal files.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from decathlon.errors import DataError
+from decathlon.files import replacing, sha256
+from decathlon.models.resnet import Architecture, ResidualNetwork
+
+HEADER = "decathlon"
+FORMAT = 1
+HEAD = "head."
+RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def write_weights(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Writes tensors and a JSON header to a safetensors file, whole or not at all.
+
+    Args:
+        path: The file.
+        header: JSON values that say what the tensors are.
+        tensors: Tensors by name; those of dtype bool are stored as packed bits.
+    """
+    shapes: dict[str, list[int]] = {}
+    plain: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        if value.dtype == torch.bool:
+            shapes[name] = list(value.shape)
+            value = torch.from_numpy(np.packbits(value.numpy().reshape(-1)))
+        plain[name] = value.clone()
+    text = json.dumps({"format": FORMAT, **header, "bits": shapes}, sort_keys=True)
+    with replacing(path) as part:
+        save_file(plain, part, metadata={HEADER: text})
+
+
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Reads what :func:`write_weights` wrote.
+
+    Returns:
+        (header, tensors by name).
+
+    Raises:
+        DataError: The file is missing, damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such weights file; make one with 'decathlon pretrain'")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(HEADER)
+            header = json.loads(text) if text else None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: not a readable safetensors file ({error}); weights of the authors' codes"
+            " (.t7, .pth) are converted by 'decathlon import-weights'"
+        ) from None
+    if not isinstance(header, dict) or "kind" not in header:
+        raise DataError(
+            f"{path}: safetensors, but not written by decathlon; sources come from"
+            " 'decathlon pretrain' or 'decathlon import-weights'"
+        )
+    if header.get("format") != FORMAT:
+        raise DataError(
+            f"{path}: weights format {header.get('format')!r}, this version reads {FORMAT}"
+        )
+    for name, shape in header.get("bits", {}).items():
+        count = int(np.prod(shape))
+        bits = np.unpackbits(tensors[name].numpy(), count=count).astype(bool)
+        tensors[name] = torch.from_numpy(bits).reshape(shape)
+    return header, tensors
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network pretrained on the source domain.
+
+    Attributes:
+        architecture: What the network is built of.
+        num_classes: Classes of its own head.
+        tensors: Its state, the head's included; None for a source without weights.
+        sha256: Digest of the weights file.
+        path: The weights file.
+        header: What the file says of itself.
+    """
+
+    architecture: Architecture
+    num_classes: int
+    tensors: dict[str, Tensor] | None = None
+    sha256: str | None = None
+    path: Path | None = None
+    header: Mapping[str, Any] | None = None
+
+    def network(self, num_classes: int | None = None) -> ResidualNetwork:
+        """Builds the network with the source's weights.
+
+        Args:
+            num_classes: Classes of a newly initialised head, or None for the source's own.
+
+        Returns:
+            A network that shares no tensor with the source.
+        """
+        network = self.architecture.build(self.num_classes)
+        if self.tensors is not None:
+            network.load_state_dict(self.tensors)
+        if num_classes is not None:
+            network.new_head(num_classes)
+        return network
+
+    def count_bits(self) -> int:
+        """Bits of all stored parameters without the head."""
+        state = self.network().state_dict()
+        return sum(bits_of(t) for name, t in state.items() if counts(name))
+
+    def unit_bits(self) -> int:
+        """Bits of one plain network of this width, without a head."""
+        plain = Architecture(
+            self.architecture.name, self.architecture.width, self.architecture.blocks
+        )
+        return Source(plain, 1).count_bits()
+
+
+def counts(name: str) -> bool:
+    """Whether a stored tensor counts as a parameter: no head, no running statistics."""
+    return not name.startswith(HEAD) and not name.endswith(RUNNING)
+
+
+def bits_of(tensor: Tensor) -> int:
+    """Bits that a tensor takes on disk; a bool is one."""
+    return tensor.numel() * (1 if tensor.dtype == torch.bool else 8 * tensor.element_size())
+
+
+def write_source(
+    path: Path, network: ResidualNetwork, architecture: Architecture, header: Mapping[str, Any]
+) -> None:
+    """Writes a source network.
+
+    Args:
+        path: The file to write.
+        network: The trained network, its own head included.
+        architecture: What it was built of.
+        header: Further facts (recipe, digests of the data).
+    """
+    facts = {
+        **header,
+        "kind": "source",
+        "architecture": architecture.as_json(),
+        "num_classes": network.head.out_features,
+    }
+    write_weights(path, facts, network.state_dict())
+
+
+def read_source(path: Path) -> Source:
+    """Reads a source network.
+
+    Raises:
+        DataError: The file is missing, damaged, no source, or does not fit the network
+            that it says it holds.
+    """
+    header, tensors = read_weights(path)
+    if header["kind"] != "source":
+        raise DataError(
+            f"{path}: holds the weights of method '{header.get('method')}', not a source network;"
+            " make one with 'decathlon pretrain'"
+        )
+    architecture = Architecture.from_json(header["architecture"])
+    source = Source(
+        architecture, int(header["num_classes"]), tensors, sha256(path), path, header
+    )
+    check_fit(path, source.architecture.build(source.num_classes).state_dict(), tensors)
+    return source
+
+
+def check_fit(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Checks that tensors of a file have the names and shapes of a network's.
+
+    Raises:
+        DataError: One is missing, unknown, or of another shape.
+    """
+    missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or unknown:
+        what = f"lacks {missing[0]}" if missing else f"has {unknown[0]} in excess"
+        raise DataError(f"{path}: does not hold the network it names: it {what}")
+    for name, tensor in wanted.items():
+        if tensor.shape != found[name].shape:
+            raise DataError(
+                f"{path}: {name} has shape {list(found[name].shape)},"
+                f" the network it names has {list(tensor.shape)}"
+            )

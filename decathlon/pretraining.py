@@ -1,0 +1,111 @@
+"""The source network: trained on imagenet12 from random weights."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from decathlon.data.keyed import key_of
+from decathlon.data.store import Store
+from decathlon.domains import SOURCE_DOMAIN
+from decathlon.errors import DataError
+from decathlon.method import Method
+from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.models.weights import write_source
+from decathlon.recipes import Recipe
+from decathlon.runs import TRAINED_ON
+from decathlon.training.device import Compute, environment
+from decathlon.training.evaluate import evaluate
+from decathlon.training.feed import Feed
+from decathlon.training.loop import train
+
+RECIPE = Recipe()
+"""Protocol R's task schedule. How the authors pretrained was never published; theirs
+treats imagenet12 as any other domain (``imdbfolder_coco.py``, lines 122-129)."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What came of a pretraining.
+
+    Attributes:
+        path: The weights file.
+        accuracy: In percent on the split that was not trained on; None where its labels
+            are unknown.
+        seconds: Time of training.
+    """
+
+    path: Path
+    accuracy: float | None
+    seconds: float
+
+
+def pretrain(
+    store: Store,
+    out: Path,
+    *,
+    method: Method,
+    method_name: str,
+    recipe: Recipe,
+    width: float,
+    seed: int,
+    split: str,
+    compute: Compute,
+    report: Callable[[dict[str, Any]], None],
+) -> Pretrained:
+    """Trains a source network on imagenet12 and writes it.
+
+    Args:
+        store: The data.
+        out: The weights file to write.
+        method: Gives the kind of network (plain, or with adapters).
+        method_name: Its registered name.
+        recipe: Settings of the training.
+        width: Factor on all channel numbers.
+        seed: Seed of all randomness.
+        split: ``val`` trains on train and evaluates on val, ``test`` trains on train+val.
+        compute: Device and precision.
+        report: Called once an epoch.
+
+    Raises:
+        DataError: imagenet12 is not prepared.
+    """
+    if SOURCE_DOMAIN not in store.domains:
+        raise DataError(
+            f"{store.path}: has no {SOURCE_DOMAIN}, on which the source network is trained;"
+            " prepare it, or import the authors' network with 'decathlon import-weights'"
+        )
+    fabric = compute.fabric()
+    architecture: Architecture = method.pretraining(width)
+    plain = Method(recipe)
+    view = plain.view(SOURCE_DOMAIN, training=True)
+    feed = Feed(
+        store, SOURCE_DOMAIN, TRAINED_ON[split], view, recipe.batch_size, seed, fabric.device
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key_of(seed, SOURCE_DOMAIN, "init"))
+        network = architecture.build(feed.task.num_classes)
+    started = time.perf_counter()
+    trained = train(plain, network, [feed], fabric, seed, report)
+    seconds = time.perf_counter() - started
+    assert isinstance(trained, ResidualNetwork)
+    view = plain.view(SOURCE_DOMAIN, training=False)
+    held_out = Feed(store, SOURCE_DOMAIN, (split,), view, recipe.batch_size, seed, fabric.device)
+    correct = evaluate(plain, trained, held_out, fabric).correct
+    accuracy = None if correct is None else 100 * float(correct.mean())
+    splits = (*TRAINED_ON[split], split)
+    header = {
+        "method": method_name,
+        "recipe": recipe.as_json(),
+        "seed": seed,
+        "trained_on": "+".join(TRAINED_ON[split]),
+        "accuracy": {split: accuracy},
+        "data": {name: store.domains[SOURCE_DOMAIN].splits[name].digest for name in splits},
+        "threads": torch.get_num_threads(),
+        "precision": environment(fabric)["precision"],
+    }
+    write_source(out, trained, architecture, header)
+    return Pretrained(out, accuracy, seconds)

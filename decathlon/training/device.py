@@ -1,0 +1,103 @@
+"""Where and how precisely a network computes: device, precision, threads."""
+
+import os
+import platform
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from decathlon import __version__
+from decathlon.errors import UsageError
+
+PRECISIONS = ("auto", "32", "bf16")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A user's choice of machine settings.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``auto``, ``32`` or ``bf16``. ``auto`` takes bf16 where the device
+            multiplies it natively: GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+
+    def fabric(self) -> Fabric:
+        """Sets up a fabric for one trial.
+
+        Raises:
+            UsageError: The device or the precision is not known or not there.
+        """
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"unknown precision '{self.precision}' (known: {', '.join(PRECISIONS)})"
+            )
+        accelerator = self.accelerator()
+        bf16 = self.precision == "bf16" or (self.precision == "auto" and _fast_bf16(accelerator))
+        plugin = cast(Literal["bf16-mixed", "32-true"], "bf16-mixed" if bf16 else "32-true")
+        fabric = Fabric(accelerator=accelerator, devices=1, precision=plugin)
+        fabric.launch()
+        return fabric
+
+    def accelerator(self) -> str:
+        """Resolves ``auto`` to the device that is there."""
+        there = {
+            "cuda": torch.cuda.is_available(),
+            "mps": torch.backends.mps.is_available(),
+            "cpu": True,
+        }
+        if self.device == "auto":
+            return next(name for name, present in there.items() if present)
+        if not there.get(self.device, False):
+            names = ", ".join(name for name, present in there.items() if present)
+            raise UsageError(f"device '{self.device}' is not there (there are: auto, {names})")
+        return self.device
+
+
+def _fast_bf16(accelerator: str) -> bool:
+    if accelerator == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    if accelerator == "cpu" and platform.machine() in ("x86_64", "AMD64"):
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return False
+
+
+def environment(fabric: Fabric) -> dict[str, Any]:
+    """Describes the machine and the libraries of a run, for its record."""
+    cuda = fabric.device.type == "cuda"
+    return {
+        "decathlon": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if cuda else fabric.device.type,
+        "precision": str(fabric.strategy.precision.precision),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpus": os.cpu_count(),
+        "world_size": fabric.world_size,
+    }
+
+
+def normalise(
+    images: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> Tensor:
+    """Turns uint8 pixels into the network's input, on the device they are on.
+
+    Args:
+        images: N x H x W x 3, uint8.
+        mean: Per channel, in [0, 1].
+        std: Per channel, in [0, 1].
+
+    Returns:
+        N x 3 x H x W, float32, in channels-last memory order.
+    """
+    scale = torch.tensor([1 / (255 * s) for s in std], device=images.device)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device)
+    return (images.to(torch.float32) * scale + shift).permute(0, 3, 1, 2)

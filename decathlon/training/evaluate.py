@@ -1,0 +1,60 @@
+"""Evaluation: every image of a split exactly once, in order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from decathlon.method import Method
+from decathlon.training.feed import Feed
+
+BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network says of a split.
+
+    Attributes:
+        predicted: Predicted labels, N, int64.
+        labels: True labels, N, int64; -1 where unknown.
+        routing: Tuned (1) or frozen (0) path, N x L, uint8; None where there is no routing.
+    """
+
+    predicted: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    routing: npt.NDArray[np.uint8] | None
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_] | None:
+        """Whether each image is classified correctly; None where any label is unknown."""
+        return None if (self.labels < 0).any() else self.predicted == self.labels
+
+
+def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> Evaluation:
+    """Classifies all images of a feed.
+
+    Args:
+        method: How the network predicts.
+        network: A final network; it is put in evaluation mode.
+        feed: The images.
+        fabric: Device and precision.
+    """
+    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval()
+    predicted, labels, routing = [], [], []
+    with torch.inference_mode(), fabric.autocast():
+        for batch in feed.evaluation(BATCH_SIZE):
+            logits, routes = method.predict(network, batch)
+            predicted.append(logits.argmax(1))
+            labels.append(batch.labels)
+            if routes is not None:
+                routing.append(routes.to(torch.uint8))
+    return Evaluation(
+        torch.cat(predicted).cpu().numpy(),
+        torch.cat(labels).cpu().numpy(),
+        torch.cat(routing).cpu().numpy() if routing else None,
+    )

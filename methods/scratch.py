@@ -1,0 +1,37 @@
+"""Scratch: a network of its own for each domain, from random weights."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from decathlon.method import Method, Task
+from decathlon.models.resnet import Architecture
+from decathlon.models.weights import Source
+from decathlon.recipes import Recipe, by_size
+
+
+class Scratch(Method):
+    """Trains everything from random weights, one network a domain.
+
+    The row of Table 3 is that of Rebuffi et al. (NeurIPS 2017). Their epochs and decay are
+    not known; ours is Protocol R with a decay by the size of the domain. The source
+    gives only the architecture and its width.
+
+    ``released``: srebuffi/residual_adapters, ``train_new_task_from_scratch.py --mode bn``,
+    whose optimiser applies 1e-4 to every parameter (``sgd.py``, lines 30-46).
+    """
+
+    paper = "Rebuffi et al., NeurIPS 2017"
+    year = 2017
+    trains = "all, from random weights"
+    recipes = {
+        "paper": Recipe(weight_decay=by_size(1e-4, 5e-4, 2e-3)),
+        "released": Recipe(protocol="released"),
+    }
+    source_domain = "train"
+    needs_source = False
+
+    def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
+        """Returns a plain network of the source's width, with new weights."""
+        plain = Architecture(source.architecture.name, source.architecture.width)
+        return plain.build(tasks[0].num_classes)

@@ -1,0 +1,128 @@
+"""SpotTune: decide for each image which residual blocks are fine-tuned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from decathlon.domains import View
+from decathlon.method import Batch, Method, Phase, Task
+from decathlon.models.layers import freeze
+from decathlon.models.noise import keyed_gumbel
+from decathlon.models.routing import RoutedNetwork, straight_through
+from decathlon.models.weights import Source
+from decathlon.recipes import DEFAULT, NonNegative, Recipe
+
+RELEASED_DECAY = {DEFAULT: 1e-4, "cifar100": 0.0, "dtd": 0.0, "gtsrb": 0.0, "svhn": 0.0} | dict.fromkeys(
+    ("aircraft", "daimlerpedcls", "omniglot", "ucf101"), 5e-4
+)
+"""gyhui14/spottune, ``main.py``, lines 43-53."""
+
+
+@dataclass(frozen=True)
+class SpotTuneRecipe(Recipe):
+    """Settings of SpotTune.
+
+    Attributes:
+        tau: Temperature of equation 4. Not given in the paper; 5 in the released code
+            (``gumbel_softmax.py``, line 15).
+        policy_lr: Initial rate of the policy network (released: ``main.py``, line 29).
+        policy_weight_decay: Its decay (released: ``main.py``, line 259).
+        test_routing: ``argmax`` of the policy, or ``sample`` from it.
+    """
+
+    tau: Annotated[float, Field(gt=0)] = 5.0
+    policy_lr: Annotated[float, Field(gt=0)] = 0.01
+    policy_weight_decay: NonNegative = 1e-3
+    test_routing: Literal["argmax", "sample"] = "argmax"
+
+
+class SpotTune(Method):
+    """Routes each image through the frozen or the fine-tuned copy of each residual block.
+
+    Guo et al., CVPR 2019, section 3. ``paper``: stem and first macro block are frozen and
+    the other blocks routed (section 4.1); the frozen path stays the source's, its batch
+    statistics included; the decision is the policy's argmax at test time.
+
+    ``released``: gyhui14/spottune as it runs: all blocks routed, the mixture is taken
+    after the activation, the stem and the BN layers of both paths are trained
+    (``main.py``, 239-246), the rate falls once, at epoch 40 of 110 (``utils.py``, 28-40), no
+    flips, 72-pixel test crops, whole daimlerpedcls images (``imdbfolder.py``, 108-148), and
+    routing is sampled at test time too (``main.py``, 131-133), here with seeded noise.
+    """
+
+    paper = "Guo et al., CVPR 2019"
+    year = 2019
+    trains = "copies of blocks, policy, head"
+    recipes = {
+        "paper": SpotTuneRecipe(),
+        "released": SpotTuneRecipe(
+            protocol="released",
+            epochs=110,
+            milestones=(40 / 110,),
+            weight_decay=RELEASED_DECAY,
+            test_routing="sample",
+        ),
+    }
+    recipe: SpotTuneRecipe
+
+    def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
+        """Returns the source with routed blocks and a policy network."""
+        released = self.recipe.protocol == "released"
+        base = source.network()
+        if released:
+            for name, block in base.blocks():
+                if name:
+                    for layer in block.modules():
+                        if isinstance(layer, nn.Conv2d):
+                            layer.weight.requires_grad_(False)
+        else:
+            freeze(base.stem)
+            freeze(base.macros)
+        base.new_head(tasks[0].num_classes)
+        return RoutedNetwork(base, source.architecture, 0 if released else 1, released)
+
+    def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
+        """One phase with two groups: the network, and the policy at its own rate."""
+        assert isinstance(network, RoutedNetwork)
+        policy = list(network.policy.parameters())
+        rest = [p for n, p in network.named_parameters() if not n.startswith("policy.")]
+        recipe = self.recipe
+        groups = [
+            self.sgd(rest, tasks),
+            self.sgd(policy, tasks, recipe.policy_lr, recipe.policy_weight_decay),
+        ]
+        return [Phase(1.0, groups)]
+
+    def sample(self, network: RoutedNetwork, batch: Batch) -> Tensor:
+        """Draws I_l(x) with equation 3, to be differentiated as equation 4; N x L."""
+        beta = network.policy_logits(batch.images)
+        noise = keyed_gumbel(batch.key, batch.ids, beta[0].numel()).view_as(beta)
+        return straight_through(beta, noise, self.recipe.tau)
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropy of the network under a sampled policy."""
+        assert isinstance(network, RoutedNetwork)
+        logits = network(batch.images, policy=self.sample(network, batch))
+        return cross_entropy(logits.float(), batch.labels)
+
+    def predict(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Logits under the policy's decisions, and the decisions."""
+        assert isinstance(network, RoutedNetwork)
+        if self.recipe.test_routing == "sample":
+            policy = self.sample(network, batch)
+        else:
+            policy = network.decide(batch.images)
+        return network(batch.images, policy=policy), policy
+
+    def view(self, domain: str, training: bool) -> View:
+        """The domain's view; in ``released`` no flip, and 72 pixels in testing."""
+        if self.recipe.protocol == "paper":
+            return super().view(domain, training)
+        if domain == "daimlerpedcls":
+            return View(None)
+        view = super().view(domain, training)
+        return View(view.crop, view.random) if training else View(72)
