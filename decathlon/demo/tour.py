@@ -1,0 +1,94 @@
+"""The whole way on generated data: archives, shards, source network, three methods, table."""
+
+import sys
+import time
+from pathlib import Path
+
+from decathlon.errors import TrialError
+
+METHODS = ("feature-extractor", "fine-tuning", "spottune")
+WIDTH = 0.25
+SOURCE_EPOCHS = 12
+EPOCHS = 12
+BATCH_SIZE = 32
+
+
+def tour(out: Path, scale: float = 1.0) -> None:
+    """Draws ten small domains, prepares them, pretrains, runs three methods, and scores.
+
+    Args:
+        out: Folder for archives, shards, weights and results.
+        scale: Factor on the number of images and epochs; 1 takes minutes on two cores.
+
+    Raises:
+        TrialError: A trial failed.
+    """
+    from decathlon import pretraining
+    from decathlon.data.prepare import prepare
+    from decathlon.data.store import open_store
+    from decathlon.demo.archives import write_archives
+    from decathlon.method import find
+    from decathlon.progress import progress
+    from decathlon.recipes import apply
+    from decathlon.scoring.board import build
+    from decathlon.scoring.render import render
+    from decathlon.training.device import Compute
+
+    began = time.perf_counter()
+    archives, data, source = out / "archives", out / "data", out / "source.safetensors"
+    if not (data / "manifest.json").is_file():
+        write_archives(archives, scale=scale)
+        prepare(archives, data, labels=archives / "labels_test.zip")
+    store = open_store(data)
+    if not source.is_file():
+        epochs = max(1, round(SOURCE_EPOCHS * min(scale, 1)))
+        settings = {"epochs": epochs, "batch_size": BATCH_SIZE}
+        recipe = apply({"paper": pretraining.RECIPE}, settings, "pretraining")
+        with progress("pretraining", epochs, "epochs") as bar:
+            done = pretraining.pretrain(
+                store,
+                source,
+                method=find("fine-tuning")(),
+                method_name="fine-tuning",
+                recipe=recipe,
+                width=WIDTH,
+                seed=0,
+                split="test",
+                compute=Compute(),
+                report=lambda facts: bar.advance(1, f"loss {facts['loss']:.3f}"),
+            )
+        print(f"source network: {done.accuracy:.1f} % on imagenet12 test", file=sys.stderr)
+    epochs = max(1, round(EPOCHS * min(scale, 1)))
+    for method in METHODS:
+        _run(method, out, epochs)
+    print(
+        "\nAll numbers are of generated data and of minutes of training: they show that the"
+        "\nwhole way works, and compare with nothing that was published.\n"
+    )
+    render(build(out / "results", split="test", baseline="fine-tuning"), "table", None)
+    print(f"\n{time.perf_counter() - began:.0f} s; everything is in {out}")
+
+
+def _run(method: str, out: Path, epochs: int) -> None:
+    from decathlon.data.store import open_store
+    from decathlon.request import request
+    from decathlon.runs import execute
+    from decathlon.training.device import Compute
+    from decathlon.watch import watching
+
+    wanted = request(
+        method,
+        store=open_store(out / "data"),
+        source=out / "source.safetensors",
+        results=out / "results",
+        domains=None,
+        split="test",
+        seeds=[0],
+        name=None,
+        settings=[f"epochs={epochs}", f"batch_size={BATCH_SIZE}"],
+        compute=Compute(),
+        force=False,
+    )
+    with watching() as watch:
+        if execute(wanted, watch):
+            raise TrialError(f"the demo's {method} failed; see the messages above")
