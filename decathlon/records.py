@@ -10,14 +10,15 @@ two runs of the same trial agree in everything else.
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from decathlon.errors import ResultError
+from decathlon.domains import DOMAINS
+from decathlon.errors import ResultError, nearest
 from decathlon.files import write_json
 
-FORMAT = 1
+FORMAT: Final = 1
 RECORD = "record.json"
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
@@ -140,7 +141,7 @@ class PublishedRow(_Model):
         accuracy: Printed accuracy by domain, or None where it was not given.
         score_printed: Printed score, or None.
         table: The table the row is printed in.
-        row: Position in that table, from 1.
+        row: Place among the rows of that table, from 1.
         source: Where it was read.
         note: What is known to be odd about it.
     """
@@ -156,6 +157,14 @@ class PublishedRow(_Model):
     row: Annotated[int, Field(ge=1)]
     source: str
     note: str = ""
+
+    @field_validator("accuracy")
+    @classmethod
+    def _official_domains(cls, accuracy: dict[str, float | None]) -> dict[str, float | None]:
+        for name in accuracy:
+            if name not in DOMAINS:
+                raise ValueError(f"unknown domain '{name}'{nearest(name, DOMAINS)}")
+        return accuracy
 
 
 def trial_folder(name: str, domain: str, split: str, seed: int) -> Path:

@@ -1,0 +1,1 @@
+"""The score S and its statistics, leaderboards and submissions."""

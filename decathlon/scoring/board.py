@@ -1,0 +1,122 @@
+"""The leaderboard: one frame of plain rows from which every format is rendered."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from decathlon.domains import DOMAINS, SPLITS
+from decathlon.errors import ResultError, UsageError, nearest
+from decathlon.scoring import published
+from decathlon.scoring.arrange import ranked
+from decathlon.scoring.notes import notes_on
+from decathlon.scoring.rows import Row, published_row, run_row
+from decathlon.scoring.score import OFFICIAL_E_MAX
+from decathlon.scoring.trials import Trials, read_trials, splits_present
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard.
+
+    Attributes:
+        split: Split that the runs were evaluated on.
+        domains: Columns: the official domains in the paper's order, then others.
+        e_max: E_max in [0, 1] by scored domain.
+        baseline: Name whose errors define E_max, or None for the official values.
+        rows: The rows in the order in which they are shown.
+        notes: What a reader has to know, one sentence or two each.
+    """
+
+    split: str
+    domains: tuple[str, ...]
+    e_max: dict[str, float]
+    baseline: str | None
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def build(
+    results: Path | None,
+    split: str = "test",
+    baseline: str | None = None,
+    all_rows: bool = False,
+) -> Board:
+    """Builds the leaderboard of a results folder.
+
+    Rows of the literature come first, in the order of their table, then the runs,
+    best first. The literature is shown beside official results on the test split only.
+
+    Args:
+        results: The folder of records, or None for the literature alone.
+        split: Split whose records are read.
+        baseline: Name whose mean errors define E_max (twice each); by default
+            E_max is official, which only results on the official data can use.
+        all_rows: All published rows instead of Table 3 of the SpotTune paper.
+
+    Raises:
+        UsageError: Unknown split or baseline.
+        ResultError: A record or row is not valid, or results on other than the
+            official data are scored without a baseline.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"unknown split '{split}'{nearest(split, SPLITS)} ({', '.join(SPLITS)})")
+    trials = read_trials(results, split) if results is not None else {}
+    if baseline is None:
+        _check_official(trials.values())
+    base = _baseline_of(trials, baseline, split) if baseline is not None else None
+    e_max = baseline_e_max(base) if base else dict(OFFICIAL_E_MAX)
+    domains = _columns(trials.values())
+    runs = [run_row(t, domains, e_max, base) for t in trials.values()]
+    runs.sort(key=lambda row: (row.score is None, -(row.score or 0), row.label))
+    literature = published.read_rows(results) if base is None and split == "test" else []
+    shown = [row for row in literature if all_rows or row.table == published.TABLE_3]
+    rows = ranked([*map(published_row, shown), *runs], domains)
+    notes = notes_on(
+        rows,
+        list(trials.values()),
+        split=split,
+        baseline=base,
+        others=splits_present(results) if results is not None and not trials else {},
+        hidden=len(literature) - len(shown),
+    )
+    return Board(split, domains, e_max, baseline, tuple(rows), tuple(notes))
+
+
+def baseline_e_max(baseline: Trials) -> dict[str, float]:
+    """Returns E_max by domain: twice the mean error over the baseline's seeds.
+
+    A domain without any error is left out: no error could be scored against it.
+    """
+    errors = baseline.mean_errors()
+    known = [*DOMAINS, *sorted(set(errors) - set(DOMAINS))]
+    return {name: 2 * errors[name] for name in known if errors.get(name, 0) > 0}
+
+
+def _columns(trials: Iterable[Trials]) -> tuple[str, ...]:
+    found = {record.domain for t in trials for record in t.records}
+    return (*DOMAINS, *sorted(found - set(DOMAINS)))
+
+
+def _check_official(trials: Iterable[Trials]) -> None:
+    for trial in trials:
+        for record in trial.records:
+            if not record.official or record.domain not in DOMAINS:
+                raise ResultError(
+                    f"{record.folder}: not on the official {record.domain} data, so the official"
+                    " E_max does not apply: name the run that defines E_max with --baseline NAME"
+                    " (e.g. --baseline fine-tuning)"
+                )
+
+
+def _baseline_of(trials: dict[str, Trials], name: str, split: str) -> Trials:
+    if name not in trials:
+        known = ", ".join(trials) or "none"
+        raise UsageError(
+            f"no {split} results of baseline '{name}'{nearest(name, trials)} (there are: {known})"
+        )
+    if not trials[name].domains:
+        raise ResultError(
+            f"baseline '{name}': the labels of the {split} split are unknown, so it has no errors;"
+            " prepare the data with --labels and run it again"
+        )
+    return trials[name]

@@ -1,0 +1,167 @@
+"""The columns of a board and the text of its cells, the same for every format."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from decathlon.domains import DOMAINS
+from decathlon.errors import UsageError, nearest
+from decathlon.scoring.board import Board
+from decathlon.scoring.rows import Pair, Row
+
+Better = Literal["high", "low"]
+Mark = Literal["", "best", "second"]
+
+MISSING = "-"
+"""Nothing was run or printed."""
+UNKNOWN = "?"
+"""Predicted, but the labels are unknown."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: What ``--columns`` calls it.
+        heading: Short heading, as the paper has it where it has one.
+        value: The number of a row, or None.
+        text: The text of a row, given the number of digits after the point that
+            accuracies are shown with.
+        better: Which end is best, or None where no value is better than another.
+    """
+
+    key: str
+    heading: str
+    value: Callable[[Row], float | None]
+    text: Callable[[Row, int], str]
+    better: Better | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text (not escaped) and whether it is the best of its column."""
+
+    text: str
+    mark: Mark = ""
+
+
+def _number(value: float | None, digits: int) -> str:
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def _params(row: Row, digits: int) -> str:
+    if row.params_ratio is None:
+        return MISSING
+    if row.kind == "published":
+        return f"{row.params_ratio:g}x"  # as printed
+    tail = f" ({row.params_domains})" if digits > 1 else ""
+    return f"{row.params_ratio:.{digits}f}x{tail}"
+
+
+def _range(pair: Pair | None, digits: int) -> str:
+    return MISSING if pair is None else f"{pair[0]:.{digits}f}-{pair[1]:.{digits}f}"
+
+
+def _printed(row: Row, digits: int) -> str:
+    flag = "!" if row.consistent is False else ""
+    return _number(row.score_printed, 0) + flag
+
+
+def duration(seconds: float | None) -> str:
+    """Returns a duration as ``"12s"``, ``"3m20s"`` or ``"2h05m"``."""
+    if seconds is None:
+        return MISSING
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def _domain(name: str) -> Column:
+    def text(row: Row, digits: int) -> str:
+        if name in row.unknown:
+            return UNKNOWN
+        return _number(row.accuracy.get(name), digits)
+
+    heading = DOMAINS[name].column if name in DOMAINS else name
+    return Column(name, heading, lambda row: row.accuracy.get(name), text, "high")
+
+
+_FIXED = {
+    column.key: column
+    for column in (
+        Column("params", "#par", lambda row: row.params_ratio, _params, "low"),
+        Column("score", "S", lambda r: r.score, lambda r, d: _number(r.score, d - 1), "high"),
+        Column("printed", "Score", lambda row: row.score_printed, _printed, "high"),
+        Column("ci", "95 % of S", lambda row: None, lambda row, _: _range(row.ci, 0)),
+        Column("range", "rounding", lambda row: None, lambda r, _: _range(r.score_range, 1)),
+        Column(
+            "mean",
+            "mean",
+            lambda r: r.mean_accuracy,
+            lambda r, d: _number(r.mean_accuracy, d),
+            "high",
+        ),
+        Column("rank", "rank", lambda r: r.mean_rank, lambda r, _: _number(r.mean_rank, 1), "low"),
+        Column("covered", "dom.", lambda row: row.covered, lambda row, _: str(row.covered)),
+        Column("seeds", "seeds", lambda row: None, lambda r, _: str(len(r.seeds) or MISSING)),
+        Column(
+            "time", "time", lambda r: r.training_seconds, lambda r, _: duration(r.training_seconds)
+        ),
+        Column("year", "year", lambda row: row.year, lambda r, _: str(r.year or MISSING)),
+        Column("table", "table", lambda row: None, lambda row, _: row.table or MISSING),
+        Column("kind", "kind", lambda row: None, lambda row, _: row.kind),
+        Column("method", "method", lambda row: None, lambda row, _: row.method or MISSING),
+    )
+}
+PAPER = ("params", "domains", "score", "printed")
+"""The paper's columns, with the computed S before the printed score."""
+FULL = (*PAPER, "ci", "mean", "rank", "covered", "time")
+
+
+def choose(board: Board, keys: Sequence[str]) -> list[Column]:
+    """Returns the columns of those keys; ``domains`` stands for all domains.
+
+    Raises:
+        UsageError: There is no such column; the nearest is suggested.
+    """
+    columns: list[Column] = []
+    for key in keys:
+        if key == "domains":
+            columns += [_domain(name) for name in board.domains]
+        elif key in board.domains:
+            columns.append(_domain(key))
+        elif key in _FIXED:
+            columns.append(_FIXED[key])
+        else:
+            known = ("domains", *_FIXED, *board.domains)
+            raise UsageError(f"unknown column '{key}'{nearest(key, known)} ({', '.join(known)})")
+    return columns
+
+
+def cells(board: Board, columns: Sequence[Column], digits: int = 2) -> list[list[Cell]]:
+    """Returns the cells of all rows, the best and second best of each column marked.
+
+    Args:
+        board: The board.
+        columns: The columns; the row's label is not among them.
+        digits: Digits after the point of an accuracy, 1 or 2.
+    """
+    marks = [_marks(board, column) for column in columns]
+    return [
+        [Cell(c.text(row, digits), marks[j][i]) for j, c in enumerate(columns)]
+        for i, row in enumerate(board.rows)
+    ]
+
+
+def _marks(board: Board, column: Column) -> list[Mark]:
+    """Marks the best value of a column and the second best; equal values share a mark."""
+    values = [column.value(row) for row in board.rows]
+    distinct = sorted({v for v in values if v is not None}, reverse=column.better == "high")
+    if column.better is None or len(distinct) < 2:
+        return ["" for _ in values]
+    named: dict[float | None, Mark] = {distinct[0]: "best", distinct[1]: "second"}
+    return [named.get(value, "") for value in values]

@@ -1,0 +1,84 @@
+"""The board on a terminal, by rich."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from decathlon.scoring.columns import FULL, PAPER, Cell, cells, choose
+from decathlon.scoring.escape import visible
+
+if TYPE_CHECKING:
+    from decathlon.scoring.board import Board
+
+WIDE, FULL_WIDTH = 116, 170
+"""Widths from which accuracies have two digits, and from which all columns fit."""
+SHORT = {"ImNet": "INet", "Airc.": "Airc"}
+"""Headings of narrow tables, as wide as an accuracy with one digit after the point."""
+STYLES = {"best": "bold", "second": "underline", "": ""}
+
+
+def table(board: "Board", width: int, columns: Sequence[str] | None = None) -> Table:
+    """Returns the board as a rich table that fits ``width`` characters.
+
+    Narrow tables have one digit after the point and no padding.
+
+    Args:
+        board: The board.
+        width: Width in characters.
+        columns: Column keys in place of those that fit by default.
+
+    Raises:
+        UsageError: There is no such column.
+    """
+    keys = columns or (FULL if width >= FULL_WIDTH else PAPER)
+    chosen = choose(board, keys)
+    digits = 2 if width >= WIDE else 1
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, digits - 1, 0, 0))
+    shown.add_column("", overflow="fold", min_width=10)
+    for column in chosen:
+        heading = column.heading if digits == 2 else SHORT.get(column.heading, column.heading)
+        shown.add_column(Text(visible(heading)), justify="right", no_wrap=True)
+    for i, (row, line) in enumerate(zip(board.rows, cells(board, chosen, digits), strict=True)):
+        last = i + 1 == len(board.rows) or board.rows[i + 1].kind != row.kind
+        shown.add_row(Text(visible(row.label)), *map(_text, line), end_section=last)
+    return shown
+
+
+def _text(cell: Cell) -> Text:
+    text = Text(visible(cell.text))
+    text.stylize(STYLES[cell.mark])  # not as its style, which would underline the padding too
+    return text
+
+
+def caption(board: "Board") -> str:
+    """Returns the line above the table."""
+    e_max = f"E_max = 2 x error of {board.baseline}" if board.baseline else "official E_max"
+    return f"Visual Decathlon, {board.split} split, {e_max}"
+
+
+def show(
+    board: "Board", console: Console | None = None, columns: Sequence[str] | None = None
+) -> None:
+    """Prints the board and its notes.
+
+    Args:
+        board: The board.
+        console: Where to print; standard output by default.
+        columns: Column keys in place of those that fit by default.
+
+    Raises:
+        UsageError: There is no such column.
+    """
+    console = console or Console()
+    shown = table(board, console.width, columns)
+    console.print(Text(visible(caption(board))))
+    console.print(shown)
+    console.print()
+    legend = "S is computed, Score is as printed (! cannot follow from the printed accuracies)."
+    console.print(Text(f"{legend} Bold is best, underlined second, - missing (counts 0)."))
+    for note in board.notes:
+        console.print(Text(visible(f"* {note}")))
