@@ -68,7 +68,7 @@ def build(
     domains = _columns(trials.values())
     runs = [run_row(t, domains, e_max, base) for t in trials.values()]
     runs.sort(key=lambda row: (row.score is None, -(row.score or 0), row.label))
-    literature = published.read_rows(results) if base is None and split == "test" else []
+    literature = published.published_rows(results) if base is None and split == "test" else []
     shown = [row for row in literature if all_rows or row.table == published.TABLE_3]
     rows = ranked([*map(published_row, shown), *runs], domains)
     notes = notes_on(

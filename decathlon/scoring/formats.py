@@ -1,11 +1,9 @@
 """The board as JSON, CSV and Markdown, and as a pandas frame."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from decathlon.errors import UsageError, nearest
-from decathlon.scoring import latex
 from decathlon.scoring.columns import PAPER, Cell, cells, choose
 from decathlon.scoring.escape import markdown as escaped
 from decathlon.scoring.escape import spreadsheet
@@ -115,29 +113,3 @@ def to_markdown(board: "Board", columns: Sequence[str] | None = None) -> str:
 def _markdown_cell(cell: Cell) -> str:
     text = escaped(cell.text)
     return {"best": f"**{text}**", "second": f"<u>{text}</u>", "": text}[cell.mark]
-
-
-_FORMATS: dict[str, Callable[["Board", Sequence[str] | None], str]] = {
-    "markdown": to_markdown,
-    "latex": latex.to_latex,
-    "csv": to_csv,
-    "json": lambda board, _: to_json(board),
-}
-FORMATS = tuple(_FORMATS)
-"""Formats of :func:`render`."""
-
-
-def render(board: "Board", form: str, columns: Sequence[str] | None = None) -> str:
-    """Returns the board in one of :data:`FORMATS`, without a line end at its end.
-
-    Args:
-        board: The board.
-        form: Name of the format.
-        columns: Column keys in place of the default ones; JSON has all.
-
-    Raises:
-        UsageError: There is no such format or column.
-    """
-    if form not in _FORMATS:
-        raise UsageError(f"unknown format '{form}'{nearest(form, FORMATS)} ({', '.join(FORMATS)})")
-    return _FORMATS[form](board, columns).rstrip("\n")

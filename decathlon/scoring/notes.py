@@ -87,7 +87,7 @@ def _on_trials(trials: Trials, split: str) -> list[str]:
     if trials.unknown:
         notes.append(
             f"{trials.name}: the {split} labels of {', '.join(trials.unknown)} are unknown:"
-            " prepare the data with --labels and run again."
+            " prepare the data with --labels and run again with --force."
         )
     left_out = sorted(set(trials.by_seed) - set(trials.counted))
     if trials.counted and left_out:

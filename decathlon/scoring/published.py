@@ -30,7 +30,7 @@ def folder_of(results: Path | None) -> Path:
     return packaged()
 
 
-def read_rows(results: Path | None = None) -> list[PublishedRow]:
+def published_rows(results: Path | None = None) -> list[PublishedRow]:
     """Reads the literature's rows: Table 3 first, then by table and row.
 
     Args:

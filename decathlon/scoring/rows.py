@@ -1,6 +1,7 @@
 """The rows of a board: what is known of one published result, or of one name's runs."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -164,11 +165,12 @@ def _intervals(
     return score, {name: statistics.interval(a) for name, a in drawn.accuracy.items()}
 
 
-def _seconds(record: RunRecord) -> float:
-    seconds = record.timing.get("train_seconds")
-    return float(seconds) if record.trained and isinstance(seconds, (int, float)) else 0.0
+def _seconds(records: Iterable[RunRecord]) -> float:
+    """Sums the training of one seed; domains trained jointly record the same seconds."""
+    found = (record.timing.get("train_seconds") for record in records if record.trained)
+    return math.fsum({float(s) for s in found if isinstance(s, (int, float))})
 
 
 def _training_seconds(trials: Trials) -> float | None:
-    by_seed = [math.fsum(map(_seconds, records.values())) for records in trials.counted.values()]
+    by_seed = [_seconds(records.values()) for records in trials.counted.values()]
     return _mean(by_seed) if by_seed else None

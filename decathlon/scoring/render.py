@@ -1,0 +1,91 @@
+"""The board in the format and at the place that were asked for."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from decathlon.errors import UsageError, nearest
+from decathlon.files import write_text
+from decathlon.scoring.board import Board
+from decathlon.scoring.columns import choose
+from decathlon.scoring.escape import visible
+from decathlon.scoring.formats import to_csv, to_json, to_markdown
+from decathlon.scoring.latex import to_latex
+from decathlon.scoring.terminal import show
+
+PLAIN_WIDTH = 120
+"""Width of tables that go to a file or a pipe and not to a terminal."""
+
+Columns = Sequence[str] | None
+
+
+def _table(board: Board, columns: Columns) -> str:
+    text = StringIO()
+    show(board, Console(file=text, width=PLAIN_WIDTH), columns)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _json(board: Board, columns: Columns) -> str:
+    choose(board, columns or ())  # JSON has all columns; a wrong one is an error all the same
+    return to_json(board)
+
+
+_FORMATS: dict[str, Callable[[Board, Columns], str]] = {
+    "table": _table,
+    "markdown": to_markdown,
+    "latex": to_latex,
+    "csv": to_csv,
+    "json": _json,
+}
+FORMATS = tuple(_FORMATS)
+"""Names of the formats."""
+WITHOUT_NOTES = ("csv", "json")
+"""Formats that cannot hold the board's notes: they go to standard error."""
+
+
+def text_of(board: Board, form: str, columns: Columns = None) -> str:
+    """Returns the board as text in one of :data:`FORMATS`.
+
+    Args:
+        board: The board.
+        form: Name of the format.
+        columns: Column keys (see ``columns.choose``) in place of the default ones.
+
+    Raises:
+        UsageError: There is no such format or column.
+    """
+    if form not in _FORMATS:
+        raise UsageError(f"unknown format '{form}'{nearest(form, FORMATS)} ({', '.join(FORMATS)})")
+    return _FORMATS[form](board, columns).rstrip("\n") + "\n"
+
+
+def render(
+    board: Board, form: str = "table", out: Path | None = None, columns: Columns = None
+) -> None:
+    """Prints the board, or writes it to a file.
+
+    Args:
+        board: The board.
+        form: One of :data:`FORMATS`.
+        out: File to write, whole or not at all; standard output where None.
+        columns: Column keys (see ``columns.choose``) in place of the default ones.
+
+    Raises:
+        UsageError: There is no such format or column.
+    """
+    console = Console()
+    if form == "table" and out is None and (console.is_terminal or "COLUMNS" in os.environ):
+        show(board, console, columns)
+        return
+    text = text_of(board, form, columns)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_text(out, text)
+    if form in WITHOUT_NOTES:
+        for note in board.notes:
+            print(f"* {visible(note)}", file=sys.stderr)
