@@ -14,6 +14,8 @@ import typer
 from decathlon import __version__
 from decathlon.errors import DecathlonError, UsageError
 
+_DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
@@ -221,19 +223,19 @@ def score(
         str | None,
         typer.Option(help="Name whose mean error is half of E_max; for data that is not official."),
     ] = None,
-    format: Annotated[
-        str, typer.Option(help="table, markdown, csv or json.")
-    ] = "table",
+    form: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write instead of the terminal.")] = None,
-    all: Annotated[bool, typer.Option("--all", help="All published rows, not Table 3 only.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All published rows, not Table 3 only.")
+    ] = False,
 ) -> None:
     """Print the leaderboard: your runs beside the published rows."""
     from decathlon.scoring.board import build
     from decathlon.scoring.render import render
 
     _check_split(split)
-    board = build(results, split=split, baseline=baseline, all_rows=all)
-    render(board, format, out)
+    board = build(results, split=split, baseline=baseline, all_rows=everything)
+    render(board, form, out)
 
 
 @app.command()
@@ -257,7 +259,8 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except DecathlonError as error:
-        _debug()
+        if _DEBUG:
+            raise
         print(f"decathlon: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -267,7 +270,8 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        _debug()
+        if _DEBUG:
+            raise
         print(
             f"decathlon: unexpected {type(error).__name__}: {error};"
             " DECATHLON_DEBUG=1 shows where, please report it",
@@ -275,8 +279,3 @@ def main() -> NoReturn:
         )
         sys.exit(1)
     sys.exit(0)
-
-
-def _debug() -> None:
-    if os.environ.get("DECATHLON_DEBUG") == "1":
-        raise

@@ -7,7 +7,6 @@ Fractions (milestones, phases, ramps) are of ``epochs``, so any ``epochs`` >= 1 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
@@ -83,11 +82,6 @@ class Recipe:
 R = TypeVar("R", bound=Recipe)
 
 
-@cache
-def _adapter(kind: type[R]) -> TypeAdapter[R]:
-    return TypeAdapter(kind)
-
-
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     """Parses ``field=value`` arguments; a value is JSON, else a string.
 
@@ -131,7 +125,8 @@ def apply(recipes: Mapping[str, R], settings: Mapping[str, Any], what: str) -> R
         base, _, domain = name.partition(".")
         if base not in known:
             raise UsageError(
-                f"{what} has no setting '{base}'{nearest(base, known)}; its fields:\n{_listing(recipe)}"
+                f"{what} has no setting '{base}'{nearest(base, known)};"
+                f" its fields:\n{_listing(recipe)}"
             )
         if not domain:
             changes[base] = value
@@ -139,9 +134,12 @@ def apply(recipes: Mapping[str, R], settings: Mapping[str, Any], what: str) -> R
             table = changes.get(base, getattr(recipe, base))
             changes[base] = {**_per_domain(table), domain: value}
         else:
-            raise UsageError(f"{what}: '{base}' is one value for all domains, write --set {base}=...")
+            raise UsageError(
+                f"{what}: '{base}' is one value for all domains, write --set {base}=..."
+            )
     try:
-        return _adapter(type(recipe)).validate_python(asdict(replace(recipe, **changes)))
+        adapter: TypeAdapter[R] = TypeAdapter(type(recipe))
+        return adapter.validate_python(asdict(replace(recipe, **changes)))
     except ValidationError as error:
         lines = [
             f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})"

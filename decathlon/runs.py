@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,11 +18,12 @@ from torch import nn
 
 from decathlon.data.keyed import key_of
 from decathlon.data.store import Store
-from decathlon.domains import SOURCE_DOMAIN, View
-from decathlon.errors import DataError, DecathlonError, ResultError, TrialError, UsageError, nearest
+from decathlon.domains import DOMAINS, SOURCE_DOMAIN, View
+from decathlon.errors import DataError, UsageError, nearest
 from decathlon.files import write_json
 from decathlon.method import Method
 from decathlon.models.weights import Source
+from decathlon.recipes import DEFAULT
 from decathlon.records import (
     RECORD,
     RESERVED,
@@ -33,7 +34,6 @@ from decathlon.records import (
     trial_folder,
     write_record,
 )
-from decathlon.recipes import DEFAULT
 from decathlon.stored import count_parameters, keep_source, save_kept, save_trained
 from decathlon.training.device import Compute, environment
 from decathlon.training.evaluate import Evaluation, evaluate
@@ -117,7 +117,7 @@ class Run:
     domains: tuple[str, ...]
     split: str
     seeds: tuple[int, ...] = (0,)
-    compute: Compute = Compute()
+    compute: Compute = field(default_factory=Compute)
     force: bool = False
 
     @property
@@ -159,11 +159,11 @@ class Run:
                     f" (in {self.store.path}: {', '.join(known)})"
                 )
         known = [DEFAULT, *self.store.domains]
-        for field, value in self.method.recipe.as_json().items():
+        for setting, value in self.method.recipe.as_json().items():
             for domain in value if isinstance(value, dict) else ():
-                if domain not in known and domain not in _official():
+                if domain not in known and domain not in DOMAINS:
                     raise UsageError(
-                        f"--set {field}.{domain}: unknown domain{nearest(domain, known)}"
+                        f"--set {setting}.{domain}: unknown domain{nearest(domain, known)}"
                     )
         if any(self._keeps(domain) for domain in self.domains):
             self._check_kept()
@@ -173,7 +173,7 @@ class Run:
         if classes != self.source.num_classes:
             raise DataError(
                 f"{self.source.path}: the source network has {self.source.num_classes} classes,"
-                f" {SOURCE_DOMAIN} in {self.store.path} has {classes}: it was trained on other data;"
+                f" {SOURCE_DOMAIN} in {self.store.path} has {classes}: other data;"
                 f" leave {SOURCE_DOMAIN} out with --domain, or pretrain on this data"
             )
 
@@ -188,12 +188,6 @@ class Run:
             "data": {split: digests[split].digest for split in splits},
             "source": self.source.sha256 if kept or self.method.needs_source else None,
         }
-
-
-def _official() -> Sequence[str]:
-    from decathlon.domains import DOMAINS
-
-    return list(DOMAINS)
 
 
 def execute(run: Run, watch: Watch) -> list[Trial]:
@@ -240,11 +234,11 @@ def is_done(run: Run, trial: Trial) -> bool:
         if not path.exists():
             return False
         record = read_record(path)
-        for field, value in run.expected(trial, domain).items():
-            found = getattr(record, field)
+        for key, value in run.expected(trial, domain).items():
+            found = getattr(record, key)
             if found != value:
                 raise UsageError(
-                    f"{path}: is finished, but with another {field}: {_difference(found, value)};"
+                    f"{path}: is finished, but with another {key}: {_difference(found, value)};"
                     " rerun it with --force, or keep both with --name"
                 )
     return True
@@ -312,9 +306,7 @@ def _run(run: Run, trial: Trial, watch: Watch) -> list[RunRecord]:
         if trial.kept:
             save_kept(target / "weights.safetensors", run.source)
         else:
-            save_trained(
-                target / "weights.safetensors", method, network, run.source, [feed.task]
-            )
+            save_trained(target / "weights.safetensors", method, network, run.source, [feed.task])
         _write_predictions(run, target, feed, result)
         record = _record(run, trial, domain, result, parameters, environment(fabric), timing)
         write_record(run.results, record)
@@ -377,5 +369,3 @@ def _record(
         timing=timing,
         **run.expected(trial, domain),
     )
-
-

@@ -135,5 +135,7 @@ def _source_of(path: Path, header: dict[str, Any], given: Path | None) -> Source
             f" '{SOURCES}' folder above it; name them: load_model(path, source=...)"
         )
     if sha256(given) != digest:
-        raise DataError(f"{given}: is not the source of {path} (its digest is not {digest[:12]}...)")
+        raise DataError(
+            f"{given}: is not the source of {path} (its digest is not {digest[:12]}...)"
+        )
     return read_source(given)

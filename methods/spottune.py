@@ -16,9 +16,13 @@ from decathlon.models.routing import RoutedNetwork, straight_through
 from decathlon.models.weights import Source
 from decathlon.recipes import DEFAULT, NonNegative, Recipe
 
-RELEASED_DECAY = {DEFAULT: 1e-4, "cifar100": 0.0, "dtd": 0.0, "gtsrb": 0.0, "svhn": 0.0} | dict.fromkeys(
-    ("aircraft", "daimlerpedcls", "omniglot", "ucf101"), 5e-4
-)
+RELEASED_DECAY = {
+    DEFAULT: 1e-4,
+    "cifar100": 0.0,
+    "dtd": 0.0,
+    "gtsrb": 0.0,
+    "svhn": 0.0,
+} | dict.fromkeys(("aircraft", "daimlerpedcls", "omniglot", "ucf101"), 5e-4)
 """gyhui14/spottune, ``main.py``, lines 43-53."""
 
 

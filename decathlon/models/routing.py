@@ -27,7 +27,7 @@ def straight_through(beta: Tensor, noise: Tensor, tau: float) -> Tensor:
     scores = beta.float() + noise
     soft = torch.softmax(scores / tau, dim=-1)[..., 1]
     hard = (scores[..., 1] > scores[..., 0]).to(soft.dtype)
-    return hard + soft - soft.detach()
+    return hard + (soft - soft.detach())
 
 
 class RoutedBlock(nn.Module):
@@ -77,7 +77,11 @@ class RoutedNetwork(nn.Module):
     """
 
     def __init__(
-        self, base: ResidualNetwork, architecture: Architecture, fixed_macros: int, mix_outputs: bool
+        self,
+        base: ResidualNetwork,
+        architecture: Architecture,
+        fixed_macros: int,
+        mix_outputs: bool,
     ) -> None:
         """Takes over the parts of ``base``.
 
@@ -122,6 +126,7 @@ class RoutedNetwork(nn.Module):
         columns = iter(decisions.unbind(1))
         x = self.stem(images)
         for macro in self.macros:
+            assert isinstance(macro, nn.Sequential)
             for block in macro:
                 x = block(x, next(columns)) if isinstance(block, RoutedBlock) else block(x)
         logits: Tensor = self.head(self.tail(x))

@@ -177,9 +177,7 @@ def read_source(path: Path) -> Source:
             " make one with 'decathlon pretrain'"
         )
     architecture = Architecture.from_json(header["architecture"])
-    source = Source(
-        architecture, int(header["num_classes"]), tensors, sha256(path), path, header
-    )
+    source = Source(architecture, int(header["num_classes"]), tensors, sha256(path), path, header)
     check_fit(path, source.architecture.build(source.num_classes).state_dict(), tensors)
     return source
 

@@ -3,7 +3,7 @@
 import os
 import platform
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -40,7 +40,7 @@ class Compute:
             )
         accelerator = self.accelerator()
         bf16 = self.precision == "bf16" or (self.precision == "auto" and _fast_bf16(accelerator))
-        plugin = cast(Literal["bf16-mixed", "32-true"], "bf16-mixed" if bf16 else "32-true")
+        plugin: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
         fabric = Fabric(accelerator=accelerator, devices=1, precision=plugin)
         fabric.launch()
         return fabric

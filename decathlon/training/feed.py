@@ -62,9 +62,7 @@ class Feed:
         return Batch(images, labels, ids, key, progress, self.domain)
 
 
-def interleaved(
-    feeds: Sequence[Feed], start: int, total: int, seed: int
-) -> Iterator[Batch]:
+def interleaved(feeds: Sequence[Feed], start: int, total: int, seed: int) -> Iterator[Batch]:
     """Yields the training batches of all steps from ``start`` to ``total``.
 
     Every round takes one batch of each domain, in an order drawn for the round, so
@@ -82,9 +80,7 @@ def interleaved(
         order = _round(len(feeds), seed, turn)
         which = int(order[place])
         if which not in streams:
-            streams[which] = feeds[which].training(
-                turn, lambda n: min(n * len(feeds) / total, 1.0)
-            )
+            streams[which] = feeds[which].training(turn, lambda n: min(n * len(feeds) / total, 1.0))
         yield next(streams[which])
 
 

@@ -7,7 +7,7 @@ follows from (seed, step): nothing but tensors has to be kept.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -120,7 +120,8 @@ def _begin(phase: Phase, fabric: Fabric) -> list[torch.optim.Optimizer]:
     if phase.begin is not None:
         phase.begin()
     groups = [group for group in phase.groups if group.parameters]
-    return [fabric.setup_optimizers(_optimiser(group)) for group in groups]
+    wrapped = [fabric.setup_optimizers(_optimiser(group)) for group in groups]
+    return cast(list[torch.optim.Optimizer], wrapped)
 
 
 def _optimiser(group: Group) -> torch.optim.Optimizer:
