@@ -63,4 +63,4 @@ bench: $(STAMP) ## measure speed; each program of tools/ prints a table of ratio
 clean: ## remove builds and caches; the next target installs again
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache .benchmarks $(STAMP)
-	find decathlon methods tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
