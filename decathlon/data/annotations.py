@@ -1,0 +1,205 @@
+"""The annotations of one split: which images there are and what they show.
+
+The official files are COCO style: ``images`` (id, width, height, file_name),
+``annotations`` (image_id, category_id; absent where labels are withheld) and
+``categories`` (id, name). They are read as a stream into arrays of about 80 bytes
+an image, file names included.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from decathlon.data.jsonstream import elements
+from decathlon.data.streams import Source
+from decathlon.errors import DataError
+
+UNKNOWN = -1
+"""Category or label of an image whose label is not known."""
+LARGEST_SIDE = 65535
+LONGEST_NAME = 512
+_INT64 = 1 << 63
+
+
+@dataclass(frozen=True)
+class Names:
+    """File names in one block of memory.
+
+    Attributes:
+        text: All names, one after the other.
+        ends: int64 (n,), where each name ends in ``text``.
+    """
+
+    text: bytes
+    ends: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index: int) -> bytes:
+        start = int(self.ends[index - 1]) if index else 0
+        return self.text[start : int(self.ends[index])]
+
+    def __iter__(self) -> Iterator[bytes]:
+        start = 0
+        for end in self.ends.tolist():
+            yield self.text[start:end]
+            start = end
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """One split as its annotation file describes it.
+
+    Attributes:
+        where: Name of the annotation file, for messages.
+        names: Path of each image without the leading ``data/``.
+        image_ids: int64 (n,), each id once.
+        categories: int64 (n,), category id or -1 where not known.
+        heights: int64 (n,) in pixels, 0 where not said.
+        widths: int64 (n,) in pixels, 0 where not said.
+        class_names: Name by category id, of all categories of the file.
+        sha256: Digest of the file's bytes.
+    """
+
+    where: str
+    names: Names
+    image_ids: npt.NDArray[np.int64]
+    categories: npt.NDArray[np.int64]
+    heights: npt.NDArray[np.int64]
+    widths: npt.NDArray[np.int64]
+    class_names: dict[int, str]
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+class _Digesting:
+    def __init__(self, source: Source) -> None:
+        self.source, self.digest = source, hashlib.sha256()
+
+    def read(self, size: int, /) -> bytes:
+        data = self.source.read(size)
+        self.digest.update(data)
+        return data
+
+
+class _Reader:
+    """Collects the elements of one annotation file, checking each."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.text, self.ends = bytearray(), array("q")
+        self.ids, self.heights, self.widths = array("q"), array("q"), array("q")
+        self.of_image, self.of_category = array("q"), array("q")
+        self.class_names: dict[int, str] = {}
+
+    def fail(self, what: str) -> DataError:
+        return DataError(f"{self.where}: {what}; fetch the file again or mend it")
+
+    def whole(self, item: dict[str, Any], key: str, high: int, default: int = -1) -> int:
+        """Returns a whole number in [0, high); a member that is missing is ``default``."""
+        value = item.get(key, default)
+        if type(value) is not int or not 0 <= value < high:
+            raise self.fail(f"'{key}' is {str(value)[:40]!r} in {str(item)[:120]}")
+        return value
+
+    def image(self, item: dict[str, Any]) -> None:
+        self.ids.append(self.whole(item, "id", _INT64))
+        self.heights.append(self.whole(item, "height", LARGEST_SIDE + 1, 0))
+        self.widths.append(self.whole(item, "width", LARGEST_SIDE + 1, 0))
+        name = item.get("file_name")
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+            raise self.fail(f"'file_name' is {str(name)[:40]!r} in {str(item)[:120]}")
+        parts = name.split("/")
+        if name.startswith("/") or "" in parts or ".." in parts or "." in parts or "\0" in name:
+            raise self.fail(f"image {self.ids[-1]} has the unsafe file name {name!r}")
+        try:
+            self.text += name.removeprefix("data/").encode("utf-8")
+        except UnicodeEncodeError:
+            raise self.fail(f"image {self.ids[-1]} has the unsafe file name {name!r}") from None
+        self.ends.append(len(self.text))
+
+    def annotation(self, item: dict[str, Any]) -> None:
+        self.of_image.append(self.whole(item, "image_id", _INT64))
+        self.of_category.append(self.whole(item, "category_id", _INT64))
+
+    def category(self, item: dict[str, Any]) -> None:
+        key = self.whole(item, "id", _INT64)
+        name = item.get("name")
+        if not isinstance(name, str):
+            raise self.fail(f"category {key} has no name")
+        if key in self.class_names:
+            raise self.fail(f"category {key} is there twice")
+        self.class_names[key] = name
+
+    def labels(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Returns the category of each image."""
+        order = np.argsort(ids, kind="stable")
+        ordered = ids[order]
+        twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+        if len(twice):
+            raise self.fail(f"image id {ordered[twice[0]]} is there twice")
+        found = np.full(len(ids), UNKNOWN, np.int64)
+        of_image = np.frombuffer(self.of_image, np.int64)
+        if not len(of_image):
+            return found
+        place = np.minimum(np.searchsorted(ordered, of_image), max(len(ids) - 1, 0))
+        foreign = np.flatnonzero(ordered[place] != of_image) if len(ids) else np.arange(1)
+        if len(foreign):
+            raise self.fail(
+                f"an annotation is of image {of_image[foreign[0]]}, which is not listed"
+            )
+        if len(np.unique(of_image)) != len(of_image):
+            values, counts = np.unique(of_image, return_counts=True)
+            raise self.fail(f"image {values[counts > 1][0]} is annotated twice")
+        if len(of_image) != len(ids):
+            missing = np.setdiff1d(ids, of_image)
+            raise self.fail(f"image {missing[0]} (and {len(missing) - 1} more) has no annotation")
+        categories = np.frombuffer(self.of_category, np.int64)
+        for category in np.unique(categories).tolist():
+            if category not in self.class_names:
+                raise self.fail(f"category {category} is annotated but not listed")
+        found[order[place]] = categories
+        return found
+
+
+def read_annotations(source: Source, where: str) -> Annotations:
+    """Reads one annotation file.
+
+    Args:
+        source: The file's bytes.
+        where: Its name, for messages.
+
+    Raises:
+        DataError: The file is not valid: not JSON, ids or file names that are missing,
+            of another type, unsafe or there twice, an annotation of an image or a
+            category that is not listed, an image without one where others have one.
+    """
+    reader, digesting = _Reader(where), _Digesting(source)
+    take = {"images": reader.image, "annotations": reader.annotation, "categories": reader.category}
+    for key, item in elements(digesting, where):
+        if key not in take:
+            continue
+        if not isinstance(item, dict):
+            raise reader.fail(f"'{key}' holds {str(item)[:40]!r}, which is no object")
+        take[key](item)
+    if not reader.class_names:
+        raise reader.fail("no categories are listed")
+    ids = np.array(reader.ids, np.int64)
+    return Annotations(
+        where=where,
+        names=Names(bytes(reader.text), np.array(reader.ends, np.int64)),
+        image_ids=ids,
+        categories=reader.labels(ids),
+        heights=np.array(reader.heights, np.int64),
+        widths=np.array(reader.widths, np.int64),
+        class_names=reader.class_names,
+        sha256=digesting.digest.hexdigest(),
+    )

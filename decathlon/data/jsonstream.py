@@ -1,0 +1,135 @@
+"""Reads large JSON files element by element, in little memory.
+
+A COCO-style file is one object whose large members are arrays of small objects. Here
+the outer object is read by hand and every array element by the standard library's
+decoder, so that memory does not grow with the file and a hostile file is stopped by
+the first element that is too long, too deep or not JSON.
+"""
+
+import codecs
+import json
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from decathlon.data.streams import Source
+from decathlon.errors import DataError
+
+LONGEST = 1 << 20
+"""Characters that one element may take; an official annotation takes under 300."""
+_CHUNK = 1 << 18
+_SPACE = " \t\r\n"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+class _Text:
+    """A sliding window over the text: at least ``LONGEST`` characters ahead."""
+
+    def __init__(self, source: Source, where: str) -> None:
+        self.source, self.where = source, where
+        self.decoder = codecs.getincrementaldecoder("utf-8")("strict")
+        self.json = json.JSONDecoder(parse_constant=_refuse_constant)
+        self.buffer, self.at, self.dropped, self.ended = "", 0, 0, False
+
+    def fail(self, what: str) -> DataError:
+        place = self.dropped + self.at
+        return DataError(
+            f"{self.where}: not a valid annotation file: {what} near character {place};"
+            " fetch the file again"
+        )
+
+    def fill(self) -> None:
+        if self.ended or len(self.buffer) - self.at >= LONGEST:
+            return
+        parts = [self.buffer[self.at :]]
+        length = len(parts[0])
+        self.dropped += self.at
+        self.at = 0
+        while not self.ended and length < 2 * LONGEST:
+            chunk = self.source.read(_CHUNK)
+            self.ended = not chunk
+            try:
+                parts.append(self.decoder.decode(chunk, final=self.ended))
+            except UnicodeDecodeError as error:
+                raise self.fail(f"not UTF-8 ({error.reason})") from None
+            length += len(parts[-1])
+        self.buffer = "".join(parts)
+
+    def peek(self) -> str:
+        """Returns the next character that is not white space, ``""`` at the end."""
+        while True:
+            self.fill()
+            buffer, at = self.buffer, self.at
+            while at < len(buffer) and buffer[at] in _SPACE:
+                at += 1
+            self.at = at
+            if at < len(buffer):
+                return buffer[at]
+            if self.ended:
+                return ""
+
+    def expect(self, allowed: str) -> str:
+        found = self.peek()
+        if not found or found not in allowed:
+            shown = repr(found) if found else "the end of the file (truncated?)"
+            raise self.fail(f"{shown} where one of {' '.join(allowed)} belongs")
+        self.at += 1
+        return found
+
+    def value(self) -> Any:
+        if not self.peek():
+            raise self.fail("the file ends early (truncated?)")
+        try:
+            value, self.at = self.json.raw_decode(self.buffer, self.at)
+        except RecursionError:
+            raise self.fail("nested too deeply") from None
+        except ValueError as error:
+            if len(self.buffer) - self.at >= LONGEST and not self.ended:
+                raise self.fail(f"a value is longer than {LONGEST} characters or broken") from None
+            raise self.fail(str(error).split(":")[0]) from None
+        return value
+
+
+def elements(source: Source, where: str) -> Iterator[tuple[str, Any]]:
+    """Yields ``(key, element)`` for every element of every array in the outer object.
+
+    Members of the outer object that are not arrays are checked and passed over.
+
+    Args:
+        source: Where the bytes come from (UTF-8).
+        where: Name of the file, for messages.
+
+    Raises:
+        DataError: Not UTF-8, not JSON, NaN or infinite numbers, a member twice, an
+            element longer than :data:`LONGEST` or nested too deeply, or text after
+            the end.
+    """
+    text = _Text(source, where)
+    text.expect("{")
+    seen: set[str] = set()
+    more = text.peek() != "}"
+    while more:
+        key = text.value()
+        if not isinstance(key, str) or key in seen:
+            raise text.fail(f"{str(key)[:40]!r} is not a key or is there twice")
+        seen.add(key)
+        text.expect(":")
+        if text.peek() == "[":
+            text.at += 1
+            more = text.peek() != "]"
+            while more:
+                yield key, text.value()
+                more = text.expect(",]") == ","
+                if not more:
+                    text.at -= 1
+            text.expect("]")
+        else:
+            text.value()
+        more = text.expect(",}") == ","
+        if not more:
+            text.at -= 1
+    text.expect("}")
+    if text.peek():
+        raise text.fail("text after the end")

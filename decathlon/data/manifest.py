@@ -1,0 +1,159 @@
+"""``DATA/manifest.json``: what is prepared. Written last, and what readers trust."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from decathlon.errors import DataError
+from decathlon.files import digest_of, write_json
+
+FILE = "manifest.json"
+FORMAT: Literal[1] = 1
+
+Count = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+SplitName = Annotated[str, Field(pattern="^(train|val|test)$")]
+Channel = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class ShardEntry(_Model):
+    """One shard file.
+
+    Attributes:
+        file: Its path relative to DATA.
+        num_images: Images in it.
+        size: Bytes of the file.
+        sha256: Digest of the file.
+        damaged: Ranges of damaged images, first and last, as ``verify`` found them;
+            None where it is whole.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[a-z][\w.-]*\.h5$")]
+    num_images: Annotated[int, Field(ge=1)]
+    size: Count
+    sha256: Sha256
+    damaged: list[tuple[int, int]] | None = None
+
+
+class SplitEntry(_Model):
+    """One split.
+
+    Attributes:
+        num_images: Images in it.
+        labelled: Whether the labels are known.
+        annotations_sha256: Digest of the annotation file.
+        labels_sha256: Digest of the file its labels came from, where they came later.
+        shards: Its shards in order.
+    """
+
+    num_images: Annotated[int, Field(ge=1)]
+    labelled: bool
+    annotations_sha256: Sha256
+    labels_sha256: Sha256 | None = None
+    shards: Annotated[list[ShardEntry], Field(min_length=1)]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the shard, or of the shards' digests where there are several."""
+        if len(self.shards) == 1:
+            return self.shards[0].sha256
+        return digest_of([shard.sha256 for shard in self.shards])
+
+
+class SourceEntry(_Model):
+    """A file that data was prepared from.
+
+    Attributes:
+        file: Its name.
+        size: Its bytes.
+        sha256: Its digest.
+        official: Whether size and digest are those of the official file.
+    """
+
+    file: str
+    size: Count
+    sha256: Sha256
+    official: bool
+
+
+class DomainEntry(_Model):
+    """One domain.
+
+    Attributes:
+        official: Whether classes and split sizes are those of the official domain.
+        class_names: Name by label; ``""`` for a label that no category has.
+        category_ids: Category id by label.
+        mean: Per channel, in [0, 1].
+        std: Per channel, in [0, 1].
+        statistics: Where mean and std come from.
+        resize: Library and version that resized images, ``""`` where none was.
+        sources: The files it was prepared from: annotations, images.
+        splits: Its splits.
+    """
+
+    official: bool
+    class_names: Annotated[list[str], Field(min_length=1)]
+    category_ids: Annotated[list[int], Field(min_length=1)]
+    mean: tuple[Channel, Channel, Channel]
+    std: tuple[Channel, Channel, Channel]
+    statistics: Literal["official", "computed on train"]
+    resize: str
+    sources: list[SourceEntry]
+    splits: dict[SplitName, SplitEntry]
+
+
+class Manifest(_Model):
+    """What DATA holds.
+
+    Attributes:
+        format: Version of this schema.
+        domains: By name.
+    """
+
+    format: Literal[1] = FORMAT
+    domains: dict[str, DomainEntry]
+
+
+def read_manifest(data: Path) -> Manifest | None:
+    """Reads DATA's manifest, None where there is none.
+
+    Raises:
+        DataError: It cannot be read or is not valid; names every field at fault.
+    """
+    path = data / FILE
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    mend = "delete it and run 'decathlon prepare' again"
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}); {mend}") from None
+    if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
+        raise DataError(
+            f"{path}: has format version {value['format']!r}, this program reads {FORMAT};"
+            " prepare the data again with this version"
+        )
+    try:
+        return Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}"
+            for e in error.errors(include_url=False)
+        ]
+        problems = "\n".join(lines)
+        raise DataError(f"{path}: not a valid manifest:\n{problems}\n{mend}") from None
+
+
+def write_manifest(data: Path, manifest: Manifest) -> None:
+    """Writes DATA's manifest, whole or not at all."""
+    write_json(data / FILE, manifest.model_dump(mode="json"))

@@ -1,0 +1,257 @@
+"""One shard: an HDF5 file whose pixels a memory map can serve.
+
+All data sets are contiguous and uncompressed, so that a reader needs HDF5 only to
+learn where they begin, and writers can fill them in any order from several processes.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from decathlon.errors import DataError
+
+FORMAT = 1
+UNKNOWN = -1
+"""Label of an image whose class is not known."""
+_MEND = "run 'decathlon verify', then 'decathlon prepare', which rebuilds what is damaged"
+_COLUMNS = {
+    "offset": np.int64,
+    "height": np.uint16,
+    "width": np.uint16,
+    "label": np.int32,
+    "image_id": np.int64,
+    "crc32": np.uint32,
+}
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Header:
+    """The attributes of a shard.
+
+    Attributes:
+        domain: Name of the domain.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        class_names: Name by label; ``""`` for a label that no category has.
+        category_ids: Category id by label.
+        annotations_sha256: Digest of the annotation file.
+        resize: Library and version that resized images, ``""`` where none was.
+    """
+
+    domain: str
+    split: str
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    annotations_sha256: str
+    resize: str = ""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a shard holds of each image.
+
+    Attributes:
+        height: int64 (n,) in pixels.
+        width: int64 (n,) in pixels.
+        label: int64 (n,), -1 where not known.
+        image_id: int64 (n,).
+        crc32: int64 (n,), of each image's pixels.
+    """
+
+    height: Int64
+    width: Int64
+    label: Int64
+    image_id: Int64
+    crc32: Int64
+
+    @property
+    def offset(self) -> Int64:
+        """Where each image begins, in bytes from the start of the pixels."""
+        sizes: Int64 = 3 * self.height * self.width
+        starts: Int64 = np.cumsum(sizes) - sizes
+        return starts
+
+
+@dataclass(frozen=True)
+class Shard:
+    """An opened shard whose structure has been checked.
+
+    Attributes:
+        path: The file.
+        header: Its attributes.
+        columns: What it holds of each image.
+        offset: int64 (n,), where each image begins in the pixels, in bytes.
+        start: Where the pixels begin in the file, in bytes.
+        size: Bytes of pixels.
+        columns_at: Where each other data set begins in the file, in bytes.
+    """
+
+    path: Path
+    header: Header
+    columns: Columns
+    offset: Int64
+    start: int
+    size: int
+    columns_at: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def map(self) -> npt.NDArray[np.uint8]:
+        """Returns all pixels as a read-only memory map, uint8 (bytes,)."""
+        # A plain array on the map: np.memmap itself makes every slice slower.
+        return np.asarray(
+            np.memmap(self.path, np.uint8, mode="r", offset=self.start, shape=(self.size,))
+        )
+
+
+def shard_names(split: str, count: int) -> list[str]:
+    """Returns the file names of a split's shards."""
+    if count == 1:
+        return [f"{split}.h5"]
+    return [f"{split}-{index:05d}-of-{count:05d}.h5" for index in range(count)]
+
+
+def create(path: Path, header: Header, columns: Columns) -> int:
+    """Writes a shard with all but its pixels, whose place is left empty.
+
+    Args:
+        path: The file, replaced where it exists.
+        header: Attributes.
+        columns: What it holds of each image.
+
+    Returns:
+        Where the pixels begin in the file, in bytes.
+    """
+    values = {
+        "offset": columns.offset,
+        "height": columns.height,
+        "width": columns.width,
+        "label": columns.label,
+        "image_id": columns.image_id,
+        "crc32": columns.crc32,
+    }
+    total = int((3 * columns.height * columns.width).sum())
+    # Format 1.8 is the oldest that takes attributes of more than 64 kB.
+    with h5py.File(path, "w", libver=("v108", "v108")) as file:
+        file.attrs["format_version"] = FORMAT
+        file.attrs["domain"] = header.domain
+        file.attrs["split"] = header.split
+        file.attrs["class_names"] = np.array(header.class_names, h5py.string_dtype())
+        file.attrs["category_ids"] = np.array(header.category_ids, np.int64)
+        file.attrs["annotations_sha256"] = header.annotations_sha256
+        file.attrs["resize"] = header.resize
+        for name, dtype in _COLUMNS.items():
+            file.create_dataset(name, data=values[name].astype(dtype))
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_layout(h5py.h5d.CONTIGUOUS)
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        space = h5py.h5s.create_simple((total,))
+        pixels = h5py.h5d.create(file.id, b"pixels", h5py.h5t.NATIVE_UINT8, space, layout)
+        return int(pixels.get_offset())
+
+
+def open_shard(path: Path) -> Shard:
+    """Opens a shard and checks all that reading its pixels relies on.
+
+    Raises:
+        DataError: The file is missing, no shard, of another format version, or an
+            image lies outside its pixels.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: missing; run 'decathlon prepare' to build it again")
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(path, file)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{path}: no readable shard ({str(error)[:200]}); {_MEND}") from None
+
+
+def _read(path: Path, file: h5py.File) -> Shard:
+    version = file.attrs.get("format_version")
+    if version != FORMAT:
+        raise DataError(
+            f"{path}: has format version {version}, this program reads {FORMAT};"
+            " prepare the data again with this version"
+        )
+    read, columns_at = {}, {}
+    for name, dtype in _COLUMNS.items():
+        values = file[name]
+        if values.ndim != 1 or values.dtype != dtype or values.chunks is not None:
+            raise ValueError(f"'{name}' has another type or layout")
+        read[name] = values[:].astype(np.int64)
+        columns_at[name] = int(values.id.get_offset() or 0)
+    if len({len(values) for values in read.values()}) != 1:
+        raise ValueError("its data sets differ in length")
+    pixels = file["pixels"]
+    start = pixels.id.get_offset()
+    if pixels.ndim != 1 or pixels.dtype != np.uint8 or pixels.chunks is not None or start is None:
+        raise ValueError("'pixels' has another type or layout")
+    size = len(pixels)
+    offset = read.pop("offset")
+    ends = offset + 3 * read["height"] * read["width"]
+    wrong = np.flatnonzero((offset < 0) | (ends > size) | (ends <= offset))
+    if len(wrong):
+        raise ValueError(f"image {wrong[0]} lies outside its pixels")
+    if start + size > path.stat().st_size:
+        raise ValueError("the file is shorter than it says (truncated)")
+    header = Header(
+        domain=str(file.attrs["domain"]),
+        split=str(file.attrs["split"]),
+        class_names=tuple(str(name) for name in file.attrs["class_names"]),
+        category_ids=tuple(int(key) for key in file.attrs["category_ids"]),
+        annotations_sha256=str(file.attrs["annotations_sha256"]),
+        resize=str(file.attrs["resize"]),
+    )
+    return Shard(path, header, Columns(**read), offset, int(start), size, columns_at)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What reading a whole shard found.
+
+    Attributes:
+        sha256: Digest of the file.
+        damaged: Positions of the images whose pixels are not those that were written.
+    """
+
+    sha256: str
+    damaged: list[int]
+
+
+def _spans(shard: Shard, most: int = 1 << 24) -> Iterator[tuple[int, int]]:
+    """Yields ranges of images of at most about ``most`` bytes each."""
+    first, ends = 0, shard.offset + 3 * shard.columns.height * shard.columns.width
+    while first < len(shard):
+        last = int(np.searchsorted(ends, shard.offset[first] + most, side="right"))
+        last = max(last, first + 1)
+        yield first, last
+        first = last
+
+
+def check(shard: Shard) -> Check:
+    """Reads a shard from end to end, once, in little memory."""
+    digest, damaged = sha256(), []
+    crc = shard.columns.crc32.tolist()
+    offset = shard.offset.tolist()
+    sizes = (3 * shard.columns.height * shard.columns.width).tolist()
+    with shard.path.open("rb") as file:
+        digest.update(file.read(shard.start))
+        for first, last in _spans(shard):
+            data = memoryview(file.read(offset[last - 1] + sizes[last - 1] - offset[first]))
+            digest.update(data)
+            for index in range(first, last):
+                at = offset[index] - offset[first]
+                if zlib.crc32(data[at : at + sizes[index]]) != crc[index]:
+                    damaged.append(index)
+        while rest := file.read(1 << 20):
+            digest.update(rest)
+    return Check(digest.hexdigest(), damaged)
