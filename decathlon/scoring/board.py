@@ -62,9 +62,8 @@ def build(
         raise UsageError(f"unknown split '{split}'{nearest(split, SPLITS)} ({', '.join(SPLITS)})")
     trials = read_trials(results, split) if results is not None else {}
     if baseline is None:
-        _check_official(trials.values())
-    base = _baseline_of(trials, baseline, split) if baseline is not None else None
-    e_max = baseline_e_max(base) if base else dict(OFFICIAL_E_MAX)
+        check_official(trials.values())
+    e_max, base = defining_e_max(trials, baseline, split)
     domains = _columns(trials.values())
     runs = [run_row(t, domains, e_max, base) for t in trials.values()]
     runs.sort(key=lambda row: (row.score is None, -(row.score or 0), row.label))
@@ -82,14 +81,24 @@ def build(
     return Board(split, domains, e_max, baseline, tuple(rows), tuple(notes))
 
 
-def baseline_e_max(baseline: Trials) -> dict[str, float]:
-    """Returns E_max by domain: twice the mean error over the baseline's seeds.
+def defining_e_max(
+    trials: dict[str, Trials], baseline: str | None, split: str
+) -> tuple[dict[str, float], Trials | None]:
+    """Returns E_max by domain, and the trials that define it if it is not official.
 
-    A domain without any error is left out: no error could be scored against it.
+    It is twice the mean error over the baseline's seeds. A domain in which the baseline
+    makes no error is left out: nothing could be scored against it.
+
+    Raises:
+        UsageError: There is no such baseline.
+        ResultError: Its labels are unknown.
     """
-    errors = baseline.mean_errors()
+    if baseline is None:
+        return dict(OFFICIAL_E_MAX), None
+    base = _baseline_of(trials, baseline, split)
+    errors = base.mean_errors()
     known = [*DOMAINS, *sorted(set(errors) - set(DOMAINS))]
-    return {name: 2 * errors[name] for name in known if errors.get(name, 0) > 0}
+    return {name: 2 * errors[name] for name in known if errors.get(name, 0) > 0}, base
 
 
 def _columns(trials: Iterable[Trials]) -> tuple[str, ...]:
@@ -97,7 +106,8 @@ def _columns(trials: Iterable[Trials]) -> tuple[str, ...]:
     return (*DOMAINS, *sorted(found - set(DOMAINS)))
 
 
-def _check_official(trials: Iterable[Trials]) -> None:
+def check_official(trials: Iterable[Trials]) -> None:
+    """Raises ResultError where a record is not of the official data."""
     for trial in trials:
         for record in trial.records:
             if not record.official or record.domain not in DOMAINS:

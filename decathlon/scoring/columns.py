@@ -90,6 +90,16 @@ def _domain(name: str) -> Column:
     return Column(name, heading, lambda row: row.accuracy.get(name), text, "high")
 
 
+def _slope(name: str) -> Column:
+    heading = DOMAINS[name].column if name in DOMAINS else name
+    return Column(
+        f"slope:{name}",
+        heading,
+        lambda row: row.slopes.get(name),
+        lambda row, digits: _number(row.slopes.get(name), digits - 1),
+    )
+
+
 _FIXED = {
     column.key: column
     for column in (
@@ -119,11 +129,16 @@ _FIXED = {
 }
 PAPER = ("params", "domains", "score", "printed")
 """The paper's columns, with the computed S before the printed score."""
+SENSITIVITY = ("score", "slopes")
+"""How S moves per accuracy point in each domain, at each row's own accuracies."""
 FULL = (*PAPER, "ci", "mean", "rank", "covered", "time")
 
 
 def choose(board: Board, keys: Sequence[str]) -> list[Column]:
-    """Returns the columns of those keys; ``domains`` stands for all domains.
+    """Returns the columns of those keys.
+
+    ``domains`` stands for the accuracies of all domains, ``slopes`` for the points that
+    S gains per accuracy point in each scored domain.
 
     Raises:
         UsageError: There is no such column; the nearest is suggested.
@@ -132,12 +147,14 @@ def choose(board: Board, keys: Sequence[str]) -> list[Column]:
     for key in keys:
         if key == "domains":
             columns += [_domain(name) for name in board.domains]
+        elif key == "slopes":
+            columns += [_slope(name) for name in board.domains if name in board.e_max]
         elif key in board.domains:
             columns.append(_domain(key))
         elif key in _FIXED:
             columns.append(_FIXED[key])
         else:
-            known = ("domains", *_FIXED, *board.domains)
+            known = ("domains", "slopes", *_FIXED, *board.domains)
             raise UsageError(f"unknown column '{key}'{nearest(key, known)} ({', '.join(known)})")
     return columns
 

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from decathlon.scoring.board import Board
 
 
-def to_json(board: "Board") -> str:
+def to_json(board: "Board", sensitivity: bool = False) -> str:
     """Returns the board as JSON: its split and rows, numbers unrounded.
 
     Characters outside ASCII are escaped, so that printing it is safe.
+
+    Args:
+        board: The board.
+        sensitivity: Add to each row the points that S gains per accuracy point.
     """
-    value = {"split": board.split, "rows": [_json_row(row) for row in board.rows]}
-    return json.dumps(value, indent=2, allow_nan=False)
+    rows = [_json_row(row) for row in board.rows]
+    if sensitivity:
+        rows = [r | {"sensitivity": b.slopes} for r, b in zip(rows, board.rows, strict=True)]
+    return json.dumps({"split": board.split, "rows": rows}, indent=2, allow_nan=False)
 
 
 def _json_row(row: Row) -> dict[str, Any]:

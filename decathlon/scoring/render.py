@@ -15,10 +15,7 @@ from decathlon.scoring.columns import choose
 from decathlon.scoring.escape import visible
 from decathlon.scoring.formats import to_csv, to_json, to_markdown
 from decathlon.scoring.latex import to_latex
-from decathlon.scoring.terminal import show
-
-PLAIN_WIDTH = 120
-"""Width of tables that go to a file or a pipe and not to a terminal."""
+from decathlon.scoring.terminal import PLAIN_WIDTH, show
 
 Columns = Sequence[str] | None
 
@@ -31,7 +28,7 @@ def _table(board: Board, columns: Columns) -> str:
 
 def _json(board: Board, columns: Columns) -> str:
     choose(board, columns or ())  # JSON has all columns; a wrong one is an error all the same
-    return to_json(board)
+    return to_json(board, sensitivity="slopes" in (columns or ()))
 
 
 _FORMATS: dict[str, Callable[[Board, Columns], str]] = {

@@ -108,6 +108,14 @@ def published_row(row: PublishedRow) -> Row:
     )
 
 
+def plug_in_score(trials: Trials, e_max: dict[str, float]) -> float | None:
+    """Returns the mean over seeds of each seed's S, or None where nothing is scored."""
+    if not any(name in e_max for name in trials.domains):
+        return None
+    seeds = [trials.errors(seed, e_max) for seed in trials.counted]
+    return _mean([decathlon_score(errors, e_max) for errors in seeds])
+
+
 def run_row(
     trials: Trials,
     domains: tuple[str, ...],
@@ -138,7 +146,7 @@ def run_row(
         accuracy=accuracy,
         points={name: _mean([p[name] for p in points]) for name in scored},
         slopes={name: _mean([slope(s[name], e_max[name]) for s in seeds]) for name in scored},
-        score=_mean([math.fsum(p.values()) for p in points]) if scored else None,
+        score=plug_in_score(trials, e_max),
         missing=tuple(name for name in domains if accuracy[name] is None),
         ci=ci if scored else None,
         accuracy_ci=accuracy_ci,

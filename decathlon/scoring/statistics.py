@@ -12,14 +12,14 @@ and the groups' shares are drawn from a Dirichlet posterior. Alone, each record
 still has exactly Jeffreys' posterior.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decathlon.records import RunRecord
-from decathlon.scoring.score import PERFECT
+from decathlon.scoring.score import OFFICIAL_E_MAX, PERFECT
 from decathlon.scoring.trials import MIN_SEEDS, Trials
 
 DRAWS = 10_000
@@ -70,6 +70,27 @@ def draw_errors(bits: NDArray[np.uint8], rng: np.random.Generator, draws: int = 
     prior_wrong = rng.beta(0.5, 0.5, size=(num_records, draws))
     drawn: Floats = (wrong @ weights + prior * prior_wrong) / (weights.sum(axis=0) + prior)
     return drawn
+
+
+def count_intervals(
+    counts: Mapping[str, tuple[int, int]],
+) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
+    """Returns the intervals of one set of predictions on official data.
+
+    Args:
+        counts: Images right and images in all, by official domain.
+
+    Returns:
+        The interval of S, and that of each accuracy in percent.
+    """
+    rng = np.random.default_rng(GENERATOR)
+    score, accuracy = np.zeros(DRAWS), {}
+    for name in sorted(counts):
+        correct, total = counts[name]
+        right = rng.beta(correct + 0.5, total - correct + 0.5, DRAWS)
+        score += PERFECT * np.maximum(0.0, 1 - (1 - right) / OFFICIAL_E_MAX[name]) ** 2
+        accuracy[name] = interval(100 * right)
+    return interval(score), accuracy
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 WIDE, FULL_WIDTH = 116, 170
 """Widths from which accuracies have two digits, and from which all columns fit."""
+PLAIN_WIDTH = 120
+"""Width of tables that go to a file or a pipe and not to a terminal."""
 SHORT = {"ImNet": "INet", "Airc.": "Airc"}
 """Headings of narrow tables, as wide as an accuracy with one digit after the point."""
 STYLES = {"best": "bold", "second": "underline", "": ""}
@@ -60,6 +62,16 @@ def caption(board: "Board") -> str:
     return f"Visual Decathlon, {board.split} split, {e_max}"
 
 
+def legend(columns: Sequence[str]) -> str:
+    """Says how to read the columns of those keys."""
+    said = ["S is computed"]
+    if "printed" in columns:
+        said.append("Score is as printed (! cannot follow from the printed accuracies)")
+    if "slopes" in columns:
+        said.append("below a domain stand the points that S gains per accuracy point in it")
+    return f"{', '.join(said)}. Bold is best, underlined second, - missing (counts 0)."
+
+
 def show(
     board: "Board", console: Console | None = None, columns: Sequence[str] | None = None
 ) -> None:
@@ -78,7 +90,6 @@ def show(
     console.print(Text(visible(caption(board))))
     console.print(shown)
     console.print()
-    legend = "S is computed, Score is as printed (! cannot follow from the printed accuracies)."
-    console.print(Text(f"{legend} Bold is best, underlined second, - missing (counts 0)."))
+    console.print(Text(legend(columns or PAPER)))
     for note in board.notes:
         console.print(Text(visible(f"* {note}")))

@@ -1,0 +1,181 @@
+"""Two methods on the same images: is one better, or is it noise?"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from decathlon.domains import DOMAINS, SPLITS
+from decathlon.errors import ResultError, UsageError, nearest
+from decathlon.records import RunRecord
+from decathlon.scoring.board import check_official, defining_e_max
+from decathlon.scoring.rows import Pair, plug_in_score
+from decathlon.scoring.submit import read_predictions
+from decathlon.scoring.trials import MIN_SEEDS, Trials, read_trials
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One quantity of two names.
+
+    Attributes:
+        a: Its value for the first.
+        b: Its value for the second.
+        ci: 95 % interval of a - b.
+        probability: Probability that the first is better, a tie counted half.
+    """
+
+    a: float
+    b: float
+    ci: Pair
+    probability: float
+
+    @property
+    def difference(self) -> float:
+        """How far the first is above the second."""
+        return self.a - self.b
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the interval holds 0."""
+        return self.ci[0] <= 0 <= self.ci[1]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired comparison, on the domains that both names have.
+
+    Attributes:
+        a: The first name.
+        b: The second name.
+        split: Split of the records.
+        baseline: Name that defines E_max, or None for the official values.
+        score: S over the scored domains among ``accuracy``.
+        accuracy: Accuracy in percent by domain.
+        notes: What a reader has to know.
+    """
+
+    a: str
+    b: str
+    split: str
+    baseline: str | None
+    score: Difference
+    accuracy: dict[str, Difference]
+    notes: tuple[str, ...]
+
+
+def compare(
+    a: str, b: str, results: Path, split: str = "test", baseline: str | None = None
+) -> Comparison:
+    """Compares two names, paired on images.
+
+    Args:
+        a: The first name under ``results``.
+        b: The second.
+        results: The folder of records.
+        split: Split whose records are read.
+        baseline: Name whose mean errors define E_max; by default E_max is official.
+
+    Raises:
+        UsageError: Unknown name, split or baseline.
+        ResultError: A record is not valid, the two share no domain with known labels,
+            they saw different images, or other than the official data is scored
+            without a baseline.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"unknown split '{split}'{nearest(split, SPLITS)} ({', '.join(SPLITS)})")
+    trials = read_trials(results, split)
+    pair = [_named(trials, name, split, results) for name in (a, b)]
+    if baseline is None:
+        check_official(pair)
+    e_max, base = defining_e_max(trials, baseline, split)
+    both = set(pair[0].domains) & set(pair[1].domains)
+    domains = tuple(d for d in (*DOMAINS, *sorted(both - set(DOMAINS))) if d in both)
+    if not domains:
+        raise ResultError(f"'{a}' and '{b}' have no domain with known {split} labels in common")
+    _check_same_images(results, domains, [*pair, *([base] if base else [])])
+    scored = {name: limit for name, limit in e_max.items() if name in both}
+    score, accuracy = _differences(pair, domains, scored, base)
+    notes = tuple(_notes(pair, domains, scored, score))
+    return Comparison(a, b, split, baseline, score, accuracy, notes)
+
+
+def _named(trials: dict[str, Trials], name: str, split: str, results: Path) -> Trials:
+    if name not in trials:
+        known = ", ".join(trials) or "none"
+        raise UsageError(
+            f"no {split} results of '{name}' in {results}{nearest(name, trials)} (there are:"
+            f" {known}); published rows have no predictions to compare"
+        )
+    return trials[name]
+
+
+def _differences(
+    pair: list[Trials], domains: tuple[str, ...], e_max: dict[str, float], base: Trials | None
+) -> tuple[Difference, dict[str, Difference]]:
+    # Imported here for the sake of --help, as in the other commands.
+    from decathlon.scoring import statistics
+
+    draws = statistics.draw(pair, e_max, base)
+    a, b = (plug_in_score(trials, e_max) or 0.0 for trials in pair)
+
+    def difference(a: float, b: float, gap: statistics.Floats) -> Difference:
+        better = float((gap > 0).mean() + (gap == 0).mean() / 2)
+        return Difference(a, b, statistics.interval(gap), better)
+
+    score = difference(a, b, draws[0].score - draws[1].score)
+    means = [trials.mean_errors() for trials in pair]
+    return score, {
+        name: difference(
+            100 * (1 - means[0][name]),
+            100 * (1 - means[1][name]),
+            draws[0].accuracy[name] - draws[1].accuracy[name],
+        )
+        for name in domains
+    }
+
+
+def _check_same_images(results: Path, domains: Iterable[str], trials: list[Trials]) -> None:
+    """Raises where records of a domain are of different images.
+
+    Equal shards hold equal images. Shards differ where labels were filled in later,
+    for instance; then the ids beside the predictions decide.
+    """
+    for name in domains:
+        records = [s[name] for t in trials for s in t.counted.values() if name in s]
+        first = records[0]
+        for other in records[1:]:
+            if not _same_shard(first, other) and not _same_ids(results, first, other):
+                raise ResultError(
+                    f"{first.folder} and {other.folder}: evaluated on different images, so they"
+                    " cannot be compared image by image; run both on the same data"
+                )
+
+
+def _same_shard(a: RunRecord, b: RunRecord) -> bool:
+    return a.split in a.data and a.data.get(a.split) == b.data.get(b.split)
+
+
+def _same_ids(results: Path, a: RunRecord, b: RunRecord) -> bool:
+    first, second = (read_predictions(results, record).image_ids for record in (a, b))
+    return first.shape == second.shape and bool((first == second).all())
+
+
+def _notes(
+    pair: list[Trials], domains: tuple[str, ...], e_max: dict[str, float], score: Difference
+) -> list[str]:
+    notes = []
+    if score.within_noise:
+        notes.append("The difference in S is within noise: its interval holds 0.")
+    for one, other in (pair, reversed(pair)):
+        lacking = sorted(set(other.domains) - set(one.domains))
+        if lacking:
+            notes.append(f"{one.name} lacks {', '.join(lacking)}: left out for both.")
+    unscored = [name for name in domains if name not in e_max]
+    if unscored:
+        notes.append(f"{', '.join(unscored)}: without E_max, not part of S.")
+    seeds = [len(trials.counted) for trials in pair]
+    covers = "images and seeds" if min(seeds) >= MIN_SEEDS else "images only"
+    if min(seeds) < MIN_SEEDS <= max(seeds):
+        covers = "images, and seeds where there are five"
+    notes.append(f"Intervals are 95 %, paired on images, and cover the choice of {covers}.")
+    return notes

@@ -1,0 +1,140 @@
+"""Writing the official submission: one ``results.json`` in a zip archive."""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from decathlon.domains import DOMAINS
+from decathlon.errors import ResultError, UsageError, nearest
+from decathlon.files import replacing
+from decathlon.records import RunRecord
+from decathlon.scoring.evaluate import RESULTS_FILE
+from decathlon.scoring.predictions import MAX_BYTES, Predictions, parse_predictions
+from decathlon.scoring.trials import Trials, read_trials
+
+PREDICTIONS = "predictions.json"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was written.
+
+    Attributes:
+        path: The archive.
+        seed: Seed whose predictions it holds.
+        num_predictions: Number of predictions by domain.
+        missing: Official domains that it lacks; they will count 0.
+        official: Whether all predictions are of the official data.
+    """
+
+    path: Path
+    seed: int
+    num_predictions: dict[str, int]
+    missing: tuple[str, ...]
+    official: bool
+
+
+def submit(results: Path, name: str, out: Path, seed: int | None = None) -> Submission:
+    """Writes the test predictions of one name as an official submission.
+
+    Args:
+        results: The folder of records.
+        name: The method's or variant's name.
+        out: The zip archive to write; equal predictions give equal bytes.
+        seed: The seed to submit; by default the first with the most domains.
+
+    Raises:
+        UsageError: There are no test results of that name or seed.
+        ResultError: A record or its predictions are missing or not valid.
+    """
+    trials = read_trials(results, "test")
+    if name not in trials:
+        known = ", ".join(trials) or "none"
+        raise UsageError(
+            f"no test results of '{name}' in {results}{nearest(name, trials)} (there are: {known});"
+            " make them with `decathlon run --split test`"
+        )
+    chosen = _seed_of(trials[name], seed)
+    records = {d: r for d, r in _records(trials[name], chosen).items() if d in DOMAINS}
+    predictions = {d: read_predictions(results, records[d]) for d in DOMAINS if d in records}
+    if not predictions:
+        raise ResultError(f"'{name}' has no test results of an official domain in {results}")
+    _check_distinct(predictions)
+    with replacing(out) as part:
+        _write(part, list(predictions.values()))
+    return Submission(
+        out,
+        chosen,
+        {domain: len(found.image_ids) for domain, found in predictions.items()},
+        tuple(domain for domain in DOMAINS if domain not in predictions),
+        all(record.official for record in records.values()),
+    )
+
+
+def _records(trials: Trials, seed: int) -> dict[str, RunRecord]:
+    """Returns a seed's records; where nothing was trained, any seed's will do."""
+    untrained = {record.domain: record for record in trials.records if not record.trained}
+    return {**untrained, **trials.by_seed[seed]}
+
+
+def _seed_of(trials: Trials, seed: int | None) -> int:
+    if seed is None:
+        return max(trials.by_seed, key=lambda s: (len(trials.by_seed[s]), -s))
+    if seed not in trials.by_seed:
+        known = ", ".join(map(str, trials.by_seed))
+        raise UsageError(f"'{trials.name}' has no test results of seed {seed} (there are: {known})")
+    return seed
+
+
+def read_predictions(results: Path, record: RunRecord) -> Predictions:
+    """Reads the predictions beside a record, in the order of its correctness bits.
+
+    Raises:
+        ResultError: They are missing, not valid, or not as many as the record says.
+    """
+    path = results / record.folder / PREDICTIONS
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ResultError(f"{path}: too large for predictions")
+        found = parse_predictions(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ResultError(
+            f"{path}: cannot be read ({error.strerror}); run the trial again with --force"
+        ) from None
+    problems = list(found.problems)
+    if record.total is not None and len(found.image_ids) != record.total:
+        problems.append(f"{len(found.image_ids)} predictions, but {record.total} in the record")
+    if problems:
+        raise ResultError(f"{path}: {'; '.join(problems)}; run the trial again with --force")
+    return found
+
+
+def _check_distinct(predictions: dict[str, Predictions]) -> None:
+    ids = np.concatenate([found.image_ids for found in predictions.values()])
+    images, times = np.unique(ids, return_counts=True)
+    if len(images) < len(ids):
+        first = images[times > 1][0]
+        owners = [d for d, found in predictions.items() if first in found.image_ids]
+        raise ResultError(
+            f"image id {first} is predicted more than once (in {', '.join(owners)}): a submission"
+            " tells images apart by their ids alone"
+        )
+
+
+def _write(path: Path, predictions: list[Predictions]) -> None:
+    entries = [
+        {"image_id": image, "category_id": category}
+        for found in predictions
+        for image, category in zip(
+            found.image_ids.tolist(), found.category_ids.tolist(), strict=True
+        )
+    ]
+    # A fixed date, so that equal predictions give equal bytes.
+    member = zipfile.ZipInfo(RESULTS_FILE, (1980, 1, 1, 0, 0, 0))
+    member.compress_type = zipfile.ZIP_DEFLATED
+    member.external_attr = 0o644 << 16
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, json.dumps(entries, separators=(",", ":")))

@@ -1,0 +1,56 @@
+"""Reading from zip archives that anyone may have made, within limits.
+
+A declared size is not believed: no more than the limit is ever unpacked. Nothing is
+written to disk, so that names in the archive can lead nowhere.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from decathlon.errors import DecathlonError
+
+MAX_MEMBERS = 10_000
+
+
+@contextmanager
+def opened(path: Path, error: type[DecathlonError]) -> Iterator[zipfile.ZipFile]:
+    """Opens a zip archive.
+
+    Args:
+        path: The archive.
+        error: What to raise where it is none, is damaged (found out while it is read
+            too), encrypted, or has an absurd number of members.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if len(archive.infolist()) > MAX_MEMBERS:
+                raise error(f"{path}: holds more than {MAX_MEMBERS} files; it is refused")
+            yield archive
+    except OSError as problem:
+        raise error(f"{path}: cannot be read ({problem.strerror or problem})") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as problem:
+        raise error(f"{path}: not a zip archive, or a damaged one ({problem})") from None
+    except RuntimeError as problem:  # encrypted, or compressed in an unknown way
+        raise error(f"{path}: cannot be unpacked ({problem})") from None
+
+
+def member(
+    archive: zipfile.ZipFile, name: str, limit: int, path: Path, error: type[DecathlonError]
+) -> bytes:
+    """Returns one member's bytes.
+
+    Args:
+        archive: The open archive.
+        name: The member.
+        limit: Most bytes that are unpacked.
+        path: The archive, for the message.
+        error: What to raise where the member is larger.
+    """
+    with archive.open(name) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise error(f"{path}: {name} unpacks to more than {limit / 1e6:.0f} MB; it is refused")
+    return content
