@@ -1,119 +1,254 @@
-"""One shard under construction: images arrive in any order, the file appears whole."""
+"""One shard under construction: images arrive in any order, the file appears whole.
+
+Beside the shard's final name there are, until it is done,
+
+* ``<name>.part``: the shard itself, pixels in place;
+* ``<name>.spill.part``: pixels of images whose size is not the annotated one;
+* ``<name>.journal.part``: which images have been written, with their checksums, so
+  that an interrupted call is continued.
+"""
 
 import os
-from dataclasses import replace
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+import h5py
 import numpy as np
 
 from decathlon.data.manifest import ShardEntry
 from decathlon.data.plan import ShardPlan
 from decathlon.data.shard import Columns, check, create, open_shard
 from decathlon.errors import DataError
+from decathlon.files import digest_of
+
+_RECORD = struct.Struct("<IIHHqI")
+_IN_PLACE = -1
+
+
+@dataclass(frozen=True)
+class Written:
+    """An image whose pixels have been written.
+
+    Attributes:
+        index: Its position in the shard.
+        crc32: Checksum of its pixels.
+        height: In pixels.
+        width: In pixels.
+        spilled: Where it begins in the spill file, -1 where it is in its place.
+        resized: Whether it was resized.
+    """
+
+    index: int
+    crc32: int
+    height: int
+    width: int
+    spilled: int = _IN_PLACE
+    resized: bool = False
+
+    def pack(self) -> bytes:
+        """Returns the record that the journal keeps."""
+        size = (self.height, self.width)
+        return _RECORD.pack(self.index, self.crc32, *size, self.spilled, self.resized)
+
+    @classmethod
+    def unpack(cls, record: tuple[int, ...]) -> Self:
+        """Returns what a record of the journal says."""
+        index, crc32, height, width, spilled, resized = record
+        return cls(index, crc32, height, width, spilled, bool(resized))
 
 
 class Build:
     """A shard that is being written beside its final name.
 
     Pixels go straight to their final place as long as images have the size that the
-    annotations say. An image of another size goes to a spill file, and the shard is
+    annotations say. An image of another size goes to the spill file, and the shard is
     laid out anew from the true sizes when all have come.
 
     Args:
         folder: The domain's folder.
         plan: The shard.
+        source: What the pixels depend on besides the plan: archive, library versions.
+            What an earlier call left is continued if it was made from the same.
+
+    Attributes:
+        done: One byte an image, 1 where its pixels have been written.
+        resized: Whether any image was resized.
     """
 
-    def __init__(self, folder: Path, plan: ShardPlan) -> None:
+    def __init__(self, folder: Path, plan: ShardPlan, source: str) -> None:
         self.plan = plan
         self.path = folder / plan.file
         self.part = folder / f"{plan.file}.part"
         self.spill = folder / f"{plan.file}.spill.part"
-        count = len(plan.columns.height)
-        self.done = bytearray(count)
-        self.height = plan.columns.height.tolist()
-        self.width = plan.columns.width.tolist()
-        self.crc32 = [0] * count
-        self.at = plan.columns.offset.tolist()
-        self.spilled: dict[int, int] = {}
+        self.journal = folder / f"{plan.file}.journal.part"
+        self._laid = folder / f"{plan.file}.laid.part"
+        self._count = len(plan.columns.height)
+        self._at = plan.columns.offset
+        self._identity = bytes.fromhex(digest_of([plan.digest, source]))
+        self.done = bytearray(self._count)
+        self.resized = False
+        self._height, self._width = plan.columns.height.copy(), plan.columns.width.copy()
+        self._crc32 = np.zeros(self._count, np.int64)
+        self._spilled: dict[int, int] = {}
         self._spill_end = 0
-        self.resize = ""
         folder.mkdir(parents=True, exist_ok=True)
-        self.start = create(self.part, plan.header, plan.columns)
+        self._published = self._adopt()
+        if self._published is None and not self._resume():
+            self._begin()
 
-    def place(self, index: int, height: int, width: int) -> tuple[Path, int]:
-        """Returns the file and the offset in it where an image's pixels belong."""
-        if (height, width) == (self.height[index], self.width[index]):
-            return self.part, self.start + self.at[index]
-        if not self._spill_end:
-            self.spill.touch()
-        self.height[index], self.width[index] = height, width
-        self.spilled[index] = self._spill_end
+    def place(self, index: int, height: int, width: int) -> tuple[Path, int, int]:
+        """Decides where an image's pixels go.
+
+        Returns:
+            (file, offset of the pixels in it, what :class:`Written` calls ``spilled``).
+        """
+        planned = self.plan.columns
+        if height == planned.height[index] and width == planned.width[index]:
+            return self.part, self._start + self._at.item(index), _IN_PLACE
+        place = self._spill_end
         self._spill_end += 3 * height * width
-        return self.spill, self.spilled[index]
+        return self.spill, place, place
 
-    def record(self, index: int, crc32: int) -> None:
-        """Notes that an image's pixels have been written."""
-        self.crc32[index] = crc32
-        self.done[index] = 1
+    def record(self, images: Iterable[Written]) -> None:
+        """Notes that pixels have been written, in memory and in the journal."""
+        images = list(images)
+        for image in images:
+            self._note(image)
+        with self.journal.open("ab", buffering=0) as file:
+            file.write(b"".join(image.pack() for image in images))
 
-    def finish(self) -> ShardEntry:
+    def finish(self, resize: str) -> ShardEntry:
         """Completes the file beside its final name, reads it back and checks it.
+
+        Args:
+            resize: Library and version to be recorded if an image was resized.
 
         Raises:
             DataError: What was read is not what was written (a failing disk).
         """
+        if self._published is not None:
+            return self._published
         columns = Columns(
-            height=np.array(self.height, np.int64),
-            width=np.array(self.width, np.int64),
-            label=self.plan.columns.label,
-            image_id=self.plan.columns.image_id,
-            crc32=np.array(self.crc32, np.int64),
+            self._height,
+            self._width,
+            self.plan.columns.label,
+            self.plan.columns.image_id,
+            self._crc32,
         )
-        if self.spilled or self.resize:
-            self._lay_out(columns)
-        else:
-            shard = open_shard(self.part)
-            with self.part.open("r+b") as file:
-                file.seek(shard.columns_at["crc32"])
-                file.write(columns.crc32.astype(np.uint32).tobytes())
-        shard = open_shard(self.part)
-        found = check(shard)
-        if found.damaged:
+        file = self._lay_out(columns) if self._spilled else self.part
+        with h5py.File(file, "r+") as shard:
+            shard["crc32"][...] = columns.crc32.astype(np.uint32)
+            if self.resized:
+                shard.attrs.modify("resize", np.bytes_(resize))
+        entry = self._entry(file)
+        if entry is None:
             raise DataError(
-                f"{self.part}: image {found.damaged[0]} read back differs from what was written;"
+                f"{file}: what was read back differs from what was written;"
                 " check the disk and run 'decathlon prepare' again"
             )
-        with self.part.open("rb") as file:
-            os.fsync(file.fileno())
-        name = f"{self.path.parent.name}/{self.path.name}"
-        size = self.part.stat().st_size
-        return ShardEntry(file=name, num_images=len(shard), size=size, sha256=found.sha256)
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+        return entry
 
     def publish(self) -> None:
-        """Gives the finished file its final name."""
-        self.part.replace(self.path)
-        self.discard()
+        """Gives the finished file its final name; the journal stays until the end."""
+        if self._published is None:
+            (self._laid if self._spilled else self.part).replace(self.path)
 
-    def discard(self) -> None:
+    def clean(self) -> None:
         """Removes what is temporary."""
-        self.part.unlink(missing_ok=True)
-        self.spill.unlink(missing_ok=True)
+        for path in (self.part, self.spill, self._laid, self.journal):
+            path.unlink(missing_ok=True)
 
-    def _lay_out(self, columns: Columns) -> None:
+    def _begin(self) -> None:
+        self.clean()
+        self._start = create(self.part, self.plan.header, self.plan.columns)
+        self.spill.touch()
+        self.journal.write_bytes(self._identity)
+
+    def _note(self, image: Written) -> None:
+        k = image.index
+        self.done[k] = 1
+        self.resized = self.resized or image.resized
+        self._crc32[k], self._height[k], self._width[k] = image.crc32, image.height, image.width
+        if image.spilled != _IN_PLACE:
+            self._spilled[k] = image.spilled
+            end = image.spilled + 3 * image.height * image.width
+            self._spill_end = max(self._spill_end, end)
+
+    def _entry(self, path: Path) -> ShardEntry | None:
+        """Reads a finished shard back; None where it is not whole."""
+        found = check(open_shard(path))
+        if found.damaged:
+            return None
+        name = f"{self.path.parent.name}/{self.path.name}"
+        size = path.stat().st_size
+        return ShardEntry(file=name, num_images=self._count, size=size, sha256=found.sha256)
+
+    def _journal(self) -> bytes | None:
+        """Returns the records of an earlier call that made the same, None without one."""
+        if not self.journal.is_file():
+            return None
+        text = self.journal.read_bytes()
+        known = len(self._identity)
+        return text[known:] if text[:known] == self._identity else None
+
+    def _adopt(self) -> ShardEntry | None:
+        """Takes over a shard that an earlier call published before it was killed."""
+        if self._journal() is None or self.part.exists() or not self.path.is_file():
+            return None
+        try:
+            entry = self._entry(self.path)
+        except DataError:
+            return None
+        if entry is not None:
+            self.done = bytearray(b"\1") * self._count
+        return entry
+
+    def _resume(self) -> bool:
+        """Takes over the images that an earlier call has written; checks each."""
+        records = self._journal()
+        if records is None or not self.part.is_file() or not self.spill.is_file():
+            return False
+        try:
+            self._start = open_shard(self.part).start
+        except DataError:
+            return False
+        whole = len(records) - len(records) % _RECORD.size
+        kept = []
+        with self.part.open("rb") as part, self.spill.open("rb") as spill:
+            for record in _RECORD.iter_unpack(records[:whole]):
+                image = Written.unpack(record)
+                if image.index >= self._count:
+                    continue
+                in_place = image.spilled == _IN_PLACE
+                file = part if in_place else spill
+                file.seek(self._start + self._at.item(image.index) if in_place else image.spilled)
+                if zlib.crc32(file.read(3 * image.height * image.width)) == image.crc32:
+                    kept.append(image)
+        for image in kept:
+            self._note(image)
+        # Without what was half written, so that the records stay aligned.
+        self.journal.write_bytes(self._identity + b"".join(image.pack() for image in kept))
+        return True
+
+    def _lay_out(self, columns: Columns) -> Path:
         """Copies the pixels to a new file that is laid out by the images' true sizes."""
-        laid = self.part.with_name(f"{self.path.name}.laid.part")
-        header = replace(self.plan.header, resize=self.resize)
-        start = create(laid, header, columns)
+        start = create(self._laid, self.plan.header, columns)
         sizes = (3 * columns.height * columns.width).tolist()
-        if not self._spill_end:
-            self.spill.touch()
-        with self.part.open("rb") as part, self.spill.open("rb") as spill, laid.open("r+b") as out:
+        with (
+            self.part.open("rb") as part,
+            self.spill.open("rb") as spill,
+            self._laid.open("r+b") as out,
+        ):
             out.seek(start)
             for index, size in enumerate(sizes):
-                spilled = index in self.spilled
-                file = spill if spilled else part
-                file.seek(self.spilled[index] if spilled else self.start + self.at[index])
+                spilled = self._spilled.get(index)
+                file = part if spilled is None else spill
+                file.seek(self._start + self._at.item(index) if spilled is None else spilled)
                 out.write(file.read(size))
-        laid.replace(self.part)
-        self.spill.unlink()
+        return self._laid

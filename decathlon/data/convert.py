@@ -1,16 +1,19 @@
 """Archives to shards: reads image archives as a stream, decodes in several processes."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from decathlon.data.build import Build
-from decathlon.data.decode import ARCHIVE_PIXELS, RESIZE, ImageError, declared_size, stored_size
+from decathlon.data.build import Build, Written
+from decathlon.data.decode import ARCHIVE_PIXELS, ImageError, declared_size, stored_size
 from decathlon.data.manifest import SourceEntry
-from decathlon.data.plan import DomainPlan, NameIndex
+from decathlon.data.plan import NameIndex
 from decathlon.data.pool import Pool
 from decathlon.data.streams import Hashed, unpacked
 from decathlon.data.tar import Member, Tar
+from decathlon.data.work import Work
 from decathlon.domains import ARCHIVES
 from decathlon.errors import DataError
 from decathlon.progress import Bar, progress
@@ -22,39 +25,41 @@ LARGEST_IMAGE = 32 << 20
 LARGEST_SKIPPED = 1 << 33
 """Bytes of a member that is passed over."""
 
+_Task = tuple[Build, Written, str]
+"""A shard, an image on its way to it, and where that was read, for messages."""
+
 
 class Converter:
     """Takes the images of some splits out of one archive and builds their shards.
 
     Args:
         archive: The archive.
-        plans: Domains whose images it holds.
-        builds: Shards to build by (domain, split), None for one that is there already.
+        works: Domains whose images it holds, begun.
         pool: The decoding processes.
+        bar: Told of every image.
     """
 
     def __init__(
         self,
         archive: Path,
-        plans: Sequence[DomainPlan],
-        builds: dict[tuple[str, str], list[Build | None]],
+        works: Sequence[Work],
         pool: Pool,
         bar: Bar,
     ) -> None:
         self.archive, self.pool, self.bar = archive, pool, bar
-        self.tars = {f"{plan.name}.tar" for plan in plans}
-        keys = [(plan, split) for plan in plans for split in plan.splits]
-        self.index = NameIndex([plan.splits[split] for plan, split in keys])
-        self.owner: list[tuple[int, Build | None]] = []
-        self.tolerance = plans[0].tolerance
+        self.tars = {f"{work.plan.name}.tar" for work in works}
+        keys = [(work, split) for work in works for split in work.plan.splits]
+        self.index = NameIndex([work.plan.splits[split] for work, split in keys])
+        self.tolerance = works[0].plan.tolerance
         self.starts: list[int] = []
+        self.builds: list[Build | None] = []
         first = 0
-        for plan, split in keys:
-            for build, shard in zip(builds[plan.name, split], plan.shards(split), strict=True):
+        for work, split in keys:
+            for build, count in zip(work.builds[split], work.counts(split), strict=True):
                 self.starts.append(first)
-                self.owner.append((first, build))
-                first += len(shard.columns.height)
-        self._batch: list[tuple[Build, int, str]] = []
+                self.builds.append(build)
+                first += count
+        self._batch: list[_Task] = []
         self._header: dict[str, Any] = {}
         self._data: list[bytes] = []
         self._bytes = 0
@@ -102,17 +107,12 @@ class Converter:
         if member.size > LARGEST_IMAGE:
             raise DataError(f"{where}: declares {member.size} bytes (limit {LARGEST_IMAGE})")
         self.index.seen[image] = 1
-        first, build = self._owner(image)
-        if build is None or build.done[image - first]:
+        k = bisect_right(self.starts, image) - 1
+        build, index = self.builds[k], image - self.starts[k]
+        if build is None or build.done[index]:
+            self.bar.advance()
             return
-        self._add(build, image - first, where, tar.read())
-
-    def _owner(self, image: int) -> tuple[int, Build | None]:
-        # The shards are few and images of one come together: the last is tried first.
-        for k in range(len(self.starts) - 1, -1, -1):
-            if image >= self.starts[k]:
-                return self.owner[k]
-        raise AssertionError("an image before the first shard")
+        self._add(build, index, where, tar.read())
 
     def _add(self, build: Build, index: int, where: str, data: bytes) -> None:
         try:
@@ -120,14 +120,13 @@ class Converter:
         except ImageError as error:
             raise DataError(f"{where}: {error}; fetch the archive again") from None
         size = stored_size(height, width, self.tolerance)
-        if size != (height, width):
-            build.resize = RESIZE
-        path, offset = build.place(index, *size)
+        path, offset, spilled = build.place(index, *size)
         files = self._header["files"]
         if str(path) not in files:
             files.append(str(path))
         self._header["images"].append((files.index(str(path)), offset, *size, len(data)))
-        self._batch.append((build, index, where))
+        resized = size != (height, width)
+        self._batch.append((build, Written(index, 0, *size, spilled, resized), where))
         self._data.append(data)
         self._bytes += len(data)
         if len(self._batch) >= BATCH_IMAGES or self._bytes >= BATCH_BYTES:
@@ -148,8 +147,7 @@ class Converter:
                 raise DataError(f"{where}: {answer['error']}; fetch the archive again")
             if "errno" in answer:
                 raise OSError(answer["errno"], answer["error"])
-            for (build, index, _), crc32 in zip(batch, answer["crc32"], strict=True):
-                build.record(index, crc32)
+            _record(batch, answer["crc32"])
             self.bar.advance(len(batch))
 
         self.pool.submit(self._header, b"".join(self._data), reply)
@@ -167,6 +165,14 @@ class Converter:
             )
 
 
+def _record(batch: list[_Task], crc32: list[int]) -> None:
+    by_build: dict[Build, list[Written]] = {}
+    for (build, image, _), value in zip(batch, crc32, strict=True):
+        by_build.setdefault(build, []).append(replace(image, crc32=value))
+    for build, images in by_build.items():
+        build.record(images)
+
+
 def source_entry(name: str, size: int, sha256: str) -> SourceEntry:
     """Returns the record of a source file, compared with the official one of that name."""
     official = any(a.file == name and (a.size, a.sha256) == (size, sha256) for a in ARCHIVES)
@@ -175,16 +181,14 @@ def source_entry(name: str, size: int, sha256: str) -> SourceEntry:
 
 def convert(
     archive: Path,
-    plans: Sequence[DomainPlan],
-    builds: dict[tuple[str, str], list[Build | None]],
+    works: Sequence[Work],
     jobs: int,
 ) -> SourceEntry:
     """Builds the shards of some domains from one archive.
 
     Args:
         archive: The archive.
-        plans: Domains whose images it holds.
-        builds: Shards to build by (domain, split), None for one that is there already.
+        works: Domains whose images it holds, begun.
         jobs: Decoding processes, 0 to decode in this one.
 
     Returns:
@@ -193,6 +197,6 @@ def convert(
     Raises:
         DataError: See :meth:`Converter.run`.
     """
-    total = sum(len(notes) for plan in plans for notes in plan.splits.values())
+    total = sum(len(notes) for work in works for notes in work.plan.splits.values())
     with Pool(jobs) as pool, progress(f"decoding {archive.name}", total, "images") as bar:
-        return Converter(archive, plans, builds, pool, bar).run()
+        return Converter(archive, works, pool, bar).run()

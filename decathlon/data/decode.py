@@ -15,6 +15,7 @@ import simplejpeg
 from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
+Sizes = npt.NDArray[np.int64]
 
 SIDE = 72
 """Short side of a stored image."""
@@ -120,6 +121,20 @@ def stored_size(height: int, width: int, tolerance: int) -> tuple[int, int]:
         return height, width
     scale = SIDE / short
     return max(SIDE, round(height * scale)), max(SIDE, round(width * scale))
+
+
+def stored_sizes(heights: Sizes, widths: Sizes, tolerance: int) -> tuple[Sizes, Sizes]:
+    """Does what :func:`stored_size` does for many images; an unknown size (0) is 72 x 72."""
+    short = np.minimum(heights, widths)
+    unknown = short <= 0
+    scale = SIDE / np.where(unknown, SIDE, short)
+    kept = np.abs(short - SIDE) <= tolerance
+
+    def side(values: Sizes) -> Sizes:
+        scaled = np.maximum(SIDE, np.rint(values * scale)).astype(np.int64)
+        return np.where(unknown, SIDE, np.where(kept, values, scaled))
+
+    return side(heights), side(widths)
 
 
 def resized(pixels: Pixels, height: int, width: int) -> Pixels:

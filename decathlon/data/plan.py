@@ -4,18 +4,20 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from decathlon.data.annotations import Annotations, read_annotations
-from decathlon.data.decode import SIDE, stored_size
+from decathlon.data.decode import stored_sizes
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.streams import Hashed, unpacked
 from decathlon.data.tar import Tar
 from decathlon.domains import DOMAINS, SPLITS
 from decathlon.errors import DataError
+from decathlon.files import digest_of
 
 SHARD_BYTES = 4 << 30
 """Pixels that one shard holds at most, as far as whole images allow."""
@@ -38,6 +40,14 @@ class ShardPlan:
     file: str
     header: Header
     columns: Columns
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of the plan."""
+        columns = self.columns
+        values = (columns.height, columns.width, columns.label, columns.image_id)
+        known = [sha256(value.tobytes()).hexdigest() for value in values]
+        return digest_of([self.file, asdict(self.header), known])
 
 
 @dataclass(frozen=True)
@@ -77,12 +87,8 @@ class DomainPlan:
     def shards(self, split: str) -> list[ShardPlan]:
         """Returns the shards of a split, in order."""
         notes = self.splits[split]
-        sizes = [
-            stored_size(h, w, self.tolerance) if h and w else (SIDE, SIDE)
-            for h, w in zip(notes.heights.tolist(), notes.widths.tolist(), strict=True)
-        ]
-        size = np.array(sizes, np.int64).reshape(-1, 2)
-        ends = np.cumsum(3 * size[:, 0] * size[:, 1])
+        heights, widths = stored_sizes(notes.heights, notes.widths, self.tolerance)
+        ends = np.cumsum(3 * heights * widths)
         count = max(1, -(-int(ends[-1]) // SHARD_BYTES))
         bounds = np.searchsorted(ends, [ends[-1] * k // count for k in range(1, count)])
         cuts = [0, *(bounds + 1).tolist(), len(notes)]
@@ -92,8 +98,8 @@ class DomainPlan:
         for name, low, high in zip(shard_names(split, count), cuts, cuts[1:], strict=False):
             part = slice(low, high)
             columns = Columns(
-                height=size[part, 0],
-                width=size[part, 1],
+                height=heights[part],
+                width=widths[part],
                 label=label[part],
                 image_id=notes.image_ids[part],
                 crc32=np.zeros(high - low, np.int64),
@@ -116,7 +122,8 @@ class NameIndex:
     def __init__(self, splits: Sequence[Annotations]) -> None:
         self._splits = splits
         self._starts = np.cumsum([0] + [len(notes) for notes in splits]).tolist()
-        hashes = np.array([hash(name) for notes in splits for name in notes.names], np.int64)
+        names = (hash(name) for notes in splits for name in notes.names)
+        hashes = np.fromiter(names, np.int64)
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._order = (
             array("q", hashes[order].tobytes()),
@@ -194,6 +201,21 @@ def domain_plan(name: str, splits: dict[str, Annotations], tolerance: int = 1) -
     return DomainPlan(name, names, ids, filled, tolerance)
 
 
+def devkit_domains(path: Path) -> list[str]:
+    """Returns the names of the domains that a devkit archive describes.
+
+    Raises:
+        DataError: The archive is damaged.
+    """
+    names: dict[str, None] = {}
+    with path.open("rb") as file:
+        tar = Tar(unpacked(Hashed(file), path.name), path.name)
+        for member in tar.members():
+            if match := _MEMBER.fullmatch(member.name):
+                names[match[1]] = None
+    return list(names)
+
+
 def read_devkit(path: Path, wanted: Iterable[str] | None) -> tuple[dict[str, DomainPlan], str, int]:
     """Reads the annotations of a devkit archive as a stream.
 
@@ -224,6 +246,6 @@ def read_devkit(path: Path, wanted: Iterable[str] | None) -> tuple[dict[str, Dom
             if split in splits:
                 raise DataError(f"{where}: a second annotation file of {match[1]} {split}")
             splits[split] = read_annotations(tar.open(), where)
-        sha256 = source.finish()
+        digest = source.finish()
     plans = {name: domain_plan(name, splits) for name, splits in found.items()}
-    return plans, sha256, source.count
+    return plans, digest, source.count

@@ -1,29 +1,27 @@
 """``prepare``: official archives to shards, doing only what is not done yet."""
 
+import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from decathlon.data.build import Build
 from decathlon.data.convert import convert, source_entry
+from decathlon.data.decode import LIBRARIES, RESIZE
 from decathlon.data.labels import SPLIT, add_labels
-from decathlon.data.manifest import (
-    DomainEntry,
-    Manifest,
-    ShardEntry,
-    SourceEntry,
-    SplitEntry,
-    read_manifest,
-    write_manifest,
-)
-from decathlon.data.plan import DomainPlan, read_devkit
-from decathlon.data.shard import UNKNOWN, open_shard
-from decathlon.data.statistics import mean_and_std
-from decathlon.domains import ARCHIVES, DEVKIT, DOMAINS, IMAGENET, NINE, SOURCE_DOMAIN, Archive
+from decathlon.data.manifest import FILE, Manifest, SourceEntry, read_manifest, write_manifest
+from decathlon.data.missing import archive_of, require
+from decathlon.data.plan import DomainPlan, devkit_domains, read_devkit
+from decathlon.data.verify import examine, with_shards
+from decathlon.data.work import Work, intact, same_plan
+from decathlon.domains import DEVKIT, DOMAINS
 from decathlon.errors import DataError, UsageError, nearest
+from decathlon.files import digest_of
+from decathlon.progress import progress
 
 FEW = 2000
 """Images below which starting processes takes longer than decoding."""
@@ -34,7 +32,7 @@ class Prepared:
     """What :func:`prepare` found and did.
 
     Attributes:
-        written: By domain and split, the number of images written in this call.
+        written: By domain and split, the number of images of shards that were written.
         present: By domain and split, the number of images that were there already.
         messages: What the user should be told, one sentence or two each.
     """
@@ -59,6 +57,9 @@ def prepare(
 ) -> Prepared:
     """Converts official archives to shards in ``data``, as far as they are not there.
 
+    An interrupted call is continued by the next. A shard that was found damaged is
+    rebuilt alone.
+
     Args:
         archives: Folder that holds the archives under their official names.
         data: Folder of the shards and their manifest; made when missing.
@@ -72,36 +73,18 @@ def prepare(
 
     Raises:
         DataError: An archive is missing, damaged or does not fit the annotations; the
-            data folder cannot be written; labels are of other images.
+            data folder cannot be written, or another call is at work on it; labels are
+            of other images.
         UsageError: A domain that the annotations do not describe.
     """
-    result = Prepared()
-    with _exclusive(data):
-        manifest = read_manifest(data) or Manifest(domains={})
-        wanted = list(domains) if domains is not None else None
-        if not _nothing_to_do(manifest, archives, data, wanted):
-            manifest = _convert_missing(manifest, archives, data, wanted, jobs, result)
-        for name in wanted if wanted is not None else manifest.domains:
-            for split, entry in manifest.domains[name].splits.items():
-                if split not in result.written.get(name, {}):
-                    result.present.setdefault(name, {})[split] = entry.num_images
+    if jobs is not None and jobs < 0:
+        raise UsageError(f"jobs is {jobs}: give the number of decoding processes, 0 or more")
+    with _exclusive(data), _writing(data):
+        preparation = _Preparation(archives, data, domains, jobs)
+        preparation.convert()
         if labels is not None:
-            _label(data, manifest, labels, wanted or list(manifest.domains), result)
-    return result
-
-
-def _label(
-    data: Path, manifest: Manifest, labels: Path, wanted: Sequence[str], result: Prepared
-) -> None:
-    manifest, done, without = add_labels(data, manifest, labels, wanted)
-    for name in done:
-        result.present.get(name, {}).pop(SPLIT, None)
-        count = manifest.domains[name].splits["test"].num_images
-        result.written.setdefault(name, {})[SPLIT] = count
-    for name in without:
-        result.messages.append(
-            f"{labels.name} has no {name}_test.json: the test labels of {name} stay as they were"
-        )
+            preparation.label(labels)
+        return preparation.result()
 
 
 @contextmanager
@@ -111,201 +94,221 @@ def _exclusive(data: Path) -> Iterator[None]:
         data.mkdir(parents=True, exist_ok=True)
         handle = os.open(data, os.O_RDONLY)
     except OSError as error:
-        raise DataError(f"{data}: cannot be used as data folder ({error.strerror})") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
         raise DataError(
-            f"{data}: another 'decathlon prepare' is at work on it; wait until it has ended"
+            f"{data}: cannot be used as data folder ({error.strerror}); name another with --data"
         ) from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"{data}: another 'decathlon prepare' is at work on it; wait until it has ended"
+            ) from None
+        yield
     finally:
         os.close(handle)
 
 
-def archive_of(domain: str) -> Archive:
-    """Returns the archive that holds a domain's images."""
-    return IMAGENET if domain == SOURCE_DOMAIN else NINE
+@contextmanager
+def _writing(data: Path) -> Iterator[None]:
+    """Tells why writing failed, and that nothing is lost."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = f"{data}: the disk is full; make room or name another folder with --data"
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            where = error.filename or data
+            what = f"{where}: {error.strerror}; make it accessible, or name another folder"
+        else:
+            what = f"{error.filename or data}: {error.strerror or error}"
+        raise DataError(f"{what}; then run 'decathlon prepare' again, it continues") from None
 
 
-def _intact(data: Path, shard: ShardEntry) -> bool:
-    path = data / shard.file
-    return shard.damaged is None and path.is_file() and path.stat().st_size == shard.size
+class _Preparation:
+    """One call of :func:`prepare`."""
 
+    def __init__(
+        self, archives: Path, data: Path, domains: Sequence[str] | None, jobs: int | None
+    ) -> None:
+        self.archives, self.data, self.jobs = archives, data, jobs
+        self.wanted = list(dict.fromkeys(domains)) if domains is not None else None
+        self.manifest = self._rechecked(read_manifest(data) or Manifest(domains={}))
+        self.written: dict[str, dict[str, int]] = {}
+        self.messages: list[str] = []
 
-def _same_source(archives: Path, sources: Sequence[SourceEntry]) -> bool:
-    """Whether the archives, where they are there, can be those that were prepared."""
-    paths = [(archives / source.file, source.size) for source in sources]
-    return all(not path.is_file() or path.stat().st_size == size for path, size in paths)
+    def result(self) -> Prepared:
+        """Returns what was done."""
+        present: dict[str, dict[str, int]] = {}
+        for name in self.wanted if self.wanted is not None else self.manifest.domains:
+            for split, entry in self.manifest.domains[name].splits.items():
+                if split not in self.written.get(name, {}):
+                    present.setdefault(name, {})[split] = entry.num_images
+        return Prepared(self.written, present, self.messages)
 
+    def convert(self) -> None:
+        """Builds the shards that are not there."""
+        names = self.wanted if self.wanted is not None else list(DOMAINS)
+        if all(self._complete(name) for name in names):
+            self._sweep(names)
+            return
+        devkit = self.archives / DEVKIT.file
+        if self.wanted is None and devkit.is_file():
+            names = devkit_domains(devkit)
+        require(self.archives, names)
+        plans, sha256, size = read_devkit(devkit, self.wanted)
+        for name in self.wanted or ():
+            if name not in plans:
+                known = ", ".join(plans) or ", ".join(devkit_domains(devkit))
+                raise UsageError(
+                    f"{DEVKIT.file} does not describe a domain '{name}'"
+                    f"{nearest(name, devkit_domains(devkit))} (it describes {known})"
+                )
+        source = source_entry(DEVKIT.file, size, sha256)
+        by_archive: dict[str, list[DomainPlan]] = {}
+        for name, plan in plans.items():
+            if not self._complete(name) or not same_plan(self.manifest.domains[name], plan):
+                by_archive.setdefault(archive_of(name).file, []).append(plan)
+        if by_archive:
+            self._tell(source)
+        for file, group in by_archive.items():
+            self._archive(self.archives / file, group, source)
 
-def _nothing_to_do(
-    manifest: Manifest, archives: Path, data: Path, wanted: Sequence[str] | None
-) -> bool:
-    names = wanted if wanted is not None else list(DOMAINS)
-    return all(
-        name in manifest.domains
-        and _same_source(archives, manifest.domains[name].sources)
-        and all(
-            _intact(data, shard)
-            for split in manifest.domains[name].splits.values()
-            for shard in split.shards
-        )
-        for name in names
-    )
+    def _sweep(self, names: Sequence[str]) -> None:
+        """Removes what a call that was killed at its very end has left."""
+        for folder in (self.data, *(self.data / name for name in names)):
+            for path in folder.glob("*.part"):
+                path.unlink()
 
-
-def _missing(archives: Path, needed: Sequence[Archive]) -> DataError:
-    missing = [archive for archive in needed if not (archives / archive.file).is_file()]
-    lines = [f"archives are missing in {archives}:"]
-    for archive in missing:
-        note = f" ({archive.note})" if archive.note else ""
-        lines.append(f"  {archive.file}: {archive.text}, {archive.size / 1e6:,.0f} MB")
-        lines.append(f"    from {archive.url}{note}")
-    possible = [
-        name
-        for archive in ARCHIVES
-        for name in archive.domains
-        if DEVKIT not in missing and archive not in missing
-    ]
-    if not archives.is_dir():
-        lines[0] = f"there is no folder {archives}, which should hold:"
-    if possible:
-        options = " ".join(f"--domain {name}" for name in possible)
-        lines.append(f"without them these domains can be prepared: {', '.join(possible)}")
-        lines.append(f"  (decathlon prepare {options})")
-    else:
-        lines.append("without them no domain can be prepared")
-    lines.append("put them there, or name the folder that holds them with --archives")
-    return DataError("\n".join(lines))
-
-
-def _convert_missing(
-    manifest: Manifest,
-    archives: Path,
-    data: Path,
-    wanted: Sequence[str] | None,
-    jobs: int | None,
-    result: Prepared,
-) -> Manifest:
-    needed = list(ARCHIVES) if wanted is None else [DEVKIT, *map(archive_of, wanted)]
-    if not all((archives / archive.file).is_file() for archive in needed):
-        raise _missing(archives, list(dict.fromkeys(needed)))
-    plans, sha256, size = read_devkit(archives / DEVKIT.file, wanted)
-    for name in wanted or ():
-        if name not in plans:
-            raise UsageError(
-                f"{DEVKIT.file} does not describe a domain '{name}'{nearest(name, plans)}"
+    def label(self, labels: Path) -> None:
+        """Fills in test labels."""
+        wanted = self.wanted if self.wanted is not None else list(self.manifest.domains)
+        self.manifest, done, without = add_labels(self.data, self.manifest, labels, wanted)
+        for name in done:
+            count = self.manifest.domains[name].splits[SPLIT].num_images
+            self.written.setdefault(name, {})[SPLIT] = count
+        for name in without:
+            self.messages.append(
+                f"{labels.name} has no {name}_test.json: its test labels stay as they were"
             )
-    devkit = source_entry(DEVKIT.file, size, sha256)
-    by_archive: dict[str, list[DomainPlan]] = {}
-    for name, plan in plans.items():
-        if not _up_to_date(manifest, archives, data, plan, devkit):
-            by_archive.setdefault(archive_of(name).file, []).append(plan)
-    if by_archive:
-        _tell(devkit, result)
-    for file, group in by_archive.items():
-        manifest = _prepare_archive(manifest, archives / file, data, group, devkit, jobs, result)
-    return manifest
 
-
-def _up_to_date(
-    manifest: Manifest, archives: Path, data: Path, plan: DomainPlan, devkit: SourceEntry
-) -> bool:
-    entry = manifest.domains.get(plan.name)
-    return (
-        entry is not None
-        and _same_plan(entry, plan)
-        and _same_source(archives, entry.sources[1:])
-        and all(_intact(data, s) for split in entry.splits.values() for s in split.shards)
-    )
-
-
-def _same_plan(entry: DomainEntry, plan: DomainPlan) -> bool:
-    return {split: e.annotations_sha256 for split, e in entry.splits.items()} == {
-        split: notes.sha256 for split, notes in plan.splits.items()
-    }
-
-
-def _tell(source: SourceEntry, result: Prepared) -> None:
-    if not source.official:
-        result.messages.append(
-            f"{source.file} ({source.size:,} bytes, SHA-256 {source.sha256[:12]}...) is not the"
-            " official file of that name: prepared, and recorded as unofficial"
-        )
-
-
-def _prepare_archive(
-    manifest: Manifest,
-    archive: Path,
-    data: Path,
-    plans: Sequence[DomainPlan],
-    devkit: SourceEntry,
-    jobs: int | None,
-    result: Prepared,
-) -> Manifest:
-    builds: dict[tuple[str, str], list[Build | None]] = {
-        (plan.name, split): [Build(data / plan.name, shard) for shard in plan.shards(split)]
-        for plan in plans
-        for split in plan.splits
-    }
-    total = sum(len(notes) for plan in plans for notes in plan.splits.values())
-    if jobs is None:
-        jobs = len(os.sched_getaffinity(0)) if total > FEW else 0
-    source = convert(archive, plans, builds, jobs)
-    _tell(source, result)
-    # Whoever reads meanwhile must not find old promises beside new shards.
-    names = {plan.name for plan in plans}
-    kept = {name: entry for name, entry in manifest.domains.items() if name not in names}
-    if len(kept) < len(manifest.domains):
-        write_manifest(data, Manifest(domains=kept))
-    for plan in plans:
-        kept[plan.name] = _publish(data, plan, builds, [devkit, source])
-        result.written[plan.name] = {s: len(notes) for s, notes in plan.splits.items()}
-    order = {name: place for place, name in enumerate(DOMAINS)}
-    manifest = Manifest(
-        domains=dict(sorted(kept.items(), key=lambda item: (order.get(item[0], 99), item[0])))
-    )
-    write_manifest(data, manifest)
-    return manifest
-
-
-def _publish(
-    data: Path,
-    plan: DomainPlan,
-    builds: dict[tuple[str, str], list[Build | None]],
-    sources: list[SourceEntry],
-) -> DomainEntry:
-    splits: dict[str, SplitEntry] = {}
-    resize = ""
-    for split, notes in plan.splits.items():
-        shards = []
-        for build in builds[plan.name, split]:
-            assert build is not None
-            shards.append(build.finish())
-            build.publish()
-            resize = resize or build.resize
-        splits[split] = SplitEntry(
-            num_images=len(notes),
-            labelled=bool((notes.categories != UNKNOWN).all()),
-            annotations_sha256=notes.sha256,
-            shards=shards,
-        )
-    if plan.official:
-        mean, std = DOMAINS[plan.name].mean, DOMAINS[plan.name].std
-    else:
-        first = splits.get("train") or next(iter(splits.values()))
-        mean, std = mean_and_std(open_shard(data / shard.file) for shard in first.shards)
-    return DomainEntry.model_validate(
-        {
-            "official": plan.official,
-            "class_names": list(plan.class_names),
-            "category_ids": list(plan.category_ids),
-            "mean": mean,
-            "std": std,
-            "statistics": "official" if plan.official else "computed on train",
-            "resize": resize,
-            "sources": sources,
-            "splits": splits,
+    def _rechecked(self, manifest: Manifest) -> Manifest:
+        """Re-reads the shards that were touched after the manifest was written."""
+        path = self.data / FILE
+        if not path.is_file():
+            return manifest
+        written = path.stat().st_mtime_ns
+        touched = {
+            shard.file: shard
+            for domain in manifest.domains.values()
+            for split in domain.splits.values()
+            for shard in split.shards
+            if intact(self.data, shard) and (self.data / shard.file).stat().st_mtime_ns > written
         }
-    )
+        if not touched:
+            return manifest
+        found = {name: examine(self.data, shard).entry for name, shard in touched.items()}
+        manifest = with_shards(manifest, lambda shard: found.get(shard.file, shard))
+        write_manifest(self.data, manifest)
+        return manifest
+
+    def _complete(self, name: str) -> bool:
+        """Whether a domain is prepared, as far as can be seen without reading archives."""
+        entry = self.manifest.domains.get(name)
+        return (
+            entry is not None
+            and self._same_source(entry.sources)
+            and all(intact(self.data, s) for split in entry.splits.values() for s in split.shards)
+        )
+
+    def _same_source(self, sources: Sequence[SourceEntry]) -> bool:
+        """Whether the archives, where they are there, can be those that were prepared."""
+        paths = [(self.archives / source.file, source.size) for source in sources]
+        return all(not path.is_file() or path.stat().st_size == size for path, size in paths)
+
+    def _tell(self, source: SourceEntry) -> None:
+        if not source.official:
+            self.messages.append(
+                f"{source.file} ({source.size:,} bytes, SHA-256 {source.sha256[:12]}...) is not"
+                " the official file of that name: prepared, and recorded as unofficial"
+            )
+
+    def _archive(self, archive: Path, plans: Sequence[DomainPlan], devkit: SourceEntry) -> None:
+        works = []
+        for plan in plans:
+            entry = self.manifest.domains.get(plan.name)
+            # Shards of two archives are not mixed.
+            keep = entry and same_plan(entry, plan) and self._same_source(entry.sources[1:])
+            works.append(Work(self.data, plan, entry if keep else None))
+        source = self._built(archive, works)
+        mixed = [w for w in works if w.entry and w.entry.sources[1].sha256 != source.sha256]
+        if mixed:
+            for work in mixed:
+                work.entry = None
+            source = self._built(archive, works)
+        self._tell(source)
+        self._publish(works, [devkit, source])
+
+    def _built(self, archive: Path, works: Sequence[Work]) -> SourceEntry:
+        """Builds what is to be built of some domains from one archive."""
+        size = sum(work.size for work in works)
+        free = shutil.disk_usage(self.data).free
+        started = any(work.folder.glob("*.part") for work in works if work.folder.is_dir())
+        if size > free and not started:
+            raise DataError(
+                f"{self.data}: needs {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free;"
+                " make room or name another folder with --data"
+            )
+        state = archive.stat()
+        identity = [archive.name, state.st_size, state.st_mtime_ns, LIBRARIES]
+        for work in works:
+            work.begin(digest_of(identity))
+        total = sum(len(notes) for work in works for notes in work.plan.splits.values())
+        return convert(archive, works, self._jobs(total))
+
+    def _jobs(self, images: int) -> int:
+        if self.jobs is not None:
+            return self.jobs
+        return len(os.sched_getaffinity(0)) if images > FEW else 0
+
+    def _publish(self, works: Sequence[Work], sources: list[SourceEntry]) -> None:
+        builds = [build for work in works for build in work.all_builds()]
+        finished = {}
+        with (
+            progress("checking what was written", len(builds), "shards") as bar,
+            ThreadPoolExecutor(max(1, min(8, self._jobs(FEW + 1)))) as threads,
+        ):
+            # Threads suffice: checksums are computed outside the interpreter's lock.
+            entries = threads.map(lambda build: build.finish(RESIZE), builds)
+            for build, entry in zip(builds, entries, strict=True):
+                finished[build] = entry
+                bar.advance()
+        domains = dict(self.manifest.domains)
+        # Whoever reads meanwhile must not find old promises beside new shards.
+        replaced = [work.plan.name for work in works if work.entry is None]
+        if any(domains.pop(name, None) is not None for name in replaced):
+            write_manifest(self.data, Manifest(domains=domains))
+        for work in works:
+            name = work.plan.name
+            domains[name] = work.publish(finished, sources)
+            self.written[name] = {
+                split: domains[name].splits[split].num_images
+                for split, builds in work.builds.items()
+                if any(builds)
+            }
+            self._tell_lost_labels(work)
+        order = {name: place for place, name in enumerate(DOMAINS)}
+        ordered = sorted(domains.items(), key=lambda item: (order.get(item[0], 99), item[0]))
+        self.manifest = Manifest(domains=dict(ordered))
+        write_manifest(self.data, self.manifest)
+        for work in works:
+            work.clean()
+
+    def _tell_lost_labels(self, work: Work) -> None:
+        before = self.manifest.domains.get(work.plan.name)
+        split = before.splits.get(SPLIT) if before is not None else None
+        if split is not None and split.labels_sha256 and any(work.builds.get(SPLIT, [])):
+            self.messages.append(
+                f"{work.plan.name}: the test split was rebuilt without labels; run"
+                " 'decathlon prepare --labels' to fill them in again"
+            )

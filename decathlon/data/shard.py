@@ -147,7 +147,8 @@ def create(path: Path, header: Header, columns: Columns) -> int:
         file.attrs["class_names"] = np.array(header.class_names, h5py.string_dtype())
         file.attrs["category_ids"] = np.array(header.category_ids, np.int64)
         file.attrs["annotations_sha256"] = header.annotations_sha256
-        file.attrs["resize"] = header.resize
+        # Of a fixed length, because it is filled in when the last image has come.
+        file.attrs.create("resize", np.bytes_(header.resize), dtype="S64")
         for name, dtype in _COLUMNS.items():
             file.create_dataset(name, data=values[name].astype(dtype))
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -209,7 +210,7 @@ def _read(path: Path, file: h5py.File) -> Shard:
         class_names=tuple(str(name) for name in file.attrs["class_names"]),
         category_ids=tuple(int(key) for key in file.attrs["category_ids"]),
         annotations_sha256=str(file.attrs["annotations_sha256"]),
-        resize=str(file.attrs["resize"]),
+        resize=bytes(file.attrs["resize"]).decode(),
     )
     return Shard(path, header, Columns(**read), offset, int(start), size, columns_at)
 
