@@ -10,7 +10,7 @@ two runs of the same trial agree in everything else.
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -112,7 +112,10 @@ class RunRecord(_Model):
                 raise ValueError(f"correct ({self.correct}) exceeds total ({self.total})")
             if len(self.correctness) != 2 * -(-self.total // 8):
                 raise ValueError(f"correctness does not hold {self.total} bits")
-            if bin(int(self.correctness or "0", 16)).count("1") != self.correct:
+            bits = int(self.correctness, 16)
+            if bits & ((1 << -self.total % 8) - 1):
+                raise ValueError(f"correctness has ones beyond its {self.total} images")
+            if bits.bit_count() != self.correct:
                 raise ValueError(f"correctness does not hold {self.correct} ones")
         return self
 
@@ -211,13 +214,18 @@ def unpack_bits(text: str, total: int) -> list[bool]:
     return [bit == "1" for bit in bits[:total]]
 
 
+def refuse_constant(constant: str) -> NoReturn:
+    """Refuses NaN and infinities, which Python's JSON reader would take."""
+    raise ValueError(f"{constant} is no number")
+
+
 def _parse(model: type[M], path: Path) -> M:
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise ResultError(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        value = json.loads(raw)
+        value = json.loads(raw, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{path}: not JSON ({error}); delete it or run the trial again") from None
     if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:

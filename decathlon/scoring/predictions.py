@@ -6,12 +6,13 @@
 import json
 import reprlib
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decathlon.errors import ResultError
+from decathlon.records import refuse_constant
 from decathlon.scoring.escape import visible
 
 MAX_BYTES = 64_000_000
@@ -54,7 +55,7 @@ def parse_predictions(raw: bytes, where: str) -> Predictions:
             " to be one list with one entry per test image"
         )
     try:
-        entries = json.loads(raw, parse_constant=_refuse)
+        entries = json.loads(raw, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{where}: not JSON ({error})") from None
     if not isinstance(entries, list):
@@ -73,10 +74,6 @@ def parse_predictions(raw: bytes, where: str) -> Predictions:
         )
     table = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     return Predictions(table[:, 0], table[:, 1], tuple(problems))
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
 
 
 def _pair(entry: Any) -> tuple[int, int] | None:

@@ -1,0 +1,414 @@
+"""Submissions: written, scored exactly, and refused with all problems at once."""
+
+import io
+import json
+import struct
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from decathlon.domains import DOMAINS
+from decathlon.errors import DataError, ResultError, UsageError
+from decathlon.scoring import predictions, reports, zipped
+from decathlon.scoring.evaluate import evaluate, read_submission
+from decathlon.scoring.labels import read_labels
+from decathlon.scoring.submit import submit
+
+OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "labels_test.zip"
+NUM_IMAGES, NUM_CLASSES = 20, 4
+AddRuns = Callable[..., None]
+Entry = dict[str, Any]
+
+
+def first_ids(domain: str) -> tuple[int, int]:
+    """The least image id and category id of a domain, in the official scheme."""
+    base = (sorted(DOMAINS).index(domain) + 1) * 10_000_000
+    return base + 200_000, base + 1
+
+
+def truth(domain: str) -> list[tuple[int, int]]:
+    image, category = first_ids(domain)
+    return [(image + i, category + i % NUM_CLASSES) for i in range(NUM_IMAGES)]
+
+
+def annotations(domain: str) -> dict[str, Any]:
+    _, category = first_ids(domain)
+    pairs = truth(domain)
+    return {
+        "images": [{"id": i, "file_name": f"data/{domain}/test/{i}.jpg"} for i, _ in pairs],
+        "annotations": [{"id": i, "image_id": i, "category_id": c} for i, c in pairs],
+        "categories": [{"id": category + k, "name": str(k)} for k in range(NUM_CLASSES)],
+    }
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "labels_test.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for domain in DOMAINS:
+            archive.writestr(f"{domain}_test.json", json.dumps(annotations(domain)))
+    return path
+
+
+def entries_of(domain: str, wrong: int = 0) -> list[Entry]:
+    _, category = first_ids(domain)
+    return [
+        {
+            "image_id": i,
+            "category_id": category + (c - category + 1) % NUM_CLASSES if k < wrong else c,
+        }
+        for k, (i, c) in enumerate(truth(domain))
+    ]
+
+
+def zip_of(tmp_path: Path, content: Any, name: str = "results.json") -> Path:
+    path = tmp_path / "submission.zip"
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, raw)
+    return path
+
+
+def exact_points(domain: str, wrong: int, total: int) -> Fraction:
+    limit = 2 * (1 - Fraction(str(DOMAINS[domain].baseline)) / 100)
+    return 1000 * max(Fraction(0), 1 - Fraction(wrong, total) / limit) ** 2
+
+
+def test_planted_errors_give_the_score_computed_by_hand(tmp_path: Path, labels: Path) -> None:
+    wrong = {name: k for k, name in enumerate(DOMAINS)}
+    everything = [e for name in DOMAINS for e in entries_of(name, wrong[name])]
+    rng = np.random.default_rng(0)
+    shuffled = [everything[i] for i in rng.permutation(len(everything))]
+    found = evaluate(zip_of(tmp_path, shuffled), labels)
+    by_hand = sum(exact_points(name, wrong[name], NUM_IMAGES) for name in DOMAINS)
+    assert found.score == pytest.approx(float(by_hand), abs=1e-9)
+    assert found.accuracy["ucf101"] == pytest.approx(55)
+    assert found.missing == ()
+
+
+def test_perfect_is_10000(tmp_path: Path, labels: Path) -> None:
+    everything = [e for name in DOMAINS for e in entries_of(name)]
+    found = evaluate(zip_of(tmp_path, everything), labels)
+    assert found.score == 10_000
+    assert set(found.points.values()) == {1000.0}
+
+
+def test_a_missing_domain_counts_0_and_is_listed(tmp_path: Path, labels: Path) -> None:
+    most = [e for name in DOMAINS if name != "imagenet12" for e in entries_of(name)]
+    found = evaluate(zip_of(tmp_path, most), labels)
+    assert found.score == 9000
+    assert found.missing == ("imagenet12",)
+    assert found.points["imagenet12"] == 0
+    assert "imagenet12" not in found.accuracy
+
+
+def test_labels_may_be_a_folder(tmp_path: Path, labels: Path) -> None:
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    (folder / "dtd_test.json").write_text(json.dumps(annotations("dtd")))
+    (folder / "dtd_val.json").write_text("not read")
+    assert list(read_labels(folder)) == ["dtd"]
+    assert evaluate(zip_of(tmp_path, entries_of("dtd")), folder).score == 1000
+
+
+def test_all_problems_are_named_at_once(tmp_path: Path, labels: Path) -> None:
+    _, dtd = first_ids("dtd")
+    _, svhn = first_ids("svhn")
+    entries: list[Any] = entries_of("dtd")[:-3] + entries_of("gtsrb") + entries_of("svhn")
+    entries.append(entries[0])
+    entries[1] = entries[1] | {"category_id": svhn}
+    entries[2] = entries[2] | {"category_id": 7}
+    entries += [{"image_id": 5, "category_id": dtd}, {"image_id": True, "category_id": 1}]
+    entries += [{"image_id": "6", "category_id": 1}, [1, 2], None, {"image_id": 1.0}]
+    with pytest.raises(ResultError) as caught:
+        evaluate(zip_of(tmp_path, entries), labels)
+    message = str(caught.value)
+    assert caught.value.exit_code == 4
+    for part in (
+        "5 entries are not",
+        "1 image ids are predicted more than once",
+        "dtd: 3 of 20 images have no prediction",
+        "dtd: 1 predictions name a category of svhn",
+        "dtd: 1 predictions name no known category: 7",
+        "1 image ids are of no test image: 5",
+    ):
+        assert part in message
+    assert len(message.splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"image_id": 1},
+        {"category_id": 1},
+        {"image_id": 1, "category_id": "1"},
+        {"image_id": 1, "category_id": 1.0},
+        {"image_id": 1, "category_id": None},
+        {"image_id": -1, "category_id": 1},
+        {"image_id": 2**63, "category_id": 1},
+        {"image_id": False, "category_id": 1},
+        "\x1b[31m",
+    ],
+)
+def test_wrong_types_are_no_predictions(tmp_path: Path, entry: Any) -> None:
+    found = read_submission(zip_of(tmp_path, [entry]))
+    assert len(found.image_ids) == 0
+    assert "the first is entry 0" in found.problems[0]
+    assert "\x1b" not in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not JSON"),
+        (b"[{", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"{}", "is a dict, has to be a list"),
+        (b"3", "is a int"),
+        (b"[]", "there is no prediction in it"),
+        (b'[{"image_id": NaN, "category_id": 1}]', "NaN is no number"),
+        (b"[" * 900 + b"]" * 900, "entries are not|not JSON"),
+        (b"[" * 2000 + b"]" * 2000, "1000 lists"),
+        (b"[" + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"]", "not JSON"),
+        (b"[" + b"9" * 10_000 + b"]", "not JSON"),
+        (b"[" + b"{}," * 1_000_001 + b"{}]", "more than 1000000 predictions"),
+    ],
+)
+def test_bad_content_is_one_message(
+    tmp_path: Path, labels: Path, content: bytes, said: str
+) -> None:
+    with pytest.raises(ResultError, match=said):
+        evaluate(zip_of(tmp_path, content), labels)
+
+
+def test_what_is_no_archive(tmp_path: Path, labels: Path) -> None:
+    plain = tmp_path / "results.json"
+    plain.write_text(json.dumps(entries_of("dtd")))
+    with pytest.raises(ResultError, match="not a zip archive"):
+        evaluate(plain, labels)
+    with pytest.raises(ResultError, match="cannot be read"):
+        evaluate(tmp_path / "nowhere.zip", labels)
+    with pytest.raises(ResultError, match="cannot be read"):
+        evaluate(tmp_path, labels)
+    whole = zip_of(tmp_path, entries_of("dtd")).read_bytes()
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ResultError, match="not a zip archive"):
+        evaluate(cut, labels)
+    flipped = tmp_path / "flipped.zip"
+    flipped.write_bytes(whole[:60] + bytes([whole[60] ^ 255]) + whole[61:])
+    with pytest.raises(ResultError, match="damaged"):
+        evaluate(flipped, labels)
+
+
+def test_an_archive_of_something_else(tmp_path: Path, labels: Path) -> None:
+    path = zip_of(tmp_path, [], name="predictions.csv")
+    with pytest.raises(ResultError, match=r"holds 0 \(inside: 'predictions.csv'\)"):
+        evaluate(path, labels)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/results.json", "[]")
+        archive.writestr("b/results.json", "[]")
+    with pytest.raises(ResultError, match="holds 2"):
+        evaluate(path, labels)
+
+
+def test_an_encrypted_archive(tmp_path: Path, labels: Path) -> None:
+    path = zip_of(tmp_path, entries_of("dtd"))
+    raw = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        raw[raw.index(signature) + offset] |= 1
+    path.write_bytes(bytes(raw))
+    with pytest.raises(ResultError, match="cannot be unpacked"):
+        evaluate(path, labels)
+
+
+def test_a_bomb_is_refused_without_being_unpacked(tmp_path: Path, labels: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("results.json", "w") as member,
+    ):
+        for _ in range(predictions.MAX_BYTES // 1_000_000 + 40):
+            member.write(b" " * 1_000_000)
+    with pytest.raises(ResultError, match="unpacks to more than 64 MB"):
+        evaluate(path, labels)
+
+
+def test_a_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
+    """Local and central headers declare 10 bytes for a stream of 5 MB."""
+    data = zlib.compress(b"[" + b" " * 5_000_000, 9)[2:-4]
+    name = b"results.json"
+    sizes = struct.pack("<III", 0, len(data), 10)
+    local = struct.pack("<4sHHHHH", b"PK\x03\x04", 20, 0, 8, 0, 33) + sizes
+    local += struct.pack("<HH", len(name), 0) + name
+    central = struct.pack("<4sHHHHHH", b"PK\x01\x02", 20, 20, 0, 8, 0, 33) + sizes
+    central += struct.pack("<HHHHHII", len(name), 0, 0, 0, 0, 0, 0) + name
+    where = len(local) + len(data)
+    end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 1, 1, len(central), where, 0)
+    path = tmp_path / "liar.zip"
+    path.write_bytes(local + data + central + end)
+    with pytest.raises(ResultError), zipped.opened(path, ResultError) as archive:
+        zipped.member(archive, "results.json", 1000, path, ResultError)
+
+
+def test_too_many_members(tmp_path: Path) -> None:
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(zipped.MAX_MEMBERS + 1):
+            archive.writestr(str(i), "")
+    with pytest.raises(ResultError, match="more than 10000 files"):
+        read_submission(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"annotations": None}, "not an annotation file"),
+        ({"annotations": []}, "do not match one to one"),
+        ({"categories": [{"id": 1}]}, "category that is not listed"),
+        ({"images": [{"id": "1"}]}, "not an integer"),
+        ({"images": [], "annotations": []}, "has no images"),
+    ],
+)
+def test_damaged_labels_are_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    (tmp_path / "dtd_test.json").write_text(json.dumps(annotations("dtd") | change))
+    with pytest.raises(DataError, match=rf"(?s)dtd_test\.json.*{said}") as caught:
+        read_labels(tmp_path)
+    assert caught.value.exit_code == 3
+
+
+def test_no_labels_and_labels_twice(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no <domain>_test\.json"):
+        read_labels(tmp_path)
+    (tmp_path / "dtd_test.json").write_text(json.dumps(annotations("dtd")))
+    (tmp_path / "svhn_test.json").write_text(json.dumps(annotations("dtd")))
+    with pytest.raises(DataError, match="two domains share image ids"):
+        read_labels(tmp_path)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_labels(tmp_path / "nowhere.zip")
+
+
+def test_submit_and_evaluate_agree_with_the_records(
+    tmp_path: Path, results: Path, labels: Path, add_runs: AddRuns, add_predictions: AddRuns
+) -> None:
+    wrong = {name: k for k, name in enumerate(DOMAINS)}
+    for name in DOMAINS:
+        add_runs("mine", {name: (NUM_IMAGES - wrong[name], NUM_IMAGES)})
+        pairs = [(e["image_id"], e["category_id"]) for e in entries_of(name, wrong[name])]
+        add_predictions("mine", name, pairs)
+    out = tmp_path / "mine.zip"
+    written = submit(results, "mine", out)
+    assert (written.seed, written.missing, written.official) == (0, (), True)
+    assert set(written.num_predictions.values()) == {NUM_IMAGES}
+    found = evaluate(out, labels)
+    assert found.accuracy == {
+        name: pytest.approx(100 * (1 - wrong[name] / NUM_IMAGES)) for name in DOMAINS
+    }
+    first = out.read_bytes()
+    submit(results, "mine", out)
+    assert out.read_bytes() == first
+    with zipfile.ZipFile(out) as archive:
+        assert archive.namelist() == ["results.json"]
+        entries = json.loads(archive.read("results.json"))
+    assert entries[0] == {"image_id": 60_200_000, "category_id": 60_000_001}
+
+
+def test_submit_takes_the_fullest_seed_and_any_untrained_record(
+    tmp_path: Path, results: Path, add_runs: AddRuns, add_predictions: AddRuns
+) -> None:
+    add_runs("mine", {"imagenet12": None}, seed=0, trained=False)
+    add_predictions("mine", "imagenet12", truth("imagenet12"))
+    for seed, domains in ((1, ["dtd"]), (2, ["dtd", "svhn"])):
+        for name in domains:
+            add_runs("mine", {name: None}, seed=seed)
+            add_predictions("mine", name, truth(name), seed=seed)
+    out = tmp_path / "mine.zip"
+    written = submit(results, "mine", out)
+    assert written.seed == 2
+    assert list(written.num_predictions) == ["imagenet12", "dtd", "svhn"]
+    assert len(written.missing) == 7
+    assert submit(results, "mine", out, seed=1).seed == 1
+    with pytest.raises(UsageError, match=r"no test results of seed 5 \(there are: 0, 1, 2\)"):
+        submit(results, "mine", out, seed=5)
+
+
+def test_submit_refuses_what_is_not_there(
+    tmp_path: Path, results: Path, add_runs: AddRuns, add_predictions: AddRuns
+) -> None:
+    add_runs("mine", {"dtd": None, "svhn": None})
+    out = tmp_path / "mine.zip"
+    with pytest.raises(UsageError, match=r"no test results of 'mien'.*did you mean 'mine'"):
+        submit(results, "mien", out)
+    with pytest.raises(ResultError, match=r"dtd/test/seed0/predictions\.json: cannot be read"):
+        submit(results, "mine", out)
+    add_predictions("mine", "dtd", truth("dtd"))
+    add_predictions("mine", "svhn", truth("dtd"))
+    with pytest.raises(ResultError, match=r"predicted more than once \(in dtd, svhn\)"):
+        submit(results, "mine", out)
+    add_runs("mine", {"svhn": (3, 5)})
+    with pytest.raises(ResultError, match="20 predictions, but 5 in the record"):
+        submit(results, "mine", out)
+    assert not out.exists()
+
+
+def test_reports(tmp_path: Path, labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = evaluate(zip_of(tmp_path, entries_of("dtd", wrong=5)), labels)
+    reports.render_evaluation(found)
+    said = capsys.readouterr().out
+    assert "imagenet12, aircraft" in said
+    assert next(line for line in said.splitlines() if line.startswith("dtd")).split()[1:4] == [
+        "20",
+        "15",
+        "75.00",
+    ]
+    out = tmp_path / "report.json"
+    reports.render_evaluation(found, "json", out)
+    value = json.loads(out.read_text())
+    assert set(value) == {"score", "accuracy", "points", "missing"}
+    assert value["accuracy"] == {"dtd": 75.0}
+    with pytest.raises(UsageError, match="unknown format 'jsno', did you mean 'json'"):
+        reports.render_evaluation(found, "jsno")
+
+
+def test_official_labels_score_10000_in_under_five_seconds(tmp_path: Path) -> None:
+    if not OFFICIAL.exists():
+        pytest.skip("the official labels_test.zip is not at ../shared/data")
+    official = read_labels(OFFICIAL)
+    assert {n: len(o.image_ids) for n, o in official.items()} == {
+        n: domain.sizes[2] for n, domain in DOMAINS.items()
+    }
+    planted = {"gtsrb": 63, "svhn": 800}
+    entries = []
+    for name, label in official.items():
+        pairs = list(zip(label.image_ids.tolist(), label.category_ids.tolist(), strict=True))
+        other = label.categories[[1, 0]].tolist()
+        for k, (image, category) in enumerate(pairs):
+            wrong = other[0] if category != other[0] else other[1]
+            said = wrong if k < planted.get(name, 0) else category
+            entries.append({"image_id": image, "category_id": said})
+    assert len(entries) == 139_760
+    path = zip_of(tmp_path, entries)
+    began = time.perf_counter()
+    found = evaluate(path, OFFICIAL)
+    assert time.perf_counter() - began < 5
+    by_hand = sum(
+        exact_points(name, planted.get(name, 0), domain.sizes[2])
+        for name, domain in DOMAINS.items()
+    )
+    assert found.score == pytest.approx(float(by_hand), abs=1e-9)
+
+
+def test_streams_of_reports_end_with_a_line(tmp_path: Path, labels: Path) -> None:
+    found = evaluate(zip_of(tmp_path, entries_of("dtd")), labels)
+    out = tmp_path / "report.txt"
+    reports.render_evaluation(found, "table", out)
+    text = out.read_text(encoding="utf-8")
+    assert text.endswith("\n")
+    assert max(map(len, io.StringIO(text).read().splitlines())) <= 120
