@@ -1,7 +1,7 @@
 """Layers that stay frozen, and the one way to exchange layers of a network."""
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import nn
 
@@ -86,6 +86,34 @@ def replace(module: nn.Module, kind: type[M], make: Callable[[str, M], nn.Module
         if name:
             parent, _, child = name.rpartition(".")
             setattr(module.get_submodule(parent), child, make(name, layer))
+
+
+class ExtendedConv2d(nn.Conv2d):
+    """A convolution with the tensors of another, to which a method adds its own.
+
+    The base of convolutions with adapters, controllers and masks. ``weight`` and ``bias``
+    keep their names, so that they are found in the source under the same names.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        """Takes over a convolution.
+
+        Args:
+            conv: The convolution; its parameters become this one's, they are not copied.
+        """
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            cast(tuple[int, int], conv.kernel_size),
+            cast(tuple[int, int], conv.stride),
+            cast(tuple[int, int] | str, conv.padding),
+            cast(tuple[int, int], conv.dilation),
+            conv.groups,
+            conv.bias is not None,
+            conv.padding_mode,
+            device="meta",  # the tensors come from the other
+        )
+        self.weight, self.bias = conv.weight, conv.bias
 
 
 def frozen_names(network: nn.Module) -> set[str]:

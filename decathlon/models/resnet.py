@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.errors import DataError
+from decathlon.models.adapters import KINDS, Kind, add_adapters
 from decathlon.models.layers import BatchNorm2d
 
 BASE_CHANNELS = 32
@@ -95,12 +96,17 @@ class ResidualNetwork(nn.Module):
         self.tail = tail
         self.head = nn.Linear(features, num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps images, N x 3 x H x W, normalised, to logits, N x classes."""
+    def features(self, images: Tensor) -> Tensor:
+        """Maps images, N x 3 x H x W, normalised, to what the head sees, N x features."""
         x = self.stem(images)
         for macro in self.macros:
             x = macro(x)
-        logits: Tensor = self.head(self.tail(x))
+        out: Tensor = self.tail(x)
+        return out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps images, N x 3 x H x W, normalised, to logits, N x classes."""
+        logits: Tensor = self.head(self.features(images))
         return logits
 
     def blocks(self) -> Iterator[tuple[str, Block]]:
@@ -129,7 +135,7 @@ class Architecture:
     name: str = "resnet26"
     width: float = 1.0
     blocks: tuple[int, ...] = (4, 4, 4)
-    adapters: str = "none"
+    adapters: Kind = "none"
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
@@ -148,6 +154,8 @@ class Architecture:
             raise DataError(f"the weights describe no known network ({error})") from None
         if self.name not in FAMILIES:
             raise DataError(f"the weights are of a network '{self.name}', which is not known here")
+        if self.adapters not in KINDS:
+            raise DataError(f"the weights have adapters '{self.adapters}', not known here")
         return self
 
     def build(self, num_classes: int) -> ResidualNetwork:
@@ -181,6 +189,7 @@ def resnet26(architecture: Architecture, num_classes: int) -> ResidualNetwork:
     tail.add_module("pool", nn.AdaptiveAvgPool2d(1))
     tail.add_module("flatten", nn.Flatten())
     network = ResidualNetwork(stem, macros, tail, channels, num_classes)
+    add_adapters(network, architecture.adapters)
     initialise_convolutions(network)
     return network
 
