@@ -112,12 +112,13 @@ class Stored:
     Attributes:
         name: Its name in the network.
         tensor: The tensor; bool for one bit a weight.
-        place: ``shared`` with the source (kept there), the ``domain``'s own, or its ``head``.
+        place: ``shared`` with the source (kept there), of the ``trunk`` that domains trained
+            jointly share (kept once), the ``domain``'s own, or its ``head``.
     """
 
     name: str
     tensor: Tensor
-    place: Literal["shared", "domain", "head"]
+    place: Literal["shared", "trunk", "domain", "head"]
 
 
 class Method:
@@ -208,6 +209,10 @@ class Method:
         """Turns the trained network into the one that is kept, possibly a smaller one."""
         return network
 
+    def part(self, network: nn.Module, domain: str) -> nn.Module:
+        """Returns one domain's network out of a jointly trained one; else the network."""
+        return network
+
     def stored(self, network: nn.Module) -> list[Stored]:
         """Lists what is kept of a final network; saving, loading and #par rest on it.
 
@@ -220,15 +225,22 @@ class Method:
         return [Stored(n, t, _place(n, shared)) for n, t in network.state_dict().items()]
 
     def restore(self, network: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
-        """Puts stored domain and head tensors into a newly built network.
+        """Puts stored tensors into a newly built network, in its final form.
+
+        A method whose :meth:`finalise` depends on what was learnt has one of its own.
 
         Args:
-            network: What :meth:`build` returned.
-            tensors: By name, as :meth:`stored` listed them.
+            network: What :meth:`build` returned (its :meth:`part` of a joint one).
+            tensors: By name, as :meth:`stored` listed them, without those shared with
+                the source.
 
         Returns:
             The final network.
+
+        Raises:
+            DataError: The tensors are not those of the network.
         """
+        network = self.finalise(network)
         wanted = {s.name: s.tensor for s in self.stored(network) if s.place != "shared"}
         from decathlon.models.weights import check_fit
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from decathlon.errors import DataError
 from decathlon.files import replacing, sha256
+from decathlon.models.adapters import Kind
 from decathlon.models.resnet import Architecture, ResidualNetwork
 
 HEADER = "decathlon"
@@ -125,12 +126,28 @@ class Source:
         state = self.network().state_dict()
         return sum(bits_of(t) for name, t in state.items() if counts(name))
 
-    def unit_bits(self) -> int:
-        """Bits of one plain network of this width, without a head."""
-        plain = Architecture(
-            self.architecture.name, self.architecture.width, self.architecture.blocks
-        )
+    def unit_bits(self, width: float | None = None) -> int:
+        """Bits of one plain network of this width (or of another), without a head."""
+        own = self.architecture
+        plain = Architecture(own.name, own.width if width is None else width, own.blocks)
         return Source(plain, 1).count_bits()
+
+    def expect_adapters(self, what: str, *kinds: Kind) -> None:
+        """Checks that a method can start from this network.
+
+        Args:
+            what: The method's name, for the message.
+            kinds: Kinds of adapters that it takes; ``none`` for a plain network.
+
+        Raises:
+            DataError: The network has others.
+        """
+        if self.architecture.adapters not in kinds:
+            raise DataError(
+                f"{self.path}: the source network has {self.architecture.adapters} adapters;"
+                f" {what} starts from one with {' or '.join(kinds)}:"
+                " make it with 'decathlon pretrain --method'"
+            )
 
 
 def counts(name: str) -> bool:
