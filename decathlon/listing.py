@@ -5,7 +5,6 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from decathlon.data.store import open_store
 from decathlon.domains import DOMAINS
 from decathlon.errors import DataError
 from decathlon.method import about, registered
@@ -29,6 +28,8 @@ def methods_table() -> Table:
 
 def domains_table(data: Path) -> Table:
     """Lists the official domains, and counts and sizes of what is prepared in a folder."""
+    from decathlon.data.store import open_store
+
     table = Table("domain", "images", "classes", "official train / val / test", "prepared", "MB")
     try:
         store = open_store(data)

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from decathlon.data.keyed import key_of
 from decathlon.data.store import Store
 from decathlon.domains import SOURCE_DOMAIN
 from decathlon.errors import DataError
 from decathlon.method import Method
+from decathlon.models.noise import noise_key
 from decathlon.models.resnet import Architecture, ResidualNetwork
 from decathlon.models.weights import write_source
 from decathlon.recipes import Recipe
@@ -86,7 +86,7 @@ def pretrain(
         store, SOURCE_DOMAIN, TRAINED_ON[split], view, recipe.batch_size, seed, fabric.device
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key_of(seed, SOURCE_DOMAIN, "init"))
+        torch.manual_seed(noise_key(seed, SOURCE_DOMAIN, "init"))
         network = architecture.build(feed.task.num_classes)
     started = time.perf_counter()
     trained = train(plain, network, [feed], fabric, seed, report)

@@ -37,7 +37,7 @@ class _PlainBar:
         rate = self.done / max(self.said - self.started, 1e-9)
         whole = f"/{self.total:.0f}" if self.total else ""
         text = f" {self.text}" if self.text else ""
-        line = f"{self.title}: {self.done:.0f}{whole} {self.unit}, {rate:.0f}/s{text}"
+        line = f"{self.title}: {self.done:.0f}{whole} {self.unit}, {rate:.3g}/s{text}"
         print(line, file=sys.stderr, flush=True)
 
 

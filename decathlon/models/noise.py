@@ -9,10 +9,17 @@ resume. The mixing function is the finaliser of SplitMix64 (Steele, Lea and Floo
 import torch
 from torch import Tensor
 
+from decathlon.data.keyed import key_of
+
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _MIX1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX2 = 0x94D049BB133111EB - (1 << 64)
 _BITS = 24
+
+
+def noise_key(seed: int, *words: str | int) -> int:
+    """Returns a key in [0, 2^63) made of the seed and what the numbers are for."""
+    return key_of(seed, *words) % (1 << 63)
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:

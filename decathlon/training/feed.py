@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from decathlon.data.batches import Batches, RawBatch
-from decathlon.data.keyed import generator, key_of
+from decathlon.data.keyed import generator
 from decathlon.data.store import Images, Store
 from decathlon.domains import View
 from decathlon.method import Batch, Task
+from decathlon.models.noise import noise_key
 from decathlon.training.device import normalise
 
 
@@ -43,14 +44,14 @@ class Feed:
         steps = self.batches.steps_per_epoch
         while True:
             epoch, first = divmod(start, steps)
-            key = key_of(self.seed, self.domain, "noise", epoch)
+            key = noise_key(self.seed, self.domain, "noise", epoch)
             for raw in self.batches.epoch(epoch, first):
                 yield self._batch(raw, key, progress(start))
                 start += 1
 
     def evaluation(self, batch_size: int) -> Iterator[Batch]:
         """Yields every image exactly once, in order, centre-cropped."""
-        key = key_of(self.seed, self.domain, "noise", "evaluation")
+        key = noise_key(self.seed, self.domain, "noise", "evaluation")
         for raw in self.batches.sequential(batch_size):
             yield self._batch(raw, key, 1.0)
 
