@@ -7,6 +7,7 @@ from typing import Literal
 from decathlon.domains import DOMAINS
 from decathlon.errors import UsageError, nearest
 from decathlon.scoring.board import Board
+from decathlon.scoring.notes import interval_note
 from decathlon.scoring.rows import Pair, Row
 
 Better = Literal["high", "low"]
@@ -127,11 +128,36 @@ _FIXED = {
         Column("method", "method", lambda row: None, lambda row, _: row.method or MISSING),
     )
 }
-PAPER = ("params", "domains", "score", "printed")
-"""The paper's columns, with the computed S before the printed score."""
 SENSITIVITY = ("score", "slopes")
 """How S moves per accuracy point in each domain, at each row's own accuracies."""
-FULL = (*PAPER, "ci", "mean", "rank", "covered", "time")
+WITH_INTERVALS, WITH_ALL = 130, 170
+"""Widths in characters from which intervals fit beside printed scores, and all columns fit."""
+
+
+def default_keys(board: Board, width: int | None = None) -> list[str]:
+    """Returns the columns of the paper, and what else there is to show and room for.
+
+    Args:
+        board: The board; without published rows there is no printed score, and
+            without runs there are no intervals.
+        width: Width in characters, or None where there is no limit to it.
+    """
+    room = WITH_ALL if width is None else width
+    kinds = {row.kind for row in board.rows}
+    keys = ["params", "domains", "score"]
+    if "published" in kinds:
+        keys.append("printed")
+    if "run" in kinds and room >= (WITH_INTERVALS if "published" in kinds else 112):
+        keys.append("ci")
+    if width is not None and room >= WITH_ALL:
+        keys += ["mean", "rank", "covered", "time"]
+    return keys
+
+
+def notes_of(board: Board, keys: Sequence[str]) -> list[str]:
+    """Returns what has to be said of a board that shows those columns."""
+    intervals = interval_note(board.rows) if "ci" in keys else None
+    return [*board.notes, *([intervals] if intervals else [])]
 
 
 def choose(board: Board, keys: Sequence[str]) -> list[Column]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from decathlon.scoring.columns import PAPER, Cell, cells, choose
+from decathlon.scoring.columns import Cell, cells, choose, default_keys, notes_of
 from decathlon.scoring.escape import markdown as escaped
 from decathlon.scoring.escape import spreadsheet
 from decathlon.scoring.rows import Row
@@ -105,14 +105,15 @@ def to_markdown(board: "Board", columns: Sequence[str] | None = None) -> str:
     Raises:
         UsageError: There is no such column.
     """
-    chosen = choose(board, columns or PAPER)
+    keys = columns or default_keys(board)
+    chosen = choose(board, keys)
     lines = [
         "| | " + " | ".join(escaped(column.heading) for column in chosen) + " |",
         "| --- |" + " ---: |" * len(chosen),
     ]
     for row, line in zip(board.rows, cells(board, chosen), strict=True):
         lines.append(f"| {escaped(row.label)} | " + " | ".join(map(_markdown_cell, line)) + " |")
-    notes = [f"* {escaped(note)}" for note in board.notes]
+    notes = [f"* {escaped(note)}" for note in notes_of(board, keys)]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 

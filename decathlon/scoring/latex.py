@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from decathlon.scoring.columns import PAPER, Cell, cells, choose
+from decathlon.scoring.columns import Cell, cells, choose, default_keys, notes_of
 from decathlon.scoring.escape import latex as escaped
 from decathlon.scoring.escape import visible
 
@@ -17,11 +17,12 @@ def to_latex(board: "Board", columns: Sequence[str] | None = None) -> str:
     Raises:
         UsageError: There is no such column.
     """
-    chosen = choose(board, columns or PAPER)
+    keys = columns or default_keys(board)
+    chosen = choose(board, keys)
     head = " & ".join(["", *(escaped(column.heading) for column in chosen)])
     lines = [
         r"% needs \usepackage{booktabs}",
-        *(f"% {visible(note)}" for note in board.notes),
+        *(f"% {visible(note)}" for note in notes_of(board, keys)),
         rf"\begin{{tabular}}{{l{'r' * len(chosen)}}}",
         r"\toprule",
         head + r" \\",

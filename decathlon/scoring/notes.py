@@ -30,7 +30,6 @@ def notes_on(
         notes += _on_baseline(baseline)
     for trial in trials:
         notes += _on_trials(trial, split)
-    notes += _on_intervals(rows)
     notes += [audit_note(row) for row in rows if row.consistent is False]
     if hidden:
         notes.append(f"{hidden} more published rows are shown by --all.")
@@ -99,13 +98,14 @@ def _on_trials(trials: Trials, split: str) -> list[str]:
     return notes
 
 
-def _on_intervals(rows: Sequence[Row]) -> list[str]:
+def interval_note(rows: Sequence[Row]) -> str | None:
+    """Says what the intervals of a board cover, or None where there are none."""
     with_ci = [row for row in rows if row.ci is not None]
     few = [row.label for row in with_ci if len(row.seeds) < MIN_SEEDS]
     if not with_ci:
-        return []
+        return None
     text = "Intervals are 95 %."
     if few:
         who = "all" if len(few) == len(with_ci) else ", ".join(few)
         text += f" Fewer than {MIN_SEEDS} seeds ({who}): they cover the choice of images only."
-    return [text]
+    return text

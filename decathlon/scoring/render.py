@@ -11,7 +11,7 @@ from rich.console import Console
 from decathlon.errors import UsageError, nearest
 from decathlon.files import write_text
 from decathlon.scoring.board import Board
-from decathlon.scoring.columns import choose
+from decathlon.scoring.columns import choose, notes_of
 from decathlon.scoring.escape import visible
 from decathlon.scoring.formats import to_csv, to_json, to_markdown
 from decathlon.scoring.latex import to_latex
@@ -84,5 +84,5 @@ def render(
     else:
         write_text(out, text)
     if form in WITHOUT_NOTES:
-        for note in board.notes:
+        for note in notes_of(board, ["ci"]):
             print(f"* {visible(note)}", file=sys.stderr)

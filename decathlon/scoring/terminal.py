@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from decathlon.scoring.columns import FULL, PAPER, Cell, cells, choose
+from decathlon.scoring.columns import Cell, cells, choose, default_keys, notes_of
 from decathlon.scoring.escape import visible
 
 if TYPE_CHECKING:
     from decathlon.scoring.board import Board
 
-WIDE, FULL_WIDTH = 116, 170
-"""Widths from which accuracies have two digits, and from which all columns fit."""
+WIDE = 112
+"""Width from which accuracies have two digits after the point."""
 PLAIN_WIDTH = 120
 """Width of tables that go to a file or a pipe and not to a terminal."""
 SHORT = {"ImNet": "INet", "Airc.": "Airc"}
@@ -36,8 +36,7 @@ def table(board: "Board", width: int, columns: Sequence[str] | None = None) -> T
     Raises:
         UsageError: There is no such column.
     """
-    keys = columns or (FULL if width >= FULL_WIDTH else PAPER)
-    chosen = choose(board, keys)
+    chosen = choose(board, columns or default_keys(board, width))
     digits = 2 if width >= WIDE else 1
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, digits - 1, 0, 0))
     shown.add_column("", overflow="fold", min_width=10)
@@ -86,10 +85,11 @@ def show(
         UsageError: There is no such column.
     """
     console = console or Console()
-    shown = table(board, console.width, columns)
+    keys = columns or default_keys(board, console.width)
+    shown = table(board, console.width, keys)
     console.print(Text(visible(caption(board))))
     console.print(shown)
     console.print()
-    console.print(Text(legend(columns or PAPER)))
-    for note in board.notes:
+    console.print(Text(legend(keys)))
+    for note in notes_of(board, keys):
         console.print(Text(visible(f"* {note}")))

@@ -18,7 +18,7 @@ from decathlon.errors import UsageError
 from decathlon.files import write_json
 from decathlon.scoring import escape
 from decathlon.scoring.board import Board, build
-from decathlon.scoring.columns import FULL, SENSITIVITY
+from decathlon.scoring.columns import SENSITIVITY
 from decathlon.scoring.render import FORMATS, render, text_of
 from decathlon.scoring.terminal import show
 from tests.scoring.making import everywhere
@@ -84,6 +84,23 @@ def test_best_is_bold_and_second_underlined_without_the_padding() -> None:
     assert "\x1b[1m99.52\x1b[0m" in spottune
     assert "\x1b[4m96.49\x1b[0m" in spottune
     assert "\x1b[1m3612\x1b[0m" in spottune
+
+
+def test_a_board_of_runs_alone_shows_intervals_and_no_printed_scores(
+    results: Path, add_runs: AddRuns
+) -> None:
+    add_runs("feature-extractor", everywhere(90, 100), official=False)
+    board = build(results, baseline="feature-extractor")
+    for width in (112, 120):
+        text = plain(shown(board, width))
+        assert "250" in text
+        assert "95 % of S" in text
+        assert "Score" not in text
+        assert "they cover the choice of images only" in " ".join(text.split())
+        assert max(map(len, text.splitlines())) <= width
+    narrow = plain(shown(board, 80))
+    assert "Intervals" not in narrow
+    assert "feature-extractor" in narrow
 
 
 def test_missing_and_unknown_cells(results: Path, add_runs: AddRuns) -> None:
@@ -181,7 +198,7 @@ def test_no_format_lets_a_control_character_through(form: str, hostile: Board) -
 
 
 def test_rich_markup_and_terminal_escapes_are_shown_not_obeyed(hostile: Board) -> None:
-    text = shown(hostile, 400, FULL)
+    text = shown(hostile, 400, ("params", "method", "table"))
     assert "[bold]x[/]" in text
     assert r"\x1b[31m\x9b2J\u202e" in text
     assert "\x1b[31m" not in text
