@@ -76,7 +76,7 @@ def as_key(value: object) -> Key:
     """
     if isinstance(value, str | int | float | bytes | None):
         return value
-    raise CheckpointError(f"has {shown(value)} as a key of a dict")
+    raise CheckpointError(f"is refused: it has {shown(value)} as a key of a dict")
 
 
 def pairs(items: list[Any]) -> Iterator[tuple[Key, Any]]:
