@@ -1,0 +1,59 @@
+"""Commands about images: prepare, verify, domains."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decathlon.commands.options import Data, Domains
+
+
+def prepare(
+    archives: Annotated[Path, typer.Option(help="Folder of the official archives.")] = Path(
+        "archives"
+    ),
+    data: Data = None,
+    domain: Domains = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that decode [default: all cores].")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="labels_test.zip, the public labels of the test split.")
+    ] = None,
+) -> None:
+    """Turn the official archives into shards.
+
+    Archives are streamed, never extracted. What is done already is not done again.
+    """
+    from decathlon.data.prepare import prepare as run
+    from decathlon.data.store import data_folder
+
+    target = data_folder(data)
+    prepared = run(archives, target, domains=domain, jobs=jobs, labels=labels)
+    for message in prepared.messages:
+        print(message, file=sys.stderr)
+    print(f"{target}: nothing to do, all is prepared" if prepared.done else f"{target}: prepared")
+
+
+def verify(data: Data = None) -> None:
+    """Read every shard again and compare it with the manifest."""
+    from decathlon.data.store import data_folder
+    from decathlon.data.verify import verify as run
+
+    target = data_folder(data)
+    found = run(target)
+    print(
+        f"{target}: {found.shards} shards, {found.images} images,"
+        f" {found.size / 1e6:.0f} MB, all as the manifest says"
+    )
+
+
+def domains(data: Data = None) -> None:
+    """List the ten domains, and what of them is prepared."""
+    from rich.console import Console
+
+    from decathlon.data.store import data_folder
+    from decathlon.listing import domains_table
+
+    Console().print(domains_table(data_folder(data)))

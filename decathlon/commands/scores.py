@@ -1,0 +1,79 @@
+"""Commands about results: score, compare, submit, evaluate."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decathlon.commands.options import Baseline, Out, Results, Split, check_split
+
+
+def score(
+    results: Results,
+    split: Split = "test",
+    baseline: Baseline = None,
+    form: Annotated[
+        str, typer.Option("--format", help="table, markdown, latex, csv or json.")
+    ] = "table",
+    out: Out = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All published rows, not Table 3 only.")
+    ] = False,
+) -> None:
+    """Print the leaderboard: your runs beside the published rows."""
+    from decathlon.scoring.board import build
+    from decathlon.scoring.render import render
+
+    check_split(split)
+    render(build(results, split=split, baseline=baseline, all_rows=everything), form, out)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="Name of a method or variant.")],
+    b: Annotated[str, typer.Argument(help="Another one.")],
+    results: Results,
+    split: Split = "test",
+    baseline: Baseline = None,
+    form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    out: Out = None,
+) -> None:
+    """Compare two methods, paired on images: difference, interval, superiority."""
+    from decathlon.scoring.compare import compare as run
+    from decathlon.scoring.reports import render_comparison
+
+    check_split(split)
+    render_comparison(run(a, b, results, split=split, baseline=baseline), form, out)
+
+
+def submit(
+    results: Results,
+    method: Annotated[str, typer.Option(help="Name of a method or variant.")],
+    out: Annotated[Path, typer.Option(help="Archive to write.")] = Path("results.zip"),
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed [default: the first with most domains].")
+    ] = None,
+) -> None:
+    """Write the official submission file from test predictions."""
+    from decathlon.scoring.submit import submit as run
+
+    done = run(results, method, out, seed)
+    count = sum(done.num_predictions.values())
+    print(f"{done.path}: {count} predictions of {len(done.num_predictions)} domains")
+    if done.missing:
+        print(f"missing, and counted 0: {', '.join(done.missing)}", file=sys.stderr)
+    if not done.official:
+        print("not of the official data: the official labels do not fit it", file=sys.stderr)
+
+
+def evaluate(
+    submission: Annotated[Path, typer.Argument(help="Zip archive of results.json.")],
+    labels: Annotated[Path, typer.Option(help="labels_test.zip, or a folder of its files.")],
+    form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    out: Out = None,
+) -> None:
+    """Score any submission in the official format, offline."""
+    from decathlon.scoring.evaluate import evaluate as run
+    from decathlon.scoring.reports import render_evaluation
+
+    render_evaluation(run(submission, labels), form, out)

@@ -1,0 +1,142 @@
+"""Commands that train: methods, pretrain, import-weights, run, demo."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decathlon.commands.options import (
+    Data,
+    Device,
+    Domains,
+    Precision,
+    Settings,
+    TrainedSplit,
+    check_split,
+)
+
+
+def methods() -> None:
+    """List the methods that can be run, strangers' included."""
+    from rich.console import Console
+
+    from decathlon.listing import methods_table
+
+    Console().print(methods_table())
+
+
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Weights file to write (.safetensors).")],
+    data: Data = None,
+    method: Annotated[
+        str, typer.Option(help="Method whose kind of source network is trained.")
+    ] = "fine-tuning",
+    split: TrainedSplit = "val",
+    width: Annotated[float, typer.Option(min=0.05, help="Factor on channel numbers.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
+    settings: Settings = None,
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Train the source network on imagenet12."""
+    from decathlon import pretraining
+    from decathlon.data.store import data_folder, open_store
+    from decathlon.method import find
+    from decathlon.progress import progress
+    from decathlon.recipes import apply, parse_settings
+    from decathlon.training.device import Compute
+
+    check_split(split)
+    chosen = find(method)()
+    recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
+    store = open_store(data_folder(data))
+    with progress("pretraining", recipe.epochs, "epochs") as bar:
+        done = pretraining.pretrain(
+            store,
+            out,
+            method=chosen,
+            method_name=method,
+            recipe=recipe,
+            width=width,
+            seed=seed,
+            split=split,
+            compute=Compute(device, precision),
+            report=lambda facts: bar.advance(
+                1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s"
+            ),
+        )
+    known = f"{done.accuracy:.2f} % on {split}" if done.accuracy is not None else "labels unknown"
+    print(f"{out}: {known}, trained in {done.seconds:.0f} s")
+
+
+def import_weights(
+    source: Annotated[Path, typer.Argument(help="The authors' checkpoint (.t7, .pth).")],
+    out: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
+) -> None:
+    """Convert a checkpoint of the reference codes, running nothing in it."""
+    from decathlon.models.import_weights import import_weights as run
+
+    print(run(source, out))
+
+
+def run(
+    method: Annotated[str, typer.Option(help="Method to run; see 'decathlon methods'.")],
+    source: Annotated[
+        Path | None, typer.Option(help="Source network, from 'pretrain' or 'import-weights'.")
+    ] = None,
+    data: Data = None,
+    results: Annotated[Path, typer.Option(help="Folder that records are written to.")] = Path(
+        "results"
+    ),
+    domain: Domains = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(min=0, help="Seed; may be repeated [default: 0].")
+    ] = None,
+    split: TrainedSplit = "test",
+    name: Annotated[str | None, typer.Option(help="Name of a variant in the results.")] = None,
+    settings: Settings = None,
+    precision: Precision = "auto",
+    device: Device = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+) -> None:
+    """Train a method on the domains, evaluate it, and write records.
+
+    What is finished is skipped. A method's settings are listed when an unknown one is --set.
+    """
+    from decathlon.data.store import data_folder, open_store
+    from decathlon.request import request
+    from decathlon.runs import execute
+    from decathlon.training.device import Compute
+    from decathlon.watch import watching
+
+    check_split(split)
+    wanted = request(
+        method,
+        store=open_store(data_folder(data)),
+        source=source,
+        results=results,
+        domains=domain,
+        split=split,
+        seeds=seed or [0],
+        name=name,
+        settings=settings or [],
+        compute=Compute(device, precision),
+        force=force,
+    )
+    with watching() as watch:
+        failed = execute(wanted, watch)
+    if failed:
+        names = "\n".join(f"  {trial}" for trial in failed)
+        print(f"{len(failed)} trials failed:\n{names}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for data and results.")] = Path("out/demo"),
+    scale: Annotated[float, typer.Option(min=0.02, help="Factor on images and epochs.")] = 1.0,
+) -> None:
+    """Go the whole way, from archives to the table, on generated data."""
+    from decathlon.demo.tour import tour
+
+    tour(out, scale)

@@ -1,0 +1,47 @@
+"""Generated data for tests that go through the real commands."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data folder: all ten domains drawn small, test labels known."""
+    from decathlon.data.prepare import prepare
+    from decathlon.demo.archives import write_archives
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_archives(folder / "archives", scale=0.05)
+    prepare(
+        folder / "archives",
+        folder / "data",
+        jobs=1,
+        labels=folder / "archives" / "labels_test.zip",
+    )
+    return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def tiny_source(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source network trained for one epoch on the tiny imagenet12."""
+    from decathlon import pretraining
+    from decathlon.data.store import open_store
+    from decathlon.method import find
+    from decathlon.recipes import Recipe
+    from decathlon.training.device import Compute
+
+    path = tmp_path_factory.mktemp("source") / "source.safetensors"
+    pretraining.pretrain(
+        open_store(tiny),
+        path,
+        method=find("fine-tuning")(),
+        method_name="fine-tuning",
+        recipe=Recipe(epochs=1, batch_size=16),
+        width=0.25,
+        seed=0,
+        split="test",
+        compute=Compute("cpu", "32"),
+        report=lambda facts: None,
+    )
+    return path

@@ -1,0 +1,83 @@
+"""The command line: one message, the documented exit code, no traceback."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def decathlon(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "decathlon", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        check=False,
+    )
+
+
+def refused(code: int, *arguments: str, **env: str) -> str:
+    done = decathlon(*arguments, **env)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["", "prepare", "verify", "domains", "methods", "pretrain", "run", "score", "demo"]
+)
+def test_help_teaches(command: str) -> None:
+    done = decathlon(*command.split(), "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["methods"], ["score", "results"]])
+def test_light_commands_do_not_import_torch(arguments: list[str]) -> None:
+    program = (
+        "import sys, decathlon.cli as cli\n"
+        f"sys.argv = ['decathlon', *{arguments!r}]\n"
+        "try:\n    cli.main()\nexcept SystemExit as done:\n"
+        "    code = done.code\n"
+        "sys.exit(code or ('torch' in sys.modules))"
+    )
+    root = Path(__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
+
+
+def test_unknown_method_suggests_the_nearest() -> None:
+    assert "did you mean 'spottune'" in refused(2, "run", "--method", "spotune", "--data", "/none")
+
+
+def test_no_data_folder_is_said(tmp_path: Path) -> None:
+    message = refused(3, "run", "--method", "scratch", "--data", str(tmp_path / "nowhere"))
+    assert "nowhere" in message
+    assert "decathlon prepare" in message
+
+
+def test_data_folder_comes_from_the_environment(tmp_path: Path) -> None:
+    message = refused(3, "verify", DECATHLON_DATA=str(tmp_path / "elsewhere"))
+    assert "elsewhere" in message
+
+
+def test_wrong_split_is_said() -> None:
+    assert "val or test" in refused(2, "score", "results", "--split", "train")
+
+
+def test_unknown_option_is_usage() -> None:
+    refused(2, "run", "--metod", "scratch")
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = decathlon("score", "results", "--split", "x", DECATHLON_DEBUG="1")
+    assert "Traceback" in done.stderr
+
+
+def test_version_is_printed_quickly() -> None:
+    started = time.monotonic()
+    done = decathlon("--version")
+    assert done.stdout.startswith("decathlon ")
+    assert time.monotonic() - started < 5
