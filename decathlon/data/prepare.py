@@ -149,9 +149,12 @@ class _Preparation:
     def convert(self) -> None:
         """Builds the shards that are not there."""
         names = self.wanted if self.wanted is not None else list(DOMAINS)
-        if all(self._complete(name) for name in names):
-            self._sweep(names)
-            return
+        if not all(self._complete(name) for name in names):
+            self._convert_missing()
+        self._sweep(names)
+
+    def _convert_missing(self) -> None:
+        names = self.wanted if self.wanted is not None else list(DOMAINS)
         devkit = self.archives / DEVKIT.file
         if self.wanted is None and devkit.is_file():
             names = devkit_domains(devkit)

@@ -19,6 +19,7 @@ from decathlon.errors import DataError
 FORMAT = 1
 UNKNOWN = -1
 """Label of an image whose class is not known."""
+RESIZE_BYTES = 64
 _MEND = "run 'decathlon verify', then 'decathlon prepare', which rebuilds what is damaged"
 _COLUMNS = {
     "offset": np.int64,
@@ -139,25 +140,47 @@ def create(path: Path, header: Header, columns: Columns) -> int:
         "crc32": columns.crc32,
     }
     total = int((3 * columns.height * columns.width).sum())
-    # Format 1.8 is the oldest that takes attributes of more than 64 kB.
-    with h5py.File(path, "w", libver=("v108", "v108")) as file:
+    with h5py.File(_new_file(path)) as file:
         file.attrs["format_version"] = FORMAT
-        file.attrs["domain"] = header.domain
-        file.attrs["split"] = header.split
-        file.attrs["class_names"] = np.array(header.class_names, h5py.string_dtype())
         file.attrs["category_ids"] = np.array(header.category_ids, np.int64)
-        file.attrs["annotations_sha256"] = header.annotations_sha256
-        # Of a fixed length, because it is filled in when the last image has come.
-        file.attrs.create("resize", np.bytes_(header.resize), dtype="S64")
+        _set_text(file, "class_names", list(header.class_names))
+        _set_text(file, "domain", header.domain)
+        _set_text(file, "split", header.split)
+        _set_text(file, "annotations_sha256", header.annotations_sha256)
+        # With room for what is filled in when the last image has come.
+        _set_text(file, "resize", header.resize, RESIZE_BYTES)
         for name, dtype in _COLUMNS.items():
             file.create_dataset(name, data=values[name].astype(dtype))
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         layout.set_layout(h5py.h5d.CONTIGUOUS)
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        layout.set_obj_track_times(False)
         space = h5py.h5s.create_simple((total,))
         pixels = h5py.h5d.create(file.id, b"pixels", h5py.h5t.NATIVE_UINT8, space, layout)
         return int(pixels.get_offset())
+
+
+def _new_file(path: Path) -> h5py.h5f.FileID:
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    # Format 1.8 is the oldest that takes attributes of more than 64 kB.
+    access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    # Without the time of day: equal data gives equal files.
+    creation.set_obj_track_times(False)
+    return h5py.h5f.create(bytes(path), h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access)
+
+
+def _set_text(file: h5py.File, name: str, value: str | list[str], length: int = 1) -> None:
+    """Sets an attribute to UTF-8 text of at least ``length`` bytes."""
+    encoded = np.char.encode(np.array(value), "utf-8")
+    length = max(length, encoded.dtype.itemsize)
+    kind = h5py.string_dtype("utf-8", length)
+    file.attrs.create(name, encoded.astype(f"S{length}"), dtype=kind)
+
+
+def _text(file: h5py.File, name: str) -> str:
+    return bytes(file.attrs[name]).decode()
 
 
 def open_shard(path: Path) -> Shard:
@@ -205,12 +228,12 @@ def _read(path: Path, file: h5py.File) -> Shard:
     if start + size > path.stat().st_size:
         raise ValueError("the file is shorter than it says (truncated)")
     header = Header(
-        domain=str(file.attrs["domain"]),
-        split=str(file.attrs["split"]),
-        class_names=tuple(str(name) for name in file.attrs["class_names"]),
+        domain=_text(file, "domain"),
+        split=_text(file, "split"),
+        class_names=tuple(bytes(name).decode() for name in file.attrs["class_names"]),
         category_ids=tuple(int(key) for key in file.attrs["category_ids"]),
-        annotations_sha256=str(file.attrs["annotations_sha256"]),
-        resize=bytes(file.attrs["resize"]).decode(),
+        annotations_sha256=_text(file, "annotations_sha256"),
+        resize=_text(file, "resize"),
     )
     return Shard(path, header, Columns(**read), offset, int(start), size, columns_at)
 
