@@ -1,0 +1,1 @@
+"""Figures of results, as a paper would print them."""
