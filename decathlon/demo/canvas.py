@@ -87,6 +87,25 @@ class Canvas:
         under += amount * (colour * (1 + down + across) - under)
 
 
+def litter(canvas: Canvas, rng: np.random.Generator, most: int) -> None:
+    """Strews up to ``most`` discs, twigs and slabs over a picture."""
+    height, width = canvas.pixels.shape[:2]
+    short = min(height, width)
+    for _ in range(int(rng.integers(0, most + 1))):
+        at = rng.uniform(0, 1, 2) * (width, height)
+        size = rng.uniform(0.06, 0.16) * short
+        colour = hsv(rng.random(), rng.uniform(0.1, 0.7), rng.uniform(0.15, 0.9))
+        kind = rng.integers(3)
+        if kind == 0:
+            canvas.fill(shapes.arc(0, 0, size, size) + at, colour)
+        elif kind == 1:
+            corners = shapes.regular(int(rng.integers(3, 6)), rng.uniform(0, 360), 1.2 * size)
+            canvas.fill(corners + at, colour)
+        else:
+            bend = rng.uniform(-0.4, 0.4, (3, 2)).cumsum(axis=0) * short
+            canvas.line(shapes.curve(bend) + at, rng.uniform(0.02, 0.06) * short, colour)
+
+
 @cache
 def _ramp(num: int) -> Array:
     """Returns ``num`` values that rise from -1 to 1."""

@@ -96,7 +96,7 @@ def scene(rng: np.random.Generator, height: int, width: int) -> Array:
         amount = np.clip((ramp(height, width, 90.0) - horizon) * 20, 0, 1)
     ground = mix(low, high, np.clip(amount, 0, 1))
     grain = smooth_noise(rng, height, width, rng.uniform(8, 30)) - 0.5
-    return ground + rng.uniform(0.05, 0.2) * grain[..., None]
+    return ground + rng.uniform(0.03, 0.12) * grain[..., None]
 
 
 def photograph(

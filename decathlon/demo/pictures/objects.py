@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from decathlon.demo.canvas import Canvas, Pen, random_pose
+from decathlon.demo.canvas import Canvas, Pen, litter, random_pose
 from decathlon.demo.light import any_colour, frame, mix, photograph, scene, sky
 from decathlon.demo.patterns import PATTERNS, plane
 from decathlon.demo.pictures import nature, things
@@ -56,11 +56,13 @@ def draw(rng: np.random.Generator, class_index: int) -> Image.Image:
     """Draws one object of any coat on any ground."""
     height, width = frame(rng, longest=104)
     ground = sky(rng, height, width) if rng.random() < 0.3 else scene(rng, height, width)
+    light = float(rng.uniform(-0.25, 0.25)), float(rng.uniform(-0.25, 0.0))
+    canvas = Canvas(ground, light)
+    litter(canvas, rng, 5)
     pose = random_pose(rng, height, width, size=(0.6, 0.95), turn=18, shift=0.09, stretch=0.15)
-    light = rng.uniform(-0.25, 0.25), rng.uniform(-0.25, 0.0)
-    pen = Pen(Canvas(ground, light=(float(light[0]), float(light[1]))), pose, rng)
-    OBJECTS[NAMES[class_index]](pen, coat(rng, height, width))
-    return photograph(pen.canvas.pixels, rng, light=0.3, noise=0.03, blur=0.8)
+    OBJECTS[NAMES[class_index]](Pen(canvas, pose, rng), coat(rng, height, width))
+    litter(canvas, rng, 2)
+    return photograph(canvas.pixels, rng, light=0.3, noise=0.03, blur=0.8)
 
 
 DRAWER = Drawer(NAMES, draw, (88, 5, 6))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from decathlon.demo.canvas import Canvas, Pen, random_pose
+from decathlon.demo.canvas import Canvas, Pen, litter, random_pose
 from decathlon.demo.light import SHORT, any_colour, hsv, photograph, scene, sky
 from decathlon.demo.pictures.drawer import Drawer
 from decathlon.demo.shapes import Array, arc, box, curve, star
@@ -111,10 +111,14 @@ NAMES = tuple(sorted(OBJECTS))
 def draw(rng: np.random.Generator, class_index: int) -> Image.Image:
     """Draws one object small and enlarges it."""
     ground = sky(rng, SIDE, SIDE) if rng.random() < 0.3 else scene(rng, SIDE, SIDE)
-    pose = random_pose(rng, SIDE, SIDE, size=(0.6, 0.92), turn=14, shift=0.08, stretch=0.15)
-    pen = Pen(Canvas(ground), pose, rng)
-    OBJECTS[NAMES[class_index]](pen, any_colour(rng))
-    small = photograph(pen.canvas.pixels, rng, light=0.25, noise=0.03)
+    canvas = Canvas(ground)
+    litter(canvas, rng, 4)
+    pose = random_pose(rng, SIDE, SIDE, size=(0.5, 0.88), turn=16, shift=0.12, stretch=0.15)
+    OBJECTS[NAMES[class_index]](Pen(canvas, pose, rng), any_colour(rng))
+    litter(canvas, rng, 2)
+    haze = rng.uniform(0.0, 0.5)
+    pixels = canvas.pixels * (1 - haze) + haze * ground.mean(axis=(0, 1))
+    small = photograph(pixels, rng, light=0.25, noise=0.04)
     return small.resize((SHORT, SHORT), Image.Resampling.BICUBIC)
 
 
