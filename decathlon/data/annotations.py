@@ -7,6 +7,7 @@ an image, file names included.
 """
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,10 @@ UNKNOWN = -1
 """Category or label of an image whose label is not known."""
 LARGEST_SIDE = 65535
 LONGEST_NAME = 512
+"""Characters of a file or class name."""
+MOST_CLASSES = 100_000
 _INT64 = 1 << 63
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,11 @@ class Annotations:
         return len(self.image_ids)
 
 
+def _plain(text: str) -> bool:
+    """Whether a text can be written as UTF-8 and has no control characters."""
+    return _UNPRINTABLE.search(text) is None
+
+
 class _Digesting:
     def __init__(self, source: Source) -> None:
         self.source, self.digest = source, hashlib.sha256()
@@ -118,12 +127,9 @@ class _Reader:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
             raise self.fail(f"'file_name' is {str(name)[:40]!r} in {str(item)[:120]}")
         parts = name.split("/")
-        if name.startswith("/") or "" in parts or ".." in parts or "." in parts or "\0" in name:
+        if {"", ".", ".."} & set(parts) or not _plain(name):
             raise self.fail(f"image {self.ids[-1]} has the unsafe file name {name!r}")
-        try:
-            self.text += name.removeprefix("data/").encode("utf-8")
-        except UnicodeEncodeError:
-            raise self.fail(f"image {self.ids[-1]} has the unsafe file name {name!r}") from None
+        self.text += name.removeprefix("data/").encode()
         self.ends.append(len(self.text))
 
     def annotation(self, item: dict[str, Any]) -> None:
@@ -133,10 +139,12 @@ class _Reader:
     def category(self, item: dict[str, Any]) -> None:
         key = self.whole(item, "id", _INT64)
         name = item.get("name")
-        if not isinstance(name, str):
-            raise self.fail(f"category {key} has no name")
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not _plain(name):
+            raise self.fail(f"category {key} has no name of 1 to {LONGEST_NAME} characters")
         if key in self.class_names:
             raise self.fail(f"category {key} is there twice")
+        if len(self.class_names) >= MOST_CLASSES:
+            raise self.fail(f"more than {MOST_CLASSES} categories")
         self.class_names[key] = name
 
     def labels(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

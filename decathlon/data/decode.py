@@ -23,7 +23,7 @@ ARCHIVE_PIXELS = 4_000_000
 """Largest image taken from the official 72-pixel archives."""
 PHOTOGRAPH_PIXELS = 100_000_000
 """Largest original photograph taken."""
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP")
 LIBRARIES = f"simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}"
 RESIZE = f"Pillow {PIL.__version__} bicubic"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from decathlon.data.annotations import Annotations, read_annotations
+from decathlon.data.annotations import MOST_CLASSES, Annotations, read_annotations
 from decathlon.data.decode import stored_sizes
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.streams import Hashed, unpacked
@@ -21,7 +21,6 @@ from decathlon.files import digest_of
 
 SHARD_BYTES = 4 << 30
 """Pixels that one shard holds at most, as far as whole images allow."""
-MOST_CLASSES = 100_000
 _MEMBER = re.compile(
     r"(?:.*/)?annotations/([A-Za-z0-9][\w.-]*)_(train|val|test_stripped|test)\.json", re.ASCII
 )

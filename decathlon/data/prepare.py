@@ -154,19 +154,16 @@ class _Preparation:
         self._sweep(names)
 
     def _convert_missing(self) -> None:
-        names = self.wanted if self.wanted is not None else list(DOMAINS)
         devkit = self.archives / DEVKIT.file
-        if self.wanted is None and devkit.is_file():
-            names = devkit_domains(devkit)
-        require(self.archives, names)
-        plans, sha256, size = read_devkit(devkit, self.wanted)
+        known = devkit_domains(devkit) if devkit.is_file() else list(DOMAINS)
         for name in self.wanted or ():
-            if name not in plans:
-                known = ", ".join(plans) or ", ".join(devkit_domains(devkit))
+            if name not in known:
                 raise UsageError(
-                    f"{DEVKIT.file} does not describe a domain '{name}'"
-                    f"{nearest(name, devkit_domains(devkit))} (it describes {known})"
+                    f"no annotations of a domain '{name}'{nearest(name, known)}"
+                    f" (there are those of {', '.join(known)})"
                 )
+        require(self.archives, known if self.wanted is None else self.wanted)
+        plans, sha256, size = read_devkit(devkit, self.wanted)
         source = source_entry(DEVKIT.file, size, sha256)
         by_archive: dict[str, list[DomainPlan]] = {}
         for name, plan in plans.items():

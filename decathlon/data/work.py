@@ -120,7 +120,11 @@ class Work:
 
     def _kept(self, split: str, k: int) -> bool:
         listed = self._listed(split)
-        return k < len(listed) and intact(self.data, listed[k])
+        if k >= len(listed) or not intact(self.data, listed[k]):
+            return False
+        shard = self._shards(split)[k]
+        same = (f"{self.plan.name}/{shard.file}", len(shard.columns.height))
+        return (listed[k].file, listed[k].num_images) == same
 
     def _resized(self) -> bool:
         before = self.entry is not None and bool(self.entry.resize)
