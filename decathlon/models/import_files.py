@@ -152,8 +152,9 @@ def _size_of(file: IO[bytes]) -> int:
 
 def _read_stream(file: IO[bytes]) -> tuple[Any, dict[str, Tensor]]:
     """Reads the old format: magic, version, facts, object, keys; then each storage."""
-    ledger = _Ledger(_size_of(file))
-    head = io.BytesIO(file.read(MAX_BYTES))
+    size = _size_of(file)
+    ledger = _Ledger(size)
+    head = io.BytesIO(file.read(min(size, MAX_BYTES)))
     try:
         magic = read_pickle(head, {})
     except CheckpointError:
@@ -196,7 +197,7 @@ class _Bounded(io.RawIOBase):
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self._file, self._size = file, _size_of(file)
 
     def seekable(self) -> bool:
         return True
@@ -211,10 +212,11 @@ class _Bounded(io.RawIOBase):
         return self._file.tell()
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size if 0 <= size <= MAX_BYTES else MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
+        rest = max(0, self._size - self.tell())
+        wanted = rest if size < 0 else min(size, rest)
+        if wanted > MAX_BYTES:
             raise CheckpointError("is refused: its zip has a directory of enormous size")
-        return data
+        return self._file.read(wanted)
 
 
 @contextmanager

@@ -61,6 +61,15 @@ class ImportSummary:
     num_values: int
     messages: tuple[str, ...]
 
+    def __str__(self) -> str:
+        """Says it in a line, and each message in one more."""
+        blocks = "+".join(map(str, self.blocks))
+        first = (
+            f"{self.path}: {self.structure} network of width {self.width:g}, {blocks} residual"
+            f" blocks, {self.num_classes} classes, {self.num_values:,} values"
+        )
+        return "\n".join((first, *self.messages))
+
 
 def import_weights(source: Path, target: Path, task: int = 0) -> ImportSummary:
     """Converts a checkpoint of the authors' codes, running nothing that is in it.
