@@ -1,7 +1,7 @@
 """The leaderboard: one frame of plain rows from which every format is rendered."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from decathlon.domains import DOMAINS, SPLITS
@@ -25,6 +25,8 @@ class Board:
         baseline: Name whose errors define E_max, or None for the official values.
         rows: The rows in the order in which they are shown.
         notes: What a reader has to know, one sentence or two each.
+        results: The folder of records, if there is one.
+        trials: The trials behind the runs, by name.
     """
 
     split: str
@@ -33,6 +35,8 @@ class Board:
     baseline: str | None
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    results: Path | None = None
+    trials: dict[str, Trials] = field(default_factory=dict)
 
 
 def build(
@@ -78,7 +82,7 @@ def build(
         others=splits_present(results) if results is not None and not trials else {},
         hidden=len(literature) - len(shown),
     )
-    return Board(split, domains, e_max, baseline, tuple(rows), tuple(notes))
+    return Board(split, domains, e_max, baseline, tuple(rows), tuple(notes), results, trials)
 
 
 def defining_e_max(

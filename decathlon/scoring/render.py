@@ -31,12 +31,20 @@ def _json(board: Board, columns: Columns) -> str:
     return to_json(board, sensitivity="slopes" in (columns or ()))
 
 
+def _html(board: Board, columns: Columns) -> str:
+    # Imported here: no other format pays for jinja2.
+    from decathlon.scoring.html import to_html
+
+    return to_html(board, columns)
+
+
 _FORMATS: dict[str, Callable[[Board, Columns], str]] = {
     "table": _table,
     "markdown": to_markdown,
     "latex": to_latex,
     "csv": to_csv,
     "json": _json,
+    "html": _html,
 }
 FORMATS = tuple(_FORMATS)
 """Names of the formats."""

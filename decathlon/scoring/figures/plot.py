@@ -56,11 +56,7 @@ def _routed(draw: Callable[[Path, Trials], Figure]) -> Callable[[Request], Figur
 
     def drawn(request: Request) -> Figure:
         trials = request.trials()
-        routed = [
-            name
-            for name, one in trials.items()
-            if any((request.results / r.folder / routing.ROUTING).exists() for r in one.records)
-        ]
+        routed = [n for n, one in trials.items() if routing.is_routed(request.results, one)]
         if len(routed) > 1:
             raise UsageError(f"{', '.join(routed)} have policies: name one with --method")
         return draw(request.results, trials[routed[0] if routed else next(iter(trials))])

@@ -52,6 +52,11 @@ def read_decisions(path: Path) -> Decisions:
     return (digits - ord("0")).reshape(len(images), blocks)
 
 
+def is_routed(results: Path, trials: Trials) -> bool:
+    """Tells whether any trial of a name has recorded its routing."""
+    return any(_path(results, record).exists() for record in trials.records)
+
+
 def decisions_of(results: Path, trials: Trials) -> dict[str, Decisions]:
     """Reads the routing of one name by domain, all seeds together.
 

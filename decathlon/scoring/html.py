@@ -1,0 +1,179 @@
+"""The board as one self-contained page: no network, no library, nothing but itself.
+
+Jinja2 escapes all that comes from records; the page's own policy allows one style, one
+script (by their digests) and images that are part of it, and nothing else.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from decathlon.scoring.board import Board
+from decathlon.scoring.columns import cells, choose, default_keys, duration, notes_of
+from decathlon.scoring.escape import visible
+from decathlon.scoring.notes import audit_note
+from decathlon.scoring.rows import Row
+from decathlon.scoring.terminal import caption, legend
+from decathlon.scoring.trials import Trials
+
+MORE = ("mean", "rank", "covered", "time")
+
+
+def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
+    """Returns the board as a page of HTML.
+
+    Raises:
+        UsageError: There is no such column.
+        ResultError: A routing record to draw is damaged.
+    """
+    keys = list(columns or [*default_keys(board), *MORE])
+    chosen = choose(board, keys)
+    style, script = _own("board.css"), _own("board.js")
+    lines = cells(board, chosen)
+    rows = []
+    for number, (row, line) in enumerate(zip(board.rows, lines, strict=True)):
+        values = [column.value(row) for column in chosen]
+        rows.append(
+            {
+                "id": f"row-{number}",
+                "label": visible(row.label),
+                "kind": row.kind,
+                "cells": [
+                    {"text": visible(c.text), "mark": c.mark, "value": "" if v is None else v}
+                    for c, v in zip(line, values, strict=True)
+                ],
+                **_detail(board, row),
+            }
+        )
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_own("board.html")).render(
+        caption=visible(caption(board)),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_digest(style),
+        script_hash=_digest(script),
+        columns=[{"key": c.key, "heading": visible(c.heading)} for c in chosen],
+        rows=rows,
+        legend=legend(keys),
+        notes=[visible(note) for note in notes_of(board, keys)],
+        figures=_board_figures(board),
+    )
+
+
+def _own(name: str) -> str:
+    path = resources.files("decathlon.scoring").joinpath("templates", name)
+    return path.read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _detail(board: Board, row: Row) -> dict[str, Any]:
+    """Returns what the page says of one row beyond the table."""
+    facts = [(term, visible(value)) for term, value in _facts(row) if value]
+    details: dict[str, Any] = {"facts": facts, "domains": _by_domain(board, row)}
+    trials = board.trials.get(row.method or "") if row.kind == "run" else None
+    details["figures"] = _own_figures(board, trials) if trials else []
+    details["blocks"] = _provenance(trials) if trials else []
+    return details
+
+
+def _facts(row: Row) -> list[tuple[str, str]]:
+    facts = [
+        ("method", row.method or ""),
+        ("S", "" if row.score is None else f"{row.score:.1f}"),
+        ("95 % interval of S", f"{row.ci[0]:.0f} to {row.ci[1]:.0f}" if row.ci else ""),
+        ("printed score", "" if row.score_printed is None else f"{row.score_printed:.0f}"),
+        ("audit", audit_note(row) if row.consistent is False else ""),
+        ("missing", ", ".join(row.missing)),
+        ("seeds", ", ".join(map(str, row.seeds))),
+    ]
+    if row.kind == "run":
+        facts.append(("training time", duration(row.training_seconds)))
+        facts.append(("#par rests on", f"{row.params_domains or 0} target domains"))
+    if row.year is not None:
+        facts.append(("year", str(row.year)))
+    return [*facts, ("table", row.table), ("source", row.source), ("note", row.note)]
+
+
+def _by_domain(board: Board, row: Row) -> list[list[str]]:
+    lines = []
+    for name in board.domains:
+        accuracy = row.accuracy.get(name)
+        pair = (row.accuracy_ci or {}).get(name)
+        lines.append(
+            [
+                visible(name),
+                "-" if accuracy is None else f"{accuracy:.2f}",
+                f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else "-",
+                f"{row.points[name]:.1f}" if name in row.points else "-",
+                f"{row.slopes[name]:.1f}" if name in row.slopes else "-",
+            ]
+        )
+    return lines
+
+
+def _provenance(trials: Trials) -> list[tuple[str, str]]:
+    """Returns recipe and origin of the first trial that trained, as JSON."""
+    records = sorted(trials.records, key=lambda record: not record.trained)
+    first = records[0]
+    origin = {
+        "trained on": first.trained_on,
+        "source weights": first.source,
+        "data": {record.domain: record.data for record in records},
+        "threads": first.threads,
+        "environment": first.environment,
+    }
+    return [("Recipe", _pretty(first.recipe)), ("Provenance", _pretty(origin))]
+
+
+def _pretty(value: object) -> str:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _image(kind: str, board: Board, text: str, name: str | None = None) -> dict[str, str]:
+    # Imported here: no other format pays for matplotlib.
+    from decathlon.scoring.figures.plot import plot
+
+    assert board.results is not None
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "figure.svg"
+        names = [name] if name else []
+        plot(kind, board.results, out, board.split, board.baseline, names)
+        encoded = base64.b64encode(out.read_bytes()).decode()
+    return {"source": f"data:image/svg+xml;base64,{encoded}", "text": text}
+
+
+def _board_figures(board: Board) -> list[dict[str, str]]:
+    if board.results is None or not board.trials:
+        return []
+    figures = []
+    if any(row.score is not None and row.params_ratio for row in board.rows):
+        figures.append(_image("tradeoff", board, "S against the number of parameters"))
+    if board.baseline and len(board.trials) > 1:
+        text = f"Accuracy by domain relative to {visible(board.baseline)}, with 95 % intervals"
+        figures.append(_image("domains", board, text))
+    return figures
+
+
+def _own_figures(board: Board, trials: Trials) -> list[dict[str, str]]:
+    texts = {
+        "policy": "Share of images that took the fine-tuned path, by block and domain",
+        "usage": "Number of fine-tuned blocks used by an image, by domain",
+    }
+    # Imported here: no other format pays for matplotlib.
+    from decathlon.scoring.figures.routing import is_routed
+
+    if board.results is None or not is_routed(board.results, trials):
+        return []
+    return [_image(kind, board, text, trials.name) for kind, text in texts.items()]
