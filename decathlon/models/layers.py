@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -24,6 +26,32 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Sets the mode, unless frozen."""
         super().train(mode and not self.frozen)
         return self
+
+
+def normalised(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
+    """Convolves and normalises; where both layers are frozen, as one convolution.
+
+    A frozen normalisation is one factor and one shift a channel, which go into the
+    kernel: nothing has to be kept for the backward pass between the two.
+
+    Args:
+        conv: A convolution, or what took its place.
+        norm: The batch normalisation that follows it.
+        x: N x C_in x H x W.
+
+    Returns:
+        N x C_out x H' x W'.
+    """
+    if type(conv) is nn.Conv2d and isinstance(norm, BatchNorm2d) and norm.frozen:
+        if not conv.weight.requires_grad and conv.bias is None:
+            mean, var = norm.running_mean, norm.running_var
+            assert mean is not None and var is not None
+            scale = norm.weight * torch.rsqrt(var + norm.eps)
+            kernel = conv.weight * scale[:, None, None, None]
+            shift = norm.bias - mean * scale
+            return conv2d(x, kernel, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+    out: Tensor = norm(conv(x))
+    return out
 
 
 def freeze(module: M) -> M:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from decathlon.errors import DataError
 from decathlon.models.adapters import KINDS, Kind, add_adapters
-from decathlon.models.layers import BatchNorm2d
+from decathlon.models.layers import BatchNorm2d, normalised
 
 BASE_CHANNELS = 32
 """Channels of the stem at width 1."""
@@ -32,9 +32,21 @@ class Branch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps N x C_in x H x W to N x C_out x H/stride x W/stride."""
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
-        return x
+        x = self.relu(normalised(self.conv1, self.bn1, x))
+        return normalised(self.conv2, self.bn2, x)
+
+
+class Stem(nn.Module):
+    """The first layers: conv 3x3, BN; no ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, channels, 3, 1, 1, bias=False)
+        self.bn = BatchNorm2d(channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps N x 3 x H x W to N x C x H x W."""
+        return normalised(self.conv, self.bn, images)
 
 
 class PoolAndPad(nn.Module):
@@ -173,9 +185,7 @@ def resnet26(architecture: Architecture, num_classes: int) -> ResidualNetwork:
     N(0, 2 / (k^2 C_out)); linear layers as torch does (``models.py``, 110-116).
     """
     channels = int(BASE_CHANNELS * architecture.width)
-    stem = nn.Sequential()
-    stem.add_module("conv", nn.Conv2d(3, channels, 3, 1, 1, bias=False))
-    stem.add_module("bn", BatchNorm2d(channels))
+    stem = Stem(channels)
     macros = []
     for num_blocks in architecture.blocks:
         blocks = [Block(Branch(channels, 2 * channels, 2), PoolAndPad(), nn.ReLU())]

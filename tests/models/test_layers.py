@@ -3,7 +3,14 @@
 import torch
 from torch import nn
 
-from decathlon.models.layers import freeze, frozen_names, replace, unfreeze
+from decathlon.models.layers import (
+    BatchNorm2d,
+    freeze,
+    frozen_names,
+    normalised,
+    replace,
+    unfreeze,
+)
 
 
 def small() -> nn.Sequential:
@@ -52,3 +59,27 @@ def test_replace_names_every_layer_and_keeps_it_usable() -> None:
     assert seen == ["1", "2.0"]
     assert isinstance(network[1], nn.Sequential)
     assert network(torch.randn(2, 3, 8, 8)).shape == (2, 4, 6, 6)
+
+
+def test_frozen_conv_and_norm_compute_what_they_did() -> None:
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(4, 6, 3, 2, 1, bias=False), BatchNorm2d(6)
+    for tensor in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.normal_(tensor)
+    norm.running_var.uniform_(0.1, 3)
+    x = torch.randn(5, 4, 9, 9, requires_grad=True)
+    weight = torch.randn(5, 6, 5, 5)
+    expected = norm.eval()(conv(x))
+    (gradient,) = torch.autograd.grad((expected * weight).sum(), x)
+    freeze(nn.Sequential(conv, norm))
+    folded = normalised(conv, norm, x)
+    assert torch.allclose(folded, expected, atol=1e-5)
+    (folded * weight).sum().backward()
+    assert x.grad is not None
+    assert torch.allclose(x.grad, gradient, atol=1e-5)
+
+
+def test_a_trained_conv_before_a_frozen_norm_keeps_its_gradient() -> None:
+    conv, norm = nn.Conv2d(4, 6, 3, bias=False), freeze(BatchNorm2d(6))
+    normalised(conv, norm, torch.randn(2, 4, 8, 8)).sum().backward()
+    assert conv.weight.grad is not None
