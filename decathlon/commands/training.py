@@ -73,11 +73,14 @@ def pretrain(
 def import_weights(
     source: Annotated[Path, typer.Argument(help="The authors' checkpoint (.t7, .pth).")],
     out: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
+    task: Annotated[
+        int, typer.Option(min=0, help="Which task, of a checkpoint that holds several.")
+    ] = 0,
 ) -> None:
     """Convert a checkpoint of the reference codes, running nothing in it."""
     from decathlon.models.import_weights import import_weights as run
 
-    print(run(source, out))
+    print(run(source, out, task))
 
 
 def run(

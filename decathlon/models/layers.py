@@ -42,14 +42,19 @@ def normalised(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     Returns:
         N x C_out x H' x W'.
     """
-    if type(conv) is nn.Conv2d and isinstance(norm, BatchNorm2d) and norm.frozen:
-        if not conv.weight.requires_grad and conv.bias is None:
-            mean, var = norm.running_mean, norm.running_var
-            assert mean is not None and var is not None
-            scale = norm.weight * torch.rsqrt(var + norm.eps)
-            kernel = conv.weight * scale[:, None, None, None]
-            shift = norm.bias - mean * scale
-            return conv2d(x, kernel, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+    if (
+        type(conv) is nn.Conv2d
+        and conv.bias is None
+        and not conv.weight.requires_grad
+        and isinstance(norm, BatchNorm2d)
+        and norm.frozen
+        and norm.running_mean is not None
+        and norm.running_var is not None
+    ):
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        kernel = conv.weight * scale[:, None, None, None]
+        shift = norm.bias - norm.running_mean * scale
+        return conv2d(x, kernel, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
     out: Tensor = norm(conv(x))
     return out
 
