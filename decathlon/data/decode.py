@@ -39,7 +39,7 @@ def _open(data: bytes, limit: int) -> Image.Image:
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError as error:
-            raise ImageError(str(error)) from None
+            raise ImageError(f"its header declares too many pixels ({error})") from None
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise ImageError(f"no image that can be read ({type(error).__name__})") from None
     _check(image.height, image.width, limit)

@@ -16,6 +16,7 @@ from decathlon.errors import DataError
 AHEAD = 2
 """Batches given to a process before the first has come back."""
 _PIPE = 1 << 20
+WORKER = "decathlon.data.worker"
 
 Reply = Callable[[dict[str, Any]], None]
 
@@ -25,7 +26,7 @@ class _Process:
         # The child finds the package where this process found it.
         paths = os.pathsep.join(path for path in sys.path if path)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "decathlon.data.worker"],
+            [sys.executable, "-m", WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": paths},

@@ -206,27 +206,20 @@ def _read(path: Path, file: h5py.File) -> Shard:
             f"{path}: has format version {version}, this program reads {FORMAT};"
             " prepare the data again with this version"
         )
+    actual = path.stat().st_size
     read, columns_at = {}, {}
     for name, dtype in _COLUMNS.items():
-        values = file[name]
-        if values.ndim != 1 or values.dtype != dtype or values.chunks is not None:
-            raise ValueError(f"'{name}' has another type or layout")
+        values, columns_at[name] = _data_set(file, name, dtype, actual)
         read[name] = values[:].astype(np.int64)
-        columns_at[name] = int(values.id.get_offset() or 0)
     if len({len(values) for values in read.values()}) != 1:
         raise ValueError("its data sets differ in length")
-    pixels = file["pixels"]
-    start = pixels.id.get_offset()
-    if pixels.ndim != 1 or pixels.dtype != np.uint8 or pixels.chunks is not None or start is None:
-        raise ValueError("'pixels' has another type or layout")
+    pixels, start = _data_set(file, "pixels", np.uint8, actual)
     size = len(pixels)
     offset = read.pop("offset")
     ends = offset + 3 * read["height"] * read["width"]
     wrong = np.flatnonzero((offset < 0) | (ends > size) | (ends <= offset))
     if len(wrong):
         raise ValueError(f"image {wrong[0]} lies outside its pixels")
-    if start + size > path.stat().st_size:
-        raise ValueError("the file is shorter than it says (truncated)")
     header = Header(
         domain=_text(file, "domain"),
         split=_text(file, "split"),
@@ -235,7 +228,22 @@ def _read(path: Path, file: h5py.File) -> Shard:
         annotations_sha256=_text(file, "annotations_sha256"),
         resize=_text(file, "resize"),
     )
-    return Shard(path, header, Columns(**read), offset, int(start), size, columns_at)
+    return Shard(path, header, Columns(**read), offset, start, size, columns_at)
+
+
+def _data_set(
+    file: h5py.File, name: str, dtype: npt.DTypeLike, actual: int
+) -> tuple[h5py.Dataset, int]:
+    """Returns a data set that lies in one piece in the file itself, and where."""
+    found = file[name]
+    if not isinstance(found, h5py.Dataset) or found.ndim != 1 or found.dtype != dtype:
+        raise ValueError(f"'{name}' is of another type")
+    start = found.id.get_offset()
+    if found.chunks is not None or found.is_virtual or start is None:
+        raise ValueError(f"'{name}' has another layout")
+    if start + found.nbytes > actual:
+        raise ValueError("the file is shorter than it says (truncated)")
+    return found, int(start)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,290 @@
+"""Killed at any instant, continued by the next call; damage found and mended."""
+
+import errno
+import fcntl
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from decathlon.data import pool
+from decathlon.data import prepare as preparing
+from decathlon.data.prepare import prepare
+from decathlon.data.shard import open_shard
+from decathlon.data.store import open_store
+from decathlon.data.verify import verify
+from decathlon.errors import DataError
+from tests.data.official import Official
+
+# Kills itself for good when the named function is entered for the n-th time.
+SUICIDE = """
+import importlib, os, signal, sys
+from pathlib import Path
+module, owner, name, count, archives, data = sys.argv[1:]
+place = importlib.import_module(module)
+place = getattr(place, owner) if owner else place
+real, left = getattr(place, name), [int(count)]
+def dying(*args, **options):
+    left[0] -= 1
+    if left[0] <= 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*args, **options)
+setattr(place, name, dying)
+from decathlon.data import convert, prepare
+convert.BATCH_IMAGES = 2
+prepare.prepare(Path(archives), Path(data), jobs=0)
+"""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def killed_at(place: str, count: int, archives: Path, data: Path) -> None:
+    module, owner, name = place.split(":")
+    done = subprocess.run(
+        [sys.executable, "-c", SUICIDE, module, owner, name, str(count), archives, data],
+        capture_output=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def odd_sizes(official: Official) -> None:
+    """Makes some annotated sizes wrong, so that the spill file is used."""
+    for domain in official.files:
+        for note in official.split(domain, "train")["images"][::3]:
+            note["width"] += 1
+
+
+@pytest.mark.parametrize(
+    ("place", "count"),
+    [
+        ("decathlon.data.build:Build:_begin", 4),
+        ("decathlon.data.build:Build:record", 1),
+        ("decathlon.data.build:Build:record", 9),
+        ("decathlon.data.build:Build:_entry", 3),
+        ("decathlon.data.build:Build:publish", 4),
+        ("decathlon.data.prepare::write_manifest", 1),
+        ("decathlon.data.build:Build:clean", 12),
+    ],
+)
+def test_a_killed_call_is_continued(
+    official: Official, tmp_path: Path, place: str, count: int
+) -> None:
+    odd_sizes(official)
+    archives = official.write()
+    prepare(archives, tmp_path / "whole", jobs=0)
+    data = tmp_path / "data"
+    killed_at(place, count, archives, data)
+    if not (data / "manifest.json").exists():
+        with pytest.raises(DataError, match="no manifest"):
+            open_store(data)
+    prepare(archives, data, jobs=0)
+    assert contents(data) == contents(tmp_path / "whole")
+
+
+def test_what_was_written_is_not_decoded_again(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives = small.write()
+    killed_at("decathlon.data.build:Build:record", 7, archives, tmp_path / "data")
+    journals = (tmp_path / "data" / "dtd").glob("*.journal.part")
+    known = sum((path.stat().st_size - 32) // 24 for path in journals)
+    assert known >= 6
+    decoded = []
+    work = pool.Writer.work
+
+    def counting(self: pool.Writer, header: dict, data: bytes) -> dict:
+        decoded.extend(header["images"])
+        return work(self, header, data)
+
+    monkeypatch.setattr(pool.Writer, "work", counting)
+    prepare(archives, tmp_path / "data", jobs=0)
+    assert len(decoded) == 18 - known
+
+
+def test_what_was_left_of_another_archive_is_not_used(small: Official, tmp_path: Path) -> None:
+    archives = small.write()
+    data = tmp_path / "data"
+    killed_at("decathlon.data.build:Build:record", 7, archives, data)
+    other = Official(tmp_path / "other")
+    other.add("svhn")
+    other.add("dtd")  # the same names, other pictures
+    del other.files["svhn"]
+    other.notes = {name: value for name, value in other.notes.items() if "dtd" in name}
+    prepare(other.write(), data, jobs=0)
+    prepare(other.folder, tmp_path / "whole", jobs=0)
+    assert contents(data) == contents(tmp_path / "whole")
+
+
+def test_damage_to_what_was_left_is_noticed(small: Official, tmp_path: Path) -> None:
+    archives = small.write()
+    data = tmp_path / "data"
+    killed_at("decathlon.data.build:Build:record", 7, archives, data)
+    part = data / "dtd" / "train.h5.part"
+    flip(part, open_shard(part).start + 40_000)
+    prepare(archives, data, jobs=0)
+    prepare(archives, tmp_path / "whole", jobs=0)
+    assert contents(data) == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_at_random_moments(mini: Path, tmp_path: Path, seed: int) -> None:
+    prepare(mini, tmp_path / "whole")
+    chance = random.Random(seed)
+    data = tmp_path / "data"
+    command = (
+        "import sys; from pathlib import Path; from decathlon.data.prepare import prepare;"
+        "prepare(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            [sys.executable, "-c", command, mini, data],
+            stderr=subprocess.DEVNULL,
+            cwd=Path(__file__).resolve().parents[2],
+        )
+        try:
+            code = process.wait(timeout=chance.uniform(0.5, 3) + kills)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert (code, kills > 0) == (0, True)
+    assert contents(data) == contents(tmp_path / "whole")
+
+
+def flip(path: Path, place: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(place)
+        value = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([value ^ 1]))
+
+
+def pixel_of(path: Path, image: int) -> int:
+    shard = open_shard(path)
+    return shard.start + int(shard.offset[image]) + 100
+
+
+@pytest.mark.parametrize("with_verify", [True, False])
+def test_a_flipped_bit_is_found_and_only_its_shard_rebuilt(
+    official: Official, tmp_path: Path, with_verify: bool
+) -> None:
+    data = tmp_path / "data"
+    prepare(official.write(), data, jobs=0)
+    before = contents(data)
+    path = data / "dtd" / "train.h5"
+    times = {p: p.stat().st_mtime_ns for p in data.rglob("*.h5") if p != path}
+    time.sleep(0.01)
+    flip(path, pixel_of(path, 3))
+    flip(path, pixel_of(path, 4))
+    if with_verify:
+        with pytest.raises(DataError, match=r"dtd/train\.h5: images 3-4 .* damaged"):
+            verify(data)
+        with pytest.raises(DataError, match="damaged"):
+            open_store(data).images("dtd", ["train"])
+    result = prepare(official.folder, data, jobs=0)
+    assert result.written == {"dtd": {"train": 9}}
+    assert contents(data) == before
+    assert {p: p.stat().st_mtime_ns for p in times} == times
+    verify(data)
+
+
+@pytest.mark.parametrize("where", ["description", "end", "missing"])
+def test_other_damage_is_found_too(small: Official, tmp_path: Path, where: str) -> None:
+    data = tmp_path / "data"
+    prepare(small.write(), data, jobs=0)
+    before = contents(data)
+    path = data / "dtd" / "val.h5"
+    if where == "description":
+        flip(path, open_shard(path).columns_at["label"])
+    elif where == "end":
+        os.truncate(path, path.stat().st_size - 100)
+    else:
+        path.unlink()
+    with pytest.raises(DataError, match=r"dtd/val\.h5"):
+        verify(data)
+    assert prepare(small.folder, data, jobs=0).written == {"dtd": {"val": 4}}
+    assert contents(data) == before
+
+
+def test_shards_of_two_archives_are_not_mixed(small: Official, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    prepare(small.write(), data, jobs=0)
+    name = next(iter(small.files["dtd"]))
+    archive = small.folder / "decathlon-1.0-data.tar.gz"
+    size = archive.stat().st_size
+    # Another archive of the same size: a comment in the gzip header stands for it.
+    raw = bytearray(archive.read_bytes())
+    raw[9] ^= 1
+    archive.write_bytes(raw)
+    assert archive.stat().st_size == size, name
+    (data / "dtd" / "val.h5").unlink()
+    result = prepare(small.folder, data, jobs=0)
+    assert result.written == {"dtd": {"train": 9, "val": 4, "test": 5}}
+    verify(data)
+
+
+def test_two_calls_at_once_are_refused(small: Official, tmp_path: Path) -> None:
+    small.write()
+    data = tmp_path / "data"
+    data.mkdir()
+    handle = os.open(data, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(DataError, match="another 'decathlon prepare' is at work"):
+            prepare(small.folder, data, jobs=0)
+    finally:
+        os.close(handle)
+    prepare(small.folder, data, jobs=0)
+
+
+def test_a_full_disk_is_said_before(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match=r"needs 0\.0 GB, 0\.0 GB are free"):
+        prepare(small.write(), tmp_path / "data", jobs=0)
+
+
+def test_a_disk_that_fills_up_loses_nothing(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(DataError, match=r"the disk is full.*it continues"):
+            prepare(small.write(), tmp_path / "data", jobs=0)
+    prepare(small.folder, tmp_path / "data", jobs=0)
+    verify(tmp_path / "data")
+
+
+def test_a_data_folder_that_is_a_file_is_refused(small: Official, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(DataError, match="cannot be used as data folder"):
+        prepare(small.write(), tmp_path / "data", jobs=0)
+
+
+def test_a_decoding_process_that_dies_is_said(
+    official: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "WORKER", "decathlon.no_such_module")
+    with pytest.raises(DataError, match="a decoding process ended with code 1"):
+        prepare(official.write(), tmp_path / "data", jobs=1)

@@ -1,0 +1,371 @@
+"""Archives that are damaged or meant to do harm: refused by name, nothing written outside."""
+
+import gzip
+import io
+import json
+import os
+import resource
+import struct
+import subprocess
+import sys
+import tarfile
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from decathlon.data.prepare import prepare
+from decathlon.data.store import open_store
+from decathlon.data.verify import verify
+from decathlon.errors import DataError
+from tests.data.official import Official, encoded, member, picture, tar_bytes
+
+NAME = "dtd/train/0002/000001.jpg"
+NINE = "decathlon-1.0-data.tar.gz"
+DEVKIT = "decathlon-1.0-devkit.tar.gz"
+
+
+def refused(official: Official, tmp_path: Path, text: str) -> str:
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(DataError, match=text) as caught:
+        prepare(official.folder, tmp_path / "data", jobs=0)
+    assert set(tmp_path.iterdir()) - set(before) <= {tmp_path / "data"}
+    assert not list((tmp_path / "data").rglob("*.h5"))
+    assert not (tmp_path / "data" / "manifest.json").exists()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.7])
+@pytest.mark.parametrize("name", [DEVKIT, NINE, "decathlon-1.0-data-imagenet.tar"])
+def test_truncated_archives(official: Official, tmp_path: Path, name: str, kept: float) -> None:
+    official.write()
+    raw = (official.folder / name).read_bytes()
+    official.put(name, raw[: int(len(raw) * kept)])
+    # A tar cut between two members cannot be told from a whole one: then images lack.
+    with pytest.raises(DataError, match=rf"{name}.*(truncated|lacks the image)"):
+        prepare(official.folder, tmp_path / "data", jobs=0)
+    left = {path.parent.name for path in (tmp_path / "data").rglob("*.h5")}
+    assert left <= ({"imagenet12"} if name == NINE else set())
+
+
+def test_a_flipped_bit_in_a_gzip_archive(small: Official, tmp_path: Path) -> None:
+    small.write()
+    raw = bytearray((small.folder / NINE).read_bytes())
+    raw[len(raw) // 2] ^= 4
+    small.put(NINE, bytes(raw))
+    refused(small, tmp_path, NINE)
+
+
+def test_a_file_that_is_no_archive(small: Official, tmp_path: Path) -> None:
+    small.write()
+    small.put(NINE, b"<html>not found</html>" * 100)
+    refused(small, tmp_path, f"{NINE}: damaged")
+
+
+def test_an_annotation_of_a_missing_image(small: Official, tmp_path: Path) -> None:
+    del small.files["dtd"][NAME]
+    small.write()
+    text = refused(small, tmp_path, "lacks the image")
+    assert NAME in text
+    assert "dtd_train.json" in text
+
+
+def test_a_member_twice(small: Official, tmp_path: Path) -> None:
+    data = small.files["dtd"][NAME]
+    small.members["dtd"] = [(member(NAME, data), data)]
+    small.write()
+    refused(small, tmp_path, f"{NAME}: is there twice")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (tarfile.SYMTYPE, "symbolic link"),
+        (tarfile.LNKTYPE, "hard link"),
+        (tarfile.CHRTYPE, "device"),
+        (tarfile.BLKTYPE, "device"),
+        (tarfile.FIFOTYPE, "pipe"),
+        (tarfile.DIRTYPE, "folder"),
+        (b"S", "special file"),
+    ],
+)
+def test_an_image_that_is_no_regular_file(
+    small: Official, tmp_path: Path, kind: bytes, told: str
+) -> None:
+    del small.files["dtd"][NAME]
+    info = member(NAME)
+    info.type, info.linkname = kind, "/etc/passwd"
+    small.members["dtd"] = [(info, b"")]
+    small.write()
+    refused(small, tmp_path, f"({NAME}: is a {told}|lacks the image)")
+
+
+@pytest.mark.parametrize("name", ["../../escaped.jpg", "/tmp/escaped.jpg", "dtd/../../escaped.jpg"])
+def test_members_that_would_escape_are_not_written(
+    small: Official, tmp_path: Path, name: str
+) -> None:
+    data = encoded(picture(np.random.default_rng(0), 72, 72))
+    small.members["dtd"] = [(member(name, data), data)]
+    small.write()
+    prepare(small.folder, tmp_path / "data", jobs=0)
+    assert not list(tmp_path.rglob("escaped*"))
+    assert not Path("/tmp/escaped.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["data/../../x.jpg", "/etc/passwd", "data//x.jpg", "data/./x.jpg", "", "a\0b", "\ud800"]
+)
+def test_unsafe_names_in_annotations(small: Official, tmp_path: Path, name: str) -> None:
+    small.split("dtd", "train")["images"][0]["file_name"] = name
+    small.write()
+    refused(small, tmp_path, "dtd_train.json: .*file.?name")
+
+
+def sized(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("name", [NAME, "unnamed.bin"])
+def test_a_member_that_declares_ten_gigabytes(small: Official, tmp_path: Path, name: str) -> None:
+    small.write()
+    inner = sized(name, 10 << 30) + bytes(1 << 16)
+    outer = member("dtd.tar")
+    outer.size = len(inner) + (10 << 30)
+    small.put(NINE, gzip.compress(outer.tobuf(tarfile.GNU_FORMAT) + inner))
+    refused(small, tmp_path, f"{name}.* declares 10737418240 bytes")
+
+
+def jpeg_claiming(height: int, width: int) -> bytes:
+    data = bytearray(encoded(picture(np.random.default_rng(0), 72, 72)))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+def png_claiming(height: int, width: int) -> bytes:
+    data = bytearray(encoded(picture(np.random.default_rng(0), 72, 72), "PNG"))
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("claim", [jpeg_claiming, png_claiming])
+def test_an_image_that_declares_too_many_pixels(small: Official, tmp_path: Path, claim) -> None:
+    small.files["dtd"][NAME] = claim(50_000, 50_000)
+    small.write()
+    refused(small, tmp_path, f"{NAME}: its header declares ")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "svg"])
+def test_an_image_that_cannot_be_decoded(small: Official, tmp_path: Path, damage: str) -> None:
+    whole = small.files["dtd"][NAME]
+    small.files["dtd"][NAME] = {
+        "truncated": whole[: len(whole) // 2],
+        "empty": b"",
+        "text": b"hello",
+        "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    }[damage]
+    small.write()
+    refused(small, tmp_path, f"dtd.tar: {NAME}: ")
+
+
+def test_a_gzip_bomb(small: Official, tmp_path: Path) -> None:
+    small.write()
+    size = 4 << 30
+    file = io.BytesIO()
+    with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=9) as packed:
+        packed.write(sized("zeros.bin", size))
+        for _ in range(100):
+            packed.write(bytes(1 << 20))
+    small.put(NINE, file.getvalue())
+    refused(small, tmp_path, f"{NINE}: unpacks to over 200 times its size")
+
+
+def test_a_second_annotation_file(small: Official, tmp_path: Path) -> None:
+    small.write()
+    data = json.dumps(small.notes["dtd_val"]).encode()
+    name = "decathlon-1.0/annotations/dtd_val.json"
+    pairs = [(member(name, data), data)] * 2
+    small.put(DEVKIT, tar_bytes(pairs, "w:gz"))
+    refused(small, tmp_path, "a second annotation file of dtd val")
+
+
+def put_annotations(official: Official, text: bytes) -> None:
+    name = "decathlon-1.0/annotations/dtd_train.json"
+    official.put(DEVKIT, tar_bytes([(member(name, text), text)], "w:gz"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"images": [{"id": NaN}]}',
+        b'{"images": [' + b"[" * 1_000_000,
+        b'{"a": ' * 1_000_000,
+        b'{"images": ["\xff\xfe"]}',
+        b'{"images": [{"id": 1',
+        b"[1, 2]",
+        b'{"images": []} more',
+        b'{"images": [], "images": []}',
+        b'{"images": ["' + b"x" * 3_000_000 + b'"]}',
+        b'{"images": [' + b"9" * 10_000 + b"]}",
+    ],
+    ids=["nan", "deep", "nested", "utf8", "cut", "array", "tail", "twice", "long", "digits"],
+)
+def test_annotations_that_are_no_good_json(small: Official, tmp_path: Path, text: bytes) -> None:
+    small.write()
+    put_annotations(small, text)
+    refused(small, tmp_path, r"dtd_train\.json: not a valid annotation file")
+
+
+CONTRADICTIONS = {
+    "image id twice": (
+        lambda n: n["images"][1].update(id=n["images"][0]["id"]),
+        "image id 40200002 is there twice",
+    ),
+    "file name twice": (
+        lambda n: n["images"][1].update(file_name=n["images"][0]["file_name"]),
+        "two images have the file name 'dtd/train/0002/000001.jpg'",
+    ),
+    "unknown category": (
+        lambda n: n["annotations"][0].update(category_id=99),
+        "category 99 is annotated but not listed",
+    ),
+    "unknown image": (
+        lambda n: n["annotations"][0].update(image_id=99),
+        "an annotation is of image 99, which is not listed",
+    ),
+    "annotated twice": (
+        lambda n: n["annotations"][1].update(image_id=40200002),
+        "image 40200002 is annotated twice",
+    ),
+    "not annotated": (
+        lambda n: n["annotations"].pop(),
+        r"image 40200010 \(and 0 more\) has no annotation",
+    ),
+    "category twice": (
+        lambda n: n["categories"].append(n["categories"][0]),
+        "category 40000001 is there twice",
+    ),
+    "no categories": (lambda n: n["categories"].clear(), "no categories are listed"),
+    "far categories": (
+        lambda n: n["categories"].append({"id": 10**12, "name": "far"}),
+        "too far apart",
+    ),
+    "negative id": (lambda n: n["images"][0].update(id=-1), "'id' is '-1'"),
+    "text id": (lambda n: n["images"][0].update(id="1"), "'id' is '1'"),
+    "huge id": (lambda n: n["images"][0].update(id=1 << 70), "'id' is"),
+    "huge size": (lambda n: n["images"][0].update(width=1 << 40), "'width' is"),
+    "true": (lambda n: n["annotations"][0].update(category_id=True), "'category_id' is 'True'"),
+    "no object": (lambda n: n["images"].append([]), r"'images' holds '\[\]'"),
+    "no labels": (lambda n: n["annotations"].clear(), "training images without annotations"),
+    "renamed": (lambda n: n["categories"][0].update(name="other"), "category 40000001 is"),
+    "nameless": (lambda n: n["categories"][0].update(name="\x1b[31m"), "40000001 has no name"),
+}
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+def test_annotations_that_contradict_themselves(small: Official, tmp_path: Path, what: str) -> None:
+    notes = small.split("dtd", "train")
+    notes["categories"] = [dict(category) for category in notes["categories"]]
+    change, told = CONTRADICTIONS[what]
+    change(notes)
+    small.write()
+    refused(small, tmp_path, told)
+
+
+def test_memory_stays_bounded(small: Official, tmp_path: Path) -> None:
+    """The worst cases together, under a limit on the address space."""
+    small.write()
+    put_annotations(small, b'{"images": ["' + os.urandom(4 << 20).hex().encode())
+    code = (
+        "import sys; from pathlib import Path; from decathlon.data.prepare import prepare\n"
+        "from decathlon.errors import DataError\n"
+        "try: prepare(Path(sys.argv[1]), Path(sys.argv[2]), jobs=0)\n"
+        "except DataError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, small.folder, tmp_path / "data"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)),
+    )
+    assert "longer than" in done.stdout, done.stderr
+
+
+def prepared_shard(small: Official, data: Path) -> Path:
+    prepare(small.write(), data, jobs=0)
+    return data / "dtd" / "train.h5"
+
+
+@pytest.mark.parametrize("value", [-5, 10**15, 10**9])
+def test_a_shard_with_offsets_outside(small: Official, tmp_path: Path, value: int) -> None:
+    path = prepared_shard(small, tmp_path)
+    with h5py.File(path, "r+") as file:
+        file["offset"][2] = value
+    with pytest.raises(DataError, match=r"train\.h5: .*image 2 lies outside"):
+        open_store(tmp_path).images("dtd", ["train"])
+    with pytest.raises(DataError, match=r"train\.h5"):
+        verify(tmp_path)
+
+
+def test_a_shard_of_another_version(small: Official, tmp_path: Path) -> None:
+    path = prepared_shard(small, tmp_path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 2
+    with pytest.raises(DataError, match="format version 2"):
+        open_store(tmp_path).images("dtd", ["train"])
+
+
+@pytest.mark.parametrize("what", ["chunked", "float", "lacking", "short", "no hdf5", "group"])
+def test_shards_that_are_none(small: Official, tmp_path: Path, what: str) -> None:
+    path = prepared_shard(small, tmp_path)
+    if what == "no hdf5":
+        path.write_bytes(b"x" * 1000)
+    else:
+        with h5py.File(path, "r+") as file:
+            if what == "chunked":
+                pixels = file["pixels"][:]
+                del file["pixels"]
+                file.create_dataset("pixels", data=pixels, compression="gzip")
+            elif what == "float":
+                del file["label"]
+                file["label"] = np.zeros(9)
+            elif what == "lacking":
+                del file["height"]
+            elif what == "short":
+                del file["label"]
+                file["label"] = np.zeros(8, np.int32)
+            else:
+                del file["pixels"]
+                file.create_group("pixels")
+    with pytest.raises(DataError, match=r"train\.h5: no readable shard"):
+        open_store(tmp_path).images("dtd", ["train"])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a valid manifest"),
+        ('{"format": 9}', "format version 9"),
+        ('{"format": 1, "domains": {"x": {}}}', r"domains\.x\.official"),
+    ],
+)
+def test_broken_manifests(small: Official, tmp_path: Path, text: str, told: str) -> None:
+    prepared_shard(small, tmp_path)
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(DataError, match=told):
+        open_store(tmp_path)
+
+
+def test_a_manifest_cannot_point_outside(small: Official, tmp_path: Path) -> None:
+    prepared_shard(small, tmp_path / "data")
+    path = tmp_path / "data" / "manifest.json"
+    path.write_text(path.read_text().replace("dtd/train.h5", "../train.h5"))
+    with pytest.raises(DataError, match=r"shards\.0\.file"):
+        open_store(tmp_path / "data")
