@@ -2,26 +2,45 @@
 
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from decathlon.domains import DOMAINS
 from decathlon.errors import DataError
 from decathlon.method import about, registered
-from decathlon.scoring.published import published_rows
+from decathlon.scoring.published import TABLE_3, published_rows
+
+WIDE = 140
+"""Characters from which a table tells more."""
 
 
-def methods_table() -> Table:
-    """Lists all registered methods with what their tables printed, importing none."""
-    rows = {row.method: row for row in published_rows() if row.table == "SpotTune Table 3"}
-    table = Table("method", "paper", "year", "trains", "#par", "S", "what it does")
-    for name in registered():
+def _table(*columns: str, whole: int = 1) -> Table:
+    """Starts a table whose first ``whole`` columns are never cut or wrapped."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, no_wrap=index < whole)
+    return table
+
+
+def methods_table(width: int) -> Table:
+    """Lists all registered methods with what their tables printed, importing none.
+
+    Those of Table 3 come first, in its order.
+
+    Args:
+        width: Characters there are; where they are many, what a method does is told too.
+    """
+    rows = {row.method: row for row in published_rows() if row.table == TABLE_3}
+    names = sorted(registered(), key=lambda n: rows[n].row if n in rows else len(rows) + 1)
+    wide = width >= WIDE
+    table = _table("method", "#par", "S", "year", "paper", "trains", *["does"] * wide, whole=4)
+    for name in names:
         facts, row = about(name), rows.get(name)
         ratio = f"{row.params_ratio:g}x" if row and row.params_ratio else ""
         score = f"{row.score_printed:g}" if row and row.score_printed is not None else ""
-        year = str(facts.year or "")
-        cells = (name, facts.paper, year, facts.trains, ratio, score, facts.text)
-        table.add_row(*(Text(cell) for cell in cells))
+        cells = [name, ratio, score, str(facts.year or ""), facts.paper, facts.trains]
+        table.add_row(*(Text(cell) for cell in cells + [facts.text] * wide))
     table.caption = "#par and S as printed in Table 3 of the SpotTune paper"
     return table
 
@@ -30,7 +49,9 @@ def domains_table(data: Path) -> Table:
     """Lists the official domains, and counts and sizes of what is prepared in a folder."""
     from decathlon.data.store import open_store
 
-    table = Table("domain", "images", "classes", "official train / val / test", "prepared", "MB")
+    table = _table(
+        "domain", "classes", "prepared", "MB", "official train/val/test", "images", whole=5
+    )
     try:
         store = open_store(data)
     except DataError:
@@ -38,14 +59,14 @@ def domains_table(data: Path) -> Table:
     prepared = store.domains if store else {}
     for name in dict.fromkeys([*DOMAINS, *prepared]):
         official = DOMAINS.get(name)
-        counts = " / ".join(map(str, official.sizes)) if official else "-"
+        counts = "/".join(map(str, official.sizes)) if official else "-"
         info = prepared.get(name)
         here = size = "-"
         if store and info:
-            here = " / ".join(f"{split.num_images}" for split in info.splits.values())
+            here = "/".join(f"{split.num_images}" for split in info.splits.values())
             files = data.joinpath(name).glob("*.h5")
             size = f"{sum(f.stat().st_size for f in files) / 1e6:.0f}"
         classes = str(info.num_classes if info else official.num_classes if official else "-")
         text = official.text if official else "own"
-        table.add_row(*(Text(cell) for cell in (name, text, classes, counts, here, size)))
+        table.add_row(*(Text(cell) for cell in (name, classes, here, size, counts, text)))
     return table

@@ -125,8 +125,8 @@ def apply(recipes: Mapping[str, R], settings: Mapping[str, Any], what: str) -> R
         base, _, domain = name.partition(".")
         if base not in known:
             raise UsageError(
-                f"{what} has no setting '{base}'{nearest(base, known)};"
-                f" its fields:\n{_listing(recipe)}"
+                f"{what} has no setting '{base}'{nearest(base, known)}"
+                f"\nits fields:\n{_listing(recipe)}"
             )
         if not domain:
             changes[base] = value

@@ -23,7 +23,8 @@ def methods() -> None:
 
     from decathlon.listing import methods_table
 
-    Console().print(methods_table())
+    console = Console()
+    console.print(methods_table(console.width))
 
 
 def pretrain(
