@@ -1,0 +1,146 @@
+"""What users read: the store, the data set, and where the data folder is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import decathlon
+from decathlon.data.annotations import Annotations, Names
+from decathlon.data.plan import DomainPlan
+from decathlon.data.prepare import prepare
+from decathlon.data.store import data_folder, open_store
+from decathlon.domains import DOMAINS, SPLITS
+from decathlon.errors import DataError, UsageError
+from tests.data.official import Official
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    made = Official(folder / "archives")
+    made.add("dtd")
+    prepare(made.write(), folder / "data", jobs=0)
+    return folder / "data"
+
+
+def test_the_folder_is_the_option_or_the_variable_or_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DECATHLON_DATA", raising=False)
+    assert data_folder(None) == Path("data")
+    monkeypatch.setenv("DECATHLON_DATA", "/some/where")
+    assert data_folder(None) == Path("/some/where")
+    assert data_folder(Path("here")) == Path("here")
+
+
+def test_a_missing_folder_says_how_to_get_data(tmp_path: Path) -> None:
+    for folder in (tmp_path / "none", tmp_path):
+        with pytest.raises(DataError) as caught:
+            open_store(folder)
+        for text in ("decathlon prepare", "decathlon demo", "--data", "DECATHLON_DATA"):
+            assert text in str(caught.value)
+
+
+def test_domains_and_splits_are_described(data: Path) -> None:
+    info = open_store(data).domains["dtd"]
+    assert (info.num_classes, info.first_category) == (3, 40000001)
+    assert {split: found.num_images for split, found in info.splits.items()} == {
+        "train": 9,
+        "val": 4,
+        "test": 5,
+    }
+    assert [info.splits[split].labelled for split in SPLITS] == [True, True, False]
+
+
+def test_splits_are_joined_in_the_order_given(data: Path) -> None:
+    store = open_store(data)
+    train, val = (store.images("dtd", [split]) for split in ("train", "val"))
+    both = store.images("dtd", ["val", "train"])
+    assert len(both) == 13
+    np.testing.assert_array_equal(both.image_ids, [*val.image_ids, *train.image_ids])
+    np.testing.assert_array_equal(both.labels, [*val.labels, *train.labels])
+    for k in range(13):
+        expected = val.pixels(k) if k < 4 else train.pixels(k - 4)
+        np.testing.assert_array_equal(both.pixels(k), expected)
+    assert both.digests == {**val.digests, **train.digests}
+    assert len(set(both.digests.values())) == 2
+
+
+def test_pixels_are_a_view_that_cannot_be_written(data: Path) -> None:
+    pixels = open_store(data).images("dtd", ["train"]).pixels(0)
+    assert pixels.dtype == np.uint8
+    assert pixels.base is not None
+    with pytest.raises(ValueError, match="read-only"):
+        pixels[0, 0, 0] = 1
+
+
+def test_unknown_names_are_refused(data: Path) -> None:
+    store = open_store(data)
+    with pytest.raises(UsageError, match=r"no domain 'dtt' .*did you mean 'dtd'"):
+        store.images("dtt", ["train"])
+    with pytest.raises(DataError, match="no split 'training'"):
+        store.images("dtd", ["training"])
+
+
+def test_a_missing_shard_is_told(data: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(data, tmp_path / "copy")
+    (tmp_path / "copy" / "dtd" / "val.h5").unlink()
+    with pytest.raises(DataError, match=r"val\.h5: missing; run 'decathlon prepare'"):
+        open_store(tmp_path / "copy").images("dtd", ["val"])
+
+
+def test_load_is_a_torch_dataset(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DECATHLON_DATA", str(data))
+    found = decathlon.load("dtd", "train")
+    assert isinstance(found, torch.utils.data.Dataset)
+    assert len(found) == 9
+    images = open_store(data).images("dtd", ["train"])
+    for k, (image, label) in enumerate(found[i] for i in range(9)):
+        assert image.dtype == torch.uint8
+        np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), images.pixels(k))
+        assert label == images.labels[k]
+    assert found.classes == ["class 0", "class 1", "class 2"]
+    assert found.category_ids[found[0][1]] == 40000002
+    np.testing.assert_array_equal(found[-1][0], found[8][0])
+    found[0][0].zero_()  # a copy: neither the file nor the next reader is touched
+    np.testing.assert_array_equal(found[0][0].permute(1, 2, 0).numpy(), images.pixels(0))
+    with pytest.raises(IndexError):
+        found[9]
+    assert [label for _, label in found] == images.labels.tolist()
+
+
+def test_load_works_in_a_data_loader(data: Path) -> None:
+    found = decathlon.load("dtd", "test", data=str(data))
+    loader = DataLoader(found, batch_size=None)
+    assert [label for _, label in loader] == [-1] * 5
+
+
+def annotations(count: int, classes: int) -> Annotations:
+    zeros = np.zeros(count, np.int64)
+    return Annotations(
+        where="x",
+        names=Names(b"", zeros),
+        image_ids=np.arange(count),
+        categories=zeros + 1,
+        heights=zeros,
+        widths=zeros,
+        class_names={k + 1: str(k) for k in range(classes)},
+        sha256="0" * 64,
+    )
+
+
+@pytest.mark.parametrize("change", [None, "images", "classes", "gap", "split", "name"])
+def test_official_is_what_has_the_official_counts(change: str | None) -> None:
+    domain = DOMAINS["vgg-flowers"]
+    sizes = [size + (change == "images" and k == 1) for k, size in enumerate(domain.sizes)]
+    classes = domain.num_classes - (change == "classes")
+    names = tuple("" if change == "gap" and k == 5 else str(k) for k in range(classes))
+    splits = {split: annotations(size, classes) for split, size in zip(SPLITS, sizes, strict=True)}
+    if change == "split":
+        del splits["test"]
+    name = "dtd" if change == "name" else "vgg-flowers"
+    plan = DomainPlan(name, names, tuple(range(1, classes + 1)), splits)
+    assert plan.official == (change is None)
