@@ -21,7 +21,7 @@ from decathlon.scoring.columns import cells, choose, default_keys, duration, not
 from decathlon.scoring.escape import visible
 from decathlon.scoring.notes import audit_note
 from decathlon.scoring.rows import Row
-from decathlon.scoring.terminal import caption, legend
+from decathlon.scoring.terminal import conditions, legend
 from decathlon.scoring.trials import Trials
 
 MORE = ("mean", "rank", "covered", "time")
@@ -55,7 +55,8 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
         )
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_own("board.html")).render(
-        caption=visible(caption(board)),
+        conditions=visible(conditions(board)),
+        mixed=len({row.kind for row in board.rows}) > 1,
         style=Markup(style),
         script=Markup(script),
         style_hash=_digest(style),

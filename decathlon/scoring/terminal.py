@@ -55,10 +55,10 @@ def _text(cell: Cell) -> Text:
     return text
 
 
-def caption(board: "Board") -> str:
-    """Returns the line above the table."""
+def conditions(board: "Board") -> str:
+    """Says what the scores of a board rest on."""
     e_max = f"E_max = 2 x error of {board.baseline}" if board.baseline else "official E_max"
-    return f"Visual Decathlon, {board.split} split, {e_max}"
+    return f"{board.split} split, {e_max}"
 
 
 def legend(columns: Sequence[str]) -> str:
@@ -87,7 +87,7 @@ def show(
     console = console or Console()
     keys = columns or default_keys(board, console.width)
     shown = table(board, console.width, keys)
-    console.print(Text(visible(caption(board))))
+    console.print(Text(visible(f"Visual Decathlon, {conditions(board)}")))
     console.print(shown)
     console.print()
     console.print(Text(legend(keys)))

@@ -65,36 +65,48 @@ def _key(axes: Axes, rows: list[Row]) -> None:
 
 
 def _labels(axes: Axes, rows: list[Row]) -> None:
-    """Writes names beside points, moved up or down until none covers another.
+    """Writes names beside points, moved up or down until none covers another or a point.
 
-    Heights are in units of a line of text; the figure is about 45 lines high.
+    Widths are in powers of two of #par, heights in points of S; a line of text is taken
+    to be a fortieth of the figure's height.
     """
     top = max(max(row.score or 0, row.ci[1] if row.ci else 0) for row in rows) * 1.06 + 1
     axes.set_ylim(0, top)
     line = top / 40
-    placed: list[tuple[float, float, float]] = []
-    for row in sorted(rows, key=lambda r: (r.params_ratio or 1, -(r.score or 0))):
-        x, wanted = np.log2(row.params_ratio or 1), row.score or 0.0
-        width = 0.075 * len(row.label) + 0.12
-        y = wanted
-        for shift in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5):
-            y = wanted + shift * line * 0.9
-            clash = any(
-                x < left + wide and left < x + width and abs(y - height) < line * 0.95
-                for left, wide, height in placed
-            )
-            if not clash:
-                break
-        placed.append((x, width, y))
+    points = [(float(np.log2(row.params_ratio or 1)), row.score or 0.0) for row in rows]
+    taken = [(x - 0.03, 0.06, y) for x, y in points]
+    for row, (x, wanted) in sorted(
+        zip(rows, points, strict=True), key=lambda pair: (pair[1][0], -pair[1][1])
+    ):
+        left, width = x + 0.1, 0.075 * len(row.label)
+        y = next(
+            (
+                wanted + shift * line * 0.5
+                for shift in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6, 8, -8)
+                if not _covers(taken, left, width, wanted + shift * line * 0.5, line)
+            ),
+            wanted,
+        )
+        taken.append((left, width, y))
         axes.annotate(
             visible(row.label),
-            (row.params_ratio or 1, wanted),
-            xytext=(float(2 ** (x + 0.1)), y),
+            (2**x, wanted),
+            xytext=(2**left, y),
             textcoords="data",
             va="center",
             fontsize=6.5,
             arrowprops={"arrowstyle": "-", "linewidth": 0.3, "color": "0.5", "shrinkA": 0},
         )
+
+
+def _covers(
+    taken: list[tuple[float, float, float]], left: float, width: float, y: float, line: float
+) -> bool:
+    """Whether a label would lie on something; all are (left, width, height)."""
+    return any(
+        left < other + wide and other < left + width and abs(y - height) < line
+        for other, wide, height in taken
+    )
 
 
 def domains(trials: dict[str, Trials], reference: str, split: str) -> Figure:
