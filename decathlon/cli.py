@@ -9,6 +9,7 @@ import typer
 from decathlon import __version__
 from decathlon.commands import data, scores, training
 from decathlon.errors import DecathlonError
+from decathlon.scoring.escape import visible
 
 DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
 """Show tracebacks instead of one message."""
@@ -48,7 +49,7 @@ for panel, commands in {
         training.import_weights,
         training.run,
     ),
-    SCORES: (scores.score, scores.compare, scores.submit, scores.evaluate),
+    SCORES: (scores.score, scores.compare, scores.plot, scores.submit, scores.evaluate),
 }.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
@@ -61,7 +62,8 @@ def main() -> NoReturn:
     except DecathlonError as error:
         if DEBUG:
             raise
-        print(f"decathlon: {error}", file=sys.stderr)
+        lines = [visible(line) for line in str(error).splitlines()]
+        print("decathlon: " + "\n".join(lines), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("decathlon: interrupted; run the same command to go on", file=sys.stderr)

@@ -27,7 +27,23 @@ def refused(code: int, *arguments: str, **env: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "prepare", "verify", "domains", "methods", "pretrain", "run", "score", "demo"]
+    "command",
+    [
+        "",
+        "prepare",
+        "verify",
+        "domains",
+        "methods",
+        "pretrain",
+        "import-weights",
+        "run",
+        "score",
+        "compare",
+        "plot",
+        "submit",
+        "evaluate",
+        "demo",
+    ],
 )
 def test_help_teaches(command: str) -> None:
     done = decathlon(*command.split(), "--help")

@@ -14,19 +14,55 @@ def score(
     split: Split = "test",
     baseline: Baseline = None,
     form: Annotated[
-        str, typer.Option("--format", help="table, markdown, latex, csv or json.")
+        str, typer.Option("--format", help="table, markdown, latex, csv, json or html.")
     ] = "table",
     out: Out = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All published rows, not Table 3 only.")
     ] = False,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Points of S for one more percent, by domain.")
+    ] = False,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns to show, separated by commas.")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="Column or domain to sort by, - before it turns the order round.")
+    ] = "table",
+    match: Annotated[
+        list[str] | None, typer.Option(help="Only rows like this (* and ?); may be repeated.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Only rows that are published, or run.")] = None,
 ) -> None:
     """Print the leaderboard: your runs beside the published rows."""
+    from decathlon.scoring.arrange import arrange
     from decathlon.scoring.board import build
+    from decathlon.scoring.columns import SENSITIVITY
     from decathlon.scoring.render import render
 
     check_split(split)
-    render(build(results, split=split, baseline=baseline, all_rows=everything), form, out)
+    board = build(results, split=split, baseline=baseline, all_rows=everything)
+    board = arrange(board, sort=sort, match=match or (), kind=kind)
+    chosen = columns.split(",") if columns else SENSITIVITY if sensitivity else None
+    render(board, form, out, chosen)
+
+
+def plot(
+    kind: Annotated[str, typer.Argument(help="policy, usage, tradeoff, curves or domains.")],
+    results: Results,
+    out: Annotated[Path, typer.Option(help="File to write, .svg or .png.")],
+    split: Split = "test",
+    baseline: Baseline = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Only this method or variant; may be repeated.")
+    ] = None,
+) -> None:
+    """Draw a figure of results."""
+    from decathlon.scoring.figures.plot import plot as run
+
+    check_split(split)
+    run(kind, results, out, split=split, baseline=baseline, names=name or ())
+    print(out)
 
 
 def compare(
