@@ -259,7 +259,7 @@ class Check:
     damaged: list[int]
 
 
-def _spans(shard: Shard, most: int = 1 << 24) -> Iterator[tuple[int, int]]:
+def _spans(shard: Shard, most: int = 1 << 22) -> Iterator[tuple[int, int]]:
     """Yields ranges of images of at most about ``most`` bytes each."""
     first, ends = 0, shard.offset + 3 * shard.columns.height * shard.columns.width
     while first < len(shard):

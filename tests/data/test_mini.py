@@ -92,7 +92,7 @@ def test_it_verifies_and_is_done(data: Path, mini: Path) -> None:
 def test_mean_and_std_are_near_the_official_ones(data: Path) -> None:
     store: Store = open_store(data)
     # Where the sample is drawn from the same set, the statistics are alike.
-    for name in ("dtd", "gtsrb", "omniglot"):
+    for name in ("dtd", "gtsrb"):
         np.testing.assert_allclose(store.domains[name].mean, DOMAINS[name].mean, atol=0.03)
         np.testing.assert_allclose(store.domains[name].std, DOMAINS[name].std, atol=0.03)
 
