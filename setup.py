@@ -20,8 +20,19 @@ def version() -> str:
 # Built-in methods are found as a stranger's are: by these lines alone.
 METHODS = [
     "scratch = methods.scratch:Scratch",
+    "scratch-plus = methods.scratch_plus:ScratchPlus",
     "feature-extractor = methods.feature_extractor:FeatureExtractor",
     "fine-tuning = methods.fine_tuning:FineTuning",
+    "bn-adapt = methods.bn_adapt:BNAdapt",
+    "lwf = methods.lwf:LwF",
+    "series-adapters = methods.series_adapters:SeriesAdapters",
+    "parallel-adapters = methods.parallel_adapters:ParallelAdapters",
+    "series-adapters-large = methods.series_adapters_large:SeriesAdaptersLarge",
+    "series-adapters-decay = methods.series_adapters_decay:SeriesAdaptersDecay",
+    "series-adapters-finetune-all = methods.series_adapters_finetune_all:FinetuneAll",
+    "dan = methods.dan:DAN",
+    "piggyback = methods.piggyback:Piggyback",
+    "spottune-global-k = methods.spottune_global_k:SpotTuneGlobalK",
     "spottune = methods.spottune:SpotTune",
 ]
 

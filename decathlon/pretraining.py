@@ -75,7 +75,7 @@ def pretrain(
     """
     if SOURCE_DOMAIN not in store.domains:
         raise DataError(
-            f"{store.path}: has no {SOURCE_DOMAIN}, on which the source network is trained;"
+            f"{store.data}: has no {SOURCE_DOMAIN}, on which the source network is trained;"
             " prepare it, or import the authors' network with 'decathlon import-weights'"
         )
     fabric = compute.fabric()

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
-from decathlon.data.keyed import key_of
 from decathlon.data.store import Store
 from decathlon.domains import DOMAINS, SOURCE_DOMAIN, View
 from decathlon.errors import DataError, UsageError, nearest
 from decathlon.files import write_json
-from decathlon.method import Method
+from decathlon.method import Method, Task
+from decathlon.models.noise import noise_key
 from decathlon.models.weights import Source
 from decathlon.recipes import DEFAULT
 from decathlon.records import (
@@ -34,7 +35,13 @@ from decathlon.records import (
     trial_folder,
     write_record,
 )
-from decathlon.stored import count_parameters, keep_source, save_kept, save_trained
+from decathlon.stored import (
+    count_parameters,
+    keep_source,
+    keep_trunk,
+    save_kept,
+    save_trained,
+)
 from decathlon.training.device import Compute, environment
 from decathlon.training.evaluate import Evaluation, evaluate
 from decathlon.training.feed import Feed
@@ -156,7 +163,7 @@ class Run:
                 known = list(self.store.domains)
                 raise UsageError(
                     f"unknown domain '{domain}'{nearest(domain, known)}"
-                    f" (in {self.store.path}: {', '.join(known)})"
+                    f" (in {self.store.data}: {', '.join(known)})"
                 )
         known = [DEFAULT, *self.store.domains]
         for setting, value in self.method.recipe.as_json().items():
@@ -173,7 +180,7 @@ class Run:
         if classes != self.source.num_classes:
             raise DataError(
                 f"{self.source.path}: the source network has {self.source.num_classes} classes,"
-                f" {SOURCE_DOMAIN} in {self.store.path} has {classes}: other data;"
+                f" {SOURCE_DOMAIN} in {self.store.data} has {classes}: other data;"
                 f" leave {SOURCE_DOMAIN} out with --domain, or pretrain on this data"
             )
 
@@ -182,9 +189,12 @@ class Run:
         kept = trial.kept
         splits = (trial.split,) if kept else (*self.trained_on, trial.split)
         digests = self.store.domains[domain].splits
+        recipe = {} if kept else self.method.recipe.as_json()
+        if self.method.scope == "joint" and not kept:
+            recipe["domains"] = list(trial.domains)
         return {
             "method": self.method_name,
-            "recipe": {} if kept else self.method.recipe.as_json(),
+            "recipe": recipe,
             "data": {split: digests[split].digest for split in splits},
             "source": self.source.sha256 if kept or self.method.needs_source else None,
         }
@@ -266,52 +276,65 @@ def _claim(run: Run, trial: Trial) -> Iterator[None]:
 def _run(run: Run, trial: Trial, watch: Watch) -> list[RunRecord]:
     fabric = run.compute.fabric()
     started = time.perf_counter()
-    folder = trial.folder(run.results, trial.domains[0])
-    if trial.kept:
-        method: Method = Method()
-        network: nn.Module = run.source.network()
-        parameters = Parameters(
-            source=run.source.count_bits(),
-            shared=run.source.count_bits(),
-            domain=0,
-            head=0,
-            unit=run.source.unit_bits(),
-        )
-    else:
-        method = run.method
-        feeds = [_training_feed(run, d, trial.seed, fabric.device) for d in trial.domains]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key_of(trial.seed, *trial.domains, "init"))
-            network = method.build(run.source, [feed.task for feed in feeds])
-        with (folder / "log.jsonl").open("w", encoding="utf-8") as log:
-
-            def report(facts: dict[str, Any]) -> None:
-                log.write(json.dumps(facts) + "\n")
-                log.flush()
-                watch.epoch(trial, facts)
-
-            network = train(method, network, feeds, fabric, trial.seed, report)
-        parameters = count_parameters(method, network, run.source)
+    method = Method() if trial.kept else run.method
+    network = run.source.network() if trial.kept else _trained(run, trial, fabric, watch)
     trained = time.perf_counter()
+    trunk = None
+    if method.scope == "joint":
+        one = method.part(network, trial.domains[0])
+        trunk = keep_trunk(run.results, method, one, run.source)
     records = []
     for domain in trial.domains:
         view = method.view(domain, training=False)
         feed = _feed(run, domain, (trial.split,), view, trial.seed, fabric.device)
-        result = evaluate(method, network, feed, fabric)
+        part = method.part(network, domain)
+        result = evaluate(method, part, feed, fabric)
         timing = {
             "train_seconds": round(trained - started, 3),
             "evaluate_seconds": round(time.perf_counter() - trained, 3),
         }
         target = trial.folder(run.results, domain)
+        weights = target / "weights.safetensors"
         if trial.kept:
-            save_kept(target / "weights.safetensors", run.source)
+            save_kept(weights, run.source)
+            parameters = _kept_parameters(run.source)
         else:
-            save_trained(target / "weights.safetensors", method, network, run.source, [feed.task])
+            task = Task(domain, feed.task.num_classes, _num_images(run, domain))
+            save_trained(weights, method, part, run.source, [task], trunk)
+            parameters = count_parameters(method, part, run.source)
         _write_predictions(run, target, feed, result)
         record = _record(run, trial, domain, result, parameters, environment(fabric), timing)
         write_record(run.results, record)
         records.append(record)
     return records
+
+
+def _trained(run: Run, trial: Trial, fabric: Fabric, watch: Watch) -> nn.Module:
+    """Builds and trains a trial's network, and keeps the log."""
+    feeds = [_training_feed(run, d, trial.seed, fabric.device) for d in trial.domains]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(noise_key(trial.seed, *trial.domains, "init"))
+        network = run.method.build(run.source, [feed.task for feed in feeds])
+    path = trial.folder(run.results, trial.domains[0]) / "log.jsonl"
+    with path.open("w", encoding="utf-8") as log:
+
+        def report(facts: dict[str, Any]) -> None:
+            log.write(json.dumps(facts) + "\n")
+            log.flush()
+            watch.epoch(trial, facts)
+
+        return train(run.method, network, feeds, fabric, trial.seed, report)
+
+
+def _kept_parameters(source: Source) -> Parameters:
+    bits = source.count_bits()
+    return Parameters(source=bits, shared=bits, domain=0, head=0, unit=source.unit_bits())
+
+
+def _num_images(run: Run, domain: str) -> int:
+    """Counts the images that a domain is trained on."""
+    splits = run.store.domains[domain].splits
+    return sum(splits[split].num_images for split in run.trained_on)
 
 
 def _training_feed(run: Run, domain: str, seed: int, device: torch.device) -> Feed:

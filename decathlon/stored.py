@@ -1,9 +1,11 @@
 """Trained networks on disk: what :meth:`Method.stored` lists, and nothing else.
 
 Saving, loading, ``load_model`` and #par all come from that one list. Tensors that are
-shared with the source are kept once, in ``RESULTS/sources/<sha256>.safetensors``.
+shared with the source, and those that jointly trained domains share, are kept once, in
+``RESULTS/sources/<sha256>.safetensors``.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,6 +18,7 @@ from torch import nn
 from decathlon.errors import DataError
 from decathlon.files import replacing, sha256
 from decathlon.method import Method, Task, find
+from decathlon.models import imported
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import (
     Source,
@@ -41,17 +44,47 @@ def keep_source(source: Source, results: Path) -> None:
             shutil.copyfile(source.path, part)
 
 
+def keep_trunk(results: Path, method: Method, network: nn.Module, source: Source) -> str | None:
+    """Writes the tensors that jointly trained domains share into the results folder.
+
+    Args:
+        results: RESULTS.
+        method: What trained the network; its list of stored tensors decides.
+        network: The final network of any one of the domains.
+        source: What it was built from.
+
+    Returns:
+        The file's digest, which is its name; None where there are no such tensors.
+    """
+    tensors = {s.name: s.tensor for s in method.stored(network) if s.place == "trunk"}
+    if not tensors:
+        return None
+    header = {"kind": "trunk", "method": method_name(method), "recipe": method.recipe.as_json()}
+    header["architecture"] = source.architecture.as_json()
+    passing = results / SOURCES / f".{os.getpid()}.safetensors"
+    write_weights(passing, header, tensors)
+    digest = sha256(passing)
+    passing.replace(results / SOURCES / f"{digest}.safetensors")
+    return digest
+
+
 def save_trained(
-    path: Path, method: Method, network: nn.Module, source: Source, tasks: Sequence[Task]
+    path: Path,
+    method: Method,
+    network: nn.Module,
+    source: Source,
+    tasks: Sequence[Task],
+    trunk: str | None = None,
 ) -> None:
-    """Writes the tensors of a trained network that are not the source's.
+    """Writes the tensors of a trained network that are not kept elsewhere.
 
     Args:
         path: The file to write.
         method: What trained it; its list of stored tensors decides.
         network: The final network.
         source: What it was built from.
-        tasks: The domain(s) it was built for.
+        tasks: The domain it is for.
+        trunk: What :func:`keep_trunk` returned.
     """
     listed = method.stored(network)
     shares = any(tensor.place == "shared" for tensor in listed)
@@ -63,8 +96,9 @@ def save_trained(
         "architecture": source.architecture.as_json(),
         "source_classes": source.num_classes,
         "source": source.sha256 if shares else None,
+        "trunk": trunk,
     }
-    own = {s.name: s.tensor for s in listed if s.place != "shared"}
+    own = {s.name: s.tensor for s in listed if s.place in ("domain", "head")}
     write_weights(path, header, own)
 
 
@@ -75,11 +109,15 @@ def save_kept(path: Path, source: Source) -> None:
 
 def count_parameters(method: Method, network: nn.Module, source: Source) -> Parameters:
     """Counts the bits of all stored parameters of a final network by where they are kept."""
-    bits = {"shared": 0, "domain": 0, "head": 0}
+    bits = {"shared": 0, "trunk": 0, "domain": 0, "head": 0}
     for stored in method.stored(network):
         if stored.place == "head" or counts(stored.name):
             bits[stored.place] += bits_of(stored.tensor)
-    return Parameters(source=source.count_bits(), unit=source.unit_bits(), **bits)
+    trunk = bits.pop("trunk")
+    bits["shared"] += trunk
+    # The paper's "large" networks are counted in units of the usual width.
+    unit = source.unit_bits(getattr(method.recipe, "unit_width", None))
+    return Parameters(source=source.count_bits() + trunk, unit=unit, **bits)
 
 
 def method_name(method: Method) -> str:
@@ -107,18 +145,38 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
         DataError: A file is missing, damaged, or does not fit.
     """
     path = Path(path)
-    header, tensors = read_weights(path)
+    header, _ = read_weights(path)
     if header["kind"] == "source":
         return read_source(path).network().eval()
-    base = _source_of(path, header, Path(source) if source is not None else None)
+    if header["kind"] == imported.KIND:
+        return imported.read_imported(path)
+    given = Path(source) if source is not None else None
     if header["kind"] == "kept":
-        return base.network().eval()
-    kind = find(header["method"])
+        return _source_of(path, header, given).network().eval()
+    return load_trained(path, find(header["method"]), given).eval()
+
+
+def load_trained(path: Path, kind: type[Method], given: Path | None = None) -> nn.Module:
+    """Loads trained weights of a method, registered or not.
+
+    Args:
+        path: What :func:`save_trained` wrote.
+        kind: The method.
+        given: The source weights, see :func:`load_model`.
+
+    Raises:
+        DataError: A file is missing, damaged, or does not fit.
+    """
+    header, tensors = read_weights(path)
+    base = _source_of(path, header, given)
     recipe = apply(kind.recipes, header["recipe"], f"method '{header['method']}'")
     method = kind(recipe)
+    if header.get("trunk") is not None:
+        tensors |= read_weights(_kept(path, header["trunk"], None))[1]
+    tasks = [Task(**task) for task in header["tasks"]]
     with torch.random.fork_rng(devices=[]):
-        network = method.build(base, [Task(**task) for task in header["tasks"]])
-    return method.restore(network, tensors).eval()
+        network = method.part(method.build(base, tasks), tasks[0].domain)
+    return method.restore(network, tensors)
 
 
 def _source_of(path: Path, header: dict[str, Any], given: Path | None) -> Source:
@@ -126,16 +184,21 @@ def _source_of(path: Path, header: dict[str, Any], given: Path | None) -> Source
     if digest is None:
         architecture = Architecture.from_json(header["architecture"])
         return Source(architecture, int(header["source_classes"]))
+    return read_source(_kept(path, digest, given))
+
+
+def _kept(path: Path, digest: str, given: Path | None) -> Path:
+    """Returns the file of a digest: the given one, or that in a folder of sources."""
     if given is None:
         places = [parent / SOURCES / f"{digest}.safetensors" for parent in path.resolve().parents]
         given = next((place for place in places if place.is_file()), None)
     if given is None:
         raise DataError(
-            f"{path}: rests on source weights {digest[:12]}..., which are not in a"
-            f" '{SOURCES}' folder above it; name them: load_model(path, source=...)"
+            f"{path}: rests on weights {digest[:12]}..., which are not in a '{SOURCES}' folder"
+            " above it; put them there, or name a source: load_model(path, source=...)"
         )
     if sha256(given) != digest:
         raise DataError(
             f"{given}: is not the source of {path} (its digest is not {digest[:12]}...)"
         )
-    return read_source(given)
+    return given

@@ -45,8 +45,12 @@ class AdaptedConv2d(ExtendedConv2d):
             self.adapter.add_module(
                 "conv", nn.Conv2d(conv.in_channels, channels, 1, stride, bias=False)
             )
+        self.draw_adapter()
+
+    def draw_adapter(self) -> None:
+        """Draws W as all convolutions are drawn; it is not zero (lines 110-113)."""
         for layer in self.adapter:
-            if isinstance(layer, nn.Conv2d):  # as all others, not zero (lines 110-113)
+            if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,6 +68,24 @@ def add_adapters(network: nn.Module, kind: Kind) -> None:
 
     if kind != "none":
         replace(network, nn.Conv2d, adapted)
+
+
+def renew_adapters(network: nn.Module, kind: Kind) -> None:
+    """Gives a network newly drawn adapters, in place.
+
+    As the release does for a new domain (``train_new_task_adapters.py``, 84-149): batch
+    normalisations inside adapters that are there already are kept, W is drawn again.
+
+    Args:
+        network: A plain one, or one with adapters of the same kind.
+        kind: ``series`` or ``parallel``.
+    """
+    present = list(adapted_convolutions(network))
+    for _, conv in present:
+        assert conv.kind == kind
+        conv.draw_adapter()
+    if not present:
+        add_adapters(network, kind)
 
 
 def adapted_convolutions(network: nn.Module) -> Iterator[tuple[str, AdaptedConv2d]]:

@@ -1,5 +1,6 @@
 """Where and how precisely a network computes: device, precision, threads."""
 
+import logging
 import os
 import platform
 from dataclasses import dataclass
@@ -7,12 +8,15 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from decathlon import __version__
 from decathlon.errors import UsageError
 
 PRECISIONS = ("auto", "32", "bf16")
+
+# Fabric says at every trial which precision it uses; the record says it.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -101,3 +105,13 @@ def normalise(
     scale = torch.tensor([1 / (255 * s) for s in std], device=images.device)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device)
     return (images.to(torch.float32) * scale + shift).permute(0, 3, 1, 2)
+
+
+def place(network: nn.Module, device: torch.device) -> None:
+    """Moves a network to a device, in channels-last memory order, in place.
+
+    Results depend on the order in their last bits, so every network computes in the same.
+    """
+    for tensor in [*network.parameters(), *network.buffers()]:
+        order = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+        tensor.data = tensor.data.to(device, memory_format=order)

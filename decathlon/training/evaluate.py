@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from decathlon.method import Method
+from decathlon.training.device import place
 from decathlon.training.feed import Feed
 
 BATCH_SIZE = 256
@@ -43,7 +44,7 @@ def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> 
         feed: The images.
         fabric: Device and precision.
     """
-    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place(network, fabric.device)
     network.eval()
     predicted, labels, routing = [], [], []
     with torch.inference_mode(), fabric.autocast():

@@ -1,6 +1,7 @@
 """From memory-mapped images to batches on the device, for one domain or several."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,6 +13,23 @@ from decathlon.domains import View
 from decathlon.method import Batch, Task
 from decathlon.models.noise import noise_key
 from decathlon.training.device import normalise
+
+
+class Stream(Protocol):
+    """Training batches of one domain, without end.
+
+    Attributes:
+        task: The domain.
+    """
+
+    task: Task
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in a pass over the images."""
+
+    def training(self, start: int, progress: Callable[[int], float]) -> Iterator[Batch]:
+        """Yields the batches from the domain's ``start``-th step on."""
 
 
 class Feed:
@@ -34,6 +52,11 @@ class Feed:
         self.task = Task(domain, info.num_classes, len(self.images))
         self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed)
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in a pass over the images."""
+        return self.batches.steps_per_epoch
+
     def training(self, start: int, progress: Callable[[int], float]) -> Iterator[Batch]:
         """Yields the batches from the domain's ``start``-th step on, without end.
 
@@ -41,7 +64,7 @@ class Feed:
             start: Steps of this domain that have been taken.
             progress: Gives the fraction of training done at the domain's n-th step.
         """
-        steps = self.batches.steps_per_epoch
+        steps = self.steps_per_epoch
         while True:
             epoch, first = divmod(start, steps)
             key = noise_key(self.seed, self.domain, "noise", epoch)
@@ -63,7 +86,7 @@ class Feed:
         return Batch(images, labels, ids, key, progress, self.domain)
 
 
-def interleaved(feeds: Sequence[Feed], start: int, total: int, seed: int) -> Iterator[Batch]:
+def interleaved(feeds: Sequence[Stream], start: int, total: int, seed: int) -> Iterator[Batch]:
     """Yields the training batches of all steps from ``start`` to ``total``.
 
     Every round takes one batch of each domain, in an order drawn for the round, so

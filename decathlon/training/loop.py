@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from decathlon.errors import TrialError
 from decathlon.method import Batch, Group, Method, Phase
-from decathlon.training.feed import Feed, interleaved
+from decathlon.training.device import place
+from decathlon.training.feed import Stream, interleaved
 
 Report = Callable[[dict[str, Any]], None]
 """Called once an epoch with what the log keeps: epoch, epochs, loss, lr, images/s."""
@@ -64,17 +65,21 @@ class Schedule:
         return group.lr * group.gamma**passed
 
 
-def schedule_of(method: Method, feeds: Sequence[Feed]) -> Schedule:
-    """Returns the steps of a training: a pass over the one domain, or the recipe's number."""
-    fixed = getattr(method.recipe, "steps_per_epoch", None)
-    steps = fixed or feeds[0].batches.steps_per_epoch
+def schedule_of(method: Method, feeds: Sequence[Stream]) -> Schedule:
+    """Returns the steps of a training.
+
+    An epoch is as many steps as a pass over the images of all domains has, or the
+    recipe's ``steps_per_epoch``, if that is less.
+    """
+    steps = sum(feed.steps_per_epoch for feed in feeds)
+    steps = min(steps, getattr(method.recipe, "steps_per_epoch", steps))
     return Schedule(method.recipe.epochs, steps)
 
 
 def train(
     method: Method,
     network: nn.Module,
-    feeds: Sequence[Feed],
+    feeds: Sequence[Stream],
     fabric: Fabric,
     seed: int,
     report: Report,
@@ -93,7 +98,7 @@ def train(
         TrialError: The loss is no longer a number.
     """
     schedule = schedule_of(method, feeds)
-    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place(network, fabric.device)
     objective = fabric.setup_module(Objective(method, network))
     tasks = [feed.task for feed in feeds]
     batches = interleaved(feeds, 0, schedule.total, seed)

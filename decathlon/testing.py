@@ -1,0 +1,231 @@
+"""What every method has to keep to, as one check that a stranger can run on their own.
+
+    from decathlon.testing import check_method
+
+    def test_my_method() -> None:
+        check_method("my-method")
+
+It needs no data and no test framework: a source network and a few images are made up.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from decathlon.domains import SOURCE_DOMAIN
+from decathlon.method import Batch, Method, Task, find
+from decathlon.models.resnet import Architecture
+from decathlon.models.weights import (
+    RUNNING,
+    Source,
+    bits_of,
+    read_source,
+    read_weights,
+    write_source,
+)
+from decathlon.recipes import apply
+from decathlon.records import Parameters
+from decathlon.stored import (
+    count_parameters,
+    keep_source,
+    keep_trunk,
+    load_trained,
+    save_trained,
+)
+from decathlon.training.device import Compute, place
+from decathlon.training.loop import train
+
+WIDTH = 0.25
+CLASSES = 4
+SOURCE_CLASSES = 6
+IMAGES = 16
+SIDE = 16
+BUDGETS = (60, 300)
+"""Steps on the one batch; the second is for methods that learn slowly."""
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """What a check found.
+
+    Attributes:
+        steps: Steps that were taken on one batch.
+        loss: Cross-entropy of the final network on that batch; guessing gives log 4.
+        parameters: Counted bits, of the last domain.
+    """
+
+    steps: int
+    loss: float
+    parameters: Parameters
+
+
+class OneBatch:
+    """A domain of one batch, which every step sees again.
+
+    Attributes:
+        task: The domain.
+        steps_per_epoch: Steps that are called an epoch.
+        batch: The images: gratings and colours that tell the classes apart, and noise.
+    """
+
+    def __init__(self, task: Task, steps: int) -> None:
+        self.task, self.steps_per_epoch = task, steps
+        generator = torch.Generator().manual_seed(sum(map(ord, task.domain)))
+        labels = torch.arange(IMAGES) % task.num_classes
+        grid = torch.linspace(0, 1, SIDE)
+        waves = torch.sin(4 * (labels[:, None] + 1) * grid)
+        colours = torch.randn(task.num_classes, 3, generator=generator)[labels]
+        images = colours[:, :, None, None] + waves[:, None, None, :]
+        images = images + 0.3 * torch.randn(IMAGES, 3, SIDE, SIDE, generator=generator)
+        self.batch = Batch(images, labels, torch.arange(IMAGES) + 7, 11, 0.0, task.domain)
+
+    def training(self, start: int, progress: Callable[[int], float]) -> Iterator[Batch]:
+        """Yields the batch without end."""
+        while True:
+            yield replace(self.batch, progress=progress(start))
+            start += 1
+
+
+def check_method(
+    method: str | type[Method],
+    settings: Mapping[str, Any] | None = None,
+    architecture: Architecture | None = None,
+) -> Conformance:
+    """Checks that a method keeps to what the bench relies on.
+
+    It builds; it overfits one batch; tensors that it calls shared are bit by bit the
+    source's after training; what is stored gives the same logits when it is loaded; and
+    what is counted is what is stored.
+
+    Args:
+        method: Registered name, or the class.
+        settings: Settings of its recipe, as with ``--set``.
+        architecture: Of the source network; by default the one the method asks for, at a
+            quarter of the width.
+
+    Returns:
+        What was found.
+
+    Raises:
+        AssertionError: The method does not conform; the message says where.
+    """
+    kind = find(method) if isinstance(method, str) else method
+    recipe = apply(kind.recipes, settings or {}, kind.__name__)
+    again = apply(kind.recipes, recipe.as_json(), kind.__name__)
+    _check(again == recipe, f"{kind.__name__}: its recipe does not survive JSON: {again}")
+    found = None
+    with TemporaryDirectory() as folder:
+        for steps in BUDGETS:
+            one = kind(replace(recipe, epochs=1))
+            source = made_up_source(Path(folder), architecture or one.pretraining(WIDTH))
+            found = _Trial(one, source, steps, Path(folder) / "results").check()
+            if found.loss < 0.5 * math.log(CLASSES):
+                return found
+    assert found is not None
+    raise AssertionError(
+        f"{kind.__name__}: does not overfit one batch: after {found.steps} steps its cross-entropy"
+        f" is {found.loss:.3f}, guessing gives {math.log(CLASSES):.3f}; do the right parameters"
+        " learn, and fast enough?"
+    )
+
+
+def made_up_source(folder: Path, architecture: Architecture) -> Source:
+    """Writes and reads a source network with random weights and moved batch statistics."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = architecture.build(SOURCE_CLASSES)
+        with torch.no_grad():
+            for _ in range(20):
+                network(torch.randn(IMAGES, 3, SIDE, SIDE))
+    path = folder / "source.safetensors"
+    write_source(path, network, architecture, {})
+    return read_source(path)
+
+
+class _Trial:
+    """One training of a method on made-up domains, and all that is checked of it."""
+
+    def __init__(self, method: Method, source: Source, steps: int, results: Path) -> None:
+        self.method, self.source, self.results = method, source, results
+        self.steps, self.name = steps, type(method).__name__
+        tasks = [Task("dtd", CLASSES, IMAGES)]
+        if method.scope == "joint":
+            tasks += [Task("svhn", CLASSES, IMAGES), Task(SOURCE_DOMAIN, SOURCE_CLASSES, IMAGES)]
+        self.streams = [OneBatch(task, steps) for task in tasks]
+
+    def check(self) -> Conformance:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(2)
+            tasks = [stream.task for stream in self.streams]
+            network = self.method.build(self.source, tasks)
+            _check(isinstance(network, nn.Module), f"{self.name}.build returns no module")
+            built = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+            fabric = Compute("cpu", "32").fabric()
+            final = train(self.method, network, self.streams, fabric, 0, lambda facts: None)
+        final.eval()
+        keep_source(self.source, self.results)
+        trunk = None
+        if self.method.scope == "joint":
+            one = self.method.part(final, tasks[0].domain)
+            trunk = keep_trunk(self.results, self.method, one, self.source)
+        losses = []
+        for stream in self.streams:
+            part = self.method.part(final, stream.task.domain)
+            logits = self._predict(part, stream)
+            losses.append(float(cross_entropy(logits, stream.batch.labels)))
+            self._check_shared(part, built)
+            parameters = self._check_stored(part, stream, trunk, logits)
+        return Conformance(self.steps, max(losses), parameters)
+
+    def _predict(self, network: nn.Module, stream: OneBatch) -> Tensor:
+        batch = replace(stream.batch, progress=1.0)
+        with torch.inference_mode():
+            logits, routing = self.method.predict(network, batch)
+            again, _ = self.method.predict(network, batch)
+        shape = (IMAGES, stream.task.num_classes)
+        _check(logits.shape == shape, f"{self.name}.predict: logits {tuple(logits.shape)}")
+        _check(torch.equal(logits, again), f"{self.name}.predict: differs when called again")
+        if routing is not None:
+            binary = bool(((routing == 0) | (routing == 1)).all())
+            _check(routing.ndim == 2 and len(routing) == IMAGES, f"{self.name}: routing's shape")
+            _check(binary, f"{self.name}.predict: routing is not made of 0 and 1")
+        return logits
+
+    def _check_shared(self, network: nn.Module, built: Mapping[str, Tensor]) -> None:
+        """What is called shared has to be the source's, and unchanged."""
+        tensors = self.source.network().state_dict()
+        for stored in self.method.stored(network):
+            if stored.place == "shared":
+                before = tensors.get(stored.name, built.get(stored.name))
+                _check(before is not None, f"{self.name}: {stored.name} is shared with nothing")
+                same = before is not None and torch.equal(before, stored.tensor)
+                _check(same, f"{self.name}: {stored.name} is shared, but training changed it")
+
+    def _check_stored(
+        self, network: nn.Module, stream: OneBatch, trunk: str | None, logits: Tensor
+    ) -> Parameters:
+        """What is written has to be what is counted, and to give the same logits."""
+        path = self.results / stream.task.domain / "weights.safetensors"
+        save_trained(path, self.method, network, self.source, [stream.task], trunk)
+        written = read_weights(path)[1]
+        counted = count_parameters(self.method, network, self.source)
+        bits = sum(bits_of(t) for n, t in written.items() if not n.endswith(RUNNING))
+        own = counted.domain + counted.head
+        _check(bits == own, f"{self.name}: {bits} bits are written, {own} counted")
+        loaded = load_trained(path, type(self.method)).eval()
+        place(loaded, torch.device("cpu"))
+        same = torch.equal(self._predict(loaded, stream), logits)
+        _check(same, f"{self.name}: logits differ after saving and loading; see 'stored'")
+        return counted
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise AssertionError(message)

@@ -1,0 +1,109 @@
+"""Checkpoints: what an exact resume needs, in files that are whole or not there.
+
+Randomness has no state (it is a function of seed, domain, epoch and image), so tensors and
+the number of the step are all there is to keep. A file holds both: safetensors with a
+JSON header, in which the digest of the tensors stands.
+"""
+
+import hashlib
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from decathlon.errors import DataError
+from decathlon.models.weights import read_weights, write_weights
+
+KEEP = 2
+"""Checkpoints kept: should the last be damaged, the one before is taken."""
+EVERY_SECONDS = 120.0
+"""Seconds between two checkpoints."""
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass
+class Checkpoints:
+    """The checkpoints of one trial.
+
+    Attributes:
+        folder: Where they are written.
+        identity: Says whose they are; those of another recipe, data or source are not taken.
+        every_seconds: Least time between two.
+        every_steps: Steps between two, instead of time; None for time.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+    every_seconds: float = EVERY_SECONDS
+    every_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        self._last = time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Whether one should be written now that ``step`` steps are done."""
+        if self.every_steps is not None:
+            return step % self.every_steps == 0
+        return time.monotonic() - self._last >= self.every_seconds
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Writes a checkpoint and removes those that are not kept any more.
+
+        Args:
+            step: Steps that are done.
+            tensors: Parameters, buffers and the optimisers' tensors by name.
+            facts: JSON values to give back.
+        """
+        header = {
+            "kind": "checkpoint",
+            "identity": dict(self.identity),
+            "step": step,
+            "facts": dict(facts),
+            "digest": _digest(tensors),
+        }
+        write_weights(self.folder / f"step{step:09d}.safetensors", header, tensors)
+        for old in self._files()[KEEP:]:
+            old.unlink(missing_ok=True)
+        self._last = time.monotonic()
+
+    def latest(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
+        """Returns (steps done, tensors, facts) of the last undamaged checkpoint, if any.
+
+        Warns of damaged ones, which are passed over.
+        """
+        for path in self._files():
+            try:
+                header, tensors = read_weights(path)
+            except DataError as error:
+                warnings.warn(f"{error}; going on from an earlier checkpoint", stacklevel=2)
+                continue
+            if header["kind"] != "checkpoint" or header["digest"] != _digest(tensors):
+                warnings.warn(
+                    f"{path}: is damaged; going on from an earlier checkpoint", stacklevel=2
+                )
+            elif header["identity"] == dict(self.identity):
+                return int(header["step"]), tensors, header["facts"]
+        return None
+
+    def clear(self) -> None:
+        """Removes all checkpoints, as the training has ended."""
+        for path in self._files():
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir():
+            self.folder.rmdir()
+
+    def _files(self) -> list[Path]:
+        """Returns the checkpoints there are, the last one first."""
+        return sorted(self.folder.glob("step*.safetensors"), reverse=True)

@@ -1,0 +1,67 @@
+"""DAN: new filters are linear combinations of the source's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from decathlon.method import Method, Task
+from decathlon.models.controllers import ControlledConv2d
+from decathlon.models.layers import BatchNorm2d, replace
+from decathlon.models.weights import Source
+from decathlon.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class DANRecipe(Recipe):
+    """Settings of DAN.
+
+    Attributes:
+        train_bn: Whether weights and biases of batch normalisations are trained. The released
+            notebook leaves them, while their running statistics follow the domain.
+    """
+
+    train_bn: bool = False
+
+
+class DAN(Method):
+    """Recombines the source's filters by a controller at each convolution.
+
+    Rosenfeld and Tsotsos, arXiv 1705.04228: F_a = W F with W of C_out x C_out. W starts as
+    the identity with a little noise on its diagonal; F is the source's. W, the head and
+    (``train_bn``) batch normalisations are trained; only these are stored. The paper's
+    rate, epochs and decay for this benchmark are not known; ours are Protocol R's. Its
+    choice of another base network for some domains is left out.
+
+    ``released``: rosenfeldamir/incremental_learning, the notebook's settings with SGD (cells
+    37, 49 and 122): batches of 64, 50 epochs, the rate divided by 10 after 25, decay
+    5e-4. It runs a WRN-28-4, YellowFin in place of SGD, and 25 epochs on gtsrb; the
+    network is ResNet-26 here, and those two are left out.
+    """
+
+    paper = "Rosenfeld and Tsotsos, arXiv 1705.04228"
+    year = 2017
+    trains = "controllers, head"
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "paper": DANRecipe(),
+        "released": DANRecipe(
+            protocol="released",
+            epochs=50,
+            batch_size=64,
+            milestones=(0.5,),
+            weight_decay={"default": 5e-4},
+        ),
+    }
+    recipe: DANRecipe
+
+    def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
+        """Returns the source with a controller at each convolution and a new head."""
+        source.expect_adapters("DAN", "none")
+        network = source.network(tasks[0].num_classes)
+        replace(network, nn.Conv2d, lambda name, conv: ControlledConv2d(conv))
+        for layer in network.modules():
+            if isinstance(layer, BatchNorm2d):
+                layer.weight.requires_grad_(self.recipe.train_bn)
+                layer.bias.requires_grad_(self.recipe.train_bn)
+        return network

@@ -1,0 +1,143 @@
+"""LwF: fine-tuning that keeps answering as the source network did."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, log_softmax, softmax
+
+from decathlon.method import Batch, Method, Phase, Task
+from decathlon.models.layers import freeze, unfreeze
+from decathlon.models.resnet import ResidualNetwork
+from decathlon.models.weights import Source
+from decathlon.recipes import Fraction, NonNegative, Recipe
+
+
+@dataclass(frozen=True)
+class LwFRecipe(Recipe):
+    """Settings of LwF.
+
+    Attributes:
+        lambda_o: Weight of the old responses' loss (lizhitwo/LearningWithoutForgetting,
+            ``PASCALkeeporig.m``, 32).
+        temperature: T, by which logits are divided in it (line 27).
+        warm_up: Fraction of the training in which only the new head is trained.
+    """
+
+    lambda_o: NonNegative = 1.0
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    warm_up: Fraction = 0.25
+
+
+def old_loss(logits: Tensor, recorded: Tensor, temperature: float) -> Tensor:
+    """Returns L_old: - sum_i y'_i log y^'_i, averaged over the images.
+
+    Args:
+        logits: Of the old head now, N x classes.
+        recorded: Of the source network, N x classes.
+        temperature: T of y' = softmax(recorded / T) and y^' = softmax(logits / T).
+    """
+    target = softmax(recorded.float() / temperature, dim=1)
+    return -(target * log_softmax(logits.float() / temperature, dim=1)).sum(1).mean()
+
+
+class LwFNetwork(nn.Module):
+    """A network with a new and the old head, and the source network beside it.
+
+    Attributes:
+        student: Shared parameters theta_s and the new head theta_n.
+        old_head: theta_o.
+        teacher: The source network, frozen.
+    """
+
+    def __init__(self, student: ResidualNetwork, teacher: ResidualNetwork, classes: int) -> None:
+        super().__init__()
+        self.old_head = student.head
+        student.new_head(classes)
+        self.student, self.teacher = student, freeze(teacher)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps images to the new head's logits."""
+        logits: Tensor = self.student(images)
+        return logits
+
+
+class LwF(Method):
+    """Fine-tunes while the old head keeps answering as the source network did.
+
+    Li and Hoiem, TPAMI 2017: L_new + lambda_o L_old is minimised over shared parameters
+    theta_s, old head theta_o and new head theta_n. First only the new head is trained, then
+    everything. L_new is cross-entropy; L_old asks the old head for the responses that the
+    source network gave to the same images. Images are cropped and flipped anew in every
+    epoch, so the responses to each crop are recorded when it is seen, from a frozen copy of
+    the source. Stored is the domain's full network; the old head and the copy are dropped.
+
+    The values for this benchmark (Rebuffi et al., NeurIPS 2017) are not known. Ours: T,
+    lambda_o and warm-up of the released code, all else as in fine-tuning.
+
+    ``released``: lizhitwo/LearningWithoutForgetting (AlexNet, VGG): 40 epochs at 0.002, the last
+    quarter at a tenth, batches of 64, decay 5e-4 (``PASCALkeeporig.m``, 26-33 and 77-80), and
+    a new head after Glorot.
+    """
+
+    paper = "Li and Hoiem, TPAMI 2017"
+    year = 2017
+    trains = "all, with the source's responses kept"
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "paper": LwFRecipe(),
+        "released": LwFRecipe(
+            protocol="released",
+            epochs=40,
+            batch_size=64,
+            lr=0.002,
+            milestones=(0.75,),
+            weight_decay={"default": 5e-4},
+        ),
+    }
+    recipe: LwFRecipe
+
+    def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
+        """Returns the source network twice, one of them with a new head."""
+        network = LwFNetwork(source.network(), source.network(), tasks[0].num_classes)
+        if self.recipe.protocol == "released":
+            nn.init.xavier_uniform_(network.student.head.weight)
+            nn.init.zeros_(network.student.head.bias)
+        return network
+
+    def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
+        """The new head alone, then theta_s, theta_o and theta_n."""
+        assert isinstance(network, LwFNetwork)
+        student, new_head = network.student, network.student.head
+
+        def warm_up() -> None:
+            freeze(network)
+            unfreeze(new_head)
+
+        def joint() -> None:
+            unfreeze(student)
+            unfreeze(network.old_head)
+
+        everything = [*student.parameters(), *network.old_head.parameters()]
+        return [
+            Phase(self.recipe.warm_up, [self.sgd(new_head.parameters(), tasks)], warm_up),
+            Phase(1.0, [self.sgd(everything, tasks)], joint),
+        ]
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """L_new + lambda_o L_old; in the warm-up L_old is constant and left out."""
+        assert isinstance(network, LwFNetwork)
+        features = network.student.features(batch.images)
+        l_new = cross_entropy(network.student.head(features).float(), batch.labels)
+        if batch.progress < self.recipe.warm_up or self.recipe.lambda_o == 0:
+            return l_new
+        with torch.no_grad():
+            recorded = network.teacher(batch.images)
+        l_old = old_loss(network.old_head(features), recorded, self.recipe.temperature)
+        return l_new + self.recipe.lambda_o * l_old
+
+    def finalise(self, network: nn.Module) -> nn.Module:
+        """Keeps the network with the new head."""
+        return network.student if isinstance(network, LwFNetwork) else network

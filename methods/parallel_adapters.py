@@ -1,0 +1,27 @@
+"""Parallel residual adapters: a 1x1 convolution beside each shared 3x3 convolution."""
+
+from decathlon.models.resnet import Architecture
+from methods.series_adapters import SeriesAdapters
+
+
+class ParallelAdapters(SeriesAdapters):
+    """Adds a 1x1 convolution beside each frozen 3x3 convolution.
+
+    Rebuffi et al., CVPR 2018: BN(f(x) + W x). W is a 1x1 convolution with the stride of f,
+    newly drawn; all 3x3 convolutions have one, the stem's too (srebuffi/residual_adapters,
+    ``models.py``, 50-67). Batch normalisations are the source's and are trained, as the
+    adapters and the head are. A plain source is meant ("off the shelf").
+
+    ``released``: its optimiser gives everything the adapters' decay (``sgd.py``, 30-46); the
+    5e-4 of its README reaches nothing. Dropout, an option that is off there, is left out.
+    """
+
+    paper = "Rebuffi et al., CVPR 2018"
+    year = 2018
+    trains = "parallel adapters, batch norms, head"
+    kind = "parallel"
+    leaked = "nothing"
+
+    def pretraining(self, width: float) -> Architecture:
+        """Returns the plain network."""
+        return Architecture(width=width)

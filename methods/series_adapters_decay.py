@@ -1,0 +1,21 @@
+"""Series residual adapters with a weight decay by the size of the domain."""
+
+from typing import ClassVar
+
+from decathlon.recipes import Recipe, by_size
+from methods.series_adapters import AdapterRecipe, SeriesAdapters
+
+
+class SeriesAdaptersDecay(SeriesAdapters):
+    """Series adapters that decay the more, the smaller the domain is.
+
+    Rebuffi et al., NeurIPS 2017. Their values are not known; ours are those that
+    :func:`decathlon.recipes.by_size` explains, for adapters, batch norms and head alike.
+    """
+
+    paper = "Rebuffi et al., NeurIPS 2017"
+    year = 2017
+    trains = "series adapters, batch norms, head"
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "paper": AdapterRecipe(weight_decay=by_size(1e-4, 5e-4, 2e-3), rest_weight_decay=None),
+    }
