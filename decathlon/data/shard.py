@@ -220,6 +220,8 @@ def _read(path: Path, file: h5py.File) -> Shard:
     wrong = np.flatnonzero((offset < 0) | (ends > size) | (ends <= offset))
     if len(wrong):
         raise ValueError(f"image {wrong[0]} lies outside its pixels")
+    if size % 3 or (offset % 3).any():
+        raise ValueError("its images do not begin on whole pixels")
     header = Header(
         domain=_text(file, "domain"),
         split=_text(file, "split"),
