@@ -18,8 +18,8 @@ __all__ = ["__version__", "decathlon_score", "load", "load_model"]
 
 if TYPE_CHECKING:
     from decathlon.data.dataset import load as load
-    from decathlon.stored import load_model as load_model
     from decathlon.scoring.score import decathlon_score as decathlon_score
+    from decathlon.stored import load_model as load_model
 
 
 def __getattr__(name: str) -> Any:

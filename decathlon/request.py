@@ -11,6 +11,7 @@ from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source, read_source
 from decathlon.recipes import apply, parse_settings
 from decathlon.runs import Run
+from decathlon.training.checkpoint import EVERY_SECONDS
 from decathlon.training.device import Compute
 
 
@@ -27,6 +28,7 @@ def request(
     settings: Sequence[str],
     compute: Compute,
     force: bool,
+    checkpoint_seconds: float = EVERY_SECONDS,
 ) -> Run:
     """Checks what a user asked for and makes it a run.
 
@@ -43,6 +45,7 @@ def request(
         settings: ``field=value`` arguments.
         compute: Device and precision.
         force: Run again what is finished.
+        checkpoint_seconds: Seconds between two checkpoints.
 
     Raises:
         UsageError: Something named is not known or does not fit.
@@ -64,6 +67,7 @@ def request(
         tuple(dict.fromkeys(seeds)),
         compute,
         force,
+        checkpoint_seconds,
     )
 
 

@@ -20,7 +20,7 @@ from torch import nn
 from decathlon.data.store import Store
 from decathlon.domains import DOMAINS, SOURCE_DOMAIN, View
 from decathlon.errors import DataError, UsageError, nearest
-from decathlon.files import write_json
+from decathlon.files import write_json, write_text
 from decathlon.method import Method, Task
 from decathlon.models.noise import noise_key
 from decathlon.models.weights import Source
@@ -42,6 +42,7 @@ from decathlon.stored import (
     save_kept,
     save_trained,
 )
+from decathlon.training.checkpoint import EVERY_SECONDS, Checkpoints
 from decathlon.training.device import Compute, environment
 from decathlon.training.evaluate import Evaluation, evaluate
 from decathlon.training.feed import Feed
@@ -113,6 +114,7 @@ class Run:
         seeds: Seeds.
         compute: Device and precision.
         force: Run again what is finished.
+        checkpoint_seconds: Seconds between two checkpoints; 0 for one after every step.
     """
 
     method: Method
@@ -126,6 +128,7 @@ class Run:
     seeds: tuple[int, ...] = (0,)
     compute: Compute = field(default_factory=Compute)
     force: bool = False
+    checkpoint_seconds: float = EVERY_SECONDS
 
     @property
     def trained_on(self) -> tuple[str, ...]:
@@ -306,6 +309,8 @@ def _run(run: Run, trial: Trial, watch: Watch) -> list[RunRecord]:
         record = _record(run, trial, domain, result, parameters, environment(fabric), timing)
         write_record(run.results, record)
         records.append(record)
+    if not trial.kept:
+        _checkpoints(run, trial).clear()
     return records
 
 
@@ -316,14 +321,31 @@ def _trained(run: Run, trial: Trial, fabric: Fabric, watch: Watch) -> nn.Module:
         torch.manual_seed(noise_key(trial.seed, *trial.domains, "init"))
         network = run.method.build(run.source, [feed.task for feed in feeds])
     path = trial.folder(run.results, trial.domains[0]) / "log.jsonl"
-    with path.open("w", encoding="utf-8") as log:
+    checkpoints = _checkpoints(run, trial)
+    resume = checkpoints.latest()
+    _cut_log(path, int(resume.facts["epoch"]) if resume else 0)
+    with path.open("a", encoding="utf-8") as log:
 
         def report(facts: dict[str, Any]) -> None:
             log.write(json.dumps(facts) + "\n")
             log.flush()
             watch.epoch(trial, facts)
 
-        return train(run.method, network, feeds, fabric, trial.seed, report)
+        return train(run.method, network, feeds, fabric, trial.seed, report, checkpoints, resume)
+
+
+def _checkpoints(run: Run, trial: Trial) -> Checkpoints:
+    """Returns a trial's checkpoints; those of another recipe, data or source do not fit."""
+    identity = {domain: run.expected(trial, domain) for domain in trial.domains}
+    folder = trial.folder(run.results, trial.domains[0]) / "checkpoints"
+    threads = {"threads": torch.get_num_threads()}
+    return Checkpoints(folder, {**identity, **threads}, run.checkpoint_seconds)
+
+
+def _cut_log(path: Path, epochs: int) -> None:
+    """Keeps the lines of the first epochs of a log, of which there are at least as many."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    write_text(path, "".join(f"{line}\n" for line in lines[:epochs]))
 
 
 def _kept_parameters(source: Source) -> Parameters:

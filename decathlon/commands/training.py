@@ -103,10 +103,14 @@ def run(
     precision: Precision = "auto",
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+    checkpoint: Annotated[
+        float, typer.Option(min=0, help="Seconds between two checkpoints to resume from.")
+    ] = 120.0,
 ) -> None:
     """Train a method on the domains, evaluate it, and write records.
 
-    What is finished is skipped. A method's settings are listed when an unknown one is --set.
+    What is finished is skipped, what was interrupted goes on. A method's settings are
+    listed when an unknown one is --set.
     """
     from decathlon.data.store import data_folder, open_store
     from decathlon.request import request
@@ -127,6 +131,7 @@ def run(
         settings=settings or [],
         compute=Compute(device, precision),
         force=force,
+        checkpoint_seconds=checkpoint,
     )
     with watching() as watch:
         failed = execute(wanted, watch)

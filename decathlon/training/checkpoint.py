@@ -6,6 +6,7 @@ JSON header, in which the digest of the tensors stands.
 """
 
 import hashlib
+import shutil
 import time
 import warnings
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from decathlon.models.weights import read_weights, write_weights
 KEEP = 2
 """Checkpoints kept: should the last be damaged, the one before is taken."""
 EVERY_SECONDS = 120.0
-"""Seconds between two checkpoints."""
+"""Seconds between two checkpoints, unless another time is asked for."""
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
@@ -33,6 +34,26 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class Resume:
+    """Where an interrupted training goes on.
+
+    Attributes:
+        step: Steps that are done.
+        tensors: The network's, the optimisers' and the clock's tensors by name.
+        facts: The clock's numbers.
+    """
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Returns the tensors whose name starts with ``prefix`` and a dot, without it."""
+        start = f"{prefix}."
+        return {n.removeprefix(start): t for n, t in self.tensors.items() if n.startswith(start)}
+
+
 @dataclass
 class Checkpoints:
     """The checkpoints of one trial.
@@ -40,22 +61,18 @@ class Checkpoints:
     Attributes:
         folder: Where they are written.
         identity: Says whose they are; those of another recipe, data or source are not taken.
-        every_seconds: Least time between two.
-        every_steps: Steps between two, instead of time; None for time.
+        every_seconds: Least time between two; 0 for one after every step.
     """
 
     folder: Path
     identity: Mapping[str, Any]
     every_seconds: float = EVERY_SECONDS
-    every_steps: int | None = None
 
     def __post_init__(self) -> None:
         self._last = time.monotonic()
 
-    def due(self, step: int) -> bool:
-        """Whether one should be written now that ``step`` steps are done."""
-        if self.every_steps is not None:
-            return step % self.every_steps == 0
+    def due(self) -> bool:
+        """Whether it is time for another one."""
         return time.monotonic() - self._last >= self.every_seconds
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -78,8 +95,8 @@ class Checkpoints:
             old.unlink(missing_ok=True)
         self._last = time.monotonic()
 
-    def latest(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
-        """Returns (steps done, tensors, facts) of the last undamaged checkpoint, if any.
+    def latest(self) -> Resume | None:
+        """Returns where the last undamaged checkpoint goes on, if there is one.
 
         Warns of damaged ones, which are passed over.
         """
@@ -94,15 +111,13 @@ class Checkpoints:
                     f"{path}: is damaged; going on from an earlier checkpoint", stacklevel=2
                 )
             elif header["identity"] == dict(self.identity):
-                return int(header["step"]), tensors, header["facts"]
+                return Resume(int(header["step"]), tensors, header["facts"])
         return None
 
     def clear(self) -> None:
-        """Removes all checkpoints, as the training has ended."""
-        for path in self._files():
-            path.unlink(missing_ok=True)
+        """Removes all checkpoints, as the training has ended; and what a kill left of one."""
         if self.folder.is_dir():
-            self.folder.rmdir()
+            shutil.rmtree(self.folder)
 
     def _files(self) -> list[Path]:
         """Returns the checkpoints there are, the last one first."""

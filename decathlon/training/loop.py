@@ -7,16 +7,17 @@ follows from (seed, step): nothing but tensors has to be kept.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from decathlon.errors import TrialError
-from decathlon.method import Batch, Group, Method, Phase
+from decathlon.method import Batch, Group, Method
+from decathlon.training.checkpoint import Checkpoints, Resume
 from decathlon.training.device import place
 from decathlon.training.feed import Stream, interleaved
+from decathlon.training.optimisers import Optimisers
 
 Report = Callable[[dict[str, Any]], None]
 """Called once an epoch with what the log keeps: epoch, epochs, loss, lr, images/s."""
@@ -83,6 +84,8 @@ def train(
     fabric: Fabric,
     seed: int,
     report: Report,
+    checkpoints: Checkpoints | None = None,
+    resume: Resume | None = None,
 ) -> nn.Module:
     """Trains a network and returns the final one.
 
@@ -93,85 +96,83 @@ def train(
         fabric: Device and precision.
         seed: Seed of the run.
         report: Called at the end of each epoch.
+        checkpoints: Where the state is kept now and then, if anywhere.
+        resume: Where to go on; the end is the same, bit for bit, as without the break.
 
     Raises:
         TrialError: The loss is no longer a number.
     """
     schedule = schedule_of(method, feeds)
+    if resume is not None:
+        network.load_state_dict(resume.part("network"))
     place(network, fabric.device)
     objective = fabric.setup_module(Objective(method, network))
-    tasks = [feed.task for feed in feeds]
-    batches = interleaved(feeds, 0, schedule.total, seed)
-    clock = _Clock(schedule, report)
+    start = resume.step if resume is not None else 0
+    batches = interleaved(feeds, start, schedule.total, seed)
+    clock = _Clock(schedule, report, resume)
     first = 0
-    for phase in method.phases(network, tasks):
+    for phase in method.phases(network, [feed.task for feed in feeds]):
         last = schedule.at(phase.until)
-        optimisers = _begin(phase, fabric)
-        network.train()
-        for step in range(first, last):
-            rates = _set_rates(phase, optimisers, schedule, step)
-            batch = next(batches)
-            loss = objective(batch)
-            fabric.backward(loss)
-            for optimiser in optimisers:
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
-            clock.step(step, loss.detach(), len(batch.labels), rates)
+        if start < last:
+            if phase.begin is not None:
+                phase.begin()
+            optimisers = Optimisers(phase, fabric)
+            if resume is not None and first < start:
+                optimisers.restore(resume.part("optimiser"))
+            network.train()
+            for step in range(max(first, start), last):
+                rates = [schedule.rate(group, step) for group in optimisers.groups]
+                optimisers.set_rates(rates)
+                batch = next(batches)
+                loss = objective(batch)
+                fabric.backward(loss)
+                optimisers.step()
+                clock.step(step, loss.detach(), len(batch.labels), rates)
+                if checkpoints is not None and checkpoints.due():
+                    state = {f"network.{n}": t for n, t in network.state_dict().items()}
+                    state |= {f"optimiser.{n}": t for n, t in optimisers.tensors().items()}
+                    checkpoints.save(step + 1, state | clock.tensors(), clock.facts())
         first = last
     return method.finalise(network)
-
-
-def _begin(phase: Phase, fabric: Fabric) -> list[torch.optim.Optimizer]:
-    if phase.begin is not None:
-        phase.begin()
-    groups = [group for group in phase.groups if group.parameters]
-    wrapped = [fabric.setup_optimizers(_optimiser(group)) for group in groups]
-    return cast(list[torch.optim.Optimizer], wrapped)
-
-
-def _optimiser(group: Group) -> torch.optim.Optimizer:
-    if group.optimiser == "adam":
-        return torch.optim.Adam(group.parameters, group.lr, weight_decay=group.weight_decay)
-    return torch.optim.SGD(
-        group.parameters, group.lr, momentum=group.momentum, weight_decay=group.weight_decay
-    )
-
-
-def _set_rates(
-    phase: Phase, optimisers: list[torch.optim.Optimizer], schedule: Schedule, step: int
-) -> list[float]:
-    groups = [group for group in phase.groups if group.parameters]
-    rates = [schedule.rate(group, step) for group in groups]
-    for optimiser, rate in zip(optimisers, rates, strict=True):
-        optimiser.param_groups[0]["lr"] = rate
-    return rates
 
 
 class _Clock:
     """Sums the loss on the device and reports once an epoch."""
 
-    def __init__(self, schedule: Schedule, report: Report) -> None:
+    def __init__(self, schedule: Schedule, report: Report, resume: Resume | None) -> None:
         self.schedule, self.report = schedule, report
-        self.sum: Tensor | None = None
-        self.images = 0
-        self.since = time.perf_counter()
+        self.sum: Tensor | None = resume.tensors.get("clock.sum") if resume else None
+        self.images = int(resume.facts["images"]) if resume else 0
+        self.epoch = int(resume.facts["epoch"]) if resume else 0
+        self.since = time.perf_counter() - (float(resume.facts["seconds"]) if resume else 0.0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What has to be kept of the epoch under way, as tensors."""
+        return {} if self.sum is None else {"clock.sum": self.sum}
+
+    def facts(self) -> dict[str, Any]:
+        """What has to be kept of the epoch under way, as numbers."""
+        seconds = time.perf_counter() - self.since
+        return {"epoch": self.epoch, "images": self.images, "seconds": seconds}
 
     def step(self, step: int, loss: Tensor, num_images: int, rates: list[float]) -> None:
+        """Counts a step; at the end of an epoch it is reported."""
         self.sum = loss if self.sum is None else self.sum + loss
         self.images += num_images
         steps = self.schedule.steps_per_epoch
         if (step + 1) % steps:
             return
+        self.epoch = (step + 1) // steps
         mean = float(self.sum) / steps
         now = time.perf_counter()
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise TrialError(
-                f"the loss is {mean} in epoch {step // steps + 1};"
+                f"the loss is {mean} in epoch {self.epoch};"
                 " lower the learning rate (--set lr=...) or use --precision 32"
             )
         self.report(
             {
-                "epoch": (step + 1) // steps,
+                "epoch": self.epoch,
                 "epochs": self.schedule.epochs,
                 "loss": mean,
                 "lr": rates,

@@ -1,0 +1,59 @@
+"""The optimisers of a phase: made from groups, stepped together, kept as tensors."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from decathlon.method import Group, Phase
+
+
+def _optimiser(group: Group) -> torch.optim.Optimizer:
+    if group.optimiser == "adam":
+        return torch.optim.Adam(group.parameters, group.lr, weight_decay=group.weight_decay)
+    return torch.optim.SGD(
+        group.parameters, group.lr, momentum=group.momentum, weight_decay=group.weight_decay
+    )
+
+
+class Optimisers:
+    """One optimiser for each group of a phase that has parameters."""
+
+    def __init__(self, phase: Phase, fabric: Fabric) -> None:
+        self.groups = [group for group in phase.groups if group.parameters]
+        self.plain = [_optimiser(group) for group in self.groups]
+        wrapped = [fabric.setup_optimizers(optimiser) for optimiser in self.plain]
+        self.wrapped = cast(list[torch.optim.Optimizer], wrapped)
+
+    def set_rates(self, rates: list[float]) -> None:
+        """Sets the learning rate of each group."""
+        for optimiser, rate in zip(self.plain, rates, strict=True):
+            optimiser.param_groups[0]["lr"] = rate
+
+    def step(self) -> None:
+        """Takes a step and forgets the gradients."""
+        for optimiser in self.wrapped:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the state of all optimisers as tensors by name."""
+        found = {}
+        for number, optimiser in enumerate(self.plain):
+            for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
+                for name, value in optimiser.state.get(parameter, {}).items():
+                    if isinstance(value, Tensor):
+                        found[f"{number}.{index}.{name}"] = value
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what :meth:`tensors` returned."""
+        for key, value in tensors.items():
+            number, index, name = key.split(".")
+            optimiser = self.plain[int(number)]
+            parameter = optimiser.param_groups[0]["params"][int(index)]
+            same = value.shape == parameter.shape
+            kept = torch.empty_like(parameter).copy_(value) if same else value.clone()
+            optimiser.state[parameter][name] = kept
