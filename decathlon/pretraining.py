@@ -15,8 +15,8 @@ from decathlon.method import Method
 from decathlon.models.noise import noise_key
 from decathlon.models.resnet import Architecture, ResidualNetwork
 from decathlon.models.weights import write_source
+from decathlon.plan import TRAINED_ON
 from decathlon.recipes import Recipe
-from decathlon.runs import TRAINED_ON
 from decathlon.training.device import Compute, environment
 from decathlon.training.evaluate import evaluate
 from decathlon.training.feed import Feed

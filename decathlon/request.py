@@ -9,8 +9,8 @@ from decathlon.errors import UsageError
 from decathlon.method import find
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source, read_source
+from decathlon.plan import Run
 from decathlon.recipes import apply, parse_settings
-from decathlon.runs import Run
 from decathlon.training.checkpoint import EVERY_SECONDS
 from decathlon.training.device import Compute
 

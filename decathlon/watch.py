@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from decathlon.errors import DecathlonError
+from decathlon.plan import Trial
 from decathlon.records import RunRecord
-from decathlon.runs import Trial, Watch
+from decathlon.runs import Watch
 
 PLAIN_EVERY = 30.0
 """Seconds between two plain lines about the same trial."""

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ import torch
 from decathlon import load_model
 from decathlon.data.store import open_store
 from decathlon.errors import DataError, UsageError
+from decathlon.plan import Run, Trial
 from decathlon.records import find_records, read_record, unpack_bits
 from decathlon.request import request
-from decathlon.runs import Run, Trial, execute
+from decathlon.runs import execute
 from decathlon.training.device import Compute
 
 METHODS = ["scratch", "feature-extractor", "fine-tuning", "spottune"]
@@ -187,8 +190,10 @@ def test_a_source_of_other_classes_is_refused_for_its_own_domain(
 def test_wrong_wishes_are_said_before_anything_is_done(
     tiny: Path, tiny_source: Path, tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
+    others = {key: value for key, value in changes.items() if key != "source"}
+    source = changes.get("source", tiny_source)
     with pytest.raises(UsageError, match=said):
-        run(tiny, tiny_source, tmp_path / "r", "fine-tuning", **changes)
+        run(tiny, source, tmp_path / "r", "fine-tuning", **others)
     assert not list((tmp_path / "r").glob("**/record.json"))
 
 
@@ -204,3 +209,16 @@ def test_one_failed_trial_does_not_stop_the_others(
     assert [t.domains for t in failed] == [("dtd",)]
     assert "train" in str(listener.errors[0])
     assert [read_record(p).domain for p in find_records(tmp_path / "r")] == ["svhn"]
+
+
+def test_two_runs_share_the_work(tiny: Path, tiny_source: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "decathlon", "run", "--method", "feature-extractor"]
+    command += ["--source", str(tiny_source), "--data", str(tiny), "--results", str(tmp_path)]
+    command += ["--set", "epochs=1", "--set", "batch_size=16"]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = "".join(process.communicate()[1] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    domains = [read_record(path).domain for path in find_records(tmp_path)]
+    assert len(domains) == 10
+    for domain in domains:
+        assert said.count(f"feature-extractor, {domain}, test, seed 0: started") == 1

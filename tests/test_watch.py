@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from decathlon.errors import TrialError
-from decathlon.runs import Trial
+from decathlon.plan import Trial
 from decathlon.watch import LiveWatch, PlainWatch
 
 TRIAL = Trial("spottune", ("dtd",), "val", 0)

@@ -1,0 +1,185 @@
+"""What there is to do: trials of a method, and which of them are done.
+
+A finished record of another recipe, other data or another source is never taken for the
+one that is asked for: it is said.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from decathlon.data.store import Store
+from decathlon.domains import DOMAINS, SOURCE_DOMAIN
+from decathlon.errors import DataError, UsageError, nearest
+from decathlon.method import Method
+from decathlon.models.weights import Source
+from decathlon.recipes import DEFAULT
+from decathlon.records import RECORD, RESERVED, read_record, trial_folder
+from decathlon.training.checkpoint import EVERY_SECONDS
+from decathlon.training.device import Compute
+
+TRAINED_ON = {"val": ("train",), "test": ("train", "val")}
+"""Splits that are trained on, by the split that is reported."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One piece of work: one training, or the source network evaluated as it is.
+
+    Attributes:
+        name: The method's or the variant's name.
+        domains: The domain; several where the method's scope is joint.
+        split: Split to evaluate on.
+        seed: Seed of all randomness.
+        kept: The source network is evaluated with its own head, nothing is trained.
+    """
+
+    name: str
+    domains: tuple[str, ...]
+    split: str
+    seed: int
+    kept: bool = False
+
+    def folder(self, results: Path, domain: str) -> Path:
+        """Returns the folder of one domain's record."""
+        return results / trial_folder(self.name, domain, self.split, self.seed)
+
+    def __str__(self) -> str:
+        domains = self.domains[0] if len(self.domains) == 1 else f"{len(self.domains)} domains"
+        return f"{self.name}, {domains}, {self.split}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method on some domains of one data folder.
+
+    Attributes:
+        method: The method with its recipe.
+        method_name: Its registered name.
+        name: Its name in RESULTS.
+        source: The pretrained network.
+        store: The data.
+        results: RESULTS.
+        domains: Domains to run.
+        split: ``val`` (trains on train) or ``test`` (trains on train and val).
+        seeds: Seeds.
+        compute: Device and precision.
+        force: Run again what is finished.
+        checkpoint_seconds: Seconds between two checkpoints; 0 for one after every step.
+    """
+
+    method: Method
+    method_name: str
+    name: str
+    source: Source
+    store: Store
+    results: Path
+    domains: tuple[str, ...]
+    split: str
+    seeds: tuple[int, ...] = (0,)
+    compute: Compute = field(default_factory=Compute)
+    force: bool = False
+    checkpoint_seconds: float = EVERY_SECONDS
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Splits that are trained on."""
+        return TRAINED_ON[self.split]
+
+    def trials(self) -> list[Trial]:
+        """Lists all trials, whether done or not.
+
+        Raises:
+            UsageError: The name is reserved, or a setting names an unknown domain.
+            DataError: A domain is not prepared, or the source does not fit.
+        """
+        self._check()
+        own = [d for d in self.domains if not self._keeps(d)]
+        trials = []
+        for seed in self.seeds:
+            if self.method.scope == "joint":
+                groups = [tuple(own)] if own else []
+            else:
+                groups = [(domain,) for domain in own]
+            trials += [Trial(self.name, g, self.split, seed) for g in groups]
+            kept = [(d,) for d in self.domains if self._keeps(d)]
+            trials += [Trial(self.name, g, self.split, seed, kept=True) for g in kept]
+        return trials
+
+    def _keeps(self, domain: str) -> bool:
+        return domain == SOURCE_DOMAIN and self.method.source_domain == "keep"
+
+    def _check(self) -> None:
+        if self.name in RESERVED or "/" in self.name or self.name.startswith("."):
+            raise UsageError(f"'{self.name}' cannot be the name of results; choose another --name")
+        for domain in self.domains:
+            if domain not in self.store.domains:
+                known = list(self.store.domains)
+                raise UsageError(
+                    f"unknown domain '{domain}'{nearest(domain, known)}"
+                    f" (in {self.store.data}: {', '.join(known)})"
+                )
+        known = [DEFAULT, *self.store.domains]
+        for setting, value in self.method.recipe.as_json().items():
+            for domain in value if isinstance(value, dict) else ():
+                if domain not in known and domain not in DOMAINS:
+                    raise UsageError(
+                        f"--set {setting}.{domain}: unknown domain{nearest(domain, known)}"
+                    )
+        if any(self._keeps(domain) for domain in self.domains):
+            self._check_kept()
+
+    def _check_kept(self) -> None:
+        classes = self.store.domains[SOURCE_DOMAIN].num_classes
+        if classes != self.source.num_classes:
+            raise DataError(
+                f"{self.source.path}: the source network has {self.source.num_classes} classes,"
+                f" {SOURCE_DOMAIN} in {self.store.data} has {classes}: other data;"
+                f" leave {SOURCE_DOMAIN} out with --domain, or pretrain on this data"
+            )
+
+    def expected(self, trial: Trial, domain: str) -> dict[str, Any]:
+        """Returns the fields by which a finished record is known to be of this run."""
+        kept = trial.kept
+        splits = (trial.split,) if kept else (*self.trained_on, trial.split)
+        digests = self.store.domains[domain].splits
+        recipe = {} if kept else self.method.recipe.as_json()
+        if self.method.scope == "joint" and not kept:
+            recipe["domains"] = list(trial.domains)
+        return {
+            "method": self.method_name,
+            "recipe": recipe,
+            "data": {split: digests[split].digest for split in splits},
+            "source": self.source.sha256 if kept or self.method.needs_source else None,
+        }
+
+
+def is_done(run: Run, trial: Trial) -> bool:
+    """Whether a trial's records are all there and of this run.
+
+    Raises:
+        UsageError: A record is there, but of another recipe, data or source.
+    """
+    for domain in trial.domains:
+        path = trial.folder(run.results, domain) / RECORD
+        if not path.exists():
+            return False
+        record = read_record(path)
+        for key, value in run.expected(trial, domain).items():
+            found = getattr(record, key)
+            if found != value:
+                raise UsageError(
+                    f"{path}: is finished, but with another {key}: {_difference(found, value)};"
+                    " rerun it with --force, or keep both with --name"
+                )
+    return True
+
+
+def _difference(found: Any, wanted: Any) -> str:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted(found.keys() | wanted.keys()):
+            if found.get(key) != wanted.get(key):
+                was, now = json.dumps(found.get(key)), json.dumps(wanted.get(key))
+                return f"{key} was {was[:80]}, now {now[:80]}"
+    return f"was {found}, now {wanted}"

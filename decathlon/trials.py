@@ -1,0 +1,178 @@
+"""One trial: train, evaluate, record.
+
+RESULTS/<name>/<domain>/<split>/seed<k>/{log.jsonl,weights.safetensors,...,record.json}
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from decathlon.domains import View
+from decathlon.files import write_json, write_text
+from decathlon.method import Method, Task
+from decathlon.models.noise import noise_key
+from decathlon.models.weights import Source
+from decathlon.plan import Run, Trial
+from decathlon.records import Parameters, RunRecord, pack_bits, write_record
+from decathlon.stored import count_parameters, keep_trunk, save_kept, save_trained
+from decathlon.training.checkpoint import Checkpoints
+from decathlon.training.device import environment
+from decathlon.training.evaluate import Evaluation, evaluate
+from decathlon.training.feed import Feed
+from decathlon.training.loop import Report, train
+
+
+def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
+    """Trains, evaluates and records one trial.
+
+    Args:
+        run: What it belongs to.
+        trial: The trial.
+        on_epoch: Is told of each epoch.
+
+    Returns:
+        The records of its domains, which are the last files to be written.
+    """
+    fabric = run.compute.fabric()
+    started = time.perf_counter()
+    method = Method() if trial.kept else run.method
+    network = run.source.network() if trial.kept else _trained(run, trial, fabric, on_epoch)
+    trained = time.perf_counter()
+    trunk = None
+    if method.scope == "joint":
+        one = method.part(network, trial.domains[0])
+        trunk = keep_trunk(run.results, method, one, run.source)
+    records = []
+    for domain in trial.domains:
+        view = method.view(domain, training=False)
+        feed = _feed(run, domain, (trial.split,), view, trial.seed, fabric.device)
+        part = method.part(network, domain)
+        result = evaluate(method, part, feed, fabric)
+        timing = {
+            "train_seconds": round(trained - started, 3),
+            "evaluate_seconds": round(time.perf_counter() - trained, 3),
+        }
+        target = trial.folder(run.results, domain)
+        weights = target / "weights.safetensors"
+        if trial.kept:
+            save_kept(weights, run.source)
+            parameters = _kept_parameters(run.source)
+        else:
+            task = Task(domain, feed.task.num_classes, _num_images(run, domain))
+            save_trained(weights, method, part, run.source, [task], trunk)
+            parameters = count_parameters(method, part, run.source)
+        _write_predictions(run, target, feed, result)
+        record = _record(run, trial, domain, result, parameters, environment(fabric), timing)
+        write_record(run.results, record)
+        records.append(record)
+    if not trial.kept:
+        _checkpoints(run, trial).clear()
+    return records
+
+
+def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Module:
+    """Builds and trains a trial's network, and keeps the log."""
+    feeds = [_training_feed(run, d, trial.seed, fabric.device) for d in trial.domains]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(noise_key(trial.seed, *trial.domains, "init"))
+        network = run.method.build(run.source, [feed.task for feed in feeds])
+    path = trial.folder(run.results, trial.domains[0]) / "log.jsonl"
+    checkpoints = _checkpoints(run, trial)
+    resume = checkpoints.latest()
+    _cut_log(path, int(resume.facts["epoch"]) if resume else 0)
+    with path.open("a", encoding="utf-8") as log:
+
+        def report(facts: dict[str, Any]) -> None:
+            log.write(json.dumps(facts) + "\n")
+            log.flush()
+            on_epoch(facts)
+
+        return train(run.method, network, feeds, fabric, trial.seed, report, checkpoints, resume)
+
+
+def _checkpoints(run: Run, trial: Trial) -> Checkpoints:
+    """Returns a trial's checkpoints; those of another recipe, data or source do not fit."""
+    identity = {domain: run.expected(trial, domain) for domain in trial.domains}
+    folder = trial.folder(run.results, trial.domains[0]) / "checkpoints"
+    threads = {"threads": torch.get_num_threads()}
+    return Checkpoints(folder, {**identity, **threads}, run.checkpoint_seconds)
+
+
+def _cut_log(path: Path, epochs: int) -> None:
+    """Keeps the lines of the first epochs of a log, of which there are at least as many."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    write_text(path, "".join(f"{line}\n" for line in lines[:epochs]))
+
+
+def _kept_parameters(source: Source) -> Parameters:
+    bits = source.count_bits()
+    return Parameters(source=bits, shared=bits, domain=0, head=0, unit=source.unit_bits())
+
+
+def _num_images(run: Run, domain: str) -> int:
+    """Counts the images that a domain is trained on."""
+    splits = run.store.domains[domain].splits
+    return sum(splits[split].num_images for split in run.trained_on)
+
+
+def _training_feed(run: Run, domain: str, seed: int, device: torch.device) -> Feed:
+    view = run.method.view(domain, training=True)
+    return _feed(run, domain, run.trained_on, view, seed, device)
+
+
+def _feed(
+    run: Run, domain: str, splits: Sequence[str], view: View, seed: int, device: torch.device
+) -> Feed:
+    size = run.method.recipe.batch_size
+    return Feed(run.store, domain, splits, view, size, seed, device)
+
+
+def _write_predictions(run: Run, folder: Path, feed: Feed, result: Evaluation) -> None:
+    first = run.store.domains[feed.domain].first_category
+    ids = feed.images.image_ids.tolist()
+    predictions = [
+        {"image_id": image, "category_id": first + label}
+        for image, label in zip(ids, result.predicted.tolist(), strict=True)
+    ]
+    write_json(folder / "predictions.json", predictions, indent=None)
+    if result.routing is not None:
+        rows = ["".join(map(str, row)) for row in result.routing.tolist()]
+        write_json(folder / "routing.json", {"blocks": result.routing.shape[1], "images": rows})
+
+
+def _record(
+    run: Run,
+    trial: Trial,
+    domain: str,
+    result: Evaluation,
+    parameters: Parameters,
+    machine: dict[str, Any],
+    timing: dict[str, Any],
+) -> RunRecord:
+    info = run.store.domains[domain]
+    correct = result.correct
+    return RunRecord(
+        name=run.name,
+        domain=domain,
+        split=trial.split,  # type: ignore[arg-type]
+        seed=trial.seed,
+        trained_on="" if trial.kept else "+".join(run.trained_on),
+        trained=not trial.kept,
+        source_domain=run.method.source_domain,
+        official=info.official,
+        num_classes=info.num_classes,
+        correct=None if correct is None else int(correct.sum()),
+        total=None if correct is None else len(correct),
+        correctness=None if correct is None else pack_bits(correct.tolist()),
+        parameters=parameters,
+        threads=torch.get_num_threads(),
+        environment=machine,
+        timing=timing,
+        **run.expected(trial, domain),
+    )
