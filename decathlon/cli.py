@@ -41,7 +41,7 @@ def _options(
 
 DATA, TRAINING, SCORES = "Data", "Training", "Results"
 for panel, commands in {
-    DATA: (data.prepare, data.verify, data.domains),
+    DATA: (data.prepare, data.verify, data.show, data.domains),
     TRAINING: (
         training.demo,
         training.methods,

@@ -32,6 +32,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "",
         "prepare",
         "verify",
+        "show",
         "domains",
         "methods",
         "pretrain",

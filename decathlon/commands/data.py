@@ -1,4 +1,4 @@
-"""Commands about images: prepare, verify, domains."""
+"""Commands about images: prepare, verify, show, domains."""
 
 import sys
 from pathlib import Path
@@ -47,6 +47,26 @@ def verify(data: Data = None) -> None:
         f"{target}: {found.shards} shards, {found.images} images,"
         f" {found.size / 1e6:.0f} MB, all as the manifest says"
     )
+
+
+def show(
+    domain: Annotated[str, typer.Argument(help="A prepared domain, e.g. dtd.")],
+    out: Annotated[Path, typer.Option(help="The picture, a file ending in .png.")],
+    data: Data = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    n: Annotated[
+        int, typer.Option("--n", help="Images on the sheet, spread over the classes.")
+    ] = 60,
+) -> None:
+    """Draw images of a domain, with their class names, on one contact sheet.
+
+    They are drawn pixel for pixel as they are stored and trained on.
+    """
+    from decathlon.data.sheet import show as run
+    from decathlon.data.store import data_folder, open_store
+
+    drawn = run(open_store(data_folder(data)), domain, split, n, out)
+    print(f"{out}: {drawn} images of {domain} {split}")
 
 
 def domains(data: Data = None) -> None:
