@@ -14,7 +14,8 @@ from decathlon.data.keyed import key_of
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _MIX1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX2 = 0x94D049BB133111EB - (1 << 64)
-_BITS = 24
+_BITS = 23
+"""Random bits of a number. With one more, the half that keeps it off 0 would round it to 1."""
 
 
 def noise_key(seed: int, *words: str | int) -> int:
@@ -46,7 +47,11 @@ def keyed_uniform(key: int, ids: Tensor, width: int) -> Tensor:
     """
     rows = _mix(_mix(ids * _GOLDEN + key) ^ key)
     columns = torch.arange(1, width + 1, device=ids.device, dtype=torch.int64) * _GOLDEN
-    bits = _shift_right(_mix(rows[:, None] + columns), 64 - _BITS)
+    return _inside_unit(_shift_right(_mix(rows[:, None] + columns), 64 - _BITS))
+
+
+def _inside_unit(bits: Tensor) -> Tensor:
+    """Maps integers of ``_BITS`` bits to the middles of as many parts of (0, 1), exactly."""
     return (bits.to(torch.float32) + 0.5) * 2.0**-_BITS
 
 

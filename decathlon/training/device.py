@@ -3,7 +3,10 @@
 import logging
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -78,6 +81,7 @@ def environment(fabric: Fabric) -> dict[str, Any]:
     cuda = fabric.device.type == "cuda"
     return {
         "decathlon": __version__,
+        "git": _git_state(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if cuda else fabric.device.type,
@@ -87,6 +91,17 @@ def environment(fabric: Fabric) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "world_size": fabric.world_size,
     }
+
+
+@cache
+def _git_state() -> str | None:
+    """Describes the commit that the code is of, or None where it is no checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
 
 
 def normalise(

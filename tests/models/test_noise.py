@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decathlon.models.noise import keyed_uniform
+from decathlon.models.noise import _BITS, _inside_unit, keyed_uniform
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -36,3 +36,10 @@ def test_neighbouring_images_keys_and_columns_are_uncorrelated() -> None:
 def test_different_keys_give_different_noise() -> None:
     ids = torch.arange(10)
     assert not torch.equal(keyed_uniform(1, ids, 3), keyed_uniform(2, ids, 3))
+
+
+def test_the_largest_and_smallest_numbers_give_finite_gumbel_noise() -> None:
+    extremes = _inside_unit(torch.tensor([0, 1, 2**_BITS - 2, 2**_BITS - 1]))
+    assert ((extremes > 0) & (extremes < 1)).all()
+    assert torch.isfinite(-torch.log(-torch.log(extremes))).all()
+    assert len(extremes.unique()) == 4
