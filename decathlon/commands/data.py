@@ -7,33 +7,72 @@ from typing import Annotated
 import typer
 
 from decathlon.commands.options import Data, Domains
+from decathlon.errors import UsageError
 
 
 def prepare(
-    archives: Annotated[Path, typer.Option(help="Folder of the official archives.")] = Path(
-        "archives"
-    ),
+    archives: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the official archives, or of the tree decathlon-1.0/ that they"
+            " unpack to [default: archives].",
+            show_default=False,
+        ),
+    ] = None,
     data: Data = None,
     domain: Domains = None,
+    folder: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DIR",
+            help="A domain of your own: DIR/train|val|test/<class>/<image>; may be repeated.",
+        ),
+    ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes that decode [default: all cores].")
+        int | None, typer.Option(min=0, help="Processes that decode [default: all cores].")
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="labels_test.zip, the public labels of the test split.")
     ] = None,
 ) -> None:
-    """Turn the official archives into shards.
+    """Turn images into shards: official archives, their unpacked tree, folders of your own.
 
-    Archives are streamed, never extracted. What is done already is not done again.
+    Archives are streamed, never extracted. What is done already is not done again, and an
+    interrupted call is continued by the next. With --folder alone, nothing official is
+    needed:
+
+        decathlon prepare --folder birds=photos/birds --data data
     """
     from decathlon.data.prepare import prepare as run
     from decathlon.data.store import data_folder
 
     target = data_folder(data)
-    prepared = run(archives, target, domains=domain, jobs=jobs, labels=labels)
+    folders = _named(folder or [])
+    if archives is None and not (folders and domain is None and labels is None):
+        archives = Path("archives")
+    prepared = run(archives, target, domains=domain, jobs=jobs, labels=labels, folders=folders)
     for message in prepared.messages:
         print(message, file=sys.stderr)
     print(f"{target}: nothing to do, all is prepared" if prepared.done else f"{target}: prepared")
+
+
+def _named(values: list[str]) -> dict[str, Path]:
+    """Parses NAME=DIR.
+
+    Raises:
+        UsageError: One is not of that form, or a name is given twice.
+    """
+    found: dict[str, Path] = {}
+    for value in values:
+        name, sign, place = value.partition("=")
+        if not (name and sign and place):
+            raise UsageError(
+                f"--folder '{value}': give a name and a folder, e.g. birds=photos/birds"
+            )
+        if name in found:
+            raise UsageError(f"--folder {name} is given twice; give each folder a name of its own")
+        found[name] = Path(place)
+    return found
 
 
 def verify(data: Data = None) -> None:

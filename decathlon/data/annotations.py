@@ -84,7 +84,7 @@ class Annotations:
         return len(self.image_ids)
 
 
-def _plain(text: str) -> bool:
+def printable(text: str) -> bool:
     """Whether a text can be written as UTF-8 and has no control characters."""
     return _UNPRINTABLE.search(text) is None
 
@@ -127,7 +127,7 @@ class _Reader:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
             raise self.fail(f"'file_name' is {str(name)[:40]!r} in {str(item)[:120]}")
         parts = name.split("/")
-        if {"", ".", ".."} & set(parts) or not _plain(name):
+        if {"", ".", ".."} & set(parts) or not printable(name):
             raise self.fail(f"image {self.ids[-1]} has the unsafe file name {name!r}")
         self.text += name.removeprefix("data/").encode()
         self.ends.append(len(self.text))
@@ -139,7 +139,7 @@ class _Reader:
     def category(self, item: dict[str, Any]) -> None:
         key = self.whole(item, "id", _INT64)
         name = item.get("name")
-        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not _plain(name):
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not printable(name):
             raise self.fail(f"category {key} has no name of 1 to {LONGEST_NAME} characters")
         if key in self.class_names:
             raise self.fail(f"category {key} is there twice")

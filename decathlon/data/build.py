@@ -100,6 +100,17 @@ class Build:
         if self._published is None and not self._resume():
             self._begin()
 
+    def annotated(self, index: int, size: tuple[int, int]) -> tuple[int, int]:
+        """Returns an image's annotated size where ``size`` is that up to rounding, else ``size``.
+
+        Args:
+            index: Position of the image in the shard.
+            size: (height, width) that its photograph has at a short side of 72.
+        """
+        planned = self.plan.columns.height.item(index), self.plan.columns.width.item(index)
+        near = all(abs(a - b) <= 1 for a, b in zip(size, planned, strict=True))
+        return planned if near else size
+
     def place(self, index: int, height: int, width: int) -> tuple[Path, int, int]:
         """Decides where an image's pixels go.
 

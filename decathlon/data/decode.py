@@ -19,6 +19,8 @@ Sizes = npt.NDArray[np.int64]
 
 SIDE = 72
 """Short side of a stored image."""
+TOLERANCE = 1
+"""Pixels by which the short side of an official image may differ: a few have 73."""
 ARCHIVE_PIXELS = 4_000_000
 """Largest image taken from the official 72-pixel archives."""
 PHOTOGRAPH_PIXELS = 100_000_000

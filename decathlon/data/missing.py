@@ -12,20 +12,28 @@ def archive_of(domain: str) -> Archive:
     return IMAGENET if domain == SOURCE_DOMAIN else NINE
 
 
-def require(folder: Path, domains: Iterable[str]) -> None:
-    """Checks that the archives of some domains are there.
+def require(folder: Path, domains: Iterable[str], annotated: bool, there: Iterable[str]) -> None:
+    """Checks that what some domains need is there.
+
+    Args:
+        folder: Where it should be.
+        domains: What is to be prepared.
+        annotated: Whether the annotations are there.
+        there: Domains whose images are there.
 
     Raises:
-        DataError: Some are not: says of each what it is, its size and where it is had,
-            and which domains can be prepared without it.
+        DataError: Something is missing: says of each archive what it is, its size and
+            where it is had, and which domains can be prepared without it.
     """
-    needed = dict.fromkeys([DEVKIT, *map(archive_of, domains)])
-    missing = [archive for archive in needed if not (folder / archive.file).is_file()]
+    have = set(there)
+    lacking = [] if annotated else [DEVKIT]
+    lacking += [archive_of(name) for name in domains if name not in have]
+    missing = list(dict.fromkeys(lacking))
     if missing:
-        raise DataError(_message(folder, missing))
+        raise DataError(_message(folder, missing, have if annotated else ()))
 
 
-def _message(folder: Path, missing: Sequence[Archive]) -> str:
+def _message(folder: Path, missing: Sequence[Archive], possible: Iterable[str]) -> str:
     lines = [f"archives are missing in {folder}:"]
     if not folder.is_dir():
         lines = [f"there is no folder {folder}, which should hold:"]
@@ -40,14 +48,11 @@ def _message(folder: Path, missing: Sequence[Archive]) -> str:
             if other is not archive and archive is not DEVKIT
         ]
         lines.append(f"    without it can be prepared: {', '.join(without) or 'nothing'}")
-    possible = [
-        name
-        for archive in ARCHIVES
-        for name in archive.domains
-        if DEVKIT not in missing and archive not in missing
-    ]
-    lines.append("put them there, or name the folder that holds them with --archives")
-    if possible:
-        options = " ".join(f"--domain {name}" for name in possible)
+    lines.append("put them there, or name the folder that holds them with --archives;")
+    lines.append("'decathlon prepare --download' fetches what is freely had")
+    if IMAGENET in missing:
+        lines.append("original ILSVRC-2012 photographs will do too: --imagenet DIR")
+    options = " ".join(f"--domain {name}" for name in possible)
+    if options:
         lines.append(f"or prepare what is there: decathlon prepare {options}")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from decathlon.data.annotations import MOST_CLASSES, Annotations, read_annotations
-from decathlon.data.decode import stored_sizes
+from decathlon.data.decode import TOLERANCE, stored_sizes
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.streams import Hashed, unpacked
 from decathlon.data.tar import Tar
@@ -21,9 +21,10 @@ from decathlon.files import digest_of
 
 SHARD_BYTES = 4 << 30
 """Pixels that one shard holds at most, as far as whole images allow."""
-_MEMBER = re.compile(
-    r"(?:.*/)?annotations/([A-Za-z0-9][\w.-]*)_(train|val|test_stripped|test)\.json", re.ASCII
-)
+DOMAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+FILE_NAME = re.compile(rf"({DOMAIN_NAME.pattern})_(train|val|test_stripped|test)\.json", re.ASCII)
+"""An annotation file: domain, split."""
+_MEMBER = re.compile(rf"(?:.*/)?annotations/{FILE_NAME.pattern}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,12 @@ class DomainPlan:
         class_names: Name by label; ``""`` for a label that no category has.
         category_ids: Category id by label.
         splits: Annotations by split.
-        tolerance: See :func:`decathlon.data.decode.stored_size`.
     """
 
     name: str
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     splits: dict[str, Annotations]
-    tolerance: int = 1
 
     @property
     def official(self) -> bool:
@@ -86,7 +85,7 @@ class DomainPlan:
     def shards(self, split: str) -> list[ShardPlan]:
         """Returns the shards of a split, in order."""
         notes = self.splits[split]
-        heights, widths = stored_sizes(notes.heights, notes.widths, self.tolerance)
+        heights, widths = stored_sizes(notes.heights, notes.widths, TOLERANCE)
         ends = np.cumsum(3 * heights * widths)
         count = max(1, -(-int(ends[-1]) // SHARD_BYTES))
         bounds = np.searchsorted(ends, [ends[-1] * k // count for k in range(1, count)])
@@ -168,7 +167,7 @@ class NameIndex:
         return None
 
 
-def domain_plan(name: str, splits: dict[str, Annotations], tolerance: int = 1) -> DomainPlan:
+def domain_plan(name: str, splits: dict[str, Annotations]) -> DomainPlan:
     """Joins the annotations of a domain's splits.
 
     Raises:
@@ -197,7 +196,7 @@ def domain_plan(name: str, splits: dict[str, Annotations], tolerance: int = 1) -
     filled = {split: splits[split] for split in SPLITS if split in splits and len(splits[split])}
     if not filled:
         raise DataError(f"annotations of {name}: no images are listed; fetch them again")
-    return DomainPlan(name, names, ids, filled, tolerance)
+    return DomainPlan(name, names, ids, filled)
 
 
 def devkit_domains(path: Path) -> list[str]:

@@ -1,24 +1,41 @@
-"""``prepare``: official archives to shards, doing only what is not done yet."""
+"""``prepare``: images in any form to shards, doing only what is not done yet."""
 
 import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from decathlon.data.convert import convert, source_entry
+from decathlon.data.convert import convert
 from decathlon.data.decode import LIBRARIES, RESIZE
+from decathlon.data.folder import check_name, own_plan, own_supply
 from decathlon.data.labels import SPLIT, add_labels
-from decathlon.data.manifest import FILE, Manifest, SourceEntry, read_manifest, write_manifest
-from decathlon.data.missing import archive_of, require
-from decathlon.data.plan import DomainPlan, devkit_domains, read_devkit
+from decathlon.data.manifest import (
+    FILE,
+    DomainEntry,
+    Manifest,
+    SourceEntry,
+    read_manifest,
+    write_manifest,
+)
+from decathlon.data.missing import require
+from decathlon.data.plan import DomainPlan
+from decathlon.data.sources import (
+    ANNOTATIONS,
+    has_annotations,
+    images_of,
+    known_domains,
+    read_plans,
+    supplies,
+)
+from decathlon.data.supply import Supply
 from decathlon.data.verify import examine, with_shards
 from decathlon.data.work import Work, intact, same_plan
-from decathlon.domains import DEVKIT, DOMAINS
+from decathlon.domains import ARCHIVES, DOMAINS
 from decathlon.errors import DataError, UsageError, nearest
 from decathlon.files import digest_of
 from decathlon.progress import progress
@@ -48,25 +65,30 @@ class Prepared:
 
 
 def prepare(
-    archives: Path,
+    archives: Path | None,
     data: Path,
     *,
     domains: Sequence[str] | None = None,
     jobs: int | None = None,
     labels: Path | None = None,
+    folders: Mapping[str, Path] | None = None,
 ) -> Prepared:
-    """Converts official archives to shards in ``data``, as far as they are not there.
+    """Converts images to shards in ``data``, as far as they are not there.
 
     An interrupted call is continued by the next. A shard that was found damaged is
     rebuilt alone.
 
     Args:
-        archives: Folder that holds the archives under their official names.
+        archives: Folder that holds the archives under their official names, or the tree
+            that they unpack to (see :mod:`decathlon.data.sources`); None where only
+            ``folders`` are wanted.
         data: Folder of the shards and their manifest; made when missing.
         domains: Domains to prepare, or None for all that the annotations describe.
         jobs: Decoding processes, or None for one a core; 0 decodes in this process.
         labels: The official ``labels_test.zip``, to fill in the labels of the test
             splits.
+        folders: The user's own domains by name: folders ``train|val|test/<class>/<image>``
+            (see :mod:`decathlon.data.folder`).
 
     Returns:
         What was done.
@@ -75,13 +97,19 @@ def prepare(
         DataError: An archive is missing, damaged or does not fit the annotations; the
             data folder cannot be written, or another call is at work on it; labels are
             of other images.
-        UsageError: A domain that the annotations do not describe.
+        UsageError: A domain that the annotations do not describe, or a name that a
+            domain cannot have.
     """
+    for name in folders or {}:
+        check_name(name)
     if jobs is not None and jobs < 0:
         raise UsageError(f"jobs is {jobs}: give the number of decoding processes, 0 or more")
     with _exclusive(data), _writing(data):
         preparation = _Preparation(archives, data, domains, jobs)
-        preparation.convert()
+        if archives is not None:
+            preparation.convert()
+        for name, folder in (folders or {}).items():
+            preparation.own(name, folder)
         if labels is not None:
             preparation.label(labels)
         return preparation.result()
@@ -129,7 +157,7 @@ class _Preparation:
     """One call of :func:`prepare`."""
 
     def __init__(
-        self, archives: Path, data: Path, domains: Sequence[str] | None, jobs: int | None
+        self, archives: Path | None, data: Path, domains: Sequence[str] | None, jobs: int | None
     ) -> None:
         self.archives, self.data, self.jobs = archives, data, jobs
         self.wanted = list(dict.fromkeys(domains)) if domains is not None else None
@@ -140,39 +168,52 @@ class _Preparation:
     def result(self) -> Prepared:
         """Returns what was done."""
         present: dict[str, dict[str, int]] = {}
-        for name in self.wanted if self.wanted is not None else self.manifest.domains:
-            for split, entry in self.manifest.domains[name].splits.items():
+        for name, domain in self.manifest.domains.items():
+            if self.wanted is not None and name not in {*self.wanted, *self.written}:
+                continue
+            for split, entry in domain.splits.items():
                 if split not in self.written.get(name, {}):
                     present.setdefault(name, {})[split] = entry.num_images
         return Prepared(self.written, present, self.messages)
 
     def convert(self) -> None:
-        """Builds the shards that are not there."""
+        """Builds the shards of the official domains that are not there."""
         names = self.wanted if self.wanted is not None else list(DOMAINS)
         if not all(self._complete(name) for name in names):
             self._convert_missing()
         self._sweep(names)
 
+    def own(self, name: str, folder: Path) -> None:
+        """Builds the shards of a user's own domain that are not there or out of date."""
+        plan, messages = own_plan(name, folder)
+        entry = self.manifest.domains.get(name)
+        if entry is None or not self._whole(entry) or not same_plan(entry, plan):
+            self.messages += messages
+            self._build([own_supply(name, folder)], [plan], [])
+        self._sweep([name])
+
     def _convert_missing(self) -> None:
-        devkit = self.archives / DEVKIT.file
-        known = devkit_domains(devkit) if devkit.is_file() else list(DOMAINS)
+        assert self.archives is not None
+        annotated = has_annotations(self.archives)
+        known = known_domains(self.archives) if annotated else list(DOMAINS)
         for name in self.wanted or ():
             if name not in known:
                 raise UsageError(
                     f"no annotations of a domain '{name}'{nearest(name, known)}"
                     f" (there are those of {', '.join(known)})"
                 )
-        require(self.archives, known if self.wanted is None else self.wanted)
-        plans, sha256, size = read_devkit(devkit, self.wanted)
-        source = source_entry(DEVKIT.file, size, sha256)
-        by_archive: dict[str, list[DomainPlan]] = {}
-        for name, plan in plans.items():
-            if not self._complete(name) or not same_plan(self.manifest.domains[name], plan):
-                by_archive.setdefault(archive_of(name).file, []).append(plan)
-        if by_archive:
-            self._tell(source)
-        for file, group in by_archive.items():
-            self._archive(self.archives / file, group, source)
+        there = [name for name in known if images_of(self.archives, name) is not None]
+        require(self.archives, known if self.wanted is None else self.wanted, annotated, there)
+        plans, notes = read_plans(self.archives, self.wanted)
+        missing = [
+            name
+            for name, plan in plans.items()
+            if not self._complete(name) or not same_plan(self.manifest.domains[name], plan)
+        ]
+        if missing:
+            self._tell(notes)
+        for supply, names in supplies(self.archives, missing):
+            self._build([supply], [plans[name] for name in names], [notes])
 
     def _sweep(self, names: Sequence[str]) -> None:
         """Removes what a call that was killed at its very end has left."""
@@ -215,42 +256,60 @@ class _Preparation:
     def _complete(self, name: str) -> bool:
         """Whether a domain is prepared, as far as can be seen without reading archives."""
         entry = self.manifest.domains.get(name)
-        return (
-            entry is not None
-            and self._same_source(entry.sources)
-            and all(intact(self.data, s) for split in entry.splits.values() for s in split.shards)
-        )
+        return entry is not None and self._same_source(entry.sources) and self._whole(entry)
+
+    def _whole(self, entry: DomainEntry) -> bool:
+        """Whether all shards of a domain are there."""
+        return all(intact(self.data, s) for split in entry.splits.values() for s in split.shards)
 
     def _same_source(self, sources: Sequence[SourceEntry]) -> bool:
         """Whether the archives, where they are there, can be those that were prepared."""
+        if self.archives is None:
+            return True
         paths = [(self.archives / source.file, source.size) for source in sources]
         return all(not path.is_file() or path.stat().st_size == size for path, size in paths)
 
     def _tell(self, source: SourceEntry) -> None:
-        if not source.official:
+        if any(archive.file == source.file for archive in ARCHIVES):
+            if not source.official:
+                self.messages.append(
+                    f"{source.file} ({source.size:,} bytes, SHA-256 {source.sha256[:12]}...) is"
+                    " not the official file of that name: prepared, and recorded as unofficial"
+                )
+        elif source.file == ANNOTATIONS:
             self.messages.append(
-                f"{source.file} ({source.size:,} bytes, SHA-256 {source.sha256[:12]}...) is not"
-                " the official file of that name: prepared, and recorded as unofficial"
+                f"{self.archives} holds the unpacked tree, which has no official digest to"
+                " compare with: prepared, and recorded as unofficial"
             )
 
-    def _archive(self, archive: Path, plans: Sequence[DomainPlan], devkit: SourceEntry) -> None:
+    def _build(
+        self, supplies: Sequence[Supply], plans: Sequence[DomainPlan], notes: list[SourceEntry]
+    ) -> None:
         works = []
         for plan in plans:
             entry = self.manifest.domains.get(plan.name)
             # Shards of two archives are not mixed.
-            keep = entry and same_plan(entry, plan) and self._same_source(entry.sources[1:])
+            keep = (
+                entry and same_plan(entry, plan) and self._same_source(entry.sources[len(notes) :])
+            )
             works.append(Work(self.data, plan, entry if keep else None))
-        source = self._built(archive, works)
-        mixed = [w for w in works if w.entry and w.entry.sources[1].sha256 != source.sha256]
+        sources = self._built(supplies, works)
+        digests = [source.sha256 for source in sources]
+        mixed = [
+            work
+            for work in works
+            if work.entry and [s.sha256 for s in work.entry.sources[len(notes) :]] != digests
+        ]
         if mixed:
             for work in mixed:
                 work.entry = None
-            source = self._built(archive, works)
-        self._tell(source)
-        self._publish(works, [devkit, source])
+            sources = self._built(supplies, works)
+        for source in sources:
+            self._tell(source)
+        self._publish(works, [*notes, *sources])
 
-    def _built(self, archive: Path, works: Sequence[Work]) -> SourceEntry:
-        """Builds what is to be built of some domains from one archive."""
+    def _built(self, supplies: Sequence[Supply], works: Sequence[Work]) -> list[SourceEntry]:
+        """Builds what is to be built of some domains."""
         size = sum(work.size for work in works)
         free = shutil.disk_usage(self.data).free
         started = any(work.folder.glob("*.part") for work in works if work.folder.is_dir())
@@ -259,12 +318,11 @@ class _Preparation:
                 f"{self.data}: needs {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free;"
                 " make room or name another folder with --data"
             )
-        state = archive.stat()
-        identity = [archive.name, state.st_size, state.st_mtime_ns, LIBRARIES]
+        identity = [supply.identity() for supply in supplies]
         for work in works:
-            work.begin(digest_of(identity))
+            work.begin(digest_of([*identity, LIBRARIES]))
         total = sum(len(notes) for work in works for notes in work.plan.splits.values())
-        return convert(archive, works, self._jobs(total))
+        return convert(supplies, works, self._jobs(total))
 
     def _jobs(self, images: int) -> int:
         if self.jobs is not None:

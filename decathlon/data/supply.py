@@ -1,0 +1,256 @@
+"""Where the bytes of images come from: an archive that is streamed, or files of a folder."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+from decathlon.data.decode import ARCHIVE_PIXELS, TOLERANCE
+from decathlon.data.manifest import SourceEntry
+from decathlon.data.plan import NameIndex
+from decathlon.data.streams import Hashed, unpacked
+from decathlon.data.tar import Member, Tar
+from decathlon.domains import ARCHIVES
+from decathlon.errors import DataError
+
+LARGEST_IMAGE = 32 << 20
+"""Bytes of an image file; an official one takes under 100 kB."""
+LARGEST_SKIPPED = 1 << 33
+"""Bytes of a member that is passed over."""
+
+
+@dataclass(slots=True)
+class Supplied:
+    """One image that is wanted.
+
+    Attributes:
+        image: Its position in the index.
+        where: Where it was found, for messages.
+        read: Returns its bytes; valid until the next image is asked for.
+    """
+
+    image: int
+    where: str
+    read: Callable[[], bytes]
+
+
+class Supply(Protocol):
+    """Images from one place.
+
+    Attributes:
+        name: What the place is called in messages and in the manifest.
+        mend: What to do about a damaged image.
+        limit: Largest number of pixels of an image.
+        tolerance: See :func:`decathlon.data.decode.stored_size`.
+        originals: Whether the annotated sizes are of these images made smaller.
+    """
+
+    name: str
+    mend: str
+    limit: int
+    tolerance: int
+    originals: bool
+
+    def identity(self) -> list[str | int]:
+        """Returns what tells this place from another, without reading it."""
+
+    def images(self, index: NameIndex) -> Iterator[Supplied]:
+        """Yields the images that are named, each once.
+
+        Raises:
+            DataError: The place is damaged, or an image is too large or no regular file.
+        """
+
+    def source(self) -> SourceEntry:
+        """Returns what the place was, once all images have been read."""
+
+
+def source_entry(name: str, size: int, sha256: str) -> SourceEntry:
+    """Returns the record of a source file, compared with the official one of that name."""
+    official = any(a.file == name and (a.size, a.sha256) == (size, sha256) for a in ARCHIVES)
+    return SourceEntry(file=name, size=size, sha256=sha256, official=official)
+
+
+def last_part(name: str) -> str:
+    """Returns a path's file name."""
+    return name.rsplit("/", 1)[-1]
+
+
+class ArchiveSupply:
+    """A tar archive, which may hold further tars; see :class:`Supply`.
+
+    Args:
+        path: The archive.
+        tars: Names of members that are tars and are read too; None for all that end in
+            ``.tar``.
+        limit: Largest number of pixels of an image.
+        tolerance: See :func:`decathlon.data.decode.stored_size`.
+        originals: See :class:`Supply`.
+        key: Turns a member's name into the one by which it is looked for.
+    """
+
+    mend = "fetch the archive again"
+
+    def __init__(
+        self,
+        path: Path,
+        tars: Iterable[str] | None,
+        *,
+        limit: int = ARCHIVE_PIXELS,
+        tolerance: int = TOLERANCE,
+        originals: bool = False,
+        key: Callable[[str], str] = str,
+    ) -> None:
+        self.path, self.name = path, path.name
+        self.limit, self.tolerance, self.originals = limit, tolerance, originals
+        self._tars = None if tars is None else frozenset(tars)
+        self._key = key
+        self._entry: SourceEntry | None = None
+
+    def identity(self) -> list[str | int]:
+        """Returns name, size and time of the file."""
+        state = self.path.stat()
+        return [self.name, state.st_size, state.st_mtime_ns]
+
+    def images(self, index: NameIndex) -> Iterator[Supplied]:
+        """Yields the images in the order of the archive, which is read to its end."""
+        for tar, member in self.members():
+            image = index.find(self._key(member.name))
+            if image is not None:
+                yield self._checked(tar, member, image, index)
+            elif member.kind == "file" and member.size > LARGEST_SKIPPED:
+                raise DataError(
+                    f"{tar.where}: {member.name!r} declares {member.size} bytes;"
+                    " this is no official archive, fetch it again"
+                )
+
+    def members(self) -> Iterator[tuple[Tar, Member]]:
+        """Yields all members and the tar that each is in.
+
+        Raises:
+            DataError: The archive is damaged.
+        """
+        with self.path.open("rb") as file:
+            source = Hashed(file)
+            stream = unpacked(source, self.name)
+            yield from self._tar(Tar(stream, self.name), nested=False)
+            while stream.read(1 << 20):
+                pass
+            digest = source.finish()
+        self._entry = source_entry(self.name, source.count, digest)
+
+    def source(self) -> SourceEntry:
+        """Returns name, size and digest of the archive."""
+        assert self._entry is not None, "the archive has not been read to its end"
+        return self._entry
+
+    def _tar(self, tar: Tar, nested: bool) -> Iterator[tuple[Tar, Member]]:
+        for member in tar.members():
+            if member.kind == "file" and not nested and self._is_tar(member.name):
+                yield from self._tar(Tar(tar.open(), f"{tar.where}: {member.name}"), nested=True)
+            else:
+                yield tar, member
+
+    def _is_tar(self, name: str) -> bool:
+        return name.endswith(".tar") if self._tars is None else name in self._tars
+
+    def _checked(self, tar: Tar, member: Member, image: int, index: NameIndex) -> Supplied:
+        where = f"{tar.where}: {member.name}"
+        if member.kind != "file":
+            raise DataError(f"{where}: is a {member.kind}, not an image; {self.mend}")
+        if index.seen[image]:
+            raise DataError(f"{where}: is there twice; {self.mend}")
+        if member.size > LARGEST_IMAGE:
+            raise DataError(f"{where}: declares {member.size} bytes (limit {LARGEST_IMAGE})")
+        return Supplied(image, where, tar.read)
+
+
+class FolderSupply:
+    """Image files of a folder; see :class:`Supply`.
+
+    Its digest covers names and contents of the images that are named, in their order.
+    Links are followed: the folder is the user's own.
+
+    Args:
+        folder: The folder.
+        name: What it is called in the manifest.
+        limit: Largest number of pixels of an image.
+        tolerance: See :func:`decathlon.data.decode.stored_size`.
+        originals: See :class:`Supply`.
+        place: Turns an image's name into its path in the folder.
+    """
+
+    mend = "replace the file"
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        limit: int = ARCHIVE_PIXELS,
+        tolerance: int = TOLERANCE,
+        originals: bool = False,
+        place: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        self.folder, self.name = folder, name
+        self.limit, self.tolerance, self.originals = limit, tolerance, originals
+        self._place = place
+        self._digest, self._size = sha256(), 0
+
+    def identity(self) -> list[str | int]:
+        """Returns the folder's path; a file that is edited meanwhile is not noticed."""
+        return [self.name, str(self.folder.absolute())]
+
+    def images(self, index: NameIndex) -> Iterator[Supplied]:
+        """Yields the images in the order of the index."""
+        self._digest, self._size = sha256(), 0
+        root = os.fsencode(self.folder)
+        for image in range(len(index)):
+            name = index.name(image)
+            if index.seen[image]:
+                continue
+            path = b"%s/%s" % (root, self._place(name))
+            data = read_regular(path)
+            if data is None:
+                continue
+            self._digest.update(b"%s\0%d\0" % (name, len(data)))
+            self._digest.update(data)
+            self._size += len(data)
+            yield Supplied(image, os.fsdecode(path), partial(bytes, data))
+
+    def source(self) -> SourceEntry:
+        """Returns the folder's name, the bytes of its images and their digest."""
+        sha = self._digest.hexdigest()
+        return SourceEntry(file=self.name, size=self._size, sha256=sha, official=False)
+
+
+def read_regular(path: bytes, most: int | None = None) -> bytes | None:
+    """Reads an image file, or its first ``most`` bytes; None where there is none.
+
+    Raises:
+        DataError: It is no regular file (a pipe would be waited for), too large, or
+            cannot be read.
+    """
+    where = os.fsdecode(path)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror}); make it readable") from None
+    with os.fdopen(handle, "rb", buffering=0) as file:
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode):
+            raise DataError(f"{where}: is no regular file; remove it or put an image there")
+        if state.st_size > LARGEST_IMAGE:
+            raise DataError(f"{where}: has {state.st_size} bytes (limit {LARGEST_IMAGE})")
+        return file.read(LARGEST_IMAGE if most is None else most)
+
+
+def digest_over(parts: Sequence[tuple[str, str]]) -> str:
+    """Returns one SHA-256 for several named ones."""
+    return sha256("".join(f"{name}\0{digest}\n" for name, digest in parts).encode()).hexdigest()
