@@ -34,6 +34,13 @@ def prepare(
     labels: Annotated[
         Path | None, typer.Option(help="labels_test.zip, the public labels of the test split.")
     ] = None,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="First fetch what is freely had (430 MB: all but imagenet12) into --archives.",
+        ),
+    ] = False,
 ) -> None:
     """Turn images into shards: official archives, their unpacked tree, folders of your own.
 
@@ -48,12 +55,27 @@ def prepare(
 
     target = data_folder(data)
     folders = _named(folder or [])
-    if archives is None and not (folders and domain is None and labels is None):
+    if archives is None and (download or domain or labels or not folders):
         archives = Path("archives")
+    if archives is not None and download:
+        domain = _downloaded(archives, domain)
     prepared = run(archives, target, domains=domain, jobs=jobs, labels=labels, folders=folders)
     for message in prepared.messages:
         print(message, file=sys.stderr)
     print(f"{target}: nothing to do, all is prepared" if prepared.done else f"{target}: prepared")
+
+
+def _downloaded(archives: Path, domains: list[str] | None) -> list[str] | None:
+    """Fetches what is freely had and returns the domains that can be prepared of it."""
+    from decathlon.data.download import fetch, how_to_get_imagenet
+    from decathlon.data.sources import images_of
+    from decathlon.domains import NINE, SOURCE_DOMAIN
+
+    fetch(archives, domains)
+    if images_of(archives, SOURCE_DOMAIN) or (domains and SOURCE_DOMAIN not in domains):
+        return domains
+    print(how_to_get_imagenet(archives), file=sys.stderr)
+    return list(NINE.domains) if domains is None else domains
 
 
 def _named(values: list[str]) -> dict[str, Path]:

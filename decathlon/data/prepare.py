@@ -1,7 +1,6 @@
 """``prepare``: images in any form to shards, doing only what is not done yet."""
 
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from decathlon.data.convert import convert
 from decathlon.data.decode import LIBRARIES, RESIZE
 from decathlon.data.folder import check_name, own_plan, own_supply
 from decathlon.data.labels import SPLIT, add_labels
+from decathlon.data.lock import exclusive
 from decathlon.data.manifest import (
     FILE,
     DomainEntry,
@@ -104,7 +104,7 @@ def prepare(
         check_name(name)
     if jobs is not None and jobs < 0:
         raise UsageError(f"jobs is {jobs}: give the number of decoding processes, 0 or more")
-    with _exclusive(data), _writing(data):
+    with exclusive(data, "data folder", "--data"), _writing(data):
         preparation = _Preparation(archives, data, domains, jobs)
         if archives is not None:
             preparation.convert()
@@ -113,28 +113,6 @@ def prepare(
         if labels is not None:
             preparation.label(labels)
         return preparation.result()
-
-
-@contextmanager
-def _exclusive(data: Path) -> Iterator[None]:
-    """Holds the data folder for this process alone."""
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        handle = os.open(data, os.O_RDONLY)
-    except OSError as error:
-        raise DataError(
-            f"{data}: cannot be used as data folder ({error.strerror}); name another with --data"
-        ) from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{data}: another 'decathlon prepare' is at work on it; wait until it has ended"
-            ) from None
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager

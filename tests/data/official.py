@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-FIRST_CATEGORY = {"imagenet12": 60000001, "dtd": 40000001, "svhn": 80000001, "letters": 110000001}
+from decathlon.domains import DOMAINS
+
+FIRST_CATEGORY = {
+    name: number * 10**7 + 1 for number, name in enumerate([*sorted(DOMAINS), "letters"], start=1)
+}
 
 
 def picture(rng: np.random.Generator, height: int, width: int) -> Image.Image:

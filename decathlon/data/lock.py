@@ -1,0 +1,40 @@
+"""One call at a time works on a folder."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from decathlon.errors import DataError
+
+
+@contextmanager
+def exclusive(folder: Path, what: str, option: str) -> Iterator[None]:
+    """Holds a folder for this process alone; a dead owner's hold ends with it.
+
+    Args:
+        folder: The folder, made when missing.
+        what: What it is, for messages.
+        option: The option that names another.
+
+    Raises:
+        DataError: It cannot be used, or another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be used as {what} ({error.strerror}); name another with {option}"
+        ) from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"{folder}: another 'decathlon prepare' is at work on it; wait until it has ended"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
