@@ -113,12 +113,14 @@ def run(
     listed when an unknown one is --set.
     """
     from decathlon.data.store import data_folder, open_store
+    from decathlon.method import about
     from decathlon.request import request
     from decathlon.runs import execute
     from decathlon.training.device import Compute
     from decathlon.watch import watching
 
     check_split(split)
+    about(method)  # a wrong name is said before data are looked for
     wanted = request(
         method,
         store=open_store(data_folder(data)),
