@@ -14,8 +14,8 @@ from decathlon.data.annotations import MOST_CLASSES, Annotations, read_annotatio
 from decathlon.data.decode import TOLERANCE, stored_sizes
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.streams import Hashed, unpacked
-from decathlon.data.tar import Tar
-from decathlon.domains import DOMAINS, SPLITS
+from decathlon.data.tar import Tar, told
+from decathlon.domains import DEVKIT, DOMAINS, SPLITS
 from decathlon.errors import DataError
 from decathlon.files import digest_of
 
@@ -232,7 +232,9 @@ def read_devkit(path: Path, wanted: Iterable[str] | None) -> tuple[dict[str, Dom
     with path.open("rb") as file:
         source = Hashed(file)
         tar = Tar(unpacked(source, path.name), path.name)
+        odd = ""
         for member in tar.members():
+            odd = odd or told(path.name, member)
             match = _MEMBER.fullmatch(member.name)
             if not match or (names is not None and match[1] not in names):
                 continue
@@ -245,5 +247,7 @@ def read_devkit(path: Path, wanted: Iterable[str] | None) -> tuple[dict[str, Dom
                 raise DataError(f"{where}: a second annotation file of {match[1]} {split}")
             splits[split] = read_annotations(tar.open(), where)
         digest = source.finish()
+    if odd and digest != DEVKIT.sha256:
+        raise DataError(odd)
     plans = {name: domain_plan(name, splits) for name, splits in found.items()}
     return plans, digest, source.count

@@ -13,7 +13,7 @@ from decathlon.data.decode import ARCHIVE_PIXELS, TOLERANCE
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.plan import NameIndex
 from decathlon.data.streams import Hashed, unpacked
-from decathlon.data.tar import Member, Tar
+from decathlon.data.tar import Member, Tar, told
 from decathlon.domains import ARCHIVES
 from decathlon.errors import DataError
 
@@ -118,7 +118,9 @@ class ArchiveSupply:
 
     def images(self, index: NameIndex) -> Iterator[Supplied]:
         """Yields the images in the order of the archive, which is read to its end."""
+        odd = ""
         for tar, member in self.members():
+            odd = odd or told(tar.where, member)
             image = index.find(self._key(member.name))
             if image is not None:
                 yield self._checked(tar, member, image, index)
@@ -127,6 +129,9 @@ class ArchiveSupply:
                     f"{tar.where}: {member.name!r} declares {member.size} bytes;"
                     " this is no official archive, fetch it again"
                 )
+        # Whatever the official archives hold besides images was never looked at.
+        if odd and not self.source().official:
+            raise DataError(odd)
 
     def members(self) -> Iterator[tuple[Tar, Member]]:
         """Yields all members and the tar that each is in.

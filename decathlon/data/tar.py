@@ -45,6 +45,22 @@ class Member:
     kind: str
 
 
+def told(where: str, member: Member) -> str:
+    """Says why a member does not belong into an archive of images, ``""`` where it may.
+
+    Nothing is ever unpacked, so that none can do harm; but who made it meant some.
+    """
+    if member.name.startswith("/"):
+        problem = "has an absolute name"
+    elif ".." in member.name.split("/"):
+        problem = "has a name that leads outside"
+    elif member.kind not in ("file", "folder"):
+        problem = f"is a {member.kind}"
+    else:
+        return ""
+    return f"{where}: {member.name!r} {problem}; fetch the official archive"
+
+
 class _Payload:
     """The payload of one member as a source of bytes."""
 

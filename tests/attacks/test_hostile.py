@@ -1,6 +1,7 @@
 """Archives that are damaged or meant to do harm: refused by name, nothing written outside."""
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -10,12 +11,15 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from decathlon import domains
+from decathlon.data import supply
 from decathlon.data.prepare import prepare
 from decathlon.data.store import open_store
 from decathlon.data.verify import verify
@@ -102,16 +106,49 @@ def test_an_image_that_is_no_regular_file(
     refused(small, tmp_path, f"({NAME}: is a {told}|lacks the image)")
 
 
-@pytest.mark.parametrize("name", ["../../escaped.jpg", "/tmp/escaped.jpg", "dtd/../../escaped.jpg"])
-def test_members_that_would_escape_are_not_written(
-    small: Official, tmp_path: Path, name: str
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("../../escaped.jpg", "leads outside"),
+        ("/tmp/escaped.jpg", "an absolute name"),
+        ("dtd/../../escaped.jpg", "leads outside"),
+    ],
+)
+def test_members_that_would_escape(small: Official, tmp_path: Path, name: str, told: str) -> None:
     data = encoded(picture(np.random.default_rng(0), 72, 72))
     small.members["dtd"] = [(member(name, data), data)]
     small.write()
-    prepare(small.folder, tmp_path / "data", jobs=0)
+    refused(small, tmp_path, f"dtd.tar: '{name}' has .*{told}")
     assert not list(tmp_path.rglob("escaped*"))
     assert not Path("/tmp/escaped.jpg").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+@pytest.mark.parametrize("archive", [DEVKIT, NINE])
+def test_links_and_devices_that_nobody_names(
+    small: Official, tmp_path: Path, kind: bytes, archive: str
+) -> None:
+    small.write()
+    info = member("unnamed")
+    info.type, info.linkname = kind, "/etc/passwd"
+    with tarfile.open(small.folder / archive) as tar:
+        pairs = [(found, tar.extractfile(found).read()) for found in tar.getmembers()]
+    small.put(archive, tar_bytes([*pairs, (info, b"")], "w:gz"))
+    refused(small, tmp_path, f"{archive}: 'unnamed' is a ")
+
+
+def test_official_archives_are_not_suspected(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else they may hold: their digest vouches for them."""
+    info = member("dtd/link")
+    info.type, info.linkname = tarfile.SYMTYPE, "elsewhere"
+    small.members["dtd"] = [(info, b"")]
+    small.write()
+    raw = (small.folder / NINE).read_bytes()
+    known = replace(domains.NINE, size=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+    monkeypatch.setattr(supply, "ARCHIVES", (known,))
+    prepare(small.folder, tmp_path / "data", jobs=0)
 
 
 @pytest.mark.parametrize(
