@@ -28,6 +28,13 @@ def prepare(
             help="A domain of your own: DIR/train|val|test/<class>/<image>; may be repeated.",
         ),
     ] = None,
+    imagenet: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the original ILSVRC-2012 photographs (train and val, as tars or"
+            " folders), for imagenet12 where its 72-pixel archive is not had.",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=0, help="Processes that decode [default: all cores].")
     ] = None,
@@ -55,24 +62,36 @@ def prepare(
 
     target = data_folder(data)
     folders = _named(folder or [])
-    if archives is None and (download or domain or labels or not folders):
+    if archives is None and (download or domain or labels or imagenet or not folders):
         archives = Path("archives")
     if archives is not None and download:
-        domain = _downloaded(archives, domain)
-    prepared = run(archives, target, domains=domain, jobs=jobs, labels=labels, folders=folders)
+        domain = _downloaded(archives, domain, imagenet is not None)
+    prepared = run(
+        archives,
+        target,
+        domains=domain,
+        jobs=jobs,
+        labels=labels,
+        folders=folders,
+        imagenet=imagenet,
+    )
     for message in prepared.messages:
         print(message, file=sys.stderr)
     print(f"{target}: nothing to do, all is prepared" if prepared.done else f"{target}: prepared")
 
 
-def _downloaded(archives: Path, domains: list[str] | None) -> list[str] | None:
+def _downloaded(archives: Path, domains: list[str] | None, photographs: bool) -> list[str] | None:
     """Fetches what is freely had and returns the domains that can be prepared of it."""
     from decathlon.data.download import fetch, how_to_get_imagenet
     from decathlon.data.sources import images_of
     from decathlon.domains import NINE, SOURCE_DOMAIN
 
     fetch(archives, domains)
-    if images_of(archives, SOURCE_DOMAIN) or (domains and SOURCE_DOMAIN not in domains):
+    if (
+        photographs
+        or images_of(archives, SOURCE_DOMAIN)
+        or (domains and SOURCE_DOMAIN not in domains)
+    ):
         return domains
     print(how_to_get_imagenet(archives), file=sys.stderr)
     return list(NINE.domains) if domains is None else domains

@@ -12,6 +12,7 @@ from pathlib import Path
 from decathlon.data.convert import convert
 from decathlon.data.decode import LIBRARIES, RESIZE
 from decathlon.data.folder import check_name, own_plan, own_supply
+from decathlon.data.imagenet import from_originals
 from decathlon.data.labels import SPLIT, add_labels
 from decathlon.data.lock import exclusive
 from decathlon.data.manifest import (
@@ -35,7 +36,7 @@ from decathlon.data.sources import (
 from decathlon.data.supply import Supply
 from decathlon.data.verify import examine, with_shards
 from decathlon.data.work import Work, intact, same_plan
-from decathlon.domains import ARCHIVES, DOMAINS
+from decathlon.domains import ARCHIVES, DOMAINS, SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, nearest
 from decathlon.files import digest_of
 from decathlon.progress import progress
@@ -72,6 +73,7 @@ def prepare(
     jobs: int | None = None,
     labels: Path | None = None,
     folders: Mapping[str, Path] | None = None,
+    imagenet: Path | None = None,
 ) -> Prepared:
     """Converts images to shards in ``data``, as far as they are not there.
 
@@ -89,6 +91,8 @@ def prepare(
             splits.
         folders: The user's own domains by name: folders ``train|val|test/<class>/<image>``
             (see :mod:`decathlon.data.folder`).
+        imagenet: Folder of the original ILSVRC-2012 photographs, for imagenet12 where the
+            archive of 72-pixel images is not had (see :mod:`decathlon.data.imagenet`).
 
     Returns:
         What was done.
@@ -105,7 +109,7 @@ def prepare(
     if jobs is not None and jobs < 0:
         raise UsageError(f"jobs is {jobs}: give the number of decoding processes, 0 or more")
     with exclusive(data, "data folder", "--data"), _writing(data):
-        preparation = _Preparation(archives, data, domains, jobs)
+        preparation = _Preparation(archives, data, domains, jobs, imagenet)
         if archives is not None:
             preparation.convert()
         for name, folder in (folders or {}).items():
@@ -135,8 +139,14 @@ class _Preparation:
     """One call of :func:`prepare`."""
 
     def __init__(
-        self, archives: Path | None, data: Path, domains: Sequence[str] | None, jobs: int | None
+        self,
+        archives: Path | None,
+        data: Path,
+        domains: Sequence[str] | None,
+        jobs: int | None,
+        imagenet: Path | None,
     ) -> None:
+        self.imagenet = imagenet
         self.archives, self.data, self.jobs = archives, data, jobs
         self.wanted = list(dict.fromkeys(domains)) if domains is not None else None
         self.manifest = self._rechecked(read_manifest(data) or Manifest(domains={}))
@@ -181,6 +191,9 @@ class _Preparation:
                     f" (there are those of {', '.join(known)})"
                 )
         there = [name for name in known if images_of(self.archives, name) is not None]
+        photographs = self.imagenet is not None and SOURCE_DOMAIN not in there
+        if photographs:
+            there.append(SOURCE_DOMAIN)
         require(self.archives, known if self.wanted is None else self.wanted, annotated, there)
         plans, notes = read_plans(self.archives, self.wanted)
         missing = [
@@ -190,6 +203,11 @@ class _Preparation:
         ]
         if missing:
             self._tell(notes)
+        if photographs and self.imagenet is not None and SOURCE_DOMAIN in missing:
+            missing.remove(SOURCE_DOMAIN)
+            plan, found, messages = from_originals(plans[SOURCE_DOMAIN], self.imagenet)
+            self.messages += messages
+            self._build(found, [plan], [notes])
         for supply, names in supplies(self.archives, missing):
             self._build([supply], [plans[name] for name in names], [notes])
 
