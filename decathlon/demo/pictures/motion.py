@@ -105,26 +105,42 @@ ACTIONS: dict[str, Action] = {
 NAMES = tuple(sorted(ACTIONS))
 
 
+def _stranger(rng: np.random.Generator) -> Callable[[float], list[Limb]]:
+    """Returns something else that crosses the picture, to distract."""
+    start, end = rng.uniform(-1.3, 1.3, (2, 2))
+    size = float(rng.uniform(0.12, 0.3))
+
+    def at(t: float) -> list[Limb]:
+        place = start + t * (end - start)
+        return [(np.stack([place, place + 0.02]), size)]
+
+    return at
+
+
 def draw(rng: np.random.Generator, class_index: int) -> Image.Image:
-    """Draws the dynamic image of one action, begun at any phase, at any speed."""
-    action = ACTIONS[NAMES[class_index]]
-    pose = random_pose(rng, SHORT, SHORT, size=(0.68, 0.92), turn=8, shift=0.06, stretch=0.1)
+    """Draws the dynamic image of a part of one action, begun anywhere, at any speed."""
+    actions = [ACTIONS[NAMES[class_index]]]
+    if rng.random() < 0.6:
+        actions.append(_stranger(rng))
+    pose = random_pose(rng, SHORT, SHORT, size=(0.55, 0.92), turn=14, shift=0.1, stretch=0.15)
     still = Canvas(np.zeros((SHORT, SHORT, 3)), light=(0.0, 0.0))
     pen = Pen(still, pose, rng)
-    tint = rng.uniform(0.75, 1.0, 3) * (1 if rng.random() < 0.7 else -1)
-    first, last = rng.uniform(0.0, 0.12), rng.uniform(0.85, 1.0)
+    length = rng.uniform(0.55, 1.0)
+    first = rng.uniform(0.0, 1.0 - length)
     moved = np.zeros((SHORT, SHORT, 3))
-    for weight, t in zip(np.linspace(-1, 1, FRAMES), np.linspace(first, last, FRAMES), strict=True):
+    for weight, t in zip(np.linspace(-1, 1, FRAMES), np.linspace(0, length, FRAMES), strict=True):
         still.pixels[:] = 0.0
-        for points, width in action(float(t)):
-            pen.line(points, width, np.ones(3))
+        for action in actions:
+            for points, width in action(float(first + t)):
+                pen.line(points, width, np.ones(3))
         moved += weight * still.pixels
+    tint = rng.uniform(0.75, 1.0, 3) * (1 if rng.random() < 0.7 else -1)
     # Dynamic images are scaled to a fixed contrast, however little has moved.
-    total = 0.5 + 0.11 * tint * moved / moved.std()
+    total = 0.5 + rng.uniform(0.075, 0.12) * tint * moved / moved.std()
     for _ in range(2):  # what else moved: the camera, the crowd
-        blur = smooth_noise(rng, SHORT, SHORT, rng.uniform(4, 14)) - 0.5
-        total += 0.12 * blur[..., None] * rng.uniform(0.5, 1.0, 3)
-    return photograph(total, rng, light=0.03, noise=0.015, blur=1.0)
+        blur = smooth_noise(rng, SHORT, SHORT, rng.uniform(4, 18)) - 0.5
+        total += 0.15 * blur[..., None] * rng.uniform(0.5, 1.0, 3)
+    return photograph(total, rng, light=0.03, noise=0.02, blur=1.2)
 
 
 DRAWER = Drawer(NAMES, draw, (24, 6, 8))
