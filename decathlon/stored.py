@@ -62,9 +62,12 @@ def keep_trunk(results: Path, method: Method, network: nn.Module, source: Source
     header = {"kind": "trunk", "method": method_name(method), "recipe": method.recipe.as_json()}
     header["architecture"] = source.architecture.as_json()
     passing = results / SOURCES / f".{os.getpid()}.safetensors"
-    write_weights(passing, header, tensors)
-    digest = sha256(passing)
-    passing.replace(results / SOURCES / f"{digest}.safetensors")
+    try:
+        write_weights(passing, header, tensors)
+        digest = sha256(passing)
+        passing.replace(results / SOURCES / f"{digest}.safetensors")
+    finally:
+        passing.unlink(missing_ok=True)
     return digest
 
 

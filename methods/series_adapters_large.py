@@ -28,6 +28,9 @@ class SeriesAdaptersLarge(SeriesAdapters):
     factor of 2.4 gives the 12x of Table 3 (``pretrain --method series-adapters-large
     --width 2.4``). The decay by the size of the domain is that of the decay variant, from
     which this one follows; its values are ours.
+
+    ``released``: srebuffi/residual_adapters with a wider network (``--factor``), else as
+    series adapters.
     """
 
     paper = "Rebuffi et al., NeurIPS 2017"
@@ -35,4 +38,5 @@ class SeriesAdaptersLarge(SeriesAdapters):
     trains = "series adapters, batch norms, head"
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": LargeRecipe(weight_decay=by_size(1e-4, 5e-4, 2e-3), rest_weight_decay=None),
+        "released": LargeRecipe(protocol="released"),
     }

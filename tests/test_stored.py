@@ -97,9 +97,7 @@ def test_scratch_needs_no_source_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "not", "foreign", "huge header"])
-def test_damaged_or_foreign_files_are_refused(
-    tmp_path: Path, source: Source, damage: str
-) -> None:
+def test_damaged_or_foreign_files_are_refused(tmp_path: Path, source: Source, damage: str) -> None:
     path = tmp_path / "bad.safetensors"
     assert source.path is not None
     whole = source.path.read_bytes()

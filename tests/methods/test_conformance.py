@@ -10,14 +10,14 @@ from decathlon.method import Batch, Method, Stored, find, registered
 from decathlon.models.resnet import Architecture
 from decathlon.testing import check_method
 
-QUICK = {"piggyback": {"mask_lr": 2e-3, "head_lr": 1e-2}}
-"""Rates of methods that learn too slowly for a few seconds."""
+QUICK = {("piggyback", "released"): {"mask_lr": 2e-3, "lr": 1e-2}}
+"""Rates for what learns too slowly for a few seconds."""
 CASES = [(name, protocol) for name in registered() for protocol in find(name).recipes]
 
 
 @pytest.mark.parametrize(("name", "protocol"), CASES)
 def test_registered_methods_conform(name: str, protocol: str) -> None:
-    found = check_method(name, {"protocol": protocol, **QUICK.get(name, {})})
+    found = check_method(name, {"protocol": protocol, **QUICK.get((name, protocol), {})})
     assert found.parameters.domain + found.parameters.head > 0
 
 

@@ -85,14 +85,17 @@ def test_one_bit_a_weight_is_stored_on_disk(source: Source, tmp_path: Path) -> N
 
 
 def test_masks_learn_by_adam_without_decay(source: Source) -> None:
-    method = piggyback(head_optimiser="sgd", head_lr=0.1)
+    method = piggyback(lr=0.05)
     network = method.build(source, [TASK])
     (phase,) = method.phases(network, [TASK])
     masks, head = phase.groups
     assert (masks.optimiser, masks.lr, masks.weight_decay) == ("adam", 1e-4, 0.0)
-    assert (head.optimiser, head.lr) == ("sgd", 0.1)
+    assert (head.optimiser, head.lr, head.weight_decay) == ("sgd", 0.05, 0.0)
     assert len(masks.parameters) == 25
     assert len(head.parameters) == 2
+    released = piggyback(protocol="released")
+    (phase,) = released.phases(network, [TASK])
+    assert [(g.optimiser, g.lr) for g in phase.groups] == [("adam", 1e-4)] * 2
 
 
 def test_training_masks_some_weights_and_changes_none(
