@@ -66,7 +66,6 @@ setup(
     include_package_data=False,
     install_requires=[
         "h5py>=3.10",
-        "ijson>=3.2",
         "jinja2>=3.1",
         "lightning-fabric>=2.4",
         "matplotlib>=3.8",

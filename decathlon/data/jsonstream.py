@@ -3,7 +3,8 @@
 A COCO-style file is one object whose large members are arrays of small objects. Here
 the outer object is read by hand and every array element by the standard library's
 decoder, so that memory does not grow with the file and a hostile file is stopped by
-the first element that is too long, too deep or not JSON.
+the first element that is too long, too deep or not JSON. (An event parser such as ijson
+hands every token to Python and bounds neither the length nor the depth of an element.)
 """
 
 import codecs
