@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 CHUNK = 1 << 20
+CHECKPOINT_SECONDS = 120.0
+"""Seconds between two checkpoints of a training, unless another time is asked for."""
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from typing import Any
 from decathlon.data.store import Store
 from decathlon.domains import DOMAINS, SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, nearest
+from decathlon.files import CHECKPOINT_SECONDS
 from decathlon.method import Method
 from decathlon.models.weights import Source
 from decathlon.recipes import DEFAULT
 from decathlon.records import RECORD, RESERVED, read_record, trial_folder
-from decathlon.training.checkpoint import EVERY_SECONDS
 from decathlon.training.device import Compute
 
 TRAINED_ON = {"val": ("train",), "test": ("train", "val")}
@@ -80,7 +80,7 @@ class Run:
     seeds: tuple[int, ...] = (0,)
     compute: Compute = field(default_factory=Compute)
     force: bool = False
-    checkpoint_seconds: float = EVERY_SECONDS
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     @property
     def trained_on(self) -> tuple[str, ...]:

@@ -11,12 +11,14 @@ import torch
 from decathlon.data.store import Store
 from decathlon.domains import SOURCE_DOMAIN
 from decathlon.errors import DataError
+from decathlon.files import CHECKPOINT_SECONDS
 from decathlon.method import Method
 from decathlon.models.noise import noise_key
 from decathlon.models.resnet import Architecture, ResidualNetwork
 from decathlon.models.weights import write_source
 from decathlon.plan import TRAINED_ON
 from decathlon.recipes import Recipe
+from decathlon.training.checkpoint import Checkpoints
 from decathlon.training.device import Compute, environment
 from decathlon.training.evaluate import evaluate
 from decathlon.training.feed import Feed
@@ -55,6 +57,7 @@ def pretrain(
     split: str,
     compute: Compute,
     report: Callable[[dict[str, Any]], None],
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Pretrained:
     """Trains a source network on imagenet12 and writes it.
 
@@ -69,6 +72,8 @@ def pretrain(
         split: ``val`` trains on train and evaluates on val, ``test`` trains on train+val.
         compute: Device and precision.
         report: Called once an epoch.
+        checkpoint_seconds: Seconds between two checkpoints, which are kept beside ``out``
+            until it is written; 0 for one after every step.
 
     Raises:
         DataError: imagenet12 is not prepared.
@@ -89,23 +94,27 @@ def pretrain(
         torch.manual_seed(noise_key(seed, SOURCE_DOMAIN, "init"))
         network = architecture.build(feed.task.num_classes)
     started = time.perf_counter()
-    trained = train(plain, network, [feed], fabric, seed, report)
+    splits = (*TRAINED_ON[split], split)
+    facts = {
+        "method": method_name,
+        "recipe": recipe.as_json(),
+        "seed": seed,
+        "trained_on": "+".join(TRAINED_ON[split]),
+        "data": {name: store.domains[SOURCE_DOMAIN].splits[name].digest for name in splits},
+        "threads": torch.get_num_threads(),
+        "precision": environment(fabric)["precision"],
+    }
+    identity = {**facts, "architecture": architecture.as_json()}
+    folder = out.with_name(f"{out.name}.checkpoints")
+    checkpoints = Checkpoints(folder, identity, checkpoint_seconds)
+    resume = checkpoints.latest()
+    trained = train(plain, network, [feed], fabric, seed, report, checkpoints, resume)
     seconds = time.perf_counter() - started
     assert isinstance(trained, ResidualNetwork)
     view = plain.view(SOURCE_DOMAIN, training=False)
     held_out = Feed(store, SOURCE_DOMAIN, (split,), view, recipe.batch_size, seed, fabric.device)
     correct = evaluate(plain, trained, held_out, fabric).correct
     accuracy = None if correct is None else 100 * float(correct.mean())
-    splits = (*TRAINED_ON[split], split)
-    header = {
-        "method": method_name,
-        "recipe": recipe.as_json(),
-        "seed": seed,
-        "trained_on": "+".join(TRAINED_ON[split]),
-        "accuracy": {split: accuracy},
-        "data": {name: store.domains[SOURCE_DOMAIN].splits[name].digest for name in splits},
-        "threads": torch.get_num_threads(),
-        "precision": environment(fabric)["precision"],
-    }
-    write_source(out, trained, architecture, header)
+    write_source(out, trained, architecture, {**facts, "accuracy": {split: accuracy}})
+    checkpoints.clear()
     return Pretrained(out, accuracy, seconds)

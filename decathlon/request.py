@@ -6,12 +6,12 @@ from typing import Any
 
 from decathlon.data.store import Store
 from decathlon.errors import UsageError
+from decathlon.files import CHECKPOINT_SECONDS
 from decathlon.method import find
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source, read_source
 from decathlon.plan import Run
 from decathlon.recipes import apply, parse_settings
-from decathlon.training.checkpoint import EVERY_SECONDS
 from decathlon.training.device import Compute
 
 
@@ -28,7 +28,7 @@ def request(
     settings: Sequence[str],
     compute: Compute,
     force: bool,
-    checkpoint_seconds: float = EVERY_SECONDS,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Run:
     """Checks what a user asked for and makes it a run.
 

@@ -20,6 +20,9 @@ Settings = Annotated[
 ]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Checkpoint = Annotated[
+    float, typer.Option(min=0, help="Seconds between two checkpoints to resume from.")
+]
 TrainedSplit = Annotated[str, typer.Option(help="val: train on train. test: train on train+val.")]
 Results = Annotated[Path, typer.Argument(help="Folder of records.")]
 Split = Annotated[str, typer.Option(help="val or test.")]

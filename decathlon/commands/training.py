@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from decathlon.commands.options import (
+    Checkpoint,
     Data,
     Device,
     Domains,
@@ -15,6 +16,7 @@ from decathlon.commands.options import (
     TrainedSplit,
     check_split,
 )
+from decathlon.files import CHECKPOINT_SECONDS
 
 
 def methods() -> None:
@@ -39,8 +41,12 @@ def pretrain(
     settings: Settings = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    checkpoint: Checkpoint = CHECKPOINT_SECONDS,
 ) -> None:
-    """Train the source network on imagenet12."""
+    """Train the source network on imagenet12.
+
+    What was interrupted goes on: its checkpoints are kept beside the file until it is there.
+    """
     from decathlon import pretraining
     from decathlon.data.store import data_folder, open_store
     from decathlon.method import find
@@ -66,6 +72,7 @@ def pretrain(
             report=lambda facts: bar.advance(
                 1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s"
             ),
+            checkpoint_seconds=checkpoint,
         )
     known = f"{done.accuracy:.2f} % on {split}" if done.accuracy is not None else "labels unknown"
     print(f"{out}: {known}, trained in {done.seconds:.0f} s")
@@ -103,9 +110,7 @@ def run(
     precision: Precision = "auto",
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
-    checkpoint: Annotated[
-        float, typer.Option(min=0, help="Seconds between two checkpoints to resume from.")
-    ] = 120.0,
+    checkpoint: Checkpoint = CHECKPOINT_SECONDS,
 ) -> None:
     """Train a method on the domains, evaluate it, and write records.
 

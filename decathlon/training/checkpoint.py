@@ -17,12 +17,11 @@ from typing import Any
 from torch import Tensor
 
 from decathlon.errors import DataError
+from decathlon.files import CHECKPOINT_SECONDS
 from decathlon.models.weights import read_weights, write_weights
 
 KEEP = 2
 """Checkpoints kept: should the last be damaged, the one before is taken."""
-EVERY_SECONDS = 120.0
-"""Seconds between two checkpoints, unless another time is asked for."""
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
@@ -66,7 +65,7 @@ class Checkpoints:
 
     folder: Path
     identity: Mapping[str, Any]
-    every_seconds: float = EVERY_SECONDS
+    every_seconds: float = CHECKPOINT_SECONDS
 
     def __post_init__(self) -> None:
         self._last = time.monotonic()

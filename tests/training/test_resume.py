@@ -64,6 +64,40 @@ def test_killed_runs_end_as_uninterrupted_ones(
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
 
 
+def test_a_killed_pretraining_goes_on(tiny: Path, tmp_path: Path) -> None:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def pretraining(out: Path) -> list[str]:
+        return [
+            *(
+                sys.executable,
+                "-m",
+                "decathlon",
+                "pretrain",
+                "--data",
+                str(tiny),
+                "--out",
+                str(out),
+            ),
+            *("--width", "0.25", "--set", "epochs=2", "--set", "batch_size=16"),
+            *("--precision", "32", "--checkpoint", "0"),
+        ]
+
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    subprocess.run(pretraining(whole), check=True, env=env, capture_output=True)
+    process = subprocess.Popen(pretraining(broken), env=env, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "broken.safetensors.checkpoints"
+    while process.poll() is None and not list(folder.glob("step*2.safetensors")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list(folder.glob("step*.safetensors"))
+    assert not broken.exists()
+    subprocess.run(pretraining(broken), check=True, env=env, capture_output=True)
+    assert broken.read_bytes() == whole.read_bytes()
+    assert not folder.exists()
+
+
 def test_two_checkpoints_are_kept_and_the_last_is_taken(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "c", {"recipe": 1}, 0)
     for step in range(1, 5):
