@@ -1,0 +1,167 @@
+"""How fast batches are served, beside a torch DataLoader and a bare gather.
+
+    python tools/bench_loader.py [--images N] [--seconds S] [--json]
+
+Measured in one run, alternating, best of three rounds: batches of 64-pixel random crops
+with flips, uint8, from the prepared shard; a torch DataLoader with two workers that opens
+the same images as files with Pillow and does the same with torchvision's transforms; and
+a gather of ready crops from RAM, which is the limit. Then the anonymous resident memory
+while batches are served from a sparse stand-in of all of ImageNet, 26 GB.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from sample import jpegs, write_archives
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from decathlon.data.batches import Batches
+from decathlon.data.prepare import prepare
+from decathlon.data.shard import Columns, Header, create, open_shard
+from decathlon.data.store import Images, open_store
+from decathlon.domains import AUGMENTED, DOMAINS, SOURCE_DOMAIN
+
+BATCH = 128
+BAR, MEMORY = 15.0, 1.5e9
+ROUNDS = 3
+
+
+class Files(Dataset[torch.Tensor]):
+    """Image files, opened and transformed one by one, as is usual."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        folder.mkdir()
+        self.paths = []
+        for k, (data, _, _) in enumerate(jpegs()):
+            path = folder / f"{k}.jpg"
+            path.write_bytes(data)
+            self.paths.append(path)
+        self.count = count
+        self.transform = v2.Compose(
+            [v2.RandomCrop(64), v2.RandomHorizontalFlip(), v2.PILToTensor()]
+        )
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        with Image.open(self.paths[index % len(self.paths)]) as image:
+            cut: torch.Tensor = self.transform(image.convert("RGB"))
+        return cut
+
+
+def rate(batches: Iterator[Any], seconds: float) -> float:
+    """Returns images per second, from the second batch on: start-up is not counted."""
+    next(batches)
+    began, done = time.perf_counter(), 0
+    while (spent := time.perf_counter() - began) < seconds:
+        done += len(next(batches))
+    return done / spent
+
+
+def ours(images: Images) -> Iterator[np.ndarray]:
+    batches, epoch = Batches(images, AUGMENTED, BATCH, domain=SOURCE_DOMAIN, seed=0), 0
+    while True:
+        for batch in batches.epoch(epoch):
+            yield batch.images
+        epoch += 1
+
+
+def gathered(count: int) -> Iterator[np.ndarray]:
+    crops = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
+    rng = np.random.default_rng(1)
+    while True:
+        order = rng.permutation(count)
+        for at in range(0, count - BATCH + 1, BATCH):
+            yield crops[order[at : at + BATCH]]
+
+
+def speeds(scratch: Path, images: int, seconds: float) -> dict[str, float]:
+    """Returns the best rates in images per second."""
+    write_archives(scratch / "archives", images)
+    prepare(scratch / "archives", scratch / "data", jobs=2)
+    prepared = open_store(scratch / "data").images(SOURCE_DOMAIN, ["train"])
+    # So many that no round comes to their end: workers start once a round.
+    files = Files(scratch / "files", 1_000_000)
+    best = {"ours": 0.0, "loader": 0.0, "gather": 0.0}
+    for _ in range(ROUNDS):
+        loader = iter(DataLoader(files, BATCH, shuffle=True, num_workers=2))
+        found = {
+            "ours": rate(ours(prepared), seconds),
+            "loader": rate(loader, seconds),
+            "gather": rate(gathered(images), seconds),
+        }
+        del loader
+        best = {name: max(best[name], value) for name, value in found.items()}
+    return best
+
+
+def resident() -> float:
+    """Returns RssAnon of this process in bytes."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in status if line.startswith("RssAnon"))) * 1024
+
+
+def stand_in(scratch: Path, seconds: float) -> dict[str, float]:
+    """Serves batches of a sparse shard of the size of ImageNet; returns memory and rate."""
+    count = DOMAINS[SOURCE_DOMAIN].sizes[0]
+    sizes = np.full(count, 72, np.int64), np.full(count, 96, np.int64)
+    columns = Columns(*sizes, *(np.arange(count) % n for n in (1000, count, 1)))
+    names = tuple(f"class {k}" for k in range(1000))
+    path = scratch / "sparse.h5"
+    create(path, Header(SOURCE_DOMAIN, "train", names, tuple(range(1000)), "0" * 64), columns)
+    del columns
+    before = resident()
+    images = Images([open_shard(path)], {})
+    served = rate(ours(images), seconds)
+    return {
+        "images": count,
+        "bytes": path.stat().st_size,
+        "before": before,
+        "anonymous": resident(),
+        "rate": served,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--images", type=int, default=6000)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        large = stand_in(Path(folder), options.seconds)
+        best = speeds(Path(folder), options.images, options.seconds)
+    ratios = {
+        "to_loader": best["ours"] / best["loader"],
+        "to_gather": best["ours"] / best["gather"],
+    }
+    if options.json:
+        bars = {"to_loader": BAR, "anonymous": MEMORY}
+        print(json.dumps({"rates": best, "ratios": ratios, "bars": bars, "large": large}))
+        return
+    print(f"{options.images} images, batches of {BATCH}, images/s, best of {ROUNDS} rounds")
+    print(f"  batches from the shard           {best['ours']:9.0f}")
+    print(f"  torch DataLoader, two workers    {best['loader']:9.0f}")
+    print(f"  bare gather from RAM             {best['gather']:9.0f}")
+    print(f"  shard / DataLoader               {ratios['to_loader']:9.1f}  (bar {BAR:.0f})")
+    print(f"  shard / bare gather              {ratios['to_gather']:9.2f}")
+    print(
+        f"  {large['images']:.0f} images, {large['bytes'] / 1e9:.0f} GB sparse: RssAnon"
+        f" {large['anonymous'] / 1e6:.0f} MB (bar {MEMORY / 1e6:.0f}; {large['before'] / 1e6:.0f}"
+        f" before opening), {large['rate']:.0f} images/s"
+    )
+
+
+if __name__ == "__main__":
+    main()
