@@ -166,6 +166,26 @@ def test_mean_and_std_are_those_of_the_training_pixels(small: Official, tmp_path
     np.testing.assert_allclose(info.std, pixels.std(axis=0), atol=1e-6)
 
 
+def test_mean_and_std_are_exact(tmp_path: Path) -> None:
+    """The brightest pixels there are: a sum that is rounded anywhere would show."""
+    rng = np.random.default_rng(4)
+    made = Official(tmp_path / "archives")
+    made.add("dtd", (60, 1, 1), classes=1)
+    for note in made.split("dtd", "train")["images"]:
+        note["height"], note["width"] = 72, 300
+        pixels = rng.integers(250, 256, (72, 300, 3), dtype=np.uint8)
+        name = note["file_name"].removeprefix("data/")
+        made.files["dtd"][name] = encoded(Image.fromarray(pixels), "PNG")
+    run(made, tmp_path / "data")
+    info = open_store(tmp_path / "data").domains["dtd"]
+    pixels = np.concatenate([p.reshape(-1, 3) for p in made.pixels("dtd", "train")])
+    whole = pixels.astype(np.int64)
+    mean = whole.sum(axis=0) / len(whole) / 255
+    std = np.sqrt((whole**2).sum(axis=0) / len(whole) / 255**2 - mean**2)
+    assert info.mean == tuple(round(float(value), 6) for value in mean)
+    assert info.std == tuple(round(float(value), 6) for value in std)
+
+
 def test_odd_but_honest_images_are_taken(small: Official, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     image = picture(rng, 72, 90)
