@@ -47,7 +47,7 @@ CLASSES = 4
 SOURCE_CLASSES = 6
 IMAGES = 16
 SIDE = 16
-BUDGETS = (60, 300)
+BUDGETS = (40, 300)
 """Steps on the one batch; the second is for methods that learn slowly."""
 
 

@@ -91,10 +91,10 @@ def test_jointly_trained_convolutions_are_counted_once() -> None:
 
 
 def test_large_networks_are_counted_in_units_of_their_width_or_of_a_given_one() -> None:
-    wide = plain(2.4)
+    wide = plain(1.2)
     own = ratio("series-adapters-large", {}, wide)
     assert own == pytest.approx(2.09, rel=0.02)
-    assert ratio("series-adapters-large", {"unit_width": 1.0}, wide) == pytest.approx(12, rel=0.03)
+    assert ratio("series-adapters-large", {"unit_width": 0.5}, wide) == pytest.approx(12, rel=0.03)
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])
