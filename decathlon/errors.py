@@ -5,7 +5,8 @@ prints it without a traceback and exits with :attr:`DecathlonError.exit_code`.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class DecathlonError(Exception):
@@ -42,3 +43,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Returns ``", did you mean 'x'?"`` for the nearest known word, or ``""``."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f", did you mean '{close[0]}'?" if close else ""
+
+
+def fault_lines(faults: Iterable[Mapping[str, Any]], whole: str) -> str:
+    """Returns one indented line for each fault of a JSON document: its path, what is wrong.
+
+    Args:
+        faults: What pydantic's ``ValidationError.errors()`` lists.
+        whole: What the document is called, where a fault is of no one field.
+    """
+    return "\n".join(f"  {'.'.join(map(str, f['loc'])) or whole}: {f['msg']}" for f in faults)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from decathlon.domains import DOMAINS
-from decathlon.errors import ResultError, nearest
+from decathlon.errors import ResultError, fault_lines, nearest
 from decathlon.files import write_json
 
 FORMAT: Final = 1
@@ -236,11 +236,7 @@ def _parse(model: type[M], path: Path) -> M:
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, e['loc'])) or 'record'}: {e['msg']}"
-            for e in error.errors(include_url=False)
-        ]
-        problems = "\n".join(lines)
+        problems = fault_lines(error.errors(include_url=False), "record")
         raise ResultError(
             f"{path}: not a valid {model.__name__}:\n{problems}\n"
             "mend or delete the file, or run the trial again with --force"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from decathlon.errors import DataError
+from decathlon.errors import DataError, fault_lines
 from decathlon.files import digest_of, write_json
 
 FILE = "manifest.json"
@@ -146,11 +146,7 @@ def read_manifest(data: Path) -> Manifest | None:
     try:
         return Manifest.model_validate_json(raw)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}"
-            for e in error.errors(include_url=False)
-        ]
-        problems = "\n".join(lines)
+        problems = fault_lines(error.errors(include_url=False), "manifest")
         raise DataError(f"{path}: not a valid manifest:\n{problems}\n{mend}") from None
 
 
