@@ -1,11 +1,11 @@
 """Scratch: a network of its own for each domain, from random weights."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
 from decathlon.method import Method, Task
-from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe, by_size
 
@@ -32,6 +32,5 @@ class Scratch(Method):
     needs_source = False
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
-        """Returns a plain network of the source's width, with new weights."""
-        plain = Architecture(source.architecture.name, source.architecture.width)
-        return plain.build(tasks[0].num_classes)
+        """Returns a plain network of the source's blocks and width, with new weights."""
+        return replace(source.architecture, adapters="none").build(tasks[0].num_classes)

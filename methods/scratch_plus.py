@@ -1,6 +1,7 @@
 """Scratch+: a network with residual adapters for each domain, from random weights."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -35,10 +36,7 @@ class ScratchPlus(Method):
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns a network with series adapters of the source's width, with new weights."""
-        plain = source.architecture
-        return Architecture(plain.name, plain.width, plain.blocks, "series").build(
-            tasks[0].num_classes
-        )
+        return replace(source.architecture, adapters="series").build(tasks[0].num_classes)
 
     def pretraining(self, width: float) -> Architecture:
         """Returns a network with series adapters."""
