@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from decathlon.data.jsonstream import elements
+from decathlon.data.jsonstream import batches
 from decathlon.data.streams import Source
 from decathlon.errors import DataError
 
@@ -27,7 +27,10 @@ LONGEST_NAME = 512
 """Characters of a file or class name."""
 MOST_CLASSES = 100_000
 _INT64 = 1 << 63
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_UNPRINTABLE = re.compile(_CONTROL)
+_UNSAFE = re.compile(rf"(?:^|/)\.?\.?(?:/|\Z)|{_CONTROL}")
+"""A file name that does not lead down: an empty part, ``.`` or ``..``, or not printable."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class Names:
         return len(self.ends)
 
     def __getitem__(self, index: int) -> bytes:
-        start = int(self.ends[index - 1]) if index else 0
-        return self.text[start : int(self.ends[index])]
+        start = self.ends.item(index - 1) if index else 0
+        return self.text[start : self.ends.item(index)]
 
     def __iter__(self) -> Iterator[bytes]:
         start = 0
@@ -112,33 +115,41 @@ class _Reader:
     def fail(self, what: str) -> DataError:
         return DataError(f"{self.where}: {what}; fetch the file again or mend it")
 
-    def whole(self, item: dict[str, Any], key: str, high: int, default: int = -1) -> int:
-        """Returns a whole number in [0, high); a member that is missing is ``default``."""
-        value = item.get(key, default)
-        if type(value) is not int or not 0 <= value < high:
-            raise self.fail(f"'{key}' is {str(value)[:40]!r} in {str(item)[:120]}")
-        return value
+    def wholes(
+        self, items: list[dict[str, Any]], key: str, high: int, default: int = -1
+    ) -> list[int]:
+        """Returns a whole number in [0, high) of each; one that is missing is ``default``."""
+        values = [item.get(key, default) for item in items]
+        # All at once: bool is no int here.
+        if set(map(type, values)) != {int} or min(values) < 0 or max(values) >= high:
+            for item, value in zip(items, values, strict=True):
+                if type(value) is not int or not 0 <= value < high:
+                    raise self.fail(f"'{key}' is {str(value)[:40]!r} in {str(item)[:120]}")
+        return values
 
-    def image(self, item: dict[str, Any]) -> None:
-        self.ids.append(self.whole(item, "id", _INT64))
-        self.heights.append(self.whole(item, "height", LARGEST_SIDE + 1, 0))
-        self.widths.append(self.whole(item, "width", LARGEST_SIDE + 1, 0))
-        name = item.get("file_name")
-        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
-            raise self.fail(f"'file_name' is {str(name)[:40]!r} in {str(item)[:120]}")
-        parts = name.split("/")
-        if {"", ".", ".."} & set(parts) or not printable(name):
-            raise self.fail(f"image {self.ids[-1]} has the unsafe file name {name!r}")
-        self.text += name.removeprefix("data/").encode()
-        self.ends.append(len(self.text))
+    def images(self, items: list[dict[str, Any]]) -> None:
+        ids = self.wholes(items, "id", _INT64)
+        self.ids.extend(ids)
+        self.heights.extend(self.wholes(items, "height", LARGEST_SIDE + 1, 0))
+        self.widths.extend(self.wholes(items, "width", LARGEST_SIDE + 1, 0))
+        for key, item in zip(ids, items, strict=True):
+            name = item.get("file_name")
+            if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+                raise self.fail(f"'file_name' is {str(name)[:40]!r} in {str(item)[:120]}")
+            if _UNSAFE.search(name):
+                raise self.fail(f"image {key} has the unsafe file name {name!r}")
+            self.text += name.removeprefix("data/").encode()
+            self.ends.append(len(self.text))
 
-    def annotation(self, item: dict[str, Any]) -> None:
-        self.of_image.append(self.whole(item, "image_id", _INT64))
-        self.of_category.append(self.whole(item, "category_id", _INT64))
+    def annotations(self, items: list[dict[str, Any]]) -> None:
+        self.of_image.extend(self.wholes(items, "image_id", _INT64))
+        self.of_category.extend(self.wholes(items, "category_id", _INT64))
 
-    def category(self, item: dict[str, Any]) -> None:
-        key = self.whole(item, "id", _INT64)
-        name = item.get("name")
+    def categories(self, items: list[dict[str, Any]]) -> None:
+        for key, item in zip(self.wholes(items, "id", _INT64), items, strict=True):
+            self.category(key, item.get("name"))
+
+    def category(self, key: int, name: object) -> None:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not printable(name):
             raise self.fail(f"category {key} has no name of 1 to {LONGEST_NAME} characters")
         if key in self.class_names:
@@ -191,13 +202,18 @@ def read_annotations(source: Source, where: str) -> Annotations:
             category that is not listed, an image without one where others have one.
     """
     reader, digesting = _Reader(where), _Digesting(source)
-    take = {"images": reader.image, "annotations": reader.annotation, "categories": reader.category}
-    for key, item in elements(digesting, where):
+    take = {
+        "images": reader.images,
+        "annotations": reader.annotations,
+        "categories": reader.categories,
+    }
+    for key, items in batches(digesting, where):
         if key not in take:
             continue
-        if not isinstance(item, dict):
-            raise reader.fail(f"'{key}' holds {str(item)[:40]!r}, which is no object")
-        take[key](item)
+        for item in items:
+            if not isinstance(item, dict):
+                raise reader.fail(f"'{key}' holds {str(item)[:40]!r}, which is no object")
+        take[key](items)
     if not reader.class_names:
         raise reader.fail("no categories are listed")
     ids = np.array(reader.ids, np.int64)

@@ -12,9 +12,8 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import h5py
 import numpy as np
@@ -22,19 +21,20 @@ import numpy as np
 from decathlon.data.manifest import ShardEntry
 from decathlon.data.plan import ShardPlan
 from decathlon.data.shard import Columns, check, create, open_shard
+from decathlon.data.statistics import Sums
 from decathlon.errors import DataError
 from decathlon.files import digest_of
 
 _RECORD = struct.Struct("<IIHHqI")
-_IN_PLACE = -1
+IN_PLACE = -1
+"""Where an image is that is not in the spill file."""
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(NamedTuple):
     """An image whose pixels have been written.
 
     Attributes:
-        index: Its position in the shard.
+        position: In the shard.
         crc32: Checksum of its pixels.
         height: In pixels.
         width: In pixels.
@@ -42,23 +42,22 @@ class Written:
         resized: Whether it was resized.
     """
 
-    index: int
+    position: int
     crc32: int
     height: int
     width: int
-    spilled: int = _IN_PLACE
+    spilled: int = IN_PLACE
     resized: bool = False
 
     def pack(self) -> bytes:
         """Returns the record that the journal keeps."""
-        size = (self.height, self.width)
-        return _RECORD.pack(self.index, self.crc32, *size, self.spilled, self.resized)
+        return _RECORD.pack(*self)
 
     @classmethod
-    def unpack(cls, record: tuple[int, ...]) -> Self:
+    def unpack(cls, record: bytes) -> Self:
         """Returns what a record of the journal says."""
-        index, crc32, height, width, spilled, resized = record
-        return cls(index, crc32, height, width, spilled, bool(resized))
+        position, crc32, height, width, spilled, resized = _RECORD.unpack(record)
+        return cls(position, crc32, height, width, spilled, bool(resized))
 
 
 class Build:
@@ -73,14 +72,18 @@ class Build:
         plan: The shard.
         source: What the pixels depend on besides the plan: archive, library versions.
             What an earlier call left is continued if it was made from the same.
+        summed: Whether the pixels are added up when the finished file is read back.
 
     Attributes:
         done: One byte an image, 1 where its pixels have been written.
         resized: Whether any image was resized.
+        sums: The sums of the finished file's pixels, None where they are not wanted.
     """
 
-    def __init__(self, folder: Path, plan: ShardPlan, source: str) -> None:
+    def __init__(self, folder: Path, plan: ShardPlan, source: str, summed: bool = False) -> None:
         self.plan = plan
+        self.sums: Sums | None = None
+        self._summed = summed
         self.path = folder / plan.file
         self.part = folder / f"{plan.file}.part"
         self.spill = folder / f"{plan.file}.spill.part"
@@ -100,29 +103,31 @@ class Build:
         if self._published is None and not self._resume():
             self._begin()
 
-    def annotated(self, index: int, size: tuple[int, int]) -> tuple[int, int]:
-        """Returns an image's annotated size where ``size`` is that up to rounding, else ``size``.
+    def places(self, positions: list[int]) -> list[tuple[int, int, int]]:
+        """Returns where images go whose sizes are the annotated ones.
 
         Args:
-            index: Position of the image in the shard.
-            size: (height, width) that its photograph has at a short side of 72.
-        """
-        planned = self.plan.columns.height.item(index), self.plan.columns.width.item(index)
-        near = all(abs(a - b) <= 1 for a, b in zip(size, planned, strict=True))
-        return planned if near else size
-
-    def place(self, index: int, height: int, width: int) -> tuple[Path, int, int]:
-        """Decides where an image's pixels go.
+            positions: Of the images in the shard.
 
         Returns:
-            (file, offset of the pixels in it, what :class:`Written` calls ``spilled``).
+            For each (offset of its pixels in the file :attr:`part`, height, width).
         """
-        planned = self.plan.columns
-        if height == planned.height[index] and width == planned.width[index]:
-            return self.part, self._start + self._at.item(index), _IN_PLACE
+        columns = self.plan.columns
+        offsets = (self._start + self._at[positions]).tolist()
+        sizes = columns.height[positions].tolist(), columns.width[positions].tolist()
+        return list(zip(offsets, *sizes, strict=True))
+
+    def spilled(self, height: int, width: int) -> int:
+        """Makes room for an image of another size; returns its offset in :attr:`spill`."""
         place = self._spill_end
         self._spill_end += 3 * height * width
-        return self.spill, place, place
+        return place
+
+    def flush(self) -> None:
+        """Sees to it that pixels that have been written so far are on the disk."""
+        if self._published is None:
+            with self.part.open("rb") as written:
+                os.fdatasync(written.fileno())
 
     def record(self, images: Iterable[Written]) -> None:
         """Notes that pixels have been written, in memory and in the journal."""
@@ -182,18 +187,19 @@ class Build:
         self.journal.write_bytes(self._identity)
 
     def _note(self, image: Written) -> None:
-        k = image.index
+        k = image.position
         self.done[k] = 1
         self.resized = self.resized or image.resized
         self._crc32[k], self._height[k], self._width[k] = image.crc32, image.height, image.width
-        if image.spilled != _IN_PLACE:
+        if image.spilled != IN_PLACE:
             self._spilled[k] = image.spilled
             end = image.spilled + 3 * image.height * image.width
             self._spill_end = max(self._spill_end, end)
 
     def _entry(self, path: Path) -> ShardEntry | None:
         """Reads a finished shard back; None where it is not whole."""
-        found = check(open_shard(path))
+        self.sums = Sums() if self._summed else None
+        found = check(open_shard(path), self.sums.add if self.sums else None)
         if found.damaged:
             return None
         name = f"{self.path.parent.name}/{self.path.name}"
@@ -232,13 +238,15 @@ class Build:
         whole = len(records) - len(records) % _RECORD.size
         kept = []
         with self.part.open("rb") as part, self.spill.open("rb") as spill:
-            for record in _RECORD.iter_unpack(records[:whole]):
-                image = Written.unpack(record)
-                if image.index >= self._count:
+            for at in range(0, whole, _RECORD.size):
+                image = Written.unpack(records[at : at + _RECORD.size])
+                if image.position >= self._count:
                     continue
-                in_place = image.spilled == _IN_PLACE
+                in_place = image.spilled == IN_PLACE
                 file = part if in_place else spill
-                file.seek(self._start + self._at.item(image.index) if in_place else image.spilled)
+                file.seek(
+                    self._start + self._at.item(image.position) if in_place else image.spilled
+                )
                 if zlib.crc32(file.read(3 * image.height * image.width)) == image.crc32:
                     kept.append(image)
         for image in kept:

@@ -1,12 +1,12 @@
 """Images to shards: reads where they are, in order, and decodes in several processes."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Any
 
-from decathlon.data.build import Build, Written
-from decathlon.data.decode import ImageError, declared_size, stored_size
+from decathlon.data.build import IN_PLACE, Build, Written
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.plan import NameIndex
 from decathlon.data.pool import Pool
@@ -17,9 +17,77 @@ from decathlon.progress import Bar, progress
 
 BATCH_IMAGES = 64
 BATCH_BYTES = 1 << 19
+FLUSH_SECONDS = 0.3
+"""Seconds between two times that what has been written is brought to the disk."""
 
-_Task = tuple[Build, Written, str]
-"""A shard, an image on its way to it, and where that was read, for messages."""
+
+class _Batch:
+    """Images of one shard on their way to a decoding process.
+
+    Attributes:
+        build: The shard.
+        supply: Where they come from.
+        positions: Of the images in the shard.
+        where: Where each was read, for messages.
+        data: The image files.
+        sizes: (height, width) of each where they are not as annotated, else None.
+    """
+
+    def __init__(
+        self, build: Build, supply: Supply, sizes: list[tuple[int, int]] | None = None
+    ) -> None:
+        self.build, self.supply, self.sizes = build, supply, sizes
+        self.positions: list[int] = []
+        self.where: list[str] = []
+        self.data: list[bytes] = []
+        self._bytes = 0
+        self._places: list[tuple[int, int, int]] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether it should be sent off."""
+        return len(self.data) >= BATCH_IMAGES or self._bytes >= BATCH_BYTES
+
+    def add(self, position: int, where: str, data: bytes) -> None:
+        """Adds an image."""
+        self.positions.append(position)
+        self.where.append(where)
+        self.data.append(data)
+        self._bytes += len(data)
+
+    def others(self, found: list[list[int]]) -> "_Batch":
+        """Returns the batch of the images that have another size: (index, height, width)."""
+        batch = _Batch(self.build, self.supply, [(height, width) for _, height, width in found])
+        for k, _, _ in found:
+            batch.add(self.positions[k], self.where[k], self.data[k])
+        return batch
+
+    def header(self) -> dict[str, Any]:
+        """Gives each image its place; see :meth:`decathlon.data.worker.Writer.work`."""
+        if self.sizes is None:
+            file, self._places = self.build.part, self.build.places(self.positions)
+        else:
+            file = self.build.spill
+            self._places = [(self.build.spilled(*size), *size) for size in self.sizes]
+        return {
+            "limit": self.supply.limit,
+            "tolerance": self.supply.tolerance,
+            "originals": self.supply.originals,
+            "file": str(file),
+            "images": [(*p, len(d)) for p, d in zip(self._places, self.data, strict=True)],
+        }
+
+    def record(self, crc32: list[int | None], resized: list[int]) -> None:
+        """Notes in the shard whose pixels have been written; others have no checksum."""
+        spilled = self.sizes is not None
+        images = [
+            Written(position, crc, height, width, offset if spilled else IN_PLACE, k in resized)
+            for k, (position, crc, (offset, height, width)) in enumerate(
+                zip(self.positions, crc32, self._places, strict=True)
+            )
+            if crc is not None
+        ]
+        self.build.record(images)
 
 
 class Converter:
@@ -43,10 +111,8 @@ class Converter:
                 self.starts.append(first)
                 self.builds.append(build)
                 first += count
-        self._batch: list[_Task] = []
-        self._header: dict[str, Any] = {}
-        self._data: list[bytes] = []
-        self._bytes = 0
+        self._open: dict[Build, _Batch] = {}
+        self._others: list[_Batch] = []
 
     def run(self, supplies: Sequence[Supply]) -> list[SourceEntry]:
         """Reads all there is; every image is written when this returns.
@@ -56,10 +122,12 @@ class Converter:
             OSError: Pixels cannot be written.
         """
         for supply in supplies:
-            self._clear(supply)
             for found in supply.images(self.index):
                 self._image(supply, found)
-            self._submit(supply)
+            for build in list(self._open):
+                self._submit(self._open.pop(build))
+        self.pool.drain()
+        self._submit_others()
         self.pool.drain()
         self._complete(supplies)
         return [supply.source() for supply in supplies]
@@ -67,53 +135,36 @@ class Converter:
     def _image(self, supply: Supply, found: Supplied) -> None:
         self.index.seen[found.image] = 1
         k = bisect_right(self.starts, found.image) - 1
-        build, index = self.builds[k], found.image - self.starts[k]
-        if build is None or build.done[index]:
+        build, position = self.builds[k], found.image - self.starts[k]
+        if build is None or build.done[position]:
             self.bar.advance()
             return
-        self._add(build, index, supply, found)
+        batch = self._open.get(build)
+        if batch is None:
+            batch = self._open[build] = _Batch(build, supply)
+        batch.add(position, found.where, found.read())
+        if batch.full:
+            self._submit(self._open.pop(build))
+            self._submit_others()
 
-    def _add(self, build: Build, index: int, supply: Supply, found: Supplied) -> None:
-        data = found.read()
-        try:
-            height, width = declared_size(data, supply.limit)
-        except ImageError as error:
-            raise DataError(f"{found.where}: {error}; {supply.mend}") from None
-        size = stored_size(height, width, supply.tolerance)
-        if supply.originals:
-            size = build.annotated(index, size)
-        path, offset, spilled = build.place(index, *size)
-        files = self._header["files"]
-        if str(path) not in files:
-            files.append(str(path))
-        self._header["images"].append((files.index(str(path)), offset, *size, len(data)))
-        resized = size != (height, width)
-        self._batch.append((build, Written(index, 0, *size, spilled, resized), found.where))
-        self._data.append(data)
-        self._bytes += len(data)
-        if len(self._batch) >= BATCH_IMAGES or self._bytes >= BATCH_BYTES:
-            self._submit(supply)
+    def _submit_others(self) -> None:
+        while self._others:
+            self._submit(self._others.pop())
 
-    def _clear(self, supply: Supply) -> None:
-        self._batch, self._data, self._bytes = [], [], 0
-        self._header = {"limit": supply.limit, "files": [], "images": []}
-
-    def _submit(self, supply: Supply) -> None:
-        if not self._batch:
-            return
-        batch = self._batch
-
+    def _submit(self, batch: _Batch) -> None:
         def reply(answer: dict[str, Any]) -> None:
             if "image" in answer:
-                where = batch[answer["image"]][2]
-                raise DataError(f"{where}: {answer['error']}; {supply.mend}")
+                where = batch.where[answer["image"]]
+                raise DataError(f"{where}: {answer['error']}; {batch.supply.mend}")
             if "errno" in answer:
                 raise OSError(answer["errno"], answer["error"])
-            _record(batch, answer["crc32"])
-            self.bar.advance(len(batch))
+            others = answer["others"]
+            batch.record(answer["crc32"], answer["resized"])
+            self.bar.advance(len(batch.data) - len(others))
+            if others:
+                self._others.append(batch.others(others))
 
-        self.pool.submit(self._header, b"".join(self._data), reply)
-        self._clear(supply)
+        self.pool.submit(batch.header(), b"".join(batch.data), reply)
 
     def _complete(self, supplies: Sequence[Supply]) -> None:
         missing = self.index.seen.count(0)
@@ -126,14 +177,6 @@ class Converter:
                 f" which {self.index.where(image)} names; images and annotations do not"
                 " belong together or one is damaged: fetch both again"
             )
-
-
-def _record(batch: list[_Task], crc32: list[int]) -> None:
-    by_build: dict[Build, list[Written]] = {}
-    for (build, image, _), value in zip(batch, crc32, strict=True):
-        by_build.setdefault(build, []).append(replace(image, crc32=value))
-    for build, images in by_build.items():
-        build.record(images)
 
 
 def convert(supplies: Sequence[Supply], works: Sequence[Work], jobs: int) -> list[SourceEntry]:
@@ -152,5 +195,35 @@ def convert(supplies: Sequence[Supply], works: Sequence[Work], jobs: int) -> lis
     """
     total = sum(len(notes) for work in works for notes in work.plan.splits.values())
     title = f"decoding {supplies[0].name}"
-    with Pool(jobs) as pool, progress(title, total, "images") as bar:
+    builds = [build for work in works for build in work.all_builds()]
+    with flushing(builds), Pool(jobs) as pool, progress(title, total, "images") as bar:
         return Converter(works, pool, bar).run(supplies)
+
+
+@contextmanager
+def flushing(builds: Sequence[Build]) -> Iterator[None]:
+    """Keeps the disk writing while images are decoded, so that little is left at the end.
+
+    Raises:
+        OSError: What has been written could not be brought to the disk.
+    """
+    stop = Event()
+    failed: list[OSError] = []
+
+    def flush() -> None:
+        while not failed and not stop.wait(FLUSH_SECONDS):
+            try:
+                for build in builds:
+                    build.flush()
+            except OSError as error:
+                failed.append(error)
+
+    thread = Thread(target=flush, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if failed:
+        raise failed[0]

@@ -55,58 +55,71 @@ def _check(height: int, width: int, limit: int) -> None:
         )
 
 
-def declared_size(data: bytes, limit: int) -> tuple[int, int]:
-    """Returns (height, width) as the header of an image file declares them.
+class ImageFile:
+    """An image file whose header has been read.
 
-    Args:
-        data: The file's bytes.
-        limit: Largest number of pixels allowed.
-
-    Raises:
-        ImageError: The header cannot be read or declares more.
+    Attributes:
+        height: In pixels, as the header declares it.
+        width: In pixels, as the header declares it.
     """
-    if data[:2] == b"\xff\xd8":
-        try:
-            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-        except ValueError:
-            pass
-        else:
-            _check(height, width, limit)
-            return height, width
-    image = _open(data, limit)
-    return image.height, image.width
 
+    def __init__(self, data: bytes, limit: int) -> None:
+        """Reads the header.
 
-def decode(data: bytes, limit: int) -> Pixels:
-    """Decodes an image file.
+        Args:
+            data: The file's bytes.
+            limit: Largest number of pixels allowed.
 
-    Args:
-        data: The file's bytes.
-        limit: Largest number of pixels allowed.
+        Raises:
+            ImageError: The header cannot be read or declares more.
+        """
+        self._data, self._limit = data, limit
+        self._plain = False
+        if data[:2] == b"\xff\xd8":
+            try:
+                self.height, self.width, space, _ = simplejpeg.decode_jpeg_header(data)
+            except ValueError:
+                pass  # Pillow decides
+            else:
+                _check(self.height, self.width, limit)
+                self._plain = space in ("Gray", "YCbCr")
+                return
+        image = _open(data, limit)
+        self.height, self.width = image.height, image.width
 
-    Returns:
-        uint8 array (height, width, 3), equal to
-        ``Image.open(file).convert("RGB")`` of Pillow.
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
 
-    Raises:
-        ImageError: The file is no image, too large, damaged or truncated.
-    """
-    if data[:2] == b"\xff\xd8":
-        try:
-            height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-            _check(height, width, limit)
-            if space in ("Gray", "YCbCr"):
-                pixels: Pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
+    def pixels(self, into: memoryview | None = None) -> Pixels:
+        """Decodes the image.
+
+        Args:
+            into: Writable memory that the pixels may be decoded into if they fill it
+                exactly.
+
+        Returns:
+            uint8 array (height, width, 3), equal to
+            ``Image.open(file).convert("RGB")`` of Pillow.
+
+        Raises:
+            ImageError: The file is damaged or truncated.
+        """
+        if self._plain:
+            fits = into is not None and len(into) == 3 * self.height * self.width
+            try:
+                pixels: Pixels = simplejpeg.decode_jpeg(
+                    self._data, colorspace="RGB", strict=True, buffer=into if fits else None
+                )
                 return pixels
-        except ImageError:
-            raise
-        except ValueError:
-            pass  # Pillow decides
-    image = _open(data, limit)
-    try:
-        return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise ImageError(f"damaged or truncated ({error})") from None
+            except ValueError:
+                pass  # Pillow decides
+        image = _open(self._data, self._limit)
+        try:
+            return np.asarray(image.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            raise ImageError(f"damaged or truncated ({error})") from None
 
 
 def stored_size(height: int, width: int, tolerance: int) -> tuple[int, int]:
@@ -123,6 +136,23 @@ def stored_size(height: int, width: int, tolerance: int) -> tuple[int, int]:
         return height, width
     scale = SIDE / short
     return max(SIDE, round(height * scale)), max(SIDE, round(width * scale))
+
+
+def wanted_size(
+    shape: tuple[int, int], planned: tuple[int, int], tolerance: int, originals: bool
+) -> tuple[int, int]:
+    """Returns the (height, width) at which an image is stored of which something is known.
+
+    Args:
+        shape: (height, width) as decoded.
+        planned: (height, width) as annotated.
+        tolerance: See :func:`stored_size`.
+        originals: Whether the annotated size is that of this photograph made smaller. Then
+            it is taken where it is the photograph's own up to rounding.
+    """
+    size = stored_size(*shape, tolerance)
+    near = originals and all(abs(a - b) <= 1 for a, b in zip(size, planned, strict=True))
+    return planned if near else size
 
 
 def stored_sizes(heights: Sizes, widths: Sizes, tolerance: int) -> tuple[Sizes, Sizes]:

@@ -34,7 +34,7 @@ from decathlon.data.annotations import Annotations, Names
 from decathlon.data.decode import (
     PHOTOGRAPH_PIXELS,
     ImageError,
-    declared_size,
+    ImageFile,
     stored_size,
 )
 from decathlon.data.plan import DomainPlan
@@ -90,16 +90,15 @@ class Originals:
 
 def _size(data: bytes, where: str) -> Size:
     try:
-        height, width = declared_size(data, PHOTOGRAPH_PIXELS)
+        return _shared(stored_size(*ImageFile(data, PHOTOGRAPH_PIXELS).shape, 0))
     except ImageError as error:
         raise DataError(f"{where}: {error}; fetch it again") from None
-    return _shared(stored_size(height, width, 0))
 
 
 def _size_of_head(head: bytes) -> Size | None:
     """Returns the size that the first bytes of a file tell, None where they do not suffice."""
     try:
-        return _shared(stored_size(*declared_size(head, PHOTOGRAPH_PIXELS), 0))
+        return _shared(stored_size(*ImageFile(head, PHOTOGRAPH_PIXELS).shape, 0))
     except ImageError:
         return None
 

@@ -2,15 +2,16 @@
 
 A COCO-style file is one object whose large members are arrays of small objects. Here
 the outer object is read by hand and every array element by the standard library's
-decoder, so that memory does not grow with the file and a hostile file is stopped by
-the first element that is too long, too deep or not JSON. (An event parser such as ijson
-hands every token to Python and bounds neither the length nor the depth of an element.)
+decoder, many at a time where they are small, so that memory does not grow with the file
+and a hostile file is stopped by the first element that is too long, too deep or not JSON.
+(An event parser such as ijson hands every token to Python and bounds neither the length
+nor the depth of an element.)
 """
 
 import codecs
 import json
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from decathlon.data.streams import Source
 from decathlon.errors import DataError
@@ -18,6 +19,8 @@ from decathlon.errors import DataError
 LONGEST = 1 << 20
 """Characters that one element may take; an official annotation takes under 300."""
 _CHUNK = 1 << 18
+_AT_ONCE = 1 << 17
+"""Characters of elements that are decoded at a time."""
 _SPACE = " \t\r\n"
 
 
@@ -92,9 +95,28 @@ class _Text:
             raise self.fail(str(error).split(":")[0]) from None
         return value
 
+    def values(self) -> list[Any]:
+        """Returns the next elements of an array, as many as can be decoded at once.
 
-def elements(source: Source, where: str) -> Iterator[tuple[str, Any]]:
-    """Yields ``(key, element)`` for every element of every array in the outer object.
+        What ends in a brace and is whole elements when brackets are put around it is
+        whole elements here too. If the array ends before, so does what is decoded.
+        """
+        self.fill()
+        end = self.buffer.rfind("}", self.at, self.at + _AT_ONCE) + 1
+        if end:
+            try:
+                found, length = self.json.raw_decode(f"[{self.buffer[self.at : end]}]")
+            except (ValueError, RecursionError):
+                pass  # the next element alone tells what is wrong, if anything is
+            else:
+                if found:  # none after a comma is an error
+                    self.at += length - 2
+                    return cast(list[Any], found)
+        return [self.value()]
+
+
+def batches(source: Source, where: str) -> Iterator[tuple[str, list[Any]]]:
+    """Yields ``(key, elements)`` for every array in the outer object, some elements at a time.
 
     Members of the outer object that are not arrays are checked and passed over.
 
@@ -121,7 +143,7 @@ def elements(source: Source, where: str) -> Iterator[tuple[str, Any]]:
             text.at += 1
             more = text.peek() != "]"
             while more:
-                yield key, text.value()
+                yield key, text.values()
                 more = text.expect(",]") == ","
                 if not more:
                     text.at -= 1

@@ -128,6 +128,7 @@ class NameIndex:
             array("i", order.astype(np.int32).tobytes()),
         )
         self.seen = bytearray(len(hashes))
+        self._next = 0
         ordered = hashes[order]
         for place in np.flatnonzero(ordered[1:] == ordered[:-1]).tolist():
             name = self.name(self._order[place])
@@ -158,11 +159,17 @@ class NameIndex:
     def find(self, name: str) -> int | None:
         """Returns the image of that file name, None where there is none."""
         key = name.encode("utf-8", "surrogateescape")
+        # Archives mostly have the order of the annotations.
+        if self._next < len(self) and self.name(self._next) == key:
+            self._next += 1
+            return self._next - 1
         wanted = hash(key)
         place = bisect_left(self._hashes, wanted)
         while place < len(self._hashes) and self._hashes[place] == wanted:
-            if self.name(self._order[place]) == key:
-                return self._order[place]
+            found = self._order[place]
+            if self.name(found) == key:
+                self._next = found + 1
+                return found
             place += 1
         return None
 

@@ -29,7 +29,8 @@ class _Process:
             [sys.executable, "-m", WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": paths},
+            # Its threads would only cost time at the start: nothing is multiplied.
+            env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
             bufsize=0,
         )
         self.waiting: deque[Reply] = deque()

@@ -5,10 +5,11 @@ learn where they begin, and writers can fill them in any order from several proc
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from io import FileIO
 from pathlib import Path
 
 import h5py
@@ -272,28 +273,53 @@ def _spans(shard: Shard, most: int = 1 << 22) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def check(shard: Shard) -> Check:
-    """Reads a shard from end to end, once, in little memory."""
+def check(shard: Shard, also: Callable[[memoryview], None] | None = None) -> Check:
+    """Reads a shard from end to end, once, in little memory.
+
+    Args:
+        shard: The shard.
+        also: Is given all pixels on the way, some images at a time.
+    """
     digest = sha256()
-    crc = shard.columns.crc32.tolist()
-    offset = shard.offset.tolist()
-    sizes = (3 * shard.columns.height * shard.columns.width).tolist()
     damaged: list[int] = []
 
     def compare(data: memoryview, first: int, last: int) -> None:
-        for index in range(first, last):
-            at = offset[index] - offset[first]
-            if zlib.crc32(data[at : at + sizes[index]]) != crc[index]:
-                damaged.append(index)
+        offset = shard.offset[first:last]
+        starts = (offset - offset[0]).tolist()
+        sizes = (3 * shard.columns.height[first:last] * shard.columns.width[first:last]).tolist()
+        crc = shard.columns.crc32[first:last].tolist()
+        for k, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+            if zlib.crc32(data[start : start + size]) != crc[k]:
+                damaged.append(first + k)
+        if also is not None:
+            also(data)
 
     # Digest and checksums each on a core: both are computed outside the interpreter's lock.
-    with shard.path.open("rb") as file, ThreadPoolExecutor(1) as other:
-        digest.update(file.read(shard.start))
+    # Unbuffered, into memory that is used again: new memory costs as much as the reading.
+    with shard.path.open("rb", buffering=0) as file, ThreadPoolExecutor(1) as other:
+        room = bytearray(shard.start)
+        _fill(file, memoryview(room), shard.path)
+        digest.update(room)
         for first, last in _spans(shard):
-            data = memoryview(file.read(offset[last - 1] + sizes[last - 1] - offset[first]))
+            end = int(shard.offset[last - 1])
+            end += 3 * int(shard.columns.height[last - 1] * shard.columns.width[last - 1])
+            size = end - int(shard.offset[first])
+            if len(room) < size:
+                room = bytearray(size)
+            data = memoryview(room)[:size]
+            _fill(file, data, shard.path)
             compared = other.submit(compare, data, first, last)
             digest.update(data)
             compared.result()
         while rest := file.read(1 << 20):
             digest.update(rest)
     return Check(digest.hexdigest(), damaged)
+
+
+def _fill(file: FileIO, data: memoryview, path: Path) -> None:
+    """Reads until ``data`` is full."""
+    while data:
+        count = file.readinto(data)
+        if not count:
+            raise DataError(f"{path}: has become shorter while it was read; {_MEND}")
+        data = data[count:]

@@ -9,7 +9,7 @@ from decathlon.data.decode import RESIZE
 from decathlon.data.manifest import DomainEntry, ShardEntry, SourceEntry, SplitEntry
 from decathlon.data.plan import DomainPlan, ShardPlan
 from decathlon.data.shard import UNKNOWN, open_shard
-from decathlon.data.statistics import mean_and_std
+from decathlon.data.statistics import Channels, mean_and_std, sums_of
 from decathlon.domains import DOMAINS
 
 
@@ -63,7 +63,9 @@ class Work:
         """Opens the shards to build; see :class:`decathlon.data.build.Build`."""
         for split in self.plan.splits:
             self.builds[split] = [
-                None if self._kept(split, k) else Build(self.folder, shard, source)
+                None
+                if self._kept(split, k)
+                else Build(self.folder, shard, source, split == self._summed)
                 for k, shard in enumerate(self._shards(split))
             ]
 
@@ -142,10 +144,20 @@ class Work:
             shards=shards,
         )
 
-    def _statistics(
-        self, splits: dict[str, SplitEntry]
-    ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    @property
+    def _summed(self) -> str | None:
+        """The split whose pixels give mean and std, None where the official ones do."""
         if self.plan.official:
+            return None
+        return "train" if "train" in self.plan.splits else next(iter(self.plan.splits))
+
+    def _statistics(self, splits: dict[str, SplitEntry]) -> tuple[Channels, Channels]:
+        split = self._summed
+        if split is None:
             return DOMAINS[self.plan.name].mean, DOMAINS[self.plan.name].std
-        first = splits.get("train") or next(iter(splits.values()))
-        return mean_and_std(open_shard(self.data / shard.file) for shard in first.shards)
+        return mean_and_std(
+            build.sums
+            if build is not None and build.sums is not None
+            else sums_of(open_shard(self.data / shard.file))
+            for build, shard in zip(self.builds[split], splits[split].shards, strict=True)
+        )

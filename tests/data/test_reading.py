@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from decathlon.data import jsonstream
 from decathlon.data.annotations import read_annotations
-from decathlon.data.jsonstream import elements
+from decathlon.data.jsonstream import batches
 from decathlon.data.streams import Buffered, Hashed, unpacked
 from decathlon.data.tar import Tar
 from decathlon.errors import DataError
@@ -40,6 +40,10 @@ VALUES = st.recursive(
 )
 
 
+def elements(source: Any, where: str) -> list[tuple[str, Any]]:
+    return [(key, item) for key, items in batches(source, where) for item in items]
+
+
 class Dribble:
     """Gives fewer bytes than asked for in chunks of a fixed size."""
 
@@ -63,23 +67,23 @@ def test_elements_are_those_of_json(value: dict, size: int, indent: int | None) 
         text.decode()
     except UnicodeDecodeError:
         with pytest.raises(DataError, match="not UTF-8"):
-            list(elements(Dribble(text, size), "x"))
+            elements(Dribble(text, size), "x")
         return
-    assert list(elements(Dribble(text, size), "x")) == expected
+    assert elements(Dribble(text, size), "x") == expected
 
 
 def test_many_small_elements_pass_through_a_small_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonstream, "LONGEST", 100)
     value = {"a": [{"id": k, "text": "ü" * (k % 30)} for k in range(5000)], "b": [1]}
     text = json.dumps(value, ensure_ascii=False).encode()
-    found = list(elements(Dribble(text, 997), "x"))
+    found = elements(Dribble(text, 997), "x")
     assert found == [("a", v) for v in value["a"]] + [("b", 1)]
 
 
 @given(st.binary(max_size=60))
 @settings(max_examples=100, deadline=None)
 def test_any_bytes_are_json_or_refused(data: bytes) -> None:
-    told, _ = outcome(lambda: list(elements(io.BytesIO(b'{"a": [' + data), "x")))
+    told, _ = outcome(lambda: elements(io.BytesIO(b'{"a": [' + data), "x"))
     if told:
         assert told.startswith("x: not a valid annotation file")
     else:
