@@ -1,6 +1,6 @@
 """How fast and in how little memory ``prepare`` works, beside what it is compared with.
 
-    python tools/bench_prepare.py [--images N] [--rounds K] [--json]
+    python tools/bench_prepare.py [--images N] [--rounds K] [--memory-images N] [--json]
 
 Measured in one run, alternating: ``prepare`` with two processes; one process that reads
 the same archive with tarfile, decodes with Pillow and writes the same shard; and two
@@ -126,7 +126,8 @@ def peak(scratch: Path, images: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--memory-images", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -134,7 +135,7 @@ def main() -> None:
         scratch = Path(folder)
         write_archives(scratch / "archives", options.images)
         rates = speeds(scratch / "archives", scratch, options.images, options.rounds)
-        memory = [peak(scratch, options.images * factor) for factor in (1, 4)]
+        memory = [peak(scratch, options.memory_images * factor) for factor in (1, 4)]
     ratios = {
         "to_loop": rates["prepare"] / rates["loop"],
         "to_decode": rates["prepare"] / rates["decode"],

@@ -9,55 +9,35 @@ Beside the shard's final name there are, until it is done,
 """
 
 import os
-import struct
 import zlib
-from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Self
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from decathlon.data.manifest import ShardEntry
 from decathlon.data.plan import ShardPlan
-from decathlon.data.shard import Columns, check, create, open_shard
+from decathlon.data.shard import Columns, Int64, check, create, open_shard
 from decathlon.data.statistics import Sums
 from decathlon.errors import DataError
 from decathlon.files import digest_of
 
-_RECORD = struct.Struct("<IIHHqI")
 IN_PLACE = -1
-"""Where an image is that is not in the spill file."""
-
-
-class Written(NamedTuple):
-    """An image whose pixels have been written.
-
-    Attributes:
-        position: In the shard.
-        crc32: Checksum of its pixels.
-        height: In pixels.
-        width: In pixels.
-        spilled: Where it begins in the spill file, -1 where it is in its place.
-        resized: Whether it was resized.
-    """
-
-    position: int
-    crc32: int
-    height: int
-    width: int
-    spilled: int = IN_PLACE
-    resized: bool = False
-
-    def pack(self) -> bytes:
-        """Returns the record that the journal keeps."""
-        return _RECORD.pack(*self)
-
-    @classmethod
-    def unpack(cls, record: bytes) -> Self:
-        """Returns what a record of the journal says."""
-        position, crc32, height, width, spilled, resized = _RECORD.unpack(record)
-        return cls(position, crc32, height, width, spilled, bool(resized))
+"""Where an image begins in the spill file that is not in it."""
+WRITTEN = np.dtype(
+    [
+        ("position", "<u4"),  # in the shard
+        ("crc32", "<u4"),  # of the pixels
+        ("height", "<u2"),
+        ("width", "<u2"),
+        ("spilled", "<i8"),  # where it begins in the spill file, or IN_PLACE
+        ("resized", "<u4"),  # whether it was
+    ]
+)
+"""Images whose pixels have been written, in memory and in the journal."""
+Written = npt.NDArray[np.void]
 
 
 class Build:
@@ -75,7 +55,7 @@ class Build:
         summed: Whether the pixels are added up when the finished file is read back.
 
     Attributes:
-        done: One byte an image, 1 where its pixels have been written.
+        done: uint8 (n,), 1 where an image's pixels have been written.
         resized: Whether any image was resized.
         sums: The sums of the finished file's pixels, None where they are not wanted.
     """
@@ -92,30 +72,28 @@ class Build:
         self._count = len(plan.columns.height)
         self._at = plan.columns.offset
         self._identity = bytes.fromhex(digest_of([plan.digest, source]))
-        self.done = bytearray(self._count)
+        self.done = np.zeros(self._count, np.uint8)
         self.resized = False
         self._height, self._width = plan.columns.height.copy(), plan.columns.width.copy()
         self._crc32 = np.zeros(self._count, np.int64)
-        self._spilled: dict[int, int] = {}
+        self._spilled = np.full(self._count, IN_PLACE, np.int64)
         self._spill_end = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._published = self._adopt()
         if self._published is None and not self._resume():
             self._begin()
 
-    def places(self, positions: list[int]) -> list[tuple[int, int, int]]:
+    def places(self, positions: list[int]) -> tuple[Int64, Int64, Int64]:
         """Returns where images go whose sizes are the annotated ones.
 
         Args:
-            positions: Of the images in the shard.
+            positions: Of n images in the shard.
 
         Returns:
-            For each (offset of its pixels in the file :attr:`part`, height, width).
+            (offsets of their pixels in the file :attr:`part`, heights, widths), each (n,).
         """
-        columns = self.plan.columns
-        offsets = (self._start + self._at[positions]).tolist()
-        sizes = columns.height[positions].tolist(), columns.width[positions].tolist()
-        return list(zip(offsets, *sizes, strict=True))
+        where, columns = np.array(positions), self.plan.columns
+        return self._start + self._at[where], columns.height[where], columns.width[where]
 
     def spilled(self, height: int, width: int) -> int:
         """Makes room for an image of another size; returns its offset in :attr:`spill`."""
@@ -129,13 +107,11 @@ class Build:
             with self.part.open("rb") as written:
                 os.fdatasync(written.fileno())
 
-    def record(self, images: Iterable[Written]) -> None:
+    def record(self, images: Written) -> None:
         """Notes that pixels have been written, in memory and in the journal."""
-        images = list(images)
-        for image in images:
-            self._note(image)
+        self._note(images)
         with self.journal.open("ab", buffering=0) as file:
-            file.write(b"".join(image.pack() for image in images))
+            file.write(images.tobytes())
 
     def finish(self, resize: str) -> ShardEntry:
         """Completes the file beside its final name, reads it back and checks it.
@@ -155,25 +131,27 @@ class Build:
             self.plan.columns.image_id,
             self._crc32,
         )
-        file = self._lay_out(columns) if self._spilled else self.part
+        file = self._lay_out(columns) if self._odd else self.part
         with h5py.File(file, "r+") as shard:
             shard["crc32"][...] = columns.crc32.astype(np.uint32)
             if self.resized:
                 shard.attrs.modify("resize", np.bytes_(resize))
-        entry = self._entry(file)
+        # The disk writes what is left while it is read back, from memory.
+        with file.open("rb") as written, ThreadPoolExecutor(1) as other:
+            synced = other.submit(os.fsync, written.fileno())
+            entry = self._entry(file)
+            synced.result()
         if entry is None:
             raise DataError(
                 f"{file}: what was read back differs from what was written;"
                 " check the disk and run 'decathlon prepare' again"
             )
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
         return entry
 
     def publish(self) -> None:
         """Gives the finished file its final name; the journal stays until the end."""
         if self._published is None:
-            (self._laid if self._spilled else self.part).replace(self.path)
+            (self._laid if self._odd else self.part).replace(self.path)
 
     def clean(self) -> None:
         """Removes what is temporary."""
@@ -186,15 +164,19 @@ class Build:
         self.spill.touch()
         self.journal.write_bytes(self._identity)
 
-    def _note(self, image: Written) -> None:
-        k = image.position
-        self.done[k] = 1
-        self.resized = self.resized or image.resized
-        self._crc32[k], self._height[k], self._width[k] = image.crc32, image.height, image.width
-        if image.spilled != IN_PLACE:
-            self._spilled[k] = image.spilled
-            end = image.spilled + 3 * image.height * image.width
-            self._spill_end = max(self._spill_end, end)
+    @property
+    def _odd(self) -> bool:
+        """Whether the file has to be laid out anew."""
+        return self._spill_end > 0
+
+    def _note(self, images: Written) -> None:
+        where = images["position"]
+        self.done[where] = 1
+        self.resized = self.resized or bool(images["resized"].any())
+        self._crc32[where], self._spilled[where] = images["crc32"], images["spilled"]
+        self._height[where], self._width[where] = images["height"], images["width"]
+        ends = images["spilled"] + _sizes(images)
+        self._spill_end = max(self._spill_end, *ends[images["spilled"] != IN_PLACE].tolist(), 0)
 
     def _entry(self, path: Path) -> ShardEntry | None:
         """Reads a finished shard back; None where it is not whole."""
@@ -223,7 +205,7 @@ class Build:
         except DataError:
             return None
         if entry is not None:
-            self.done = bytearray(b"\1") * self._count
+            self.done[:] = 1
         return entry
 
     def _resume(self) -> bool:
@@ -235,39 +217,54 @@ class Build:
             self._start = open_shard(self.part).start
         except DataError:
             return False
-        whole = len(records) - len(records) % _RECORD.size
-        kept = []
-        with self.part.open("rb") as part, self.spill.open("rb") as spill:
-            for at in range(0, whole, _RECORD.size):
-                image = Written.unpack(records[at : at + _RECORD.size])
-                if image.position >= self._count:
-                    continue
-                in_place = image.spilled == IN_PLACE
-                file = part if in_place else spill
-                file.seek(
-                    self._start + self._at.item(image.position) if in_place else image.spilled
-                )
-                if zlib.crc32(file.read(3 * image.height * image.width)) == image.crc32:
-                    kept.append(image)
-        for image in kept:
-            self._note(image)
         # Without what was half written, so that the records stay aligned.
-        self.journal.write_bytes(self._identity + b"".join(image.pack() for image in kept))
+        whole = len(records) - len(records) % WRITTEN.itemsize
+        images = np.frombuffer(records[:whole], WRITTEN)
+        images = images[images["position"] < self._count]
+        kept = images[self._whole(images)]
+        self._note(kept)
+        self.journal.write_bytes(self._identity + kept.tobytes())
         return True
+
+    def _whole(self, images: Written) -> npt.NDArray[np.bool_]:
+        """Reads pixels back; returns which images are as they were written."""
+        found = np.zeros(len(images), np.bool_)
+        in_place = images["spilled"] == IN_PLACE
+        starts = np.where(in_place, self._start + self._at[images["position"]], images["spilled"])
+        rows = zip(
+            in_place.tolist(),
+            starts.tolist(),
+            _sizes(images).tolist(),
+            images["crc32"].tolist(),
+            strict=True,
+        )
+        with self.part.open("rb") as part, self.spill.open("rb") as spill:
+            for k, (placed, start, size, crc32) in enumerate(rows):
+                file = part if placed else spill
+                file.seek(start)
+                found[k] = zlib.crc32(file.read(size)) == crc32
+        return found
 
     def _lay_out(self, columns: Columns) -> Path:
         """Copies the pixels to a new file that is laid out by the images' true sizes."""
         start = create(self._laid, self.plan.header, columns)
         sizes = (3 * columns.height * columns.width).tolist()
+        spills = self._spilled.tolist()
         with (
             self.part.open("rb") as part,
             self.spill.open("rb") as spill,
             self._laid.open("r+b") as out,
         ):
             out.seek(start)
-            for index, size in enumerate(sizes):
-                spilled = self._spilled.get(index)
-                file = part if spilled is None else spill
-                file.seek(self._start + self._at.item(index) if spilled is None else spilled)
+            for index, (size, spilled) in enumerate(zip(sizes, spills, strict=True)):
+                in_place = spilled == IN_PLACE
+                file = part if in_place else spill
+                file.seek(self._start + self._at.item(index) if in_place else spilled)
                 out.write(file.read(size))
         return self._laid
+
+
+def _sizes(images: Written) -> Int64:
+    """Returns the bytes of each image's pixels."""
+    sizes: Int64 = 3 * images["height"].astype(np.int64) * images["width"]
+    return sizes

@@ -6,10 +6,13 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
 
-from decathlon.data.build import IN_PLACE, Build, Written
+import numpy as np
+
+from decathlon.data.build import IN_PLACE, WRITTEN, Build
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.plan import NameIndex
 from decathlon.data.pool import Pool
+from decathlon.data.shard import Int64
 from decathlon.data.supply import Supplied, Supply
 from decathlon.data.work import Work
 from decathlon.errors import DataError
@@ -41,7 +44,7 @@ class _Batch:
         self.where: list[str] = []
         self.data: list[bytes] = []
         self._bytes = 0
-        self._places: list[tuple[int, int, int]] = []
+        self._places: tuple[Int64, Int64, Int64]
 
     @property
     def full(self) -> bool:
@@ -68,25 +71,28 @@ class _Batch:
             file, self._places = self.build.part, self.build.places(self.positions)
         else:
             file = self.build.spill
-            self._places = [(self.build.spilled(*size), *size) for size in self.sizes]
+            heights, widths = np.array(self.sizes).T
+            offsets = np.array([self.build.spilled(*size) for size in self.sizes])
+            self._places = offsets, heights, widths
+        places = [values.tolist() for values in self._places]
         return {
             "limit": self.supply.limit,
             "tolerance": self.supply.tolerance,
             "originals": self.supply.originals,
             "file": str(file),
-            "images": [(*p, len(d)) for p, d in zip(self._places, self.data, strict=True)],
+            "images": list(zip(*places, map(len, self.data), strict=True)),
         }
 
     def record(self, crc32: list[int | None], resized: list[int]) -> None:
         """Notes in the shard whose pixels have been written; others have no checksum."""
-        spilled = self.sizes is not None
-        images = [
-            Written(position, crc, height, width, offset if spilled else IN_PLACE, k in resized)
-            for k, (position, crc, (offset, height, width)) in enumerate(
-                zip(self.positions, crc32, self._places, strict=True)
-            )
-            if crc is not None
-        ]
+        images = np.zeros(len(crc32), WRITTEN)
+        offsets, images["height"], images["width"] = self._places
+        images["spilled"] = IN_PLACE if self.sizes is None else offsets
+        images["position"] = self.positions
+        images["resized"][resized] = 1
+        if None in crc32:
+            images = images[[value is not None for value in crc32]]
+        images["crc32"] = [value for value in crc32 if value is not None]
         self.build.record(images)
 
 
@@ -136,7 +142,7 @@ class Converter:
         self.index.seen[found.image] = 1
         k = bisect_right(self.starts, found.image) - 1
         build, position = self.builds[k], found.image - self.starts[k]
-        if build is None or build.done[position]:
+        if build is None or build.done.item(position):
             self.bar.advance()
             return
         batch = self._open.get(build)
@@ -164,7 +170,7 @@ class Converter:
             if others:
                 self._others.append(batch.others(others))
 
-        self.pool.submit(batch.header(), b"".join(batch.data), reply)
+        self.pool.submit(batch.header(), batch.data, reply)
 
     def _complete(self, supplies: Sequence[Supply]) -> None:
         missing = self.index.seen.count(0)

@@ -34,7 +34,7 @@ class ImageError(ValueError):
     """An image that cannot be taken; the message says why but not which."""
 
 
-def _open(data: bytes, limit: int) -> Image.Image:
+def _open(data: bytes | memoryview, limit: int) -> Image.Image:
     with warnings.catch_warnings():
         # Pillow warns of large images; the limit here is what counts.
         warnings.simplefilter("ignore")
@@ -63,7 +63,7 @@ class ImageFile:
         width: In pixels, as the header declares it.
     """
 
-    def __init__(self, data: bytes, limit: int) -> None:
+    def __init__(self, data: bytes | memoryview, limit: int) -> None:
         """Reads the header.
 
         Args:
@@ -92,12 +92,8 @@ class ImageFile:
         """(height, width) in pixels."""
         return self.height, self.width
 
-    def pixels(self, into: memoryview | None = None) -> Pixels:
+    def pixels(self) -> Pixels:
         """Decodes the image.
-
-        Args:
-            into: Writable memory that the pixels may be decoded into if they fill it
-                exactly.
 
         Returns:
             uint8 array (height, width, 3), equal to
@@ -106,15 +102,38 @@ class ImageFile:
         Raises:
             ImageError: The file is damaged or truncated.
         """
-        if self._plain:
-            fits = into is not None and len(into) == 3 * self.height * self.width
-            try:
-                pixels: Pixels = simplejpeg.decode_jpeg(
-                    self._data, colorspace="RGB", strict=True, buffer=into if fits else None
-                )
-                return pixels
-            except ValueError:
-                pass  # Pillow decides
+        return self._turbo(None) if self._plain else self._pillow()
+
+    def decode_into(self, memory: memoryview, size: tuple[int, int]) -> None:
+        """Decodes the image, resizes it where it has another size, and stores its pixels.
+
+        Args:
+            memory: Writable, 3 * height * width bytes of ``size``.
+            size: (height, width).
+
+        Raises:
+            ImageError: The file is damaged or truncated.
+        """
+        if self._plain and size == self.shape:
+            pixels = self._turbo(memory)
+            if self._plain:
+                return  # they are there already
+        else:
+            pixels = resized(self.pixels(), *size)
+        memory[:] = np.ascontiguousarray(pixels).data.cast("B")
+
+    def _turbo(self, memory: memoryview | None) -> Pixels:
+        """Decodes a plain JPEG, into ``memory`` where it is given."""
+        try:
+            pixels: Pixels = simplejpeg.decode_jpeg(
+                self._data, colorspace="RGB", strict=True, buffer=memory
+            )
+        except ValueError:
+            self._plain = False  # Pillow decides
+            return self._pillow()
+        return pixels
+
+    def _pillow(self) -> Pixels:
         image = _open(self._data, self._limit)
         try:
             return np.asarray(image.convert("RGB"))
@@ -150,6 +169,8 @@ def wanted_size(
         originals: Whether the annotated size is that of this photograph made smaller. Then
             it is taken where it is the photograph's own up to rounding.
     """
+    if shape == planned and abs(min(shape) - SIDE) <= tolerance:
+        return planned
     size = stored_size(*shape, tolerance)
     near = originals and all(abs(a - b) <= 1 for a, b in zip(size, planned, strict=True))
     return planned if near else size

@@ -6,11 +6,11 @@ import selectors
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Any, cast
 
-from decathlon.data.worker import Writer, read_frame, write_frame
+from decathlon.data.worker import Pipe, Writer
 from decathlon.errors import DataError
 
 AHEAD = 2
@@ -36,6 +36,7 @@ class _Process:
         self.waiting: deque[Reply] = deque()
         self.input = cast(IO[bytes], self.process.stdin)
         self.output = cast(IO[bytes], self.process.stdout)
+        self.pipe = Pipe(self.output.fileno(), self.input.fileno())
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             # A batch fits into the pipe, so that giving one does not wait.
             # Where the user's allowance is used up it is slower, not wrong.
@@ -63,14 +64,14 @@ class Pool:
         for process in self._processes:
             self._selector.register(process.output, selectors.EVENT_READ, process)
 
-    def submit(self, header: dict[str, Any], data: bytes, reply: Reply) -> None:
+    def submit(self, header: dict[str, Any], data: Sequence[bytes], reply: Reply) -> None:
         """Gives one batch away; ``reply`` is called with the answer, here or later.
 
         Raises:
             DataError: A process died.
         """
         if not self._processes:
-            reply(self._own.work(header, data))
+            reply(self._own.work(header, b"".join(data)))
             return
         self._collect(0)
         while True:
@@ -80,7 +81,7 @@ class Pool:
             self._collect(None)
         process.waiting.append(reply)
         try:
-            write_frame(process.input.fileno(), header, data)
+            process.pipe.write(header, data)
         except BrokenPipeError:
             raise process.died() from None
 
@@ -97,10 +98,10 @@ class Pool:
     def _collect(self, timeout: float | None) -> None:
         for key, _ in self._selector.select(timeout):
             process: _Process = key.data
-            frame = read_frame(process.output.fileno())
-            if frame is None:
+            message = process.pipe.read()
+            if message is None:
                 raise process.died()
-            process.waiting.popleft()(frame[0])
+            process.waiting.popleft()(message[0])
 
     def __enter__(self) -> "Pool":
         return self

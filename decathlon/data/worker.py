@@ -10,14 +10,15 @@ import os
 import signal
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from decathlon.data.decode import ImageError, ImageFile, resized, wanted_size
+from decathlon.data.decode import ImageError, ImageFile, wanted_size
 
 LENGTHS = struct.Struct("<QQ")
 """Bytes of the header and bytes of the image files that follow."""
+_PARTS = 1000
+"""Pieces that are written with one call; systems take 1024."""
 _ROOM = 4 << 20
 """Bytes of pixels that are written at once."""
 
@@ -100,7 +101,7 @@ class Writer:
         try:
             self._pixels.begin(header["file"])
             for k, (offset, height, width, size) in enumerate(header["images"]):
-                image = ImageFile(bytes(view[at : at + size]), header["limit"])
+                image = ImageFile(view[at : at + size], header["limit"])
                 at += size
                 rule = header["tolerance"], header["originals"]
                 wanted = wanted_size(image.shape, (height, width), *rule)
@@ -111,7 +112,7 @@ class Writer:
                 if wanted != image.shape:
                     resized.append(k)
                 piece = self._pixels.place(offset, 3 * height * width)
-                _decode(image, wanted, piece)
+                image.decode_into(piece, wanted)
                 crc32.append(zlib.crc32(piece))
             self._pixels.write()
         except ImageError as error:
@@ -125,49 +126,56 @@ class Writer:
         self._pixels.close()
 
 
-def _decode(image: ImageFile, size: tuple[int, int], into: memoryview) -> None:
-    """Decodes an image and puts its pixels, at ``size``, into memory."""
-    pixels = resized(image.pixels(into), *size)
-    if not np.may_share_memory(pixels, np.frombuffer(into, np.uint8)):
-        into[:] = np.ascontiguousarray(pixels).data.cast("B")
+class Pipe:
+    """Messages through two file descriptors: a JSON header and bytes.
 
+    Memory for what is read is used again: a message is valid until the next is read.
+    """
 
-def _exactly(file: int, size: int) -> bytes:
-    parts = []
-    while size:
-        data = os.read(file, size)
-        if not data:
-            raise EOFError
-        parts.append(data)
-        size -= len(data)
-    return b"".join(parts)
+    def __init__(self, read: int, write: int) -> None:
+        self._in, self._out = read, write
+        self._room = bytearray()
 
+    def read(self) -> tuple[dict[str, Any], memoryview] | None:
+        """Reads one message, None at the end."""
+        try:
+            header, data = LENGTHS.unpack(self._exactly(LENGTHS.size))
+            return json.loads(bytes(self._exactly(header))), self._exactly(data)
+        except EOFError:
+            return None
 
-def read_frame(file: int) -> tuple[dict[str, Any], bytes] | None:
-    """Reads one message from a file descriptor, None at the end."""
-    try:
-        header, data = LENGTHS.unpack(_exactly(file, LENGTHS.size))
-        return json.loads(_exactly(file, header)), _exactly(file, data)
-    except EOFError:
-        return None
+    def write(self, header: dict[str, Any], data: Sequence[bytes] = ()) -> None:
+        """Writes one message, whose bytes may come in parts."""
+        text = json.dumps(header).encode()
+        parts = [LENGTHS.pack(len(text), sum(map(len, data))), text, *data]
+        while parts:
+            written = os.writev(self._out, parts[:_PARTS])
+            while parts and written >= len(parts[0]):
+                written -= len(parts.pop(0))
+            if written:
+                parts[0] = parts[0][written:]
 
-
-def write_frame(file: int, header: dict[str, Any], data: bytes = b"") -> None:
-    """Writes one message to a file descriptor."""
-    text = json.dumps(header).encode()
-    left = memoryview(b"".join((LENGTHS.pack(len(text), len(data)), text, data)))
-    while left:
-        left = left[os.write(file, left) :]
+    def _exactly(self, size: int) -> memoryview:
+        if len(self._room) < size:
+            self._room = bytearray(size)
+        found = memoryview(self._room)[:size]
+        left = found
+        while left:
+            count = os.readv(self._in, [left])
+            if not count:
+                raise EOFError
+            left = left[count:]
+        return found
 
 
 def main() -> None:
     """Works until standard input ends, which it does when the parent ends."""
     # An interrupt is the parent's to handle: it ends this process by closing the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    writer = Writer()
+    pipe, writer = Pipe(0, 1), Writer()
     try:
-        while (frame := read_frame(0)) is not None:
-            write_frame(1, writer.work(*frame))
+        while (message := pipe.read()) is not None:
+            pipe.write(writer.work(*message))
     except BrokenPipeError:
         os._exit(1)
 
