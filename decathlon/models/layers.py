@@ -29,10 +29,11 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def normalised(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
-    """Convolves and normalises; where both layers are frozen, as one convolution.
+    """Convolves and normalises; as one convolution where nothing between the two is needed.
 
-    A frozen normalisation is one factor and one shift a channel, which go into the
-    kernel: nothing has to be kept for the backward pass between the two.
+    A normalisation by fixed statistics is one factor and one shift a channel, which go
+    into the kernel. That is done where both layers are frozen, so that nothing is kept for
+    the backward pass, and for all layers in evaluation mode without gradients.
 
     Args:
         conv: A convolution, or what took its place.
@@ -42,21 +43,24 @@ def normalised(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     Returns:
         N x C_out x H' x W'.
     """
-    if (
-        type(conv) is nn.Conv2d
-        and conv.bias is None
-        and not conv.weight.requires_grad
-        and isinstance(norm, BatchNorm2d)
-        and norm.frozen
-        and norm.running_mean is not None
-        and norm.running_var is not None
-    ):
+    if type(conv) is nn.Conv2d and isinstance(norm, BatchNorm2d) and _is_fixed(conv, norm):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         kernel = conv.weight * scale[:, None, None, None]
         shift = norm.bias - norm.running_mean * scale
         return conv2d(x, kernel, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
     out: Tensor = norm(conv(x))
     return out
+
+
+def _is_fixed(conv: nn.Conv2d, norm: BatchNorm2d) -> bool:
+    """Whether no gradient and no batch statistics of the two layers are wanted."""
+    if conv.bias is not None or norm.running_mean is None:
+        return False
+    if not torch.is_grad_enabled():
+        return not norm.training
+    return norm.frozen and not conv.weight.requires_grad
 
 
 def freeze(module: M) -> M:

@@ -1,11 +1,13 @@
 """Networks whose residual blocks exist twice, frozen and tuned, and a policy between them."""
 
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from decathlon.models.layers import unfreeze
+from decathlon.models.paths import choose, take
 from decathlon.models.resnet import Architecture, Block, ResidualNetwork
 
 POLICY_BLOCKS = (1, 1, 1)
@@ -56,15 +58,30 @@ class RoutedBlock(nn.Module):
             x: N x C x H x W.
             decision: I_l(x), N, in {0, 1}; 1 takes the tuned branch.
         """
-        tuned, frozen, skip = self.tuned(x), self.frozen(x), self.shortcut(x)
-        share = decision.to(tuned.dtype)[:, None, None, None]
+        tuned, skip = self.tuned(x), self.shortcut(x)
         out: Tensor
         if self.mix_outputs:
-            out = share * self.activation(tuned + skip) + (1 - share) * self.activation(
-                frozen + skip
-            )
+            share = decision.to(tuned.dtype)[:, None, None, None]
+            frozen = self.activation(self.frozen(x) + skip)
+            out = share * self.activation(tuned + skip) + (1 - share) * frozen
         else:
-            out = self.activation(share * tuned + (1 - share) * frozen + skip)
+            out = self.activation(choose(x, decision, tuned, self.frozen) + skip)
+        return out
+
+    def split(self, x: Tensor, num_frozen: int) -> Tensor:
+        """Takes the first images through the frozen branch and the others through the tuned.
+
+        Args:
+            x: N x C x H x W.
+            num_frozen: How many take the frozen branch.
+        """
+        skip = self.shortcut(x)
+        parts = [
+            branch(rows)
+            for branch, rows in ((self.frozen, x[:num_frozen]), (self.tuned, x[num_frozen:]))
+            if len(rows)
+        ]
+        out: Tensor = self.activation((torch.cat(parts) if len(parts) > 1 else parts[0]) + skip)
         return out
 
 
@@ -123,11 +140,36 @@ class RoutedNetwork(nn.Module):
             N x classes.
         """
         decisions = self.decide(images) if policy is None else policy
+        if not (self.training or torch.is_grad_enabled()):
+            return self._predict(images, decisions)
         columns = iter(decisions.unbind(1))
         x = self.stem(images)
-        for macro in self.macros:
-            assert isinstance(macro, nn.Sequential)
-            for block in macro:
-                x = block(x, next(columns)) if isinstance(block, RoutedBlock) else block(x)
+        for block in self._blocks():
+            x = block(x, next(columns)) if isinstance(block, RoutedBlock) else block(x)
         logits: Tensor = self.head(self.tail(x))
         return logits
+
+    def _predict(self, images: Tensor, decisions: Tensor) -> Tensor:
+        """Computes for each image the path that it takes, and no other.
+
+        Before each routed block the images are put in order, those that take the frozen
+        branch first, so that both branches see a batch in one piece.
+        """
+        columns = iter((decisions > 0.5).cpu().unbind(1))
+        order = torch.arange(len(images))
+        x = self.stem(images)
+        for block in self._blocks():
+            if isinstance(block, RoutedBlock):
+                tuned = next(columns)[order]
+                if (tuned[:-1] & ~tuned[1:]).any():
+                    rows = torch.argsort(tuned, stable=True)
+                    x, order = take(x, rows.to(x.device)), order[rows]
+                x = block.split(x, len(tuned) - int(tuned.sum()))
+            else:
+                x = block(x)
+        logits: Tensor = self.head(self.tail(x))
+        return logits[torch.argsort(order).to(logits.device)]
+
+    def _blocks(self) -> Iterator[nn.Module]:
+        for macro in self.macros:
+            yield from macro.children()

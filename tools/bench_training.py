@@ -1,0 +1,254 @@
+"""What a training step and a prediction of each method cost, beside fine-tuning.
+
+    python tools/bench_training.py [--methods a,b] [--precision auto|32|bf16] [--width W]
+        [--batch N] [--pairs K] [--json FILE]
+
+Every step of a method is paired with one of fine-tuning on the same batch, and the ratio
+is the median over the pairs: what else the machine does falls on both. Batches come from
+generated images through the real feed, whose time is measured too. The machine's own
+rate of matrix multiplication in the same precision says how much of it is used.
+"""
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from sample import CLASSES, write_archives
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from decathlon.data.prepare import prepare
+from decathlon.data.store import open_store
+from decathlon.domains import AUGMENTED, SOURCE_DOMAIN
+from decathlon.files import write_json
+from decathlon.method import Batch, Method, Task, find
+from decathlon.models.resnet import Architecture
+from decathlon.models.weights import Source
+from decathlon.training.device import Compute, environment, place
+from decathlon.training.feed import Feed
+from decathlon.training.loop import Objective
+from decathlon.training.optimisers import Optimisers
+
+BASELINE = "fine-tuning"
+TASK = Task("aircraft", CLASSES, 3334)
+MATRIX = 2048
+BARS = {"spottune": {"train_ratio": {"32": 1.30, "bf16": 1.40}, "infer_ratio": 1.28, "flops": 1.21}}
+
+
+@dataclass
+class Row:
+    """What was measured of one method.
+
+    Attributes:
+        method: Its registered name.
+        precision: ``32`` or ``bf16``.
+        train_ratio: Time of a training step, by fine-tuning's; median over pairs.
+        infer_ratio: The same of a prediction.
+        train_images_per_s: At the median step.
+        infer_images_per_s: At the median prediction.
+        train_flops: Floating-point operations of a training step, an image.
+        infer_flops: The same of a prediction.
+        infer_flops_ratio: By fine-tuning's.
+        train_matmul_share: Rate of the training step's operations by that of a matrix product.
+        peak_bytes: Highest memory of a training step: allocated on a GPU, else resident.
+    """
+
+    method: str
+    precision: str
+    train_ratio: float = 1.0
+    infer_ratio: float = 1.0
+    train_images_per_s: float = 0.0
+    infer_images_per_s: float = 0.0
+    train_flops: float = 0.0
+    infer_flops: float = 0.0
+    infer_flops_ratio: float = 1.0
+    train_matmul_share: float = 0.0
+    peak_bytes: float = 0.0
+
+
+class Bench:
+    """One method, ready to take steps and to predict.
+
+    Training and prediction have a network each: every prediction is then of the network
+    in its final form, as in a run.
+    """
+
+    def __init__(self, name: str, width: float, fabric: Fabric) -> None:
+        kind = find(name)
+        method: Method = kind(kind.recipes["paper"])
+        architecture = method.pretraining(width)
+        plain = Architecture(width=width).build(CLASSES)
+        tensors = architecture.build(CLASSES).state_dict() | plain.state_dict()
+        source = Source(architecture, CLASSES, tensors)
+        self.name, self.method, self.fabric = name, method, fabric
+        network = method.build(source, [TASK])
+        place(network, fabric.device)
+        self.objective = fabric.setup_module(Objective(method, network))
+        # The last phase: the one that all of the network learns in.
+        phase = method.phases(network, [TASK])[-1]
+        if phase.begin is not None:
+            phase.begin()
+        self.optimisers = Optimisers(phase, fabric)
+        self.optimisers.set_rates([0.0 for _ in self.optimisers.groups])
+        self.network = network.train()
+        self.final = method.finalise(method.build(source, [TASK])).eval()
+        place(self.final, fabric.device)
+
+    def step(self, batch: Batch) -> None:
+        """Takes one step of training."""
+        loss: Tensor = self.objective(batch)
+        self.fabric.backward(loss)
+        self.optimisers.step()
+        _wait(self.fabric)
+
+    def predict(self, batch: Batch) -> None:
+        """Predicts one batch."""
+        with torch.inference_mode(), self.fabric.autocast():
+            self.method.predict(self.final, batch)
+        _wait(self.fabric)
+
+
+def _wait(fabric: Fabric) -> None:
+    if fabric.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def timed(work: Callable[..., object], *what: object) -> float:
+    """Returns the seconds that some work takes."""
+    began = time.perf_counter()
+    work(*what)
+    return time.perf_counter() - began
+
+
+def flops(work: Callable[[], object]) -> float:
+    """Counts the floating-point operations of some work."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def peak(fabric: Fabric, work: Callable[[], object]) -> float:
+    """Returns the highest memory during some work, in bytes; 0 where it cannot be told."""
+    if fabric.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return float(torch.cuda.max_memory_allocated())
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return 0.0
+    work()
+    status = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in status if line.startswith("VmHWM"))) * 1024
+
+
+def matmul_rate(fabric: Fabric, precision: str) -> float:
+    """Returns the machine's best rate of a matrix product, in operations per second."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(MATRIX, MATRIX, device=fabric.device).to(dtype) for _ in range(2))
+
+    def product() -> None:
+        torch.mm(a, b)
+        _wait(fabric)
+
+    product()
+    return 2 * MATRIX**3 / min(timed(product) for _ in range(8))
+
+
+def measure(one: Bench, base: Bench, batches: Iterator[Batch], pairs: int, row: Row) -> None:
+    """Measures a method beside the baseline, alternating, and fills in its row."""
+    train: list[tuple[float, float]] = []
+    infer: list[tuple[float, float]] = []
+    for turn in range(pairs + 1):
+        batch = next(batches)
+        order = (one, base) if turn % 2 else (base, one)
+        spent = {bench.name: timed(bench.step, batch) for bench in order}
+        guessed = {bench.name: timed(bench.predict, batch) for bench in order}
+        if turn:  # the first is for warming up
+            train.append((spent[one.name], spent[base.name]))
+            infer.append((guessed[one.name], guessed[base.name]))
+    count = len(batch.labels)
+    row.train_ratio = statistics.median(a / b for a, b in train)
+    row.infer_ratio = statistics.median(a / b for a, b in infer)
+    row.train_images_per_s = count / statistics.median(a for a, _ in train)
+    row.infer_images_per_s = count / statistics.median(a for a, _ in infer)
+    row.peak_bytes = peak(one.fabric, lambda: one.step(batch))
+    row.train_flops = flops(lambda: one.step(batch)) / count
+    row.infer_flops = flops(lambda: one.predict(batch)) / count
+    row.infer_flops_ratio = row.infer_flops / (flops(lambda: base.predict(batch)) / count)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--methods", default=f"{BASELINE},spottune")
+    parser.add_argument("--precision", default="auto", choices=["auto", "32", "bf16"])
+    parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    fabric = Compute(precision=options.precision).fabric()
+    precision = "bf16" if "bf16" in environment(fabric)["precision"] else "32"
+    rate = matmul_rate(fabric, precision)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        write_archives(Path(folder, "archives"), 2000)
+        prepare(Path(folder, "archives"), Path(folder, "data"))
+        feed = Feed(
+            open_store(Path(folder, "data")),
+            SOURCE_DOMAIN,
+            ("train",),
+            AUGMENTED,
+            options.batch,
+            0,
+            fabric.device,
+        )
+        batches = feed.training(0, lambda _: 0.5)
+        feeding = statistics.median(timed(lambda: next(batches)) for _ in range(30))
+        torch.manual_seed(0)
+        base = Bench(BASELINE, options.width, fabric)
+        for name in dict.fromkeys(options.methods.split(",")):
+            row = Row(name, precision)
+            one = base if name == BASELINE else Bench(name, options.width, fabric)
+            measure(one, base, batches, options.pairs, row)
+            row.train_matmul_share = row.train_flops * row.train_images_per_s / rate
+            rows.append(row)
+            print(tell(row), flush=True)
+    share = feeding / (options.batch / rows[0].train_images_per_s)
+    print(f"  the loader takes {100 * share:.2f} % of a step of {rows[0].method}")
+    machine = {
+        **{k: v for k, v in environment(fabric).items() if k != "git"},
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "matmul_flops_per_s": rate,
+    }
+    if options.json:
+        table = [asdict(row) for row in rows]
+        settings = {"width": options.width, "batch": options.batch, "pairs": options.pairs}
+        write_json(
+            options.json,
+            {"machine": machine, **settings, "loader_share": share, "rows": table, "bars": BARS},
+        )
+
+
+def tell(row: Row) -> str:
+    """Returns a row as text."""
+    return (
+        f"{row.method:24s} {row.precision:>4s}"
+        f"  train x {row.train_ratio:.3f} {row.train_images_per_s:8.0f} images/s"
+        f"  infer x {row.infer_ratio:.3f} {row.infer_images_per_s:8.0f} images/s"
+        f"  GFLOP {row.train_flops / 1e9:.2f} {row.infer_flops / 1e9:.2f}"
+        f" (x {row.infer_flops_ratio:.3f})"
+        f"  matmul {100 * row.train_matmul_share:.0f} %  peak {row.peak_bytes / 1e6:.0f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()
