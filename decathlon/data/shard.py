@@ -4,13 +4,16 @@ All data sets are contiguous and uncompressed, so that a reader needs HDF5 only 
 learn where they begin, and writers can fill them in any order from several processes.
 """
 
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -22,6 +25,7 @@ FORMAT = 1
 UNKNOWN = -1
 """Label of an image whose class is not known."""
 RESIZE_BYTES = 64
+_CHUNK = 1 << 20
 _MEND = "run 'decathlon verify', then 'decathlon prepare', which rebuilds what is damaged"
 _COLUMNS = {
     "offset": np.int64,
@@ -142,7 +146,7 @@ def create(path: Path, header: Header, columns: Columns) -> int:
         "crc32": columns.crc32,
     }
     total = int((3 * columns.height * columns.width).sum())
-    with h5py.File(_new_file(path)) as file:
+    with _in_memory(path) as place, h5py.File(_new_file(place)) as file:
         file.attrs["format_version"] = FORMAT
         file.attrs["category_ids"] = np.array(header.category_ids, np.int64)
         _set_text(file, "class_names", list(header.class_names))
@@ -163,8 +167,42 @@ def create(path: Path, header: Header, columns: Columns) -> int:
         return int(pixels.get_offset())
 
 
+@contextmanager
+def _in_memory(path: Path) -> Iterator[Path]:
+    """Yields the path of a file in memory whose contents go to ``path`` in the end.
+
+    HDF5 keeps what it could not write and tries again when the process ends, which on a
+    full disk ends it with a segmentation fault. A file in memory has no full disk, and
+    has holes: the pixels take no room in it.
+    """
+    if not hasattr(os, "memfd_create"):  # not Linux
+        yield path
+        return
+    with os.fdopen(os.memfd_create("shard"), "rb") as file:
+        yield Path(f"/proc/self/fd/{file.fileno()}")
+        with path.open("wb") as out:
+            _copy(file, out)
+
+
+def _copy(file: BinaryIO, out: BinaryIO) -> None:
+    """Copies a file that has holes, and leaves them out."""
+    end, size = 0, os.fstat(file.fileno()).st_size
+    while end < size:
+        try:
+            start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+        except OSError:  # nothing follows but a hole
+            break
+        end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+        for at in range(start, end, _CHUNK):
+            out.seek(at)
+            out.write(os.pread(file.fileno(), min(_CHUNK, end - at), at))
+    out.truncate(size)
+
+
 def _new_file(path: Path) -> h5py.h5f.FileID:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    # The default driver looks for the real path of a link, which a file in memory has not.
+    access.set_fapl_stdio()
     # Format 1.8 is the oldest that takes attributes of more than 64 kB.
     access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
