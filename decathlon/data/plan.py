@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from decathlon.data.annotations import MOST_CLASSES, Annotations, read_annotations
-from decathlon.data.decode import TOLERANCE, stored_sizes
+from decathlon.data.decode import TOLERANCE, stored_sizes, too_large
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.streams import Hashed, unpacked
 from decathlon.data.tar import Tar, told
@@ -83,9 +83,19 @@ class DomainPlan:
         return np.where(known == UNKNOWN, UNKNOWN, known - self.category_ids[0])
 
     def shards(self, split: str) -> list[ShardPlan]:
-        """Returns the shards of a split, in order."""
+        """Returns the shards of a split, in order.
+
+        Raises:
+            DataError: An image would be too large by what the annotations say.
+        """
         notes = self.splits[split]
         heights, widths = stored_sizes(notes.heights, notes.widths, TOLERANCE)
+        for k in np.flatnonzero(too_large(heights, widths))[:1]:
+            raise DataError(
+                f"{notes.where}: image {notes.image_ids[k]} is said to have {notes.widths[k]} x"
+                f" {notes.heights[k]} pixels, and would have {widths[k]} x {heights[k]} when"
+                " stored; correct or leave out its width and height"
+            )
         ends = np.cumsum(3 * heights * widths)
         count = max(1, -(-int(ends[-1]) // SHARD_BYTES))
         bounds = np.searchsorted(ends, [ends[-1] * k // count for k in range(1, count)])

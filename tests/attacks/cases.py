@@ -15,6 +15,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from PIL import Image
 
 from tests.data.official import Official, encoded, member, picture, tar_bytes
 
@@ -79,6 +80,27 @@ def _huge_jpeg(official: Official) -> None:
     official.files["dtd"][NAME] = bytes(data)
 
 
+def _annotated(height: int, width: int) -> Callable[[Official], None]:
+    def attack(official: Official) -> None:
+        official.split("dtd", "train")["images"][0].update(height=height, width=width)
+
+    return attack
+
+
+def _one_row(annotated: bool) -> Callable[[Official], None]:
+    """A PNG of under 1 kB that would have 4 million pixels a row when its side is 72."""
+
+    def attack(official: Official) -> None:
+        official.files["dtd"][NAME] = encoded(Image.new("L", (65535, 1)), "PNG")
+        note = official.split("dtd", "train")["images"][0]
+        assert note["file_name"] == f"data/{NAME}"
+        del note["height"], note["width"]
+        if annotated:
+            note.update(height=1, width=65535)
+
+    return attack
+
+
 def _bomb(official: Official) -> None:
     file = io.BytesIO()
     with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=9) as packed:
@@ -123,6 +145,9 @@ ARCHIVES = {
     "duplicate member": Case(_duplicate, f"{NAME}: is there twice"),
     "ten gigabytes": Case(_ten_gigabytes, f"{NAME}: declares 10737418240 bytes", written=True),
     "huge jpeg": Case(_huge_jpeg, f"{NAME}: its header declares 50000 x 50000 pixels"),
+    "one row": Case(_one_row(False), f"{NAME}: its 65535 x 1 pixels would be 4718520 x 72"),
+    "one row, annotated": Case(_one_row(True), "said to have 65535 x 1 pixels"),
+    "annotated size": Case(_annotated(1, 1000), "image 40200002 is said to have 1000 x 1 pixels"),
     "gzip bomb": Case(_bomb, f"{NINE}: unpacks to over 200 times its size", written=True),
     "nan": Case(_nan, "dtd_train.json"),
     "duplicate id": Case(_duplicate_id, "image id 40200002 is there twice"),

@@ -17,6 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from decathlon import domains
 from decathlon.data import supply
@@ -195,6 +196,52 @@ def test_an_image_that_declares_too_many_pixels(small: Official, tmp_path: Path,
     small.files["dtd"][NAME] = claim(50_000, 50_000)
     small.write()
     refused(small, tmp_path, f"{NAME}: its header declares ")
+
+
+# Decodes one photograph and says how much memory that took, in bytes.
+DECODES = """
+import resource, sys
+from pathlib import Path
+from decathlon.data.decode import PHOTOGRAPH_PIXELS, ImageError, ImageFile, stored_size
+try:
+    image = ImageFile(Path(sys.argv[1]).read_bytes(), PHOTOGRAPH_PIXELS)
+    size = stored_size(*image.shape, 0)
+    image.decode_into(memoryview(bytearray(3 * size[0] * size[1])), size)
+    print("taken", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+except ImageError as error:
+    print(error)
+"""
+
+
+def decoding(path: Path, image: Image.Image, kind: str, limit: int = 3 << 30) -> str:
+    image.save(path, kind)
+    done = subprocess.run(
+        [sys.executable, "-c", DECODES, path],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_photograph_takes_less_than_a_gigabyte(tmp_path: Path, kind: str) -> None:
+    mode, size = ("RGB", (10_000, 10_000)) if kind == "JPEG" else ("RGBA", (8_000, 5_000))
+    told = decoding(tmp_path / "large", Image.new(mode, size), kind)
+    assert told.startswith("taken ")
+    assert int(told.split()[1]) < 1 << 20  # kilobytes
+
+
+def test_a_png_that_would_take_more_is_refused(tmp_path: Path) -> None:
+    told = decoding(tmp_path / "large", Image.new("RGBA", (10_000, 10_000)), "PNG")
+    assert told == "its header declares 10000 x 10000 pixels (limit 40 megapixels)\n"
+
+
+def test_too_little_memory_for_an_image_is_said(tmp_path: Path) -> None:
+    told = decoding(tmp_path / "large", Image.new("RGBA", (8_000, 5_000)), "PNG", 400 << 20)
+    assert told == "there is not enough memory for its 8000 x 5000 pixels\n"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "svg"])
