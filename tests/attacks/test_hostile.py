@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from decathlon import domains
-from decathlon.data import supply
+from decathlon.data import decode, supply, worker
 from decathlon.data.prepare import prepare
 from decathlon.data.store import open_store
 from decathlon.data.verify import verify
@@ -196,6 +196,22 @@ def test_an_image_that_declares_too_many_pixels(small: Official, tmp_path: Path,
     small.files["dtd"][NAME] = claim(50_000, 50_000)
     small.write()
     refused(small, tmp_path, f"{NAME}: its header declares ")
+
+
+def test_whatever_a_decoder_raises_is_told_of_the_image(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow's decoders have raised struct.error, IndexError and more; none is known today."""
+    taken = worker.ImageFile
+
+    def stumbling(data: memoryview, limit: int) -> decode.ImageFile:
+        if bytes(data) == small.files["dtd"][NAME]:
+            raise IndexError("index out of range")
+        return taken(data, limit)
+
+    monkeypatch.setattr(worker, "ImageFile", stumbling)
+    small.write()
+    refused(small, tmp_path, rf"{NAME}: cannot be decoded \(IndexError: index out of range\)")
 
 
 # Decodes one photograph and says how much memory that took, in bytes.
