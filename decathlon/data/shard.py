@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -25,6 +25,8 @@ FORMAT = 1
 UNKNOWN = -1
 """Label of an image whose class is not known."""
 RESIZE_BYTES = 64
+LARGEST_ATTRIBUTE = 1 << 28
+"""Bytes of an attribute: names of 100,000 classes, the longest of 512 characters."""
 _CHUNK = 1 << 20
 _MEND = "run 'decathlon verify', then 'decathlon prepare', which rebuilds what is damaged"
 _COLUMNS = {
@@ -219,8 +221,18 @@ def _set_text(file: h5py.File, name: str, value: str | list[str], length: int = 
     file.attrs.create(name, encoded.astype(f"S{length}"), dtype=kind)
 
 
+def _attribute(file: h5py.File, name: str, kinds: str, ndim: int) -> Any:
+    """Returns an attribute whose type and size were looked at before it was read."""
+    found = h5py.h5a.open(file.id, name.encode())
+    if found.dtype.kind not in kinds or len(found.shape) != ndim:
+        raise ValueError(f"its attribute '{name}' is of another type")
+    if found.get_storage_size() > LARGEST_ATTRIBUTE:
+        raise ValueError(f"its attribute '{name}' is too large")
+    return file.attrs[name]
+
+
 def _text(file: h5py.File, name: str) -> str:
-    return bytes(file.attrs[name]).decode()
+    return bytes(_attribute(file, name, "S", 0)).decode()
 
 
 def open_shard(path: Path) -> Shard:
@@ -235,12 +247,20 @@ def open_shard(path: Path) -> Shard:
     try:
         with h5py.File(path, "r") as file:
             return _read(path, file)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         raise DataError(f"{path}: no readable shard ({str(error)[:200]}); {_MEND}") from None
 
 
 def _read(path: Path, file: h5py.File) -> Shard:
-    version = file.attrs.get("format_version")
+    version = _attribute(file, "format_version", "iu", 0)
     if version != FORMAT:
         raise DataError(
             f"{path}: has format version {version}, this program reads {FORMAT};"
@@ -262,11 +282,21 @@ def _read(path: Path, file: h5py.File) -> Shard:
         raise ValueError(f"image {wrong[0]} lies outside its pixels")
     if size % 3 or (offset % 3).any():
         raise ValueError("its images do not begin on whole pixels")
+    class_names = _attribute(file, "class_names", "S", 1)
+    category_ids = _attribute(file, "category_ids", "iu", 1)
+    if len(class_names) != len(category_ids):
+        raise ValueError("its classes and categories differ in number")
+    label = read["label"]
+    foreign = np.flatnonzero((label < UNKNOWN) | (label >= len(class_names)))
+    if len(foreign):
+        raise ValueError(
+            f"image {foreign[0]} has the label {label[foreign[0]]}, which no class has"
+        )
     header = Header(
         domain=_text(file, "domain"),
         split=_text(file, "split"),
-        class_names=tuple(bytes(name).decode() for name in file.attrs["class_names"]),
-        category_ids=tuple(int(key) for key in file.attrs["category_ids"]),
+        class_names=tuple(bytes(name).decode() for name in class_names),
+        category_ids=tuple(category_ids.tolist()),
         annotations_sha256=_text(file, "annotations_sha256"),
         resize=_text(file, "resize"),
     )
@@ -277,6 +307,9 @@ def _data_set(
     file: h5py.File, name: str, dtype: npt.DTypeLike, actual: int
 ) -> tuple[h5py.Dataset, int]:
     """Returns a data set that lies in one piece in the file itself, and where."""
+    # A link to another file would be followed, and a pipe waited for.
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"'{name}' is a link to elsewhere")
     found = file[name]
     if not isinstance(found, h5py.Dataset) or found.ndim != 1 or found.dtype != dtype:
         raise ValueError(f"'{name}' is of another type")

@@ -7,11 +7,13 @@ the refusal has to name.
 import gzip
 import io
 import json
+import os
 import struct
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -175,9 +177,58 @@ def _flipped(path: Path) -> None:
     path.write_bytes(raw)
 
 
+def _attribute(name: str, value: Any) -> Callable[[Path], None]:
+    def attack(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            file.attrs[name] = value
+
+    return attack
+
+
+def _label(value: int) -> Callable[[Path], None]:
+    def attack(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            file["label"][1] = value
+
+    return attack
+
+
+def _linked(name: str, pipe: bool) -> Callable[[Path], None]:
+    def attack(path: Path) -> None:
+        other = path.with_name("other.h5")
+        with h5py.File(path, "r+") as file:
+            if pipe:
+                os.mkfifo(other)
+            else:
+                with h5py.File(other, "w") as elsewhere:
+                    elsewhere[name] = file[name][:]
+            del file[name]
+            file[name] = h5py.ExternalLink(other, f"/{name}")
+
+    return attack
+
+
 SHARDS: dict[str, tuple[Callable[[Path], None], str]] = {
     "offsets outside": (_offsets, "image 2 lies outside its pixels"),
     "format version": (_version, "has format version 2, this program reads 1"),
+    "attributes of gigabytes": (
+        _attribute("class_names", np.array([10**9] * 3)),
+        "'class_names' is of another type",
+    ),
+    "infinite category": (
+        _attribute("category_ids", np.array([np.inf] * 3)),
+        "'category_ids' is of another type",
+    ),
+    "fewer classes": (_attribute("category_ids", np.array([1, 2])), "differ in number"),
+    "a domain of gigabytes": (
+        _attribute("domain", np.int64(2 * 10**9)),
+        "'domain' is of another type",
+    ),
+    "label too high": (_label(99), "image 1 has the label 99"),
+    "label too low": (_label(-7), "image 1 has the label -7"),
+    "label elsewhere": (_linked("label", False), "'label' is a link to elsewhere"),
+    "pixels elsewhere": (_linked("pixels", False), "'pixels' is a link to elsewhere"),
+    "link to a pipe": (_linked("label", True), "'label' is a link to elsewhere"),
     "flipped bit": (_flipped, "image 8 (counted from 0 in the shard) damaged"),
 }
 """Attacks on a shard that has been prepared, and on those who read it."""
