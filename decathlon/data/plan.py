@@ -24,6 +24,8 @@ SHARD_BYTES = 4 << 30
 DOMAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 FILE_NAME = re.compile(rf"({DOMAIN_NAME.pattern})_(train|val|test_stripped|test)\.json", re.ASCII)
 """An annotation file: domain, split."""
+RESERVED = re.compile(r"manifest\.json|.*\.part|.*\.h5", re.IGNORECASE)
+"""Names beside the domains' folders that belong to this program's files."""
 _MEMBER = re.compile(rf"(?:.*/)?annotations/{FILE_NAME.pattern}", re.ASCII)
 
 
@@ -189,8 +191,12 @@ def domain_plan(name: str, splits: dict[str, Annotations]) -> DomainPlan:
 
     Raises:
         DataError: Categories differ between splits, there are none, or their ids are too
-            far apart; a training image has no label.
+            far apart; a training image has no label; the name is reserved.
     """
+    if RESERVED.fullmatch(name):
+        raise DataError(
+            f"annotations of {name}: a file of this program has such a name; rename the domain"
+        )
     class_names: dict[int, str] = {}
     for notes in splits.values():
         for key, text in notes.class_names.items():

@@ -137,6 +137,15 @@ def _unknown_category(official: Official) -> None:
     official.split("dtd", "train")["annotations"][0]["category_id"] = 99
 
 
+def _domain(name: str) -> Callable[[Official], None]:
+    """Annotations of a domain that has the name of a file of the data folder."""
+
+    def attack(official: Official) -> None:
+        official.notes[f"{name}_train"] = official.split("dtd", "train")
+
+    return attack
+
+
 ARCHIVES = {
     "absolute name": Case(_extra("/tmp/decathlon-escaped.jpg"), "'/tmp/decathlon-escaped.jpg' has"),
     "name outside": Case(_extra("../../decathlon-escaped.jpg"), "'../../decathlon-escaped.jpg'"),
@@ -154,6 +163,8 @@ ARCHIVES = {
     "nan": Case(_nan, "dtd_train.json"),
     "duplicate id": Case(_duplicate_id, "image id 40200002 is there twice"),
     "unknown category": Case(_unknown_category, "category 99 is annotated but not listed"),
+    "domain manifest.json": Case(_domain("manifest.json"), "annotations of manifest.json: a file"),
+    "domain x.part": Case(_domain("x.part"), "annotations of x.part: a file"),
     "nested lists": Case(_text(b'{"images": ' + b"[" * 1_000_000), "dtd_train.json", written=True),
     "nested objects": Case(_text(b'{"a": ' * 1_000_000), "dtd_train.json", written=True),
     "not utf-8": Case(_text(b'{"images": ["\xff\xfe"]}'), "dtd_train.json", written=True),
