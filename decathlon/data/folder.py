@@ -41,7 +41,7 @@ def check_name(name: str) -> None:
             f"'{name}' is a name of this program's own files (manifest.json, *.part, *.h5):"
             " give the domain another"
         )
-    if not DOMAIN_NAME.fullmatch(name) or len(name) > 100:
+    if not DOMAIN_NAME.fullmatch(name):
         raise UsageError(
             f"'{name}' cannot name a domain: begin with a letter or digit, go on with"
             " letters, digits, '_', '-' and '.', at most 100"

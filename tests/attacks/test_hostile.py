@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from decathlon import domains
-from decathlon.data import decode, supply, worker
+from decathlon.data import annotations, decode, plan, supply, worker
 from decathlon.data.prepare import prepare
 from decathlon.data.store import open_store
 from decathlon.data.verify import verify
@@ -321,6 +321,41 @@ def test_annotations_that_are_no_good_json(small: Official, tmp_path: Path, text
     refused(small, tmp_path, r"dtd_train\.json: not a valid annotation file")
 
 
+def many(key: str, count: int, text: str, field: str) -> bytes:
+    items = ",".join(f'{{"id":{k},"{field}":"{k:06d}{text}"}}' for k in range(count))
+    return f'{{"{key}":[{items}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (many("images", 80_000, "n" * 490, "file_name"), "names of more than 64 bytes"),
+        (many("categories", 40_000, "n" * 490, "name"), "more than 100000 categories, or with too"),
+        (b"{" + b",".join(b'"%d":1' % k for k in range(2000)) + b"}", "more than 1000 keys"),
+        (b'{"%s": 1}' % (b"k" * 2000), "too long"),
+    ],
+    ids=["file names", "class names", "keys", "a key"],
+)
+def test_annotations_that_would_fill_the_memory(
+    small: Official, tmp_path: Path, text: bytes, told: str
+) -> None:
+    small.write()
+    put_annotations(small, text)
+    refused(small, tmp_path, rf"dtd_train\.json: .*{told}")
+
+
+def test_more_images_than_a_devkit_has(
+    official: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    official.write()
+    monkeypatch.setattr(plan, "MOST_IMAGES", 40)  # of 54
+    refused(official, tmp_path, f"{DEVKIT}: describes more than 1000 domains, 40 images")
+    monkeypatch.setattr(annotations, "MOST_IMAGES", 8)  # of 9
+    refused(official, tmp_path, r"_train\.json: more than 8 images")
+    monkeypatch.setattr(plan, "MOST_DOMAINS", 2)  # of 3
+    refused(official, tmp_path, f"{DEVKIT}: describes more than 2 domains")
+
+
 CONTRADICTIONS = {
     "image id twice": (
         lambda n: n["images"][1].update(id=n["images"][0]["id"]),
@@ -362,6 +397,10 @@ CONTRADICTIONS = {
     "true": (lambda n: n["annotations"][0].update(category_id=True), "'category_id' is 'True'"),
     "no object": (lambda n: n["images"].append([]), r"'images' holds '\[\]'"),
     "no labels": (lambda n: n["annotations"].clear(), "training images without annotations"),
+    "long class names": (
+        lambda n: n["categories"].append({"id": 40090000, "name": "x" * 500}),
+        r"90000 classes with names of up to 500 bytes take more than 17 MB",
+    ),
     "renamed": (lambda n: n["categories"][0].update(name="other"), "category 40000001 is"),
     "nameless": (lambda n: n["categories"][0].update(name="\x1b[31m"), "40000001 has no name"),
 }
