@@ -14,6 +14,8 @@ from decathlon.scoring.escape import visible
 DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
 """Show tracebacks instead of one message."""
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -56,7 +58,11 @@ for panel, commands in {
 
 
 def main() -> NoReturn:
-    """Runs the command line and exits with the documented code."""
+    """Runs the command line and exits with the documented code.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted; :mod:`decathlon.__main__` tells the user.
+    """
     try:
         app(standalone_mode=True)
     except DecathlonError as error:
@@ -65,9 +71,10 @@ def main() -> NoReturn:
         lines = [visible(line) for line in str(error).splitlines()]
         print("decathlon: " + "\n".join(lines), file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("decathlon: interrupted; run the same command to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as done:
+        if done.code == INTERRUPTED:  # typer makes an exit of an interrupt
+            raise KeyboardInterrupt from None
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
