@@ -29,6 +29,7 @@ def request(
     compute: Compute,
     force: bool,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_steps: int = 0,
 ) -> Run:
     """Checks what a user asked for and makes it a run.
 
@@ -46,6 +47,7 @@ def request(
         compute: Device and precision.
         force: Run again what is finished.
         checkpoint_seconds: Seconds between two checkpoints.
+        checkpoint_steps: Steps after which there is one at the latest; 0 for no such rule.
 
     Raises:
         UsageError: Something named is not known or does not fit.
@@ -68,6 +70,7 @@ def request(
         compute,
         force,
         checkpoint_seconds,
+        checkpoint_steps,
     )
 
 

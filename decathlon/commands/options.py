@@ -23,6 +23,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Checkpoint = Annotated[
     float, typer.Option(min=0, help="Seconds between two checkpoints to resume from.")
 ]
+CheckpointSteps = Annotated[
+    int, typer.Option(min=0, help="Also a checkpoint after every so many steps; 0: none.")
+]
 TrainedSplit = Annotated[str, typer.Option(help="val: train on train. test: train on train+val.")]
 Results = Annotated[Path, typer.Argument(help="Folder of records.")]
 Split = Annotated[str, typer.Option(help="val or test.")]

@@ -8,6 +8,7 @@ import typer
 
 from decathlon.commands.options import (
     Checkpoint,
+    CheckpointSteps,
     Data,
     Device,
     Domains,
@@ -42,6 +43,7 @@ def pretrain(
     precision: Precision = "auto",
     device: Device = "auto",
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
+    checkpoint_steps: CheckpointSteps = 0,
 ) -> None:
     """Train the source network on imagenet12.
 
@@ -73,6 +75,7 @@ def pretrain(
                 1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s"
             ),
             checkpoint_seconds=checkpoint,
+            checkpoint_steps=checkpoint_steps,
         )
     known = f"{done.accuracy:.2f} % on {split}" if done.accuracy is not None else "labels unknown"
     print(f"{out}: {known}, trained in {done.seconds:.0f} s")
@@ -111,6 +114,7 @@ def run(
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
+    checkpoint_steps: CheckpointSteps = 0,
 ) -> None:
     """Train a method on the domains, evaluate it, and write records.
 
@@ -139,6 +143,7 @@ def run(
         compute=Compute(device, precision),
         force=force,
         checkpoint_seconds=checkpoint,
+        checkpoint_steps=checkpoint_steps,
     )
     with watching() as watch:
         failed = execute(wanted, watch)

@@ -125,5 +125,29 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage
 
 
 def test_checkpoints_of_another_recipe_are_not_taken(tmp_path: Path) -> None:
-    Checkpoints(tmp_path / "c", {"recipe": 1}, 0).save(1, {}, {})
-    assert Checkpoints(tmp_path / "c", {"recipe": 2}, 0).latest() is None
+    Checkpoints(tmp_path / "c", {"dtd": {"recipe": {"lr": 1}}}, 0).save(1, {}, {})
+    with pytest.warns(UserWarning, match=r"dtd.recipe.lr was 1, now 2\); beginning anew"):
+        assert Checkpoints(tmp_path / "c", {"dtd": {"recipe": {"lr": 2}}}, 0).latest() is None
+
+
+@pytest.mark.parametrize("fault", ["foreign", "damaged"])
+def test_a_later_checkpoint_of_no_use_does_not_drive_out_new_ones(
+    tmp_path: Path, fault: str
+) -> None:
+    Checkpoints(tmp_path / "c", {"lr": 1}, 0).save(100, {}, {})
+    if fault == "damaged":
+        next((tmp_path / "c").iterdir()).write_bytes(b"")
+    checkpoints = Checkpoints(tmp_path / "c", {"lr": 2 if fault == "foreign" else 1}, 0)
+    with pytest.warns(UserWarning, match="anew|earlier"):
+        assert checkpoints.latest() is None
+    checkpoints.save(1, {}, {"n": 1})
+    resume = Checkpoints(tmp_path / "c", checkpoints.identity, 0).latest()
+    assert resume is not None
+    assert resume.facts == {"n": 1}
+
+
+def test_checkpoints_are_due_by_time_and_by_steps(tmp_path: Path) -> None:
+    by_steps = Checkpoints(tmp_path, {}, every_seconds=3600, every_steps=3)
+    assert [step for step in range(1, 10) if by_steps.due(step)] == [3, 6, 9]
+    assert Checkpoints(tmp_path, {}, every_seconds=0).due(1)
+    assert not Checkpoints(tmp_path, {}, every_seconds=3600).due(1)
