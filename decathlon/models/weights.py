@@ -5,6 +5,8 @@ equal weights are equal files.
 """
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +47,19 @@ def write_weights(path: Path, header: Mapping[str, Any], tensors: Mapping[str, T
         plain[name] = value.clone()
     text = json.dumps({"format": FORMAT, **header, "bits": shapes}, sort_keys=True)
     with replacing(path) as part:
-        save_file(plain, part, metadata={HEADER: text})
+        try:
+            save_file(plain, part, metadata={HEADER: text})
+        except SafetensorError as error:
+            raise _of_the_system(error, path) from None
+
+
+def _of_the_system(error: SafetensorError, path: Path) -> Exception:
+    """Returns the OSError that safetensors tells of in words, or the error as it is."""
+    found = re.search(r"os error (\d+)", str(error))
+    if found is None:
+        return error
+    number = int(found[1])
+    return OSError(number, os.strerror(number), str(path))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
