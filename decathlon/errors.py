@@ -6,8 +6,12 @@ prints it without a traceback and exits with :attr:`DecathlonError.exit_code`.
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
+"""Show tracebacks beside, or instead of, the one message."""
 
 
 class DecathlonError(Exception):

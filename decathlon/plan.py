@@ -92,8 +92,8 @@ class Run:
         """Lists all trials, whether done or not.
 
         Raises:
-            UsageError: The name is reserved, or a setting names an unknown domain.
-            DataError: A domain is not prepared, or the source does not fit.
+            UsageError: The name is reserved, a domain is not prepared, or a setting names an
+                unknown one.
         """
         self._check()
         own = [d for d in self.domains if not self._keeps(d)]
@@ -128,10 +128,15 @@ class Run:
                     raise UsageError(
                         f"--set {setting}.{domain}: unknown domain{nearest(domain, known)}"
                     )
-        if any(self._keeps(domain) for domain in self.domains):
-            self._check_kept()
 
-    def _check_kept(self) -> None:
+    def check_kept(self) -> None:
+        """Checks that the source network can be evaluated as it is, where that is asked for.
+
+        Raises:
+            DataError: It was trained on other classes.
+        """
+        if not any(self._keeps(domain) for domain in self.domains):
+            return
         classes = self.store.domains[SOURCE_DOMAIN].num_classes
         if classes != self.source.num_classes:
             raise DataError(
@@ -151,7 +156,7 @@ class Run:
         return {
             "method": self.method_name,
             "recipe": recipe,
-            "data": {split: digests[split].digest for split in splits},
+            "data": {split: digests[split].digest for split in splits if split in digests},
             "source": self.source.sha256 if kept or self.method.needs_source else None,
         }
 

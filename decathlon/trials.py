@@ -27,6 +27,9 @@ from decathlon.training.evaluate import Evaluation, evaluate
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Report, train
 
+CHECKPOINTS = "checkpoints"
+"""The folder of a trial's checkpoints, in that of its first domain."""
+
 
 def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     """Trains, evaluates and records one trial.
@@ -65,26 +68,23 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             save_kept(weights, run.source)
             parameters = _kept_parameters(run.source)
         else:
-            task = Task(domain, feed.task.num_classes, _num_images(run, domain))
-            save_trained(weights, method, part, run.source, [task], trunk)
+            save_trained(weights, method, part, run.source, [task_of(run, domain)], trunk)
             parameters = count_parameters(method, part, run.source)
         _write_predictions(run, target, feed, result)
         record = _record(run, trial, domain, result, parameters, environment(fabric), timing)
         write_record(run.results, record)
         records.append(record)
     if not trial.kept:
-        _checkpoints(run, trial).clear()
+        _checkpoints(run, trial, fabric).clear()
     return records
 
 
 def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Module:
     """Builds and trains a trial's network, and keeps the log."""
     feeds = [_training_feed(run, d, trial.seed, fabric.device) for d in trial.domains]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(noise_key(trial.seed, *trial.domains, "init"))
-        network = run.method.build(run.source, [feed.task for feed in feeds])
+    network = build(run, trial, [feed.task for feed in feeds])
     path = trial.folder(run.results, trial.domains[0]) / "log.jsonl"
-    checkpoints = _checkpoints(run, trial)
+    checkpoints = _checkpoints(run, trial, fabric)
     resume = checkpoints.latest()
     _cut_log(path, int(resume.facts["epoch"]) if resume else 0)
 
@@ -95,14 +95,35 @@ def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Mod
     return train(run.method, network, feeds, fabric, trial.seed, report, checkpoints, resume)
 
 
-def _checkpoints(run: Run, trial: Trial) -> Checkpoints:
+def build(run: Run, trial: Trial, tasks: Sequence[Task]) -> nn.Module:
+    """Builds the network of a trial, as its seed draws it.
+
+    Args:
+        run: What it belongs to.
+        trial: The trial; one that trains.
+        tasks: Its domains.
+
+    Raises:
+        DecathlonError: The method cannot start from the run's source.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(noise_key(trial.seed, *trial.domains, "init"))
+        return run.method.build(run.source, tasks)
+
+
+def task_of(run: Run, domain: str) -> Task:
+    """Describes a domain as it is trained on, from the manifest alone."""
+    return Task(domain, run.store.domains[domain].num_classes, _num_images(run, domain))
+
+
+def _checkpoints(run: Run, trial: Trial, fabric: Fabric) -> Checkpoints:
     """Returns a trial's checkpoints; those of another recipe, data or source do not fit."""
     identity = {
         **{domain: run.expected(trial, domain) for domain in trial.domains},
         "threads": torch.get_num_threads(),
-        "precision": run.compute.plugin(),
+        "precision": environment(fabric)["precision"],
     }
-    folder = trial.folder(run.results, trial.domains[0]) / "checkpoints"
+    folder = trial.folder(run.results, trial.domains[0]) / CHECKPOINTS
     return Checkpoints(folder, identity, run.checkpoint_seconds, run.checkpoint_steps)
 
 

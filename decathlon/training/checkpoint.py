@@ -10,6 +10,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from decathlon.errors import DataError, first_difference
 from decathlon.files import CHECKPOINT_SECONDS
-from decathlon.models.weights import read_weights, write_weights
+from decathlon.models.weights import read_header, read_weights, write_weights
 
 KEEP = 2
 """Checkpoints kept: should the last be damaged, the one before is taken."""
@@ -142,5 +143,17 @@ class Checkpoints:
             shutil.rmtree(self.folder)
 
     def _files(self) -> list[Path]:
-        """Returns the checkpoints there are, the last one first."""
-        return sorted(self.folder.glob("step*.safetensors"), reverse=True)
+        return _files(self.folder)
+
+
+def peek(folder: Path) -> Mapping[str, Any] | None:
+    """Returns the header of the last checkpoint, None where there is none; quick, unchecked."""
+    for path in _files(folder):
+        with suppress(DataError):
+            return read_header(path)
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    """Returns the checkpoints there are, the last one first."""
+    return sorted(folder.glob("step*.safetensors"), reverse=True)

@@ -41,22 +41,16 @@ class Compute:
         Raises:
             UsageError: The device or the precision is not known or not there.
         """
-        fabric = Fabric(accelerator=self.accelerator(), devices=1, precision=self.plugin())
-        fabric.launch()
-        return fabric
-
-    def plugin(self) -> Literal["bf16-mixed", "32-true"]:
-        """Resolves the precision to fabric's word for it.
-
-        Raises:
-            UsageError: The device or the precision is not known or not there.
-        """
         if self.precision not in PRECISIONS:
             raise UsageError(
                 f"unknown precision '{self.precision}' (known: {', '.join(PRECISIONS)})"
             )
-        fast = self.precision == "auto" and _fast_bf16(self.accelerator())
-        return "bf16-mixed" if fast or self.precision == "bf16" else "32-true"
+        accelerator = self.accelerator()
+        bf16 = self.precision == "bf16" or (self.precision == "auto" and _fast_bf16(accelerator))
+        plugin: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
+        fabric = Fabric(accelerator=accelerator, devices=1, precision=plugin)
+        fabric.launch()
+        return fabric
 
     def accelerator(self) -> str:
         """Resolves ``auto`` to the device that is there."""
