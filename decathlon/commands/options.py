@@ -26,6 +26,10 @@ Checkpoint = Annotated[
 CheckpointSteps = Annotated[
     int, typer.Option(min=0, help="Also a checkpoint after every so many steps; 0: none.")
 ]
+Tensorboard = Annotated[
+    Path | None,
+    typer.Option("--tensorboard", help="Folder for TensorBoard's curves; log.jsonl is always."),
+]
 TrainedSplit = Annotated[str, typer.Option(help="val: train on train. test: train on train+val.")]
 Results = Annotated[Path, typer.Argument(help="Folder of records.")]
 Split = Annotated[str, typer.Option(help="val or test.")]
