@@ -29,6 +29,8 @@ SECONDS = 1.0
 """Aimed at for the steps of a miniature on a CPU."""
 SMALLEST = 2
 """Images in the batches that find out how large a miniature's batches can be on a CPU."""
+KEPT = 16
+"""Images that a network which is not trained is tried on, on a CPU."""
 RATE = 1e-4
 """Learning rate of a miniature: time does not depend on it, and small batches bear no large one."""
 
@@ -109,11 +111,12 @@ def _crops(views: Any) -> list[int | None]:
 
 def _measure(run: Run, trial: Trial) -> Pace:
     fabric = run.compute.fabric()
+    on_cpu = fabric.device.type == "cpu"
     if trial.kept:
-        kept = run.source.network()
-        return Pace(0.0, _evaluation(run, trial, Method(), kept, fabric, BATCH_SIZE // 4))
+        size = KEPT if on_cpu else BATCH_SIZE
+        return Pace(0.0, _evaluation(run, trial, Method(), run.source.network(), fabric, size))
     size = run.method.recipe.batch_size
-    if fabric.device.type == "cpu":
+    if on_cpu:
         _, warm = _training(run, trial, fabric, SMALLEST, steps=2)
         size = max(SMALLEST, min(size, round(SECONDS / STEPS / warm)))
     network, pace = _training(run, trial, fabric, size, STEPS)

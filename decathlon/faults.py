@@ -9,8 +9,8 @@ import errno
 import gc
 import json
 import traceback
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,30 +48,56 @@ def failure(error: Exception, run: Run, trial: Trial) -> Failure:
         traceback.print_exception(error)
     if isinstance(error, DecathlonError):
         return Failure(trial, error.exit_code, str(error))
-    return Failure(trial, TrialError.exit_code, _explained(error, run))
+    reason = explained(error, run.results, run.method.recipe.batch_size)
+    return Failure(trial, TrialError.exit_code, reason)
 
 
-def _explained(error: Exception, run: Run) -> str:
+def explained(error: Exception, folder: Path, batch_size: int) -> str:
+    """Says what an error of the system means for a training, and how to mend it.
+
+    Args:
+        error: Anything but a :class:`DecathlonError`, which says so itself.
+        folder: What is written to.
+        batch_size: Images a step.
+    """
     text = (str(error) or type(error).__name__).splitlines()[0]
     if _is_out_of_memory(error):
-        size = run.method.recipe.batch_size
         return (
-            f"out of memory, with batches of {size} images ({text}); make them smaller"
-            f" (--set batch_size={max(size // 2, 2)}), or run fewer processes at a time"
+            f"out of memory, with batches of {batch_size} images ({text}); make them smaller"
+            f" (--set batch_size={max(batch_size // 2, 2)}), or run fewer processes at a time"
         )
     if isinstance(error, OSError) and error.errno in FULL:
         return (
-            f"{run.results}: the disk is full ({error.strerror}); what is finished and the last"
+            f"{folder}: the disk is full ({error.strerror}); what is finished and the last"
             " checkpoint are whole: make room and run the same command to go on"
         )
     if isinstance(error, OSError) and error.errno in LOCKED:
         return (
-            f"{error.filename or run.results}: cannot be used ({error.strerror});"
-            " mend that, or name another folder with --results"
+            f"{error.filename or folder}: cannot be used ({error.strerror});"
+            " mend that, or name another folder"
         )
     if isinstance(error, OSError):
-        return f"{error.filename or run.results}: {error.strerror or text}"
+        return f"{error.filename or folder}: {error.strerror or text}"
     return f"unexpected {type(error).__name__}: {text}; DECATHLON_DEBUG=1 shows where"
+
+
+@contextmanager
+def telling(folder: Path, batch_size: int) -> Iterator[None]:
+    """Lets what the block raises be told as :func:`explained` does.
+
+    Args:
+        folder: What is written to.
+        batch_size: Images a step.
+
+    Raises:
+        TrialError: In the place of anything but a :class:`DecathlonError`.
+    """
+    try:
+        yield
+    except DecathlonError:
+        raise
+    except Exception as error:
+        raise TrialError(explained(error, folder, batch_size)) from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:

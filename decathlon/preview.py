@@ -10,13 +10,23 @@ from rich.table import Table
 from rich.text import Text
 
 from decathlon.estimate import STEPS, Estimates, duration
-from decathlon.faults import grouped
+from decathlon.faults import Failure, grouped
 from decathlon.plan import Run
 from decathlon.progress import progress
 from decathlon.survey import Work
 
 MEASURED = ("begun", "failed", "to do")
 """States of trials that are still to be done here."""
+WORDS = {
+    "done": "done",
+    "differs": "done, but not as asked for",
+    "refused": "cannot be run",
+    "held": "another process is at work on it",
+    "begun": "goes on",
+    "failed": "failed before",
+    "to do": "to do",
+}
+"""How a trial stands, by its state."""
 
 
 def preview(work: Sequence[Work], console: Console | None = None) -> None:
@@ -46,15 +56,7 @@ def preview(work: Sequence[Work], console: Console | None = None) -> None:
 def _state(item: Work) -> str:
     """Says how a trial stands in a few words."""
     epochs = f" after epoch {item.epoch} of {item.run.method.recipe.epochs}" if item.epoch else ""
-    return {
-        "done": "done",
-        "differs": "done, but not as asked for: see below",
-        "refused": "cannot be run: see below",
-        "held": "another process is at work on it",
-        "begun": f"goes on{epochs}",
-        "failed": f"failed before{epochs}: see below",
-        "to do": "to do",
-    }[item.state]
+    return WORDS[item.state] + epochs + (": see below" if item.failure is not None else "")
 
 
 def _table(*columns: tuple[str, bool]) -> Table:
@@ -92,14 +94,15 @@ def _methods(work: Sequence[Work], seconds: Sequence[float | None]) -> Table:
 
 def _reasons(work: Sequence[Work], estimates: Estimates) -> list[str]:
     """Says why trials failed or cannot be run, and why a time is not known."""
-    failures = [item.failure for item in work if item.failure is not None]
-    lines = [f"{which}: {reason}" for which, reason in grouped(failures)]
+    failures = []
     for item in work:
-        if item.state in MEASURED:
-            pace = estimates.pace(item.run, item.trial)
-            if isinstance(pace, Exception):
-                lines.append(f"{item.trial}: no estimate: {pace}")
-    return lines
+        known = item.failure.reason if item.failure is not None else ""
+        if item.failure is not None:
+            failures.append(item.failure)
+        pace = estimates.pace(item.run, item.trial) if item.state in MEASURED else None
+        if isinstance(pace, Exception) and str(pace) != known:
+            failures.append(Failure(item.trial, 1, f"no estimate: {pace}"))
+    return [f"{which}: {reason}" for which, reason in grouped(failures)]
 
 
 def _advice(work: Sequence[Work]) -> list[str]:
@@ -120,7 +123,7 @@ def _advice(work: Sequence[Work]) -> list[str]:
 
 def _conclusion(work: Sequence[Work], seconds: Sequence[float | None]) -> str:
     states = Counter(item.state for item in work)
-    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    counts = ", ".join(f"{count} {WORDS[state]}" for state, count in states.items())
     if all(s is None for s in seconds):
         return f"{len(work)} trials: {counts}"
     return (

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from decathlon.claims import claim
-from decathlon.data.bus import bus_error_says
+from decathlon.data.bus import bus_error_says, cut_short
 from decathlon.errors import UsageError
 from decathlon.faults import Failure, failure, forget, note, noted, release_memory
 from decathlon.plan import Run, Trial, is_done
@@ -141,7 +141,7 @@ def _try(run: Run, trial: Trial, watch: Watch, since: float) -> Failure | None:
         if run.source.path is not None and (run.method.needs_source or trial.kept):
             keep_source(run.source, run.results)
         watch.started(trial)
-        with bus_error_says(_cut_short(run, trial)):
+        with bus_error_says(cut_short(str(trial), run.store.data)):
             records = run_trial(run, trial, lambda facts: watch.epoch(trial, facts))
         watch.finished(trial, records)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other trials go on
@@ -155,14 +155,6 @@ def _is_finished(run: Run, trial: Trial, since: float) -> bool:
     if run.force and (not record.exists() or record.stat().st_mtime < since):
         return False
     return is_done(run, trial)
-
-
-def _cut_short(run: Run, trial: Trial) -> str:
-    return (
-        f"{trial}: a shard in {run.store.data} was cut short or overwritten while it was read,"
-        " or its disk fails (SIGBUS); run 'decathlon verify', mend what it names, and run the"
-        " same command: the trial goes on from its last checkpoint"
-    )
 
 
 def _tidy(run: Run, trial: Trial) -> None:

@@ -67,7 +67,7 @@ class PlainWatch:
         parts = {
             "begun": states["begun"],
             "failed before": states["failed"],
-            "in the hands of other processes": states["held"],
+            "held by other processes": states["held"],
         }
         known = ", ".join(f"{count} {text}" for text, count in parts.items() if count)
         known = f" ({known})" if known else ""

@@ -185,7 +185,8 @@ def test_a_dry_run_tells_every_state_and_writes_nothing(
     assert "bn-adapt aircraft 0 to do" in shown
     assert "bn-adapt, omniglot, test, seed 0: the loss is nan" in shown
     assert "bn-adapt 5 1" in shown
-    assert "5 trials: 1 done, 1 begun, 1 failed, 1 held, 1 to do. About" in shown
+    counts = "1 done, 1 goes on, 1 failed before, 1 another process is at work on it, 1 to do"
+    assert f"5 trials: {counts}. About" in shown
 
 
 def test_an_estimate_is_of_the_steps_that_are_left(
@@ -233,7 +234,7 @@ def test_data_that_are_missing_leave_no_estimate(
     shutil.copyfile(tiny / "manifest.json", tmp_path / "data" / "manifest.json")
     runs = asked(tmp_path / "data", [tiny_source], tmp_path / "r", "fine-tuning", domains=["dtd"])
     shown = " ".join(printed(survey(runs)).split())
-    assert "no estimate:" in shown
+    assert "fine-tuning, dtd, test, seed 0: no estimate:" in shown
     assert "missing; run 'decathlon prepare'" in shown
     assert "not known" in shown
 

@@ -51,7 +51,9 @@ def pretrain(
     What was interrupted goes on: its checkpoints are kept beside the file until it is there.
     """
     from decathlon import pretraining
+    from decathlon.data.bus import bus_error_says, cut_short
     from decathlon.data.store import data_folder, open_store
+    from decathlon.faults import telling
     from decathlon.method import find
     from decathlon.progress import progress
     from decathlon.recipes import apply, parse_settings
@@ -65,7 +67,11 @@ def pretrain(
     chosen = find(method)()
     recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
     store = open_store(data_folder(data))
-    with progress("pretraining", recipe.epochs, "epochs") as bar:
+    with (
+        telling(out.parent, recipe.batch_size),
+        bus_error_says(cut_short("pretraining", store.data)),
+        progress("pretraining", recipe.epochs, "epochs") as bar,
+    ):
 
         def report(facts: dict[str, Any]) -> None:
             bar.advance(1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s")
@@ -158,6 +164,8 @@ def run(
     if tensorboard is not None:
         check_tensorboard()
     methods = chosen(method)  # a wrong name is said before data are looked for
+    compute = Compute(device, precision)
+    compute.fabric()  # and a device that is not there before anything is planned
     wanted = requests(
         methods,
         sources=source or [],
@@ -168,7 +176,7 @@ def run(
         seeds=seed or [0],
         name=name,
         settings=settings or [],
-        compute=Compute(device, precision),
+        compute=compute,
         force=force,
         checkpoint_seconds=checkpoint,
         checkpoint_steps=checkpoint_steps,

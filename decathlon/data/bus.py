@@ -10,8 +10,18 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from decathlon.errors import DataError
+
+
+def cut_short(what: str, data: Path) -> str:
+    """Returns the message for work that reads the shards of a folder."""
+    return (
+        f"{what}: a shard in {data} was cut short or overwritten while it was read, or its disk"
+        " fails (SIGBUS); run 'decathlon verify', mend what it names, and run the same command:"
+        " it goes on from the last checkpoint"
+    )
 
 
 @contextmanager
