@@ -40,17 +40,27 @@ def preview(work: Sequence[Work], console: Console | None = None) -> None:
     """
     console = console or Console(highlight=False)
     estimates = Estimates()
-    seconds: list[float | None] = []
-    with progress("measuring", len(work), "trials") as bar:
-        for item in work:
-            seconds.append(estimates.seconds(item) if item.state in MEASURED else None)
-            bar.advance()
+    seconds = _measured(work, estimates)
     console.print(_trials(work, seconds))
     console.print()
     console.print(_methods(work, seconds))
     console.print()
     for line in [*_reasons(work, estimates), *_advice(work), _conclusion(work, seconds)]:
         console.print(Text(line))
+
+
+def _measured(work: Sequence[Work], estimates: Estimates) -> list[float | None]:
+    """Returns the seconds that each trial will take; None where it is not to be done here."""
+    left = sum(item.state in MEASURED for item in work)
+    if not left:
+        return [None] * len(work)
+    seconds: list[float | None] = []
+    with progress("measuring", left, "trials") as bar:
+        for item in work:
+            measured = item.state in MEASURED
+            seconds.append(estimates.seconds(item) if measured else None)
+            bar.advance(measured)
+    return seconds
 
 
 def _state(item: Work) -> str:

@@ -175,7 +175,11 @@ def _unfit(errors: dict[str, UsageError], fit: Sequence[str]) -> UsageError:
     first = next(iter(errors.values()))
     if len(errors) + len(fit) == 1:
         return first
-    lines = [f"  {str(error).splitlines()[0]}" for error in errors.values()]
+    reasons: dict[str, list[str]] = {}
+    for method, error in errors.items():
+        reason = str(error).splitlines()[0].removeprefix(f"method '{method}' ")
+        reasons.setdefault(reason, []).append(method)
+    lines = [f"  {', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
     rest = f" These could: {', '.join(fit)}." if fit else ""
     return UsageError(
         f"{len(errors)} of {len(errors) + len(fit)} methods cannot be run as asked:\n"

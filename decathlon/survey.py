@@ -12,7 +12,7 @@ from decathlon.training.checkpoint import peek
 from decathlon.trials import CHECKPOINTS, build, task_of
 
 State = Literal["done", "differs", "refused", "held", "begun", "failed", "to do"]
-MAX_LISTED = 10
+MAX_LISTED = 5
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def test_a_source_of_a_method_s_own(
         (["{s}", "{s}"], r"there is --source .* already.*METHOD=FILE"),
         (["{s}", "lwf={s}"], "'lwf' is not among the methods of this run"),
         (["{s}", "dam={s}"], "did you mean 'dan'"),
-        (["dan={s}"], r"1 of 2 methods.*\n.*'fine-tuning' starts from a source.*\n.*could: dan"),
+        (["dan={s}"], r"1 of 2 methods.*\n.*fine-tuning: starts from a source.*\n.*could: dan"),
     ],
 )
 def test_sources_that_do_not_fit_are_said(
@@ -134,7 +134,7 @@ def test_sources_that_do_not_fit_are_said(
 
 def test_a_setting_has_to_fit_every_method(tiny: Path, tiny_source: Path, tmp_path: Path) -> None:
     said = (
-        r"1 of 2 methods cannot be run as asked:\n  method 'dan' has no setting 'k'"
+        r"1 of 2 methods cannot be run as asked:\n  dan: has no setting 'k'"
         r"(.*\n)*.*These could: spottune-global-k\."
     )
     with pytest.raises(UsageError, match=said):

@@ -9,7 +9,7 @@ from decathlon.errors import UsageError
 
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder of the prepared shards [default: $DECATHLON_DATA, else ./data]."),
+    typer.Option(help="Folder of the prepared shards (default: $DECATHLON_DATA, else ./data)."),
 ]
 Domains = Annotated[
     list[str] | None, typer.Option("--domain", help="Only this domain; may be repeated.")
@@ -28,7 +28,9 @@ CheckpointSteps = Annotated[
 ]
 Tensorboard = Annotated[
     Path | None,
-    typer.Option("--tensorboard", help="Folder for TensorBoard's curves; log.jsonl is always."),
+    typer.Option(
+        "--tensorboard", help="Folder for curves of TensorBoard; log.jsonl is always written."
+    ),
 ]
 TrainedSplit = Annotated[str, typer.Option(help="val: train on train. test: train on train+val.")]
 Results = Annotated[Path, typer.Argument(help="Folder of records.")]

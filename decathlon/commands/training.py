@@ -130,7 +130,7 @@ def run(
     ),
     domain: Domains = None,
     seed: Annotated[
-        list[int] | None, typer.Option(min=0, help="Seed; may be repeated [default: 0].")
+        list[int] | None, typer.Option(min=0, help="Seed; may be repeated (default: 0).")
     ] = None,
     split: TrainedSplit = "test",
     name: Annotated[str | None, typer.Option(help="Name of a variant in the results.")] = None,

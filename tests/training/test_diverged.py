@@ -46,10 +46,12 @@ class Diverging(Method):
         return super().phases(network, tasks)
 
 
-def run(folder: Path, where: str, steps: int, reports: list[dict[str, Any]]) -> Checkpoints:
+def run(
+    folder: Path, where: str, steps: int, reports: list[dict[str, Any]], seconds: float = 0
+) -> Checkpoints:
     method = Diverging(Recipe(epochs=1, batch_size=16))
     method.where = where
-    checkpoints = Checkpoints(folder, {}, every_seconds=0)
+    checkpoints = Checkpoints(folder, {}, every_seconds=seconds)
     network = method.build(Source(Architecture(width=0.25), 4), [TASK])
     fabric = Compute("cpu", "32").fabric()
     train(method, network, [OneBatch(TASK, steps)], fabric, 0, reports.append, checkpoints)
@@ -71,5 +73,5 @@ def test_what_is_no_number_is_not_checkpointed(tmp_path: Path, where: str) -> No
 def test_weights_that_the_very_last_step_spoils_are_said(tmp_path: Path) -> None:
     reports: list[dict[str, Any]] = []
     with pytest.raises(TrialError, match="size of the weights is"):
-        run(tmp_path / "c", "weight", BROKEN_AT, reports)
+        run(tmp_path / "c", "weight", BROKEN_AT, reports, seconds=3600)
     assert [facts["epoch"] for facts in reports] == [1]
