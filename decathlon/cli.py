@@ -2,17 +2,15 @@
 
 import os
 import sys
-from typing import Annotated, NoReturn
+import warnings
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
 from decathlon import __version__
 from decathlon.commands import data, scores, training
-from decathlon.errors import DecathlonError
+from decathlon.errors import DEBUG, DecathlonError
 from decathlon.scoring.escape import visible
-
-DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
-"""Show tracebacks instead of one message."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,8 +53,22 @@ for panel, commands in {
         app.command(rich_help_panel=panel)(command)
 
 
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Shows a warning as every message is shown, without a line of code."""
+    print(f"decathlon: warning: {visible(str(message))}", file=sys.stderr)
+
+
 def main() -> NoReturn:
     """Runs the command line and exits with the documented code."""
+    if not DEBUG:
+        warnings.showwarning = _warn
     try:
         app(standalone_mode=True)
     except DecathlonError as error:

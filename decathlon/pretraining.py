@@ -58,6 +58,7 @@ def pretrain(
     compute: Compute,
     report: Callable[[dict[str, Any]], None],
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_steps: int = 0,
 ) -> Pretrained:
     """Trains a source network on imagenet12 and writes it.
 
@@ -74,6 +75,7 @@ def pretrain(
         report: Called once an epoch.
         checkpoint_seconds: Seconds between two checkpoints, which are kept beside ``out``
             until it is written; 0 for one after every step.
+        checkpoint_steps: Steps after which there is one at the latest; 0 for no such rule.
 
     Raises:
         DataError: imagenet12 is not prepared.
@@ -106,7 +108,7 @@ def pretrain(
     }
     identity = {**facts, "architecture": architecture.as_json()}
     folder = out.with_name(f"{out.name}.checkpoints")
-    checkpoints = Checkpoints(folder, identity, checkpoint_seconds)
+    checkpoints = Checkpoints(folder, identity, checkpoint_seconds, checkpoint_steps)
     resume = checkpoints.latest()
     trained = train(plain, network, [feed], fabric, seed, report, checkpoints, resume)
     seconds = time.perf_counter() - started

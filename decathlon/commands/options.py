@@ -9,7 +9,7 @@ from decathlon.errors import UsageError
 
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder of the prepared shards [default: $DECATHLON_DATA, else ./data]."),
+    typer.Option(help="Folder of the prepared shards (default: $DECATHLON_DATA, else ./data)."),
 ]
 Domains = Annotated[
     list[str] | None, typer.Option("--domain", help="Only this domain; may be repeated.")
@@ -22,6 +22,15 @@ Precision = Annotated[str, typer.Option(help="auto, 32 or bf16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Checkpoint = Annotated[
     float, typer.Option(min=0, help="Seconds between two checkpoints to resume from.")
+]
+CheckpointSteps = Annotated[
+    int, typer.Option(min=0, help="Also a checkpoint after every so many steps; 0: none.")
+]
+Tensorboard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard", help="Folder for curves of TensorBoard; log.jsonl is always written."
+    ),
 ]
 TrainedSplit = Annotated[str, typer.Option(help="val: train on train. test: train on train+val.")]
 Results = Annotated[Path, typer.Argument(help="Folder of records.")]

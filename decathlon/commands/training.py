@@ -1,18 +1,19 @@
 """Commands that train: methods, pretrain, import-weights, run, demo."""
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from decathlon.commands.options import (
     Checkpoint,
+    CheckpointSteps,
     Data,
     Device,
     Domains,
     Precision,
     Settings,
+    Tensorboard,
     TrainedSplit,
     check_split,
 )
@@ -42,23 +43,41 @@ def pretrain(
     precision: Precision = "auto",
     device: Device = "auto",
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
+    checkpoint_steps: CheckpointSteps = 0,
+    tensorboard: Tensorboard = None,
 ) -> None:
     """Train the source network on imagenet12.
 
     What was interrupted goes on: its checkpoints are kept beside the file until it is there.
     """
     from decathlon import pretraining
+    from decathlon.data.bus import bus_error_says, cut_short
     from decathlon.data.store import data_folder, open_store
+    from decathlon.faults import telling
     from decathlon.method import find
     from decathlon.progress import progress
     from decathlon.recipes import apply, parse_settings
+    from decathlon.track import Curves, check_tensorboard
     from decathlon.training.device import Compute
 
     check_split(split)
+    if tensorboard is not None:
+        check_tensorboard()
+    curves = None if tensorboard is None else Curves(tensorboard / out.stem)
     chosen = find(method)()
     recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
     store = open_store(data_folder(data))
-    with progress("pretraining", recipe.epochs, "epochs") as bar:
+    with (
+        telling(out.parent, recipe.batch_size),
+        bus_error_says(cut_short("pretraining", store.data)),
+        progress("pretraining", recipe.epochs, "epochs") as bar,
+    ):
+
+        def report(facts: dict[str, Any]) -> None:
+            bar.advance(1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s")
+            if curves is not None:
+                curves.epoch(facts)
+
         done = pretraining.pretrain(
             store,
             out,
@@ -69,11 +88,13 @@ def pretrain(
             seed=seed,
             split=split,
             compute=Compute(device, precision),
-            report=lambda facts: bar.advance(
-                1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s"
-            ),
+            report=report,
             checkpoint_seconds=checkpoint,
+            checkpoint_steps=checkpoint_steps,
         )
+    if curves is not None:
+        curves.accuracy(done.accuracy)
+        curves.close()
     known = f"{done.accuracy:.2f} % on {split}" if done.accuracy is not None else "labels unknown"
     print(f"{out}: {known}, trained in {done.seconds:.0f} s")
 
@@ -92,9 +113,16 @@ def import_weights(
 
 
 def run(
-    method: Annotated[str, typer.Option(help="Method to run; see 'decathlon methods'.")],
+    method: Annotated[
+        list[str],
+        typer.Option(help="Method to run, see 'decathlon methods'; may be repeated, or is 'all'."),
+    ],
     source: Annotated[
-        Path | None, typer.Option(help="Source network, from 'pretrain' or 'import-weights'.")
+        list[str] | None,
+        typer.Option(
+            help="Source network, from 'pretrain' or 'import-weights'; METHOD=FILE for one of"
+            " several methods."
+        ),
     ] = None,
     data: Data = None,
     results: Annotated[Path, typer.Option(help="Folder that records are written to.")] = Path(
@@ -102,7 +130,7 @@ def run(
     ),
     domain: Domains = None,
     seed: Annotated[
-        list[int] | None, typer.Option(min=0, help="Seed; may be repeated [default: 0].")
+        list[int] | None, typer.Option(min=0, help="Seed; may be repeated (default: 0).")
     ] = None,
     split: TrainedSplit = "test",
     name: Annotated[str | None, typer.Option(help="Name of a variant in the results.")] = None,
@@ -110,42 +138,61 @@ def run(
     precision: Precision = "auto",
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the trials and estimate their time; no more.")
+    ] = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
+    checkpoint_steps: CheckpointSteps = 0,
+    tensorboard: Tensorboard = None,
 ) -> None:
-    """Train a method on the domains, evaluate it, and write records.
+    """Train methods on the domains, evaluate them, and write records.
 
-    What is finished is skipped, what was interrupted goes on. A method's settings are
+    What is finished is skipped, what was interrupted goes on. A trial that fails does not
+    stop the others; what failed, and why, is listed at the end. A method's settings are
     listed when an unknown one is --set.
     """
     from decathlon.data.store import data_folder, open_store
-    from decathlon.method import about
-    from decathlon.request import request
+    from decathlon.faults import exit_code
+    from decathlon.request import chosen, requests
     from decathlon.runs import execute
+    from decathlon.survey import check_unmixed, survey
+    from decathlon.track import TrackedWatch, check_tensorboard
     from decathlon.training.device import Compute
-    from decathlon.watch import watching
+    from decathlon.watch import summarise, watching
 
     check_split(split)
-    about(method)  # a wrong name is said before data are looked for
-    wanted = request(
-        method,
+    if tensorboard is not None:
+        check_tensorboard()
+    methods = chosen(method)  # a wrong name is said before data are looked for
+    compute = Compute(device, precision)
+    compute.fabric()  # and a device that is not there before anything is planned
+    wanted = requests(
+        methods,
+        sources=source or [],
         store=open_store(data_folder(data)),
-        source=source,
         results=results,
         domains=domain,
         split=split,
         seeds=seed or [0],
         name=name,
         settings=settings or [],
-        compute=Compute(device, precision),
+        compute=compute,
         force=force,
         checkpoint_seconds=checkpoint,
+        checkpoint_steps=checkpoint_steps,
     )
+    work = survey(wanted)
+    if dry_run:
+        from decathlon.preview import preview
+
+        preview(work)
+        check_unmixed(work)
+        return
     with watching() as watch:
-        failed = execute(wanted, watch)
-    if failed:
-        names = "\n".join(f"  {trial}" for trial in failed)
-        print(f"{len(failed)} trials failed:\n{names}", file=sys.stderr)
-        raise typer.Exit(1)
+        told = watch if tensorboard is None else TrackedWatch(watch, tensorboard)
+        failures = execute(work, told)
+    summarise(failures, len(work))
+    raise typer.Exit(exit_code(failures, all_failed=len(failures) == len(work)))
 
 
 def demo(

@@ -4,6 +4,7 @@ A training is a fixed number of steps, cut into phases. Everything that happens 
 follows from (seed, step): nothing but tensors has to be kept.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def train(
         resume: Where to go on; the end is the same, bit for bit, as without the break.
 
     Raises:
-        TrialError: The loss is no longer a number.
+        TrialError: Loss or weights are no longer numbers. Checkpoints are of before.
     """
     schedule = schedule_of(method, feeds)
     if resume is not None:
@@ -128,11 +129,13 @@ def train(
                 fabric.backward(loss)
                 optimisers.step()
                 clock.step(step, loss.detach(), len(batch.labels), rates)
-                if checkpoints is not None and checkpoints.due():
+                if checkpoints is not None and checkpoints.due(step + 1):
+                    clock.check(network)
                     state = {f"network.{n}": t for n, t in network.state_dict().items()}
                     state |= {f"optimiser.{n}": t for n, t in optimisers.tensors().items()}
                     checkpoints.save(step + 1, state | clock.tensors(), clock.facts())
         first = last
+    clock.check(network)
     return method.finalise(network)
 
 
@@ -165,11 +168,8 @@ class _Clock:
         self.epoch = (step + 1) // steps
         mean = float(self.sum) / steps
         now = time.perf_counter()
-        if mean != mean or mean in (float("inf"), float("-inf")):
-            raise TrialError(
-                f"the loss is {mean} in epoch {self.epoch};"
-                " lower the learning rate (--set lr=...) or use --precision 32"
-            )
+        if not math.isfinite(mean):
+            raise _diverged(f"the loss is {mean}", self.epoch)
         self.report(
             {
                 "epoch": self.epoch,
@@ -181,3 +181,24 @@ class _Clock:
             }
         )
         self.sum, self.images, self.since = None, 0, now
+
+    def check(self, network: nn.Module) -> None:
+        """Checks that the losses since the last report, and all that learns, are finite.
+
+        Raises:
+            TrialError: They are not; this state is no good to go on from.
+        """
+        epoch = self.epoch + (self.sum is not None)
+        if self.sum is not None and not math.isfinite(float(self.sum)):
+            raise _diverged(f"the loss is {float(self.sum)}", epoch)
+        learning = [p.detach() for p in network.parameters() if p.requires_grad]
+        size = float(nn.utils.get_total_norm(learning))
+        if not math.isfinite(size):
+            raise _diverged(f"the size of the weights is {size}", epoch)
+
+
+def _diverged(what: str, epoch: int) -> TrialError:
+    return TrialError(
+        f"{what} in epoch {epoch}; lower the learning rate (--set lr=...) or use --precision 32:"
+        " run again without a change it would end in the same way"
+    )
