@@ -12,6 +12,8 @@ from decathlon.commands import data, scores, training
 from decathlon.errors import DEBUG, DecathlonError
 from decathlon.scoring.escape import visible
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -77,9 +79,10 @@ def main() -> NoReturn:
         lines = [visible(line) for line in str(error).splitlines()]
         print("decathlon: " + "\n".join(lines), file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("decathlon: interrupted; run the same command to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # what typer makes of an interrupt
+            print("decathlon: interrupted; run the same command to go on", file=sys.stderr)
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -25,7 +25,8 @@ def replacing(path: Path) -> Iterator[Path]:
         path: The file that shall appear; its folder is made when missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    # Other processes, on other machines too, may be writing the same file.
+    part = path.with_name(f"{path.name}.{os.uname().nodename}.{os.getpid()}.part")
     try:
         yield part
         with part.open("rb") as file:

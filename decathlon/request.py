@@ -1,10 +1,11 @@
 """From names, paths and settings to checked runs."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from decathlon.data.store import Store
+from decathlon.data.store import Store, open_store
 from decathlon.errors import UsageError, nearest
 from decathlon.files import CHECKPOINT_SECONDS
 from decathlon.method import about, find, registered
@@ -17,6 +18,72 @@ from decathlon.training.device import Compute
 
 ALL = "all"
 """In the place of a method's name: every registered one."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a user asked for, in plain values, so that it can be sent to other machines.
+
+    Attributes:
+        methods: Registered names.
+        sources: Weights files; see :func:`requests`.
+        data: The data folder.
+        results: RESULTS.
+        domains: Domains; none for all that are prepared.
+        split: ``val`` or ``test``.
+        seeds: Seeds.
+        name: Name in the results, or None for the method's.
+        settings: ``field=value`` arguments.
+        compute: Device, precision and threads.
+        force: Run again what is finished.
+        checkpoint_seconds: Seconds between two checkpoints.
+        checkpoint_steps: Steps after which there is one at the latest; 0 for no such rule.
+    """
+
+    methods: tuple[str, ...]
+    sources: tuple[str, ...]
+    data: Path
+    results: Path
+    domains: tuple[str, ...]
+    split: str
+    seeds: tuple[int, ...]
+    name: str | None
+    settings: tuple[str, ...]
+    compute: Compute
+    force: bool
+    checkpoint_seconds: float
+    checkpoint_steps: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values; paths are absolute."""
+        folders = {"data": str(self.data.absolute()), "results": str(self.results.absolute())}
+        sources = [_absolute(text) for text in self.sources]
+        return {**asdict(self), **folders, "sources": sources}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Order":
+        """Reads what :meth:`as_json` returned."""
+        lists = {key: tuple(item) for key, item in value.items() if isinstance(item, list)}
+        folders = {key: Path(value[key]) for key in ("data", "results")}
+        return cls(**{**value, **lists, **folders, "compute": Compute(**value["compute"])})
+
+    def runs(self) -> list[Run]:
+        """Returns one run a method; see :func:`requests`."""
+        return requests(
+            self.methods,
+            sources=self.sources,
+            name=self.name,
+            store=open_store(self.data),
+            results=self.results,
+            domains=self.domains or None,
+            split=self.split,
+            seeds=self.seeds,
+            settings=self.settings,
+            compute=self.compute,
+            force=self.force,
+            checkpoint_seconds=self.checkpoint_seconds,
+            checkpoint_steps=self.checkpoint_steps,
+        )
 
 
 def request(
@@ -168,6 +235,14 @@ def _sources(given: Iterable[str], methods: Sequence[str]) -> dict[str, Path | N
         else:
             own[method] = Path(path)
     return {method: own.get(method, common) for method in methods}
+
+
+def _absolute(text: str) -> str:
+    """Makes the path in FILE or METHOD=FILE absolute."""
+    method, equals, path = text.partition("=")
+    if not equals or Path(text).exists():
+        return str(Path(text).absolute())
+    return f"{method}={Path(path).absolute()}"
 
 
 def _unfit(errors: dict[str, UsageError], fit: Sequence[str]) -> UsageError:

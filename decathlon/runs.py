@@ -53,6 +53,33 @@ class HeldError(Exception):
     """Another process is at work on the trial."""
 
 
+def begin(work: Sequence[Work], watch: Watch) -> list[Failure]:
+    """Does what comes before the first trial: checks, tidies up, and says what is planned.
+
+    Args:
+        work: What :func:`decathlon.survey.survey` found.
+        watch: Is told of it.
+
+    Returns:
+        The trials that cannot be run, and why.
+
+    Raises:
+        UsageError: A finished record belongs to another run, and force is off; or a
+            results folder cannot be written to.
+    """
+    check_unmixed(work)
+    for results in {item.run.results for item in work}:
+        _check_writable(results)
+    watch.planned(work)
+    failures = [item.failure for item in work if item.state == "refused" and item.failure]
+    for refused in failures:
+        watch.failed(refused)
+    for item in work:
+        if item.state == "done":
+            _tidy(item.run, item.trial)
+    return failures
+
+
 def execute(work: Sequence[Work], watch: Watch) -> list[Failure]:
     """Runs all trials that are not done, one after the other.
 
@@ -64,20 +91,9 @@ def execute(work: Sequence[Work], watch: Watch) -> list[Failure]:
         The trials that failed, and why.
 
     Raises:
-        UsageError: A finished record belongs to another run, and force is off; or a
-            results folder cannot be written to.
+        UsageError: See :func:`begin`.
     """
-    check_unmixed(work)
-    for results in {item.run.results for item in work}:
-        _check_writable(results)
-    watch.planned(work)
-    since = time.time()
-    failures = [item.failure for item in work if item.state == "refused" and item.failure]
-    for refused in failures:
-        watch.failed(refused)
-    for item in work:
-        if item.state == "done":
-            _tidy(item.run, item.trial)
+    failures, since = begin(work, watch), time.time()
     waiting = deque(item for item in work if item.state not in ("done", "refused"))
     passed = 0
     while waiting:

@@ -52,8 +52,8 @@ class PlainWatch:
 
     def __init__(self) -> None:
         self.work: dict[Trial, Work] = {}
-        self.said = 0.0
-        self.began = 0.0
+        self.said: dict[Trial, float] = {}
+        self.began: dict[Trial, float] = {}
         self.waits = False
 
     def _say(self, line: str) -> None:
@@ -77,14 +77,14 @@ class PlainWatch:
 
     def started(self, trial: Trial) -> None:
         """Says which trial begins."""
-        self.began = self.said = time.monotonic()
+        self.began[trial] = self.said[trial] = time.monotonic()
         self.waits = False
         self._say(f"{trial}: {_opening(self.work, trial)}")
 
     def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
         """Says how training goes, now and then."""
-        if time.monotonic() - self.said >= PLAIN_EVERY:
-            self.said = time.monotonic()
+        if time.monotonic() - self.said[trial] >= PLAIN_EVERY:
+            self.said[trial] = time.monotonic()
             self._say(
                 f"{trial}: epoch {facts['epoch']}/{facts['epochs']}, loss {facts['loss']:.3f},"
                 f" {facts['images_per_s']:.0f} images/s"
@@ -92,7 +92,7 @@ class PlainWatch:
 
     def finished(self, trial: Trial, records: Sequence[RunRecord]) -> None:
         """Says what came out."""
-        took = f" in {time.monotonic() - self.began:.0f} s" if records else ""
+        took = f" in {time.monotonic() - self.began[trial]:.0f} s" if trial in self.began else ""
         self._say(f"{trial}: {_accuracy(records)}{took}")
 
     def failed(self, failure: Failure) -> None:
@@ -115,7 +115,7 @@ class LiveWatch:
         self.rows: dict[Trial, tuple[str, ...]] = {}
         self.current = 0
         self.counts: Counter[str] = Counter()
-        self.began = 0.0
+        self.began: dict[Trial, float] = {}
 
     def _show(self, trial: Trial, *cells: str) -> None:
         self.rows[trial] = (*cells, *[""] * 4)[:4]
@@ -142,7 +142,7 @@ class LiveWatch:
 
     def started(self, trial: Trial) -> None:
         """Marks a trial as running."""
-        self.began = time.monotonic()
+        self.began[trial] = time.monotonic()
         self._show(trial, _opening(self.work, trial))
 
     def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ class LiveWatch:
     def finished(self, trial: Trial, records: Sequence[RunRecord]) -> None:
         """Shows what came out."""
         self.counts["done"] += 1
-        took = f"{time.monotonic() - self.began:.0f} s" if records else ""
+        took = f"{time.monotonic() - self.began[trial]:.0f} s" if trial in self.began else ""
         epoch, loss = self.rows.get(trial, ("",) * 4)[1:3]
         self._show(trial, _accuracy(records), epoch, loss, took)
 

@@ -20,6 +20,9 @@ Settings = Annotated[
 ]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Threads = Annotated[
+    int, typer.Option(min=0, help="Processor threads of a training; 0: all cores, with ray 1.")
+]
 Checkpoint = Annotated[
     float, typer.Option(min=0, help="Seconds between two checkpoints to resume from.")
 ]
@@ -50,3 +53,15 @@ def check_split(split: str) -> None:
     """
     if split not in ("val", "test"):
         raise UsageError(f"--split '{split}': is val or test")
+
+
+def check_launcher(launcher: str, address: str | None, gpus: float | None) -> None:
+    """Checks how trials are to be started.
+
+    Raises:
+        UsageError: The launcher is not known, or has no such options.
+    """
+    if launcher not in ("local", "ray"):
+        raise UsageError(f"--launcher '{launcher}': is local or ray")
+    if launcher == "local" and (address is not None or gpus is not None):
+        raise UsageError("--address and --gpus are of --launcher ray; add that, or leave them out")

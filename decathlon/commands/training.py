@@ -14,7 +14,9 @@ from decathlon.commands.options import (
     Precision,
     Settings,
     Tensorboard,
+    Threads,
     TrainedSplit,
+    check_launcher,
     check_split,
 )
 from decathlon.files import CHECKPOINT_SECONDS
@@ -144,6 +146,17 @@ def run(
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
     tensorboard: Tensorboard = None,
+    threads: Threads = 0,
+    launcher: Annotated[
+        str, typer.Option(help="local: one trial after the other. ray: on a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster [default: this machine's].")
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(min=0, help="With ray: GPUs a trial, such as 0.5 [default: 1 if any]."),
+    ] = None,
 ) -> None:
     """Train methods on the domains, evaluate them, and write records.
 
@@ -151,9 +164,10 @@ def run(
     stop the others; what failed, and why, is listed at the end. A method's settings are
     listed when an unknown one is --set.
     """
-    from decathlon.data.store import data_folder, open_store
+    from decathlon.cluster import Cluster, execute_on
+    from decathlon.data.store import data_folder
     from decathlon.faults import exit_code
-    from decathlon.request import chosen, requests
+    from decathlon.request import Order, chosen
     from decathlon.runs import execute
     from decathlon.survey import check_unmixed, survey
     from decathlon.track import TrackedWatch, check_tensorboard
@@ -161,27 +175,29 @@ def run(
     from decathlon.watch import summarise, watching
 
     check_split(split)
+    check_launcher(launcher, address, gpus)
     if tensorboard is not None:
         check_tensorboard()
     methods = chosen(method)  # a wrong name is said before data are looked for
-    compute = Compute(device, precision)
-    compute.fabric()  # and a device that is not there before anything is planned
-    wanted = requests(
-        methods,
-        sources=source or [],
-        store=open_store(data_folder(data)),
+    compute = Compute(device, precision, threads or (1 if launcher == "ray" else 0))
+    if launcher == "local":
+        compute.fabric()  # and a device that is not there before anything is planned
+    order = Order(
+        methods=tuple(methods),
+        sources=tuple(source or ()),
+        data=data_folder(data),
         results=results,
-        domains=domain,
+        domains=tuple(domain or ()),
         split=split,
-        seeds=seed or [0],
+        seeds=tuple(seed or (0,)),
         name=name,
-        settings=settings or [],
+        settings=tuple(settings or ()),
         compute=compute,
         force=force,
         checkpoint_seconds=checkpoint,
         checkpoint_steps=checkpoint_steps,
     )
-    work = survey(wanted)
+    work = survey(order.runs())
     if dry_run:
         from decathlon.preview import preview
 
@@ -190,7 +206,10 @@ def run(
         return
     with watching() as watch:
         told = watch if tensorboard is None else TrackedWatch(watch, tensorboard)
-        failures = execute(work, told)
+        if launcher == "ray":
+            failures = execute_on(Cluster(address, gpus), order, work, told)
+        else:
+            failures = execute(work, told)
     summarise(failures, len(work))
     raise typer.Exit(exit_code(failures, all_failed=len(failures) == len(work)))
 

@@ -30,10 +30,12 @@ class Compute:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``auto``, ``32`` or ``bf16``. ``auto`` takes bf16 where the device
             multiplies it natively: GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
+        threads: Processor threads that a training uses, 0 for torch's choice: all cores.
     """
 
     device: str = "auto"
     precision: str = "auto"
+    threads: int = 0
 
     def fabric(self) -> Fabric:
         """Sets up a fabric for one trial.
@@ -45,6 +47,8 @@ class Compute:
             raise UsageError(
                 f"unknown precision '{self.precision}' (known: {', '.join(PRECISIONS)})"
             )
+        if self.threads:
+            torch.set_num_threads(self.threads)
         accelerator = self.accelerator()
         bf16 = self.precision == "bf16" or (self.precision == "auto" and _fast_bf16(accelerator))
         plugin: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
