@@ -8,11 +8,14 @@ import typer
 
 from decathlon import __version__
 from decathlon.commands import data, scores, training
-from decathlon.errors import DecathlonError
+from decathlon.errors import DecathlonError, UsageError
+from decathlon.launch import INTERRUPTED, here, one_voice
 from decathlon.scoring.escape import visible
 
 DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
 """Show tracebacks instead of one message."""
+PARALLEL = ("run", "pretrain")
+"""Commands that several processes, started by torchrun, do together."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,11 +35,17 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    command = context.invoked_subcommand
+    if here().size > 1 and command not in PARALLEL:
+        raise UsageError(
+            f"'{command}' is work for one process: call it without torchrun, which is for"
+            f" {' and '.join(PARALLEL)}"
+        )
 
 
 DATA, TRAINING, SCORES = "Data", "Training", "Results"
@@ -57,6 +66,11 @@ for panel, commands in {
 
 def main() -> NoReturn:
     """Runs the command line and exits with the documented code."""
+    with one_voice(everyone=DEBUG):
+        _main()
+
+
+def _main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except DecathlonError as error:
@@ -67,7 +81,7 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("decathlon: interrupted; run the same command to go on", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
