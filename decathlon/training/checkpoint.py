@@ -119,5 +119,12 @@ class Checkpoints:
             shutil.rmtree(self.folder)
 
     def _files(self) -> list[Path]:
-        """Returns the checkpoints there are, the last one first."""
-        return sorted(self.folder.glob("step*.safetensors"), reverse=True)
+        """Returns the checkpoints there are, the last one written first.
+
+        Of another identity there may be some of later steps, which are the older files.
+        """
+
+        def written(path: Path) -> tuple[int, str]:
+            return path.stat().st_mtime_ns, path.name
+
+        return sorted(self.folder.glob("step*.safetensors"), key=written, reverse=True)

@@ -127,3 +127,15 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage
 def test_checkpoints_of_another_recipe_are_not_taken(tmp_path: Path) -> None:
     Checkpoints(tmp_path / "c", {"recipe": 1}, 0).save(1, {}, {})
     assert Checkpoints(tmp_path / "c", {"recipe": 2}, 0).latest() is None
+
+
+def test_checkpoints_of_another_recipe_do_not_push_out_ours(tmp_path: Path) -> None:
+    other = Checkpoints(tmp_path / "c", {"world_size": 1}, 0)
+    for step in (500, 501):
+        other.save(step, {}, {})
+    ours = Checkpoints(tmp_path / "c", {"world_size": 2}, 0)
+    for step in (1, 2, 3):
+        ours.save(step, {}, {})
+    resume = ours.latest()
+    assert resume is not None
+    assert resume.step == 3
