@@ -6,6 +6,7 @@ RESULTS/<name>/<domain>/<split>/seed<k>/{log.jsonl,weights.safetensors,...,recor
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 
 from decathlon.domains import View
 from decathlon.files import write_json, write_text
+from decathlon.launch import here
 from decathlon.method import Method, Task
 from decathlon.models.noise import noise_key
 from decathlon.models.weights import Source
@@ -22,14 +24,17 @@ from decathlon.plan import Run, Trial
 from decathlon.records import Parameters, RunRecord, pack_bits, write_record
 from decathlon.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.training.checkpoint import Checkpoints
-from decathlon.training.device import environment
+from decathlon.training.device import environment, numerics
 from decathlon.training.evaluate import Evaluation, evaluate
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Report, train
+from decathlon.training.team import call, united
 
 
 def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     """Trains, evaluates and records one trial.
+
+    Of several processes, the first calls this; the others :func:`take_part` when called.
 
     Args:
         run: What it belongs to.
@@ -39,13 +44,24 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     Returns:
         The records of its domains, which are the last files to be written.
     """
+    call(asdict(trial))
+    return take_part(run, trial, on_epoch)
+
+
+def take_part(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
+    """Does one process's part of a trial; see :func:`run_trial`. Only the first writes."""
+    with united():
+        return _run(run, trial, on_epoch)
+
+
+def _run(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     fabric = run.compute.fabric()
     started = time.perf_counter()
     method = Method() if trial.kept else run.method
     network = run.source.network() if trial.kept else _trained(run, trial, fabric, on_epoch)
     trained = time.perf_counter()
     trunk = None
-    if method.scope == "joint":
+    if method.scope == "joint" and fabric.is_global_zero:
         one = method.part(network, trial.domains[0])
         trunk = keep_trunk(run.results, method, one, run.source)
     records = []
@@ -54,6 +70,8 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
         feed = _feed(run, domain, (trial.split,), view, trial.seed, fabric.device)
         part = method.part(network, domain)
         result = evaluate(method, part, feed, fabric)
+        if not fabric.is_global_zero:
+            continue
         timing = {
             "train_seconds": round(trained - started, 3),
             "evaluate_seconds": round(time.perf_counter() - trained, 3),
@@ -71,8 +89,8 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
         record = _record(run, trial, domain, result, parameters, environment(fabric), timing)
         write_record(run.results, record)
         records.append(record)
-    if not trial.kept:
-        _checkpoints(run, trial).clear()
+    if not trial.kept and fabric.is_global_zero:
+        _checkpoints(run, trial, fabric).clear()
     return records
 
 
@@ -83,8 +101,10 @@ def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Mod
         torch.manual_seed(noise_key(trial.seed, *trial.domains, "init"))
         network = run.method.build(run.source, [feed.task for feed in feeds])
     path = trial.folder(run.results, trial.domains[0]) / "log.jsonl"
-    checkpoints = _checkpoints(run, trial)
+    checkpoints = _checkpoints(run, trial, fabric)
     resume = checkpoints.latest()
+    if not fabric.is_global_zero:
+        return train(run.method, network, feeds, fabric, trial.seed, on_epoch, checkpoints, resume)
     _cut_log(path, int(resume.facts["epoch"]) if resume else 0)
     with path.open("a", encoding="utf-8") as log:
 
@@ -96,12 +116,11 @@ def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Mod
         return train(run.method, network, feeds, fabric, trial.seed, report, checkpoints, resume)
 
 
-def _checkpoints(run: Run, trial: Trial) -> Checkpoints:
+def _checkpoints(run: Run, trial: Trial, fabric: Fabric) -> Checkpoints:
     """Returns a trial's checkpoints; those of another recipe, data or source do not fit."""
     identity = {domain: run.expected(trial, domain) for domain in trial.domains}
     folder = trial.folder(run.results, trial.domains[0]) / "checkpoints"
-    threads = {"threads": torch.get_num_threads()}
-    return Checkpoints(folder, {**identity, **threads}, run.checkpoint_seconds)
+    return Checkpoints(folder, {**identity, **numerics(fabric)}, run.checkpoint_seconds)
 
 
 def _cut_log(path: Path, epochs: int) -> None:
@@ -130,7 +149,7 @@ def _feed(
     run: Run, domain: str, splits: Sequence[str], view: View, seed: int, device: torch.device
 ) -> Feed:
     size = run.method.recipe.batch_size
-    return Feed(run.store, domain, splits, view, size, seed, device)
+    return Feed(run.store, domain, splits, view, size, seed, device, here())
 
 
 def _write_predictions(run: Run, folder: Path, feed: Feed, result: Evaluation) -> None:

@@ -20,6 +20,14 @@ Settings = Annotated[
 ]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+SyncBN = Annotated[
+    bool,
+    typer.Option(
+        "--sync-bn",
+        help="Of several processes on GPUs: batch statistics of the whole batch, not of each"
+        " process's part.",
+    ),
+]
 Checkpoint = Annotated[
     float, typer.Option(min=0, help="Seconds between two checkpoints to resume from.")
 ]

@@ -13,6 +13,7 @@ from decathlon.commands.options import (
     Domains,
     Precision,
     Settings,
+    SyncBN,
     TrainedSplit,
     check_split,
 )
@@ -41,11 +42,13 @@ def pretrain(
     settings: Settings = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    sync_bn: SyncBN = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
 ) -> None:
     """Train the source network on imagenet12.
 
     What was interrupted goes on: its checkpoints are kept beside the file until it is there.
+    torchrun --nproc-per-node=N -m decathlon pretrain ... trains with N processes.
     """
     from decathlon import pretraining
     from decathlon.data.store import data_folder, open_store
@@ -53,14 +56,16 @@ def pretrain(
     from decathlon.progress import progress
     from decathlon.recipes import apply, parse_settings
     from decathlon.training.device import Compute
+    from decathlon.training.team import assemble, united
 
     check_split(split)
     chosen = find(method)()
     recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
-    store = open_store(data_folder(data))
-    with progress("pretraining", recipe.epochs, "epochs") as bar:
+    compute = Compute(device, precision, sync_bn)
+    assemble(compute)
+    with united(), progress("pretraining", recipe.epochs, "epochs") as bar:
         done = pretraining.pretrain(
-            store,
+            open_store(data_folder(data)),
             out,
             method=chosen,
             method_name=method,
@@ -68,7 +73,7 @@ def pretrain(
             width=width,
             seed=seed,
             split=split,
-            compute=Compute(device, precision),
+            compute=compute,
             report=lambda facts: bar.advance(
                 1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s"
             ),
@@ -109,39 +114,45 @@ def run(
     settings: Settings = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    sync_bn: SyncBN = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
 ) -> None:
     """Train a method on the domains, evaluate it, and write records.
 
     What is finished is skipped, what was interrupted goes on. A method's settings are
-    listed when an unknown one is --set.
+    listed when an unknown one is --set. torchrun --nproc-per-node=N -m decathlon run ...
+    trains every network with N processes, each of which has a part of every batch.
     """
     from decathlon.data.store import data_folder, open_store
     from decathlon.method import about
     from decathlon.request import request
-    from decathlon.runs import execute
+    from decathlon.teamwork import perform
     from decathlon.training.device import Compute
+    from decathlon.training.team import assemble, one_fate
     from decathlon.watch import watching
 
     check_split(split)
     about(method)  # a wrong name is said before data are looked for
-    wanted = request(
-        method,
-        store=open_store(data_folder(data)),
-        source=source,
-        results=results,
-        domains=domain,
-        split=split,
-        seeds=seed or [0],
-        name=name,
-        settings=settings or [],
-        compute=Compute(device, precision),
-        force=force,
-        checkpoint_seconds=checkpoint,
-    )
+    compute = Compute(device, precision, sync_bn)
+    assemble(compute)
+    with one_fate():
+        wanted = request(
+            method,
+            store=open_store(data_folder(data)),
+            source=source,
+            results=results,
+            domains=domain,
+            split=split,
+            seeds=seed or [0],
+            name=name,
+            settings=settings or [],
+            compute=compute,
+            force=force,
+            checkpoint_seconds=checkpoint,
+        )
     with watching() as watch:
-        failed = execute(wanted, watch)
+        failed = perform(wanted, watch)
     if failed:
         names = "\n".join(f"  {trial}" for trial in failed)
         print(f"{len(failed)} trials failed:\n{names}", file=sys.stderr)
