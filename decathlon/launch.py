@@ -4,11 +4,12 @@ torchrun says it in environment variables, so that nothing here needs torch.
 """
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
+from io import StringIO
 
 from decathlon.errors import UsageError
 
@@ -66,8 +67,9 @@ def here() -> Place:
 def one_voice(everyone: bool = False) -> Iterator[None]:
     """Lets the first of several processes alone print.
 
-    torchrun ends all processes as soon as one ends with an error. One that is silent
-    therefore waits a moment before it does so.
+    torchrun ends all processes as soon as one ends with an error. Another one therefore
+    waits before it does so. Is it still there after that, the first process goes on and
+    knows nothing of the error; what this one had to say is printed then.
 
     Args:
         everyone: Let all processes print, to see what each of them says.
@@ -75,10 +77,12 @@ def one_voice(everyone: bool = False) -> Iterator[None]:
     if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0" or everyone:
         yield
         return
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    said = StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
         try:
             yield
         except SystemExit as end:
             if end.code not in (None, 0, INTERRUPTED):
                 time.sleep(GRACE)
+                print(said.getvalue(), end="", file=sys.__stderr__, flush=True)
             raise

@@ -20,7 +20,6 @@ def second(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is the second of four, on two machines."""
     for name, value in torchrun(1, 4, 2).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(launch, "GRACE", 0.0)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
@@ -51,28 +50,38 @@ def test_machines_have_equally_many_processes(monkeypatch: pytest.MonkeyPatch) -
         here()
 
 
-@pytest.mark.usefixtures("second")
-@pytest.mark.parametrize("everyone", [False, True])
-def test_the_second_process_is_silent(capsys: pytest.CaptureFixture[str], everyone: bool) -> None:
-    def command() -> None:
-        with one_voice(everyone):
-            print("a result")
-            print("an error", file=sys.stderr)
-            sys.exit(2)
+def command(everyone: bool = False) -> None:
+    with one_voice(everyone):
+        print("a result")
+        print("an error", file=sys.stderr)
+        sys.exit(2)
 
+
+@pytest.mark.usefixtures("second")
+def test_the_second_process_waits_for_the_first_to_speak(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append((seconds, *capfd.readouterr()))
+
+    monkeypatch.setattr(launch.time, "sleep", sleep)
     with pytest.raises(SystemExit):
         command()
-    assert capsys.readouterr() == (("a result\n", "an error\n") if everyone else ("", ""))
+    assert slept == [(launch.GRACE, "", "")]
+    assert capfd.readouterr().err == "a result\nan error\n"
 
 
 @pytest.mark.usefixtures("second")
-def test_the_first_process_speaks(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("rank", "everyone"), [("0", False), ("1", True)])
+def test_the_first_process_speaks_or_all_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, rank: str, everyone: bool
 ) -> None:
-    monkeypatch.setenv("RANK", "0")
-    with one_voice():
-        print("a result")
-    assert capsys.readouterr().out == "a result\n"
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit):
+        command(everyone)
+    assert capsys.readouterr() == ("a result\n", "an error\n")
 
 
 def test_most_commands_are_work_for_one_process() -> None:

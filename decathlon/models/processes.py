@@ -13,7 +13,7 @@ from torch import Tensor, autograd
 _groups: list[dist.ProcessGroup] = []
 
 
-class Parted(Exception):  # noqa: N818 - it tells of an error, which is another process's
+class PartedError(Exception):
     """Another process has left a common computation, or does not answer."""
 
 
@@ -65,7 +65,7 @@ def meet(collective: Callable[..., Any], *arguments: Any) -> None:
         arguments: What it takes beside the group.
 
     Raises:
-        Parted: Another process is not there.
+        PartedError: Another process is not there.
     """
     try:
         collective(*arguments, group=current_group())
@@ -74,7 +74,7 @@ def meet(collective: Callable[..., Any], *arguments: Any) -> None:
         said = str(error)
     # Not inside the handler: the error's frames hold the group, which has to close when it
     # is let go, so that those who wait in it notice.
-    raise Parted(said)
+    raise PartedError(said)
 
 
 def add_up(x: Tensor) -> None:

@@ -88,7 +88,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     resume: Resume | None = None,
 ) -> nn.Module:
-    """Trains a network and returns the final one.
+    """Trains a network and returns the final one; of several processes, all call this.
 
     Args:
         method: Gives loss, phases and the final form.

@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from decathlon.errors import DataError, DecathlonError, ResultError, TrialError, UsageError
 from decathlon.launch import here
-from decathlon.models.processes import Parted, disband, enter, leave, num_processes, rank
+from decathlon.models.processes import PartedError, disband, enter, leave, num_processes, rank
 from decathlon.training.device import Compute
 from decathlon.training.messages import gather, share
 from decathlon.training.parallel import PATIENCE
@@ -53,7 +53,7 @@ def call(value: Any) -> Any:
     """Returns what the first process says is next, a JSON value, in all processes."""
     try:
         return share(value)
-    except Parted as parted:
+    except PartedError as parted:
         _give_up(None, parted)
 
 
@@ -102,11 +102,11 @@ def united() -> Iterator[None]:
 
 def _settle(failure: Exception | None) -> None:
     """Lets all processes know how each fared, and raises what all of them have to raise."""
-    own = None if isinstance(failure, Parted) else failure
+    own = None if isinstance(failure, PartedError) else failure
     try:
         with _speaking_up(own):
             faults = gather(_fault(failure))
-    except Parted as parted:
+    except PartedError as parted:
         _give_up(own, parted)
     if own is not None:
         raise own
@@ -135,7 +135,7 @@ def _speaking_up(own: Exception | None) -> Iterator[None]:
 def _fault(failure: Exception | None) -> dict[str, str] | None:
     if failure is None:
         return None
-    kind = "" if isinstance(failure, Parted) else type(failure).__name__
+    kind = "" if isinstance(failure, PartedError) else type(failure).__name__
     return {"kind": kind, "text": _text(failure)}
 
 
@@ -145,7 +145,7 @@ def _text(failure: Exception) -> str:
     return f"{type(failure).__name__}: {failure}"
 
 
-def _give_up(own: Exception | None, parted: Parted) -> NoReturn:
+def _give_up(own: Exception | None, parted: PartedError) -> NoReturn:
     """Ends this process, as others are gone.
 
     Those who have nothing of their own to say leave it to the first to say so.

@@ -22,9 +22,10 @@ from decathlon.data.store import open_store
 from decathlon.errors import UsageError
 from decathlon.launch import Place
 from decathlon.models.layers import BatchNorm2d, SyncedBatchNorm2d, freeze, synchronise
-from decathlon.models.weights import read_weights
+from decathlon.models.weights import read_source, read_weights
 from decathlon.records import find_records, read_record
 from decathlon.training import evaluate as evaluation
+from decathlon.training import team
 from decathlon.training.device import Compute
 from decathlon.training.feed import Feed
 from tests.training import together
@@ -40,10 +41,39 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=300)
 
 
+def processes_of(parent: int) -> list[int]:
+    """The children of a process and theirs."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            child = int(status.parent.name)
+            found += [child, *processes_of(child)]
+    return found
+
+
+def kill_in_the_midst(command: list[str], results: Path) -> None:
+    """Starts a run and kills all its processes when it has checkpoints of the second epoch."""
+    process = subprocess.Popen(command, env=ENV, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(results.glob("**/step*[3-9].safetensors")):
+        time.sleep(0.01)
+    for number in [process.pid, *processes_of(process.pid)]:
+        os.kill(number, signal.SIGKILL)
+    process.wait()
+
+
 @pytest.fixture(scope="module")
 def out(tiny: Path, tiny_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes wrote; see together.py."""
+    """What two processes wrote: of one run that was killed, and of together.py."""
     folder = tmp_path_factory.mktemp("together")
+    asked = together.arguments(tiny, tiny_source, folder / "broken", "spottune-global-k")
+    kill_in_the_midst([*TORCHRUN, "-m", "decathlon", *asked], folder / "broken")
+    assert not list(find_records(folder / "broken"))
+    (log,) = folder.glob("broken/**/log.jsonl")
+    (folder / "before").write_text(log.read_text().splitlines()[0])
     done = torchrun(together.__file__, tiny, tiny_source, folder)
     assert done.returncode == 0, done.stderr
     return folder
@@ -170,53 +200,32 @@ def test_with_frozen_statistics_two_processes_are_one(
 ) -> None:
     asked = together.arguments(tiny, tiny_source, tmp_path, "feature-extractor")
     assert CliRunner().invoke(app, asked).exit_code == 0
-    one, two = outcome(tmp_path), outcome(out / "feature-extractor")
+    one, two = outcome(tmp_path), outcome(out / "frozen")
     assert one[2] == two[2]
     worlds = [found[0].pop("environment")["world_size"] for found in (one, two)]
     assert worlds == [1, 2]
     assert one[0].pop("threads")
     assert two[0].pop("threads")
     assert one[0] == two[0]
-    paths = [next(find_records(folder)) for folder in (tmp_path, out / "feature-extractor")]
+    paths = [next(find_records(folder)) for folder in (tmp_path, out / "frozen")]
     first, second = (read_weights(path.parent / "weights.safetensors")[1] for path in paths)
     torch.testing.assert_close(first, second, atol=1e-6, rtol=1e-5)
 
 
-def processes_of(parent: int) -> list[int]:
-    """The children of a process and theirs."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            child = int(status.parent.name)
-            found += [child, *processes_of(child)]
-    return found
+def test_two_processes_pretrain_one_source(out: Path) -> None:
+    source = read_source(out / "source.safetensors")
+    assert source.num_classes == 21
+    assert source.header is not None
+    assert source.header["world_size"] == 2
+    assert not list(out.glob("source.safetensors.*"))
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    for number in [process.pid, *processes_of(process.pid)]:
-        os.kill(number, signal.SIGKILL)
-    process.wait()
-
-
-def test_a_killed_run_ends_as_an_uninterrupted_one(
-    tiny: Path, tiny_source: Path, out: Path, tmp_path: Path
-) -> None:
-    asked = together.arguments(tiny, tiny_source, tmp_path, "spottune-global-k")
-    broken = [*TORCHRUN, "-m", "decathlon", *asked]
-    process = subprocess.Popen(broken, env=ENV, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not list(tmp_path.glob("**/step*[3-9].safetensors")):
-        time.sleep(0.01)
-    kill(process)
-    assert list(tmp_path.glob("**/step*.safetensors"))
-    assert not list(find_records(tmp_path))
-    again = torchrun("-m", "decathlon", *asked)
-    assert again.returncode == 0, again.stderr
-    assert again.stderr.count(": started") == 1
-    assert outcome(tmp_path) == outcome(out / "spottune-global-k")
+def test_a_killed_run_ends_as_an_uninterrupted_one(out: Path) -> None:
+    assert outcome(out / "broken") == outcome(out / "whole")
+    (log,) = out.glob("broken/**/log.jsonl")
+    lines = log.read_text().splitlines()
+    assert lines[0] == (out / "before").read_text()  # it went on, and did not begin anew
+    assert [json.loads(line)["epoch"] for line in lines] == list(range(1, 11))
 
 
 def test_a_wrong_call_is_said_once() -> None:
@@ -224,6 +233,15 @@ def test_a_wrong_call_is_said_once() -> None:
     assert done.returncode == 1  # torchrun's own
     assert done.stderr.count("'methods' is work for one process") == 1
     assert re.search(r"rank +: 0 .*\n +exitcode +: 2 ", done.stderr), done.stderr
+
+
+def test_who_waits_long_for_the_others_says_why(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team, "ANSWER_SECONDS", 0.0)
+    with team._speaking_up(ValueError("no luck")):
+        time.sleep(0.5)
+    assert "process 0: ValueError: no luck; waiting" in capfd.readouterr().err
 
 
 def test_synchronised_statistics_need_gpus() -> None:
@@ -239,6 +257,7 @@ def test_frozen_layers_are_not_synchronised() -> None:
     names = list(network.state_dict())
     synchronise(network, None)
     assert isinstance(network[0], SyncedBatchNorm2d)
+    assert SyncedBatchNorm2d.forward is nn.SyncBatchNorm.forward
     assert network.get_parameter("0.weight") is weight
     assert [type(layer) for layer in network[1]] == [BatchNorm2d]
     assert list(network.state_dict()) == names

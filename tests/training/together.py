@@ -211,9 +211,17 @@ class Here:
         self.write("failed", [[str(trial) for trial in failed], watch.said])
 
     def runs(self) -> None:
-        for method in ("feature-extractor", "spottune-global-k"):
-            asked = arguments(self.data, self.source, self.out / method, method)
+        for folder, method in (
+            ("frozen", "feature-extractor"),
+            ("broken", "spottune-global-k"),  # it goes on; the test has killed it
+            ("whole", "spottune-global-k"),
+        ):
+            asked = arguments(self.data, self.source, self.out / folder, method)
             app(asked, standalone_mode=False)
+        asked = ["pretrain", "--out", str(self.out / "source.safetensors"), "--width", "0.25"]
+        asked += ["--data", str(self.data), "--device", "cpu", "--precision", "32"]
+        asked += ["--set", "epochs=1", "--set", "batch_size=16"]
+        app(asked, standalone_mode=False)
 
 
 if __name__ == "__main__":
