@@ -1,6 +1,5 @@
 """Runs by several processes: the first plans, claims and writes, the others train with it."""
 
-from decathlon.errors import UsageError
 from decathlon.models.processes import num_processes, rank
 from decathlon.plan import Run, Trial
 from decathlon.runs import Watch, execute
@@ -44,8 +43,6 @@ def _follow(run: Run) -> list[Trial]:
         trial = Trial(**{**said, "domains": tuple(said["domains"])})
         try:
             take_part(run, trial, lambda facts: None)
-        except UsageError:
-            raise
-        except Exception:  # noqa: BLE001 - the first process tells of it
+        except Exception:  # noqa: BLE001 - what follows of it, the first process says
             failed.append(trial)
     return failed

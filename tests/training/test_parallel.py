@@ -186,6 +186,12 @@ def test_what_fails_in_one_process_fails_in_both_and_the_next_trial_goes_on(out:
     assert second[1] == []
 
 
+def test_too_many_processes_for_a_batch_end_the_run_in_both(out: Path) -> None:
+    for said in written(out, "refused"):
+        assert "imagenet12: a batch of 1 images cannot be divided among 2 processes" in said
+    assert not list(out.glob("results/onsource/**/record.json"))
+
+
 def outcome(results: Path) -> tuple[dict[str, Any], bytes, bytes]:
     """The record, and the bytes of weights and predictions."""
     (path,) = find_records(results)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from decathlon.cli import app
 from decathlon.data.store import open_store
+from decathlon.errors import UsageError
 from decathlon.launch import here
 from decathlon.method import Batch, Method, Task
 from decathlon.models.weights import read_source, write_weights
@@ -98,6 +99,12 @@ class Failing(FineTuning):
         if here().rank == 1 and batch.domain == "dtd" and batch.progress > 0.4:
             raise ValueError("the second process has no luck")
         return super().loss(network, batch)
+
+
+class OnSource(FineTuning):
+    """Is trained on imagenet12 too, whose 105 images make batches of one if asked for two."""
+
+    source_domain = "train"
 
 
 class Listener:
@@ -188,19 +195,13 @@ class Here:
         evaluation.BATCH_SIZE = 256
         self.write("evaluated", found)
 
+    def asked(self, method: Method, *domains: str) -> Run:
+        source, store = read_source(self.source), open_store(self.data)
+        results, name = self.out / "results", type(method).__name__.lower()
+        return Run(method, name, name, source, store, results, domains, "test", compute=COMPUTE)
+
     def fails(self) -> None:
-        recipe = replace(RECIPE, epochs=2)
-        run = Run(
-            Failing(recipe),
-            "failing",
-            "failing",
-            read_source(self.source),
-            open_store(self.data),
-            self.out / "results",
-            ("dtd", "svhn", DOMAIN),
-            "test",
-            compute=COMPUTE,
-        )
+        run = self.asked(Failing(replace(RECIPE, epochs=2)), "dtd", "svhn", DOMAIN)
         # Where the last one's log should be, the first process finds a folder.
         if here().rank == 0:
             (self.out / "results" / "failing" / DOMAIN / "test" / "seed0" / "log.jsonl").mkdir(
@@ -209,6 +210,13 @@ class Here:
         watch = Listener()
         failed = perform(run, watch)
         self.write("failed", [[str(trial) for trial in failed], watch.said])
+
+    def is_refused(self) -> None:
+        run = self.asked(OnSource(replace(RECIPE, batch_size=2)), "imagenet12", "dtd")
+        try:
+            perform(run, Listener())
+        except UsageError as error:
+            self.write("refused", str(error))
 
     def runs(self) -> None:
         for folder, method in (
@@ -235,4 +243,5 @@ if __name__ == "__main__":
     with united():
         process.evaluates()
     process.fails()
+    process.is_refused()
     process.runs()
