@@ -9,10 +9,12 @@ import typer
 
 from decathlon import __version__
 from decathlon.commands import data, scores, training
-from decathlon.errors import DEBUG, DecathlonError
+from decathlon.errors import DEBUG, DecathlonError, UsageError
+from decathlon.launch import INTERRUPTED, here, one_voice
 from decathlon.scoring.escape import visible
 
-INTERRUPTED = 130
+PARALLEL = ("run", "pretrain")
+"""Commands that several processes, started by torchrun, do together."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,11 +34,17 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    command = context.invoked_subcommand
+    if here().size > 1 and command not in PARALLEL:
+        raise UsageError(
+            f"'{command}' is work for one process: call it without torchrun, which is for"
+            f" {' and '.join(PARALLEL)}"
+        )
 
 
 DATA, TRAINING, SCORES = "Data", "Training", "Results"
@@ -71,6 +79,11 @@ def main() -> NoReturn:
     """Runs the command line and exits with the documented code."""
     if not DEBUG:
         warnings.showwarning = _warn
+    with one_voice(everyone=DEBUG):
+        _main()
+
+
+def _main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except DecathlonError as error:

@@ -15,6 +15,7 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import nn
 
+from decathlon.data.batches import Int64
 from decathlon.method import Batch, Method
 from decathlon.plan import Run, Trial
 from decathlon.survey import Work
@@ -171,7 +172,7 @@ class _Stream:
 class _FirstBatch(Feed):
     """A feed whose evaluation ends with the first batch."""
 
-    def evaluation(self, batch_size: int) -> Iterator[Batch]:
+    def evaluation(self, batch_size: int) -> Iterator[tuple[Int64, Batch]]:
         return islice(super().evaluation(self.batches.batch_size), 1)
 
 

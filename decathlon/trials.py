@@ -6,6 +6,7 @@ RESULTS/<name>/<domain>/<split>/seed<k>/{log.jsonl,weights.safetensors,...,recor
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 
 from decathlon.domains import View
 from decathlon.files import append_line, write_json, write_text
+from decathlon.launch import here
 from decathlon.method import Method, Task
 from decathlon.models.noise import noise_key
 from decathlon.models.weights import Source
@@ -22,10 +24,11 @@ from decathlon.plan import Run, Trial
 from decathlon.records import Parameters, RunRecord, pack_bits, write_record
 from decathlon.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.training.checkpoint import Checkpoints
-from decathlon.training.device import environment
+from decathlon.training.device import environment, numerics
 from decathlon.training.evaluate import Evaluation, evaluate
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Report, train
+from decathlon.training.team import call, united
 
 CHECKPOINTS = "checkpoints"
 """The folder of a trial's checkpoints, in that of its first domain."""
@@ -33,6 +36,8 @@ CHECKPOINTS = "checkpoints"
 
 def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     """Trains, evaluates and records one trial.
+
+    Of several processes, the first calls this; the others :func:`take_part` when called.
 
     Args:
         run: What it belongs to.
@@ -42,6 +47,17 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     Returns:
         The records of its domains, which are the last files to be written.
     """
+    call(asdict(trial))
+    return take_part(run, trial, on_epoch)
+
+
+def take_part(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
+    """Does one process's part of a trial; see :func:`run_trial`. Only the first writes."""
+    with united():
+        return _run(run, trial, on_epoch)
+
+
+def _run(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     fabric = run.compute.fabric()
     method = Method() if trial.kept else run.method
     # Opened before the training: what is missing is said now, not hours later, and a file
@@ -51,13 +67,15 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     network = run.source.network() if trial.kept else _trained(run, trial, fabric, on_epoch)
     trained = time.perf_counter()
     trunk = None
-    if method.scope == "joint":
+    if method.scope == "joint" and fabric.is_global_zero:
         one = method.part(network, trial.domains[0])
         trunk = keep_trunk(run.results, method, one, run.source)
     records = []
     for domain, feed in held_out.items():
         part = method.part(network, domain)
         result = evaluate(method, part, feed, fabric)
+        if not fabric.is_global_zero:
+            continue
         timing = {
             "train_seconds": round(trained - started, 3),
             "evaluate_seconds": round(time.perf_counter() - trained, 3),
@@ -74,7 +92,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
         record = _record(run, trial, domain, result, parameters, environment(fabric), timing)
         write_record(run.results, record)
         records.append(record)
-    if not trial.kept:
+    if not trial.kept and fabric.is_global_zero:
         _checkpoints(run, trial, fabric).clear()
     return records
 
@@ -86,6 +104,8 @@ def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Mod
     path = trial.folder(run.results, trial.domains[0]) / "log.jsonl"
     checkpoints = _checkpoints(run, trial, fabric)
     resume = checkpoints.latest()
+    if not fabric.is_global_zero:
+        return train(run.method, network, feeds, fabric, trial.seed, on_epoch, checkpoints, resume)
     _cut_log(path, int(resume.facts["epoch"]) if resume else 0)
 
     def report(facts: dict[str, Any]) -> None:
@@ -118,11 +138,8 @@ def task_of(run: Run, domain: str) -> Task:
 
 def _checkpoints(run: Run, trial: Trial, fabric: Fabric) -> Checkpoints:
     """Returns a trial's checkpoints; those of another recipe, data or source do not fit."""
-    identity = {
-        **{domain: run.expected(trial, domain) for domain in trial.domains},
-        "threads": torch.get_num_threads(),
-        "precision": environment(fabric)["precision"],
-    }
+    identity = {domain: run.expected(trial, domain) for domain in trial.domains}
+    identity |= numerics(fabric)
     folder = trial.folder(run.results, trial.domains[0]) / CHECKPOINTS
     return Checkpoints(folder, identity, run.checkpoint_seconds, run.checkpoint_steps)
 
@@ -158,7 +175,7 @@ def _feed(
     run: Run, domain: str, splits: Sequence[str], view: View, seed: int, device: torch.device
 ) -> Feed:
     size = run.method.recipe.batch_size
-    return Feed(run.store, domain, splits, view, size, seed, device)
+    return Feed(run.store, domain, splits, view, size, seed, device, here())
 
 
 def _write_predictions(run: Run, folder: Path, feed: Feed, result: Evaluation) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from decathlon.errors import UsageError
+from decathlon.launch import here
 
 Data = Annotated[
     Path | None,
@@ -22,6 +23,14 @@ Precision = Annotated[str, typer.Option(help="auto, 32 or bf16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[
     int, typer.Option(min=0, help="Processor threads of a training; 0: all cores, with ray 1.")
+]
+SyncBN = Annotated[
+    bool,
+    typer.Option(
+        "--sync-bn",
+        help="Of several processes on GPUs: batch statistics of the whole batch, not of each"
+        " process's part.",
+    ),
 ]
 Checkpoint = Annotated[
     float, typer.Option(min=0, help="Seconds between two checkpoints to resume from.")
@@ -55,13 +64,18 @@ def check_split(split: str) -> None:
         raise UsageError(f"--split '{split}': is val or test")
 
 
-def check_launcher(launcher: str, address: str | None, gpus: float | None) -> None:
+def check_launcher(
+    launcher: str, address: str | None, gpus: float | None, dry_run: bool = False
+) -> None:
     """Checks how trials are to be started.
 
     Raises:
-        UsageError: The launcher is not known, or has no such options.
+        UsageError: The launcher is not known, has no such options, or is for one process.
     """
     if launcher not in ("local", "ray"):
         raise UsageError(f"--launcher '{launcher}': is local or ray")
     if launcher == "local" and (address is not None or gpus is not None):
         raise UsageError("--address and --gpus are of --launcher ray; add that, or leave them out")
+    if here().size > 1 and (launcher == "ray" or dry_run):
+        option = "--launcher ray" if launcher == "ray" else "--dry-run"
+        raise UsageError(f"{option} is work for one process: call it without torchrun")

@@ -13,6 +13,7 @@ from decathlon.commands.options import (
     Domains,
     Precision,
     Settings,
+    SyncBN,
     Tensorboard,
     Threads,
     TrainedSplit,
@@ -44,6 +45,8 @@ def pretrain(
     settings: Settings = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    threads: Threads = 0,
+    sync_bn: SyncBN = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
     tensorboard: Tensorboard = None,
@@ -51,27 +54,33 @@ def pretrain(
     """Train the source network on imagenet12.
 
     What was interrupted goes on: its checkpoints are kept beside the file until it is there.
+    torchrun --nproc-per-node=N -m decathlon pretrain ... trains with N processes.
     """
     from decathlon import pretraining
     from decathlon.data.bus import bus_error_says, cut_short
     from decathlon.data.store import data_folder, open_store
     from decathlon.faults import telling
     from decathlon.method import find
+    from decathlon.models.processes import rank
     from decathlon.progress import progress
     from decathlon.recipes import apply, parse_settings
     from decathlon.track import Curves, check_tensorboard
     from decathlon.training.device import Compute
+    from decathlon.training.team import assemble, united
 
     check_split(split)
     if tensorboard is not None:
         check_tensorboard()
-    curves = None if tensorboard is None else Curves(tensorboard / out.stem)
     chosen = find(method)()
     recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
-    store = open_store(data_folder(data))
+    compute = Compute(device, precision, threads, sync_bn)
+    assemble(compute)
+    folder = data_folder(data)
+    curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
     with (
+        united(),
         telling(out.parent, recipe.batch_size),
-        bus_error_says(cut_short("pretraining", store.data)),
+        bus_error_says(cut_short("pretraining", folder)),
         progress("pretraining", recipe.epochs, "epochs") as bar,
     ):
 
@@ -81,7 +90,7 @@ def pretrain(
                 curves.epoch(facts)
 
         done = pretraining.pretrain(
-            store,
+            open_store(folder),
             out,
             method=chosen,
             method_name=method,
@@ -89,7 +98,7 @@ def pretrain(
             width=width,
             seed=seed,
             split=split,
-            compute=Compute(device, precision),
+            compute=compute,
             report=report,
             checkpoint_seconds=checkpoint,
             checkpoint_steps=checkpoint_steps,
@@ -139,6 +148,8 @@ def run(
     settings: Settings = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    threads: Threads = 0,
+    sync_bn: SyncBN = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the trials and estimate their time; no more.")
@@ -146,7 +157,6 @@ def run(
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
     tensorboard: Tensorboard = None,
-    threads: Threads = 0,
     launcher: Annotated[
         str, typer.Option(help="local: one trial after the other. ray: on a Ray cluster.")
     ] = "local",
@@ -162,26 +172,29 @@ def run(
 
     What is finished is skipped, what was interrupted goes on. A trial that fails does not
     stop the others; what failed, and why, is listed at the end. A method's settings are
-    listed when an unknown one is --set.
+    listed when an unknown one is --set. torchrun --nproc-per-node=N -m decathlon run ...
+    trains every network with N processes, each of which has a part of every batch.
     """
     from decathlon.cluster import Cluster, execute_on
     from decathlon.data.store import data_folder
     from decathlon.faults import exit_code
     from decathlon.request import Order, chosen
-    from decathlon.runs import execute
     from decathlon.survey import check_unmixed, survey
+    from decathlon.teamwork import perform
     from decathlon.track import TrackedWatch, check_tensorboard
     from decathlon.training.device import Compute
+    from decathlon.training.team import assemble, call, one_fate
     from decathlon.watch import summarise, watching
 
     check_split(split)
-    check_launcher(launcher, address, gpus)
+    check_launcher(launcher, address, gpus, dry_run=dry_run)
     if tensorboard is not None:
         check_tensorboard()
     methods = chosen(method)  # a wrong name is said before data are looked for
-    compute = Compute(device, precision, threads or (1 if launcher == "ray" else 0))
+    compute = Compute(device, precision, threads or (1 if launcher == "ray" else 0), sync_bn)
     if launcher == "local":
         compute.fabric()  # and a device that is not there before anything is planned
+        assemble(compute)
     order = Order(
         methods=tuple(methods),
         sources=tuple(source or ()),
@@ -197,7 +210,8 @@ def run(
         checkpoint_seconds=checkpoint,
         checkpoint_steps=checkpoint_steps,
     )
-    work = survey(order.runs())
+    with one_fate():
+        work = survey(order.runs())
     if dry_run:
         from decathlon.preview import preview
 
@@ -209,9 +223,9 @@ def run(
         if launcher == "ray":
             failures = execute_on(Cluster(address, gpus), order, work, told)
         else:
-            failures = execute(work, told)
+            failures = perform(work, told)
     summarise(failures, len(work))
-    raise typer.Exit(exit_code(failures, all_failed=len(failures) == len(work)))
+    raise typer.Exit(call(exit_code(failures, all_failed=len(failures) == len(work))))
 
 
 def demo(

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from decathlon.data.keyed import generator
 from decathlon.data.store import Images
 from decathlon.domains import View
+from decathlon.errors import UsageError
+from decathlon.launch import ALONE, Place
 
 Int64 = npt.NDArray[np.int64]
 Uint8 = npt.NDArray[np.uint8]
@@ -20,19 +22,21 @@ Uint8 = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class RawBatch:
-    """One batch.
+    """One batch, or the part of it that this process has.
 
     Attributes:
         images: uint8 (N, H, W, 3), contiguous.
         labels: int64 (N,), -1 where not known.
         index: int64 (N,), positions in the images that were asked for.
         step: Number of the batch within the epoch, from 0.
+        share: Its share of the whole batch's images.
     """
 
     images: Uint8
     labels: Int64
     index: Int64
     step: int
+    share: float = 1.0
 
 
 class Batches:
@@ -45,15 +49,24 @@ class Batches:
         batch_size: Images in a batch, at most.
         domain: Name that the randomness is keyed by.
         seed: Seed that the randomness is keyed by.
+        place: Which of several processes this is. Batches are the same for any number of them:
+            in an epoch each has a part of every batch, in a sequence some of the batches.
     """
 
     def __init__(
-        self, images: Images, view: View, batch_size: int, *, domain: str, seed: int
+        self,
+        images: Images,
+        view: View,
+        batch_size: int,
+        *,
+        domain: str,
+        seed: int,
+        place: Place = ALONE,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, at least 1 is needed")
         self.images, self.view, self.batch_size = images, view, batch_size
-        self.domain, self.seed = domain, seed
+        self.domain, self.seed, self.place = domain, seed, place
         # One image as one row of three-byte elements: numpy mirrors those twice as fast.
         self._maps = [pixels.view("V3") for pixels in images.maps]
 
@@ -68,8 +81,16 @@ class Batches:
         Args:
             epoch: Number of the epoch.
             first_step: Batches of the epoch to leave out, which costs nothing.
+
+        Raises:
+            UsageError: There are more processes than images in a batch.
         """
-        count = len(self.images)
+        count, steps = len(self.images), self.steps_per_epoch
+        if self.place.size > 1 and count < steps * self.place.size:
+            raise UsageError(
+                f"{self.domain}: a batch of {count // steps} images cannot be divided among"
+                f" {self.place.size} processes: start fewer, or --set a larger batch_size"
+            )
         order = generator(self.seed, self.domain, epoch, "order").permutation(count)
         if self.view.random:
             place = generator(self.seed, self.domain, epoch, "crop").random((count, 2), np.float32)
@@ -78,22 +99,25 @@ class Batches:
         mirror = None
         if self.view.flip:
             mirror = generator(self.seed, self.domain, epoch, "flip").random(count) < 0.5
-        steps = self.steps_per_epoch
         for step in range(first_step, steps):
             # Nearly equal batches: a last batch of one image would break batch norm.
             index = order[count * step // steps : count * (step + 1) // steps]
-            yield self._gather(index, step, place, mirror)
+            yield self._gather(index, step, place, mirror, self.place)
 
     def sequential(self, batch_size: int | None = None) -> Iterator[RawBatch]:
         """Yields every image exactly once, in order, cut at the centre.
+
+        Of several processes each has whole batches, in turn: a network that looks at
+        several images at once says the same as in one process.
 
         Args:
             batch_size: Images in a batch but the last, or None for the usual number.
         """
         size = self.batch_size if batch_size is None else batch_size
         for step, start in enumerate(range(0, len(self.images), size)):
-            index = np.arange(start, min(start + size, len(self.images)))
-            yield self._gather(index, step, None, None)
+            if step % self.place.size == self.place.rank:
+                index = np.arange(start, min(start + size, len(self.images)))
+                yield self._gather(index, step, None, None)
 
     def _gather(
         self,
@@ -101,10 +125,13 @@ class Batches:
         step: int,
         place: npt.NDArray[np.float32] | None,
         mirror: npt.NDArray[np.bool_] | None,
+        of: Place = ALONE,
     ) -> RawBatch:
         heights, widths = self.images.heights[index], self.images.widths[index]
         crop = self.view.crop
         high, wide = (crop, crop) if crop else (int(heights.min()), int(widths.min()))
+        part, whole = of.part(len(index)), len(index)
+        index, heights, widths = index[part], heights[part], widths[part]
         spare = np.stack([heights - high, widths - wide], axis=1)
         # Half of an odd remainder is rounded to even, as torchvision's CenterCrop does.
         centre = np.rint(spare / 2).astype(np.int64)
@@ -136,7 +163,7 @@ class Batches:
             else:
                 cut = image[top : top + high, left : left + wide]
             target[...] = cut[:, ::-1] if flip else cut
-        return RawBatch(out, self.images.labels[index], index, step)
+        return RawBatch(out, self.images.labels[index], index, step, len(index) / whole)
 
 
 def _padded(

@@ -19,10 +19,14 @@ from torch import Tensor
 
 from decathlon.errors import DataError, first_difference
 from decathlon.files import CHECKPOINT_SECONDS
+from decathlon.models.processes import num_processes, rank
 from decathlon.models.weights import read_header, read_weights, write_weights
+from decathlon.training.messages import share, share_tensors
 
 KEEP = 2
 """Checkpoints kept: should the last be damaged, the one before is taken."""
+ASK_EVERY = 10
+"""Steps after which several processes ask the first whether it is time for a checkpoint."""
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
@@ -56,7 +60,7 @@ class Resume:
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one trial.
+    """The checkpoints of one trial, which of several processes the first writes and reads.
 
     Attributes:
         folder: Where they are written.
@@ -76,10 +80,12 @@ class Checkpoints:
         self._good: list[Path] = []
 
     def due(self, step: int) -> bool:
-        """Whether it is time for another one after so many steps."""
+        """Whether it is time for another one after so many steps; all processes agree."""
         if self.every_steps and step % self.every_steps == 0:
             return True
-        return time.monotonic() - self._last >= self.every_seconds
+        if num_processes() > 1 and self.every_seconds > 0 and step % ASK_EVERY:
+            return False
+        return bool(share(time.monotonic() - self._last >= self.every_seconds))
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Writes a checkpoint and removes all but it and the one before.
@@ -92,6 +98,8 @@ class Checkpoints:
             tensors: Parameters, buffers and the optimisers' tensors by name.
             facts: JSON values to give back.
         """
+        if rank() > 0:
+            return
         header = {
             "kind": "checkpoint",
             "identity": dict(self.identity),
@@ -113,6 +121,13 @@ class Checkpoints:
         Warns of damaged ones, which are passed over, and where all are of another recipe,
         data or source.
         """
+        found = self._latest() if rank() == 0 else None
+        known = share(None if found is None else {"step": found.step, "facts": found.facts})
+        if known is None:
+            return None
+        return Resume(**known, tensors=share_tensors({} if found is None else found.tensors))
+
+    def _latest(self) -> Resume | None:
         foreign = ""
         for path in self._files():
             try:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from decathlon import __version__
 from decathlon.errors import UsageError
+from decathlon.launch import Place, here
+from decathlon.training.parallel import Processes
 
 PRECISIONS = ("auto", "32", "bf16")
 
@@ -31,14 +33,17 @@ class Compute:
         precision: ``auto``, ``32`` or ``bf16``. ``auto`` takes bf16 where the device
             multiplies it natively: GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
         threads: Processor threads that a training uses, 0 for torch's choice: all cores.
+        sync_bn: Of several processes, batch normalisation sees all images of a batch, not
+            each process's own.
     """
 
     device: str = "auto"
     precision: str = "auto"
     threads: int = 0
+    sync_bn: bool = False
 
     def fabric(self) -> Fabric:
-        """Sets up a fabric for one trial.
+        """Sets up a fabric for one trial, over all processes that torchrun started.
 
         Raises:
             UsageError: The device or the precision is not known or not there.
@@ -52,9 +57,31 @@ class Compute:
         accelerator = self.accelerator()
         bf16 = self.precision == "bf16" or (self.precision == "auto" and _fast_bf16(accelerator))
         plugin: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
-        fabric = Fabric(accelerator=accelerator, devices=1, precision=plugin)
+        place = here()
+        self._check_processes(place, accelerator)
+        fabric = Fabric(
+            accelerator=accelerator,
+            strategy=Processes(self.sync_bn) if place.size > 1 else "auto",
+            devices=place.local_size,
+            num_nodes=place.machines,
+            precision=plugin,
+        )
         fabric.launch()
         return fabric
+
+    def _check_processes(self, place: Place, accelerator: str) -> None:
+        if self.sync_bn and accelerator != "cuda":
+            raise UsageError(
+                f"--sync-bn needs GPUs, torch has it for no {accelerator}: leave it out;"
+                " batch statistics are then those of each process's own images"
+            )
+        if place.size > 1 and accelerator == "mps":
+            raise UsageError("mps is one device: call without torchrun, or with --device cpu")
+        if accelerator == "cuda" and place.local_size > torch.cuda.device_count():
+            raise UsageError(
+                f"{place.local_size} processes, but {torch.cuda.device_count()} GPUs:"
+                " start as many as there are (torchrun --nproc-per-node), or use --device cpu"
+            )
 
     def accelerator(self) -> str:
         """Resolves ``auto`` to the device that is there."""
@@ -80,6 +107,20 @@ def _fast_bf16(accelerator: str) -> bool:
     return False
 
 
+def numerics(fabric: Fabric) -> dict[str, Any]:
+    """Returns what an exact resume needs to be the same: the last bits depend on it."""
+    return {
+        "threads": torch.get_num_threads(),
+        "precision": str(fabric.strategy.precision.precision),
+        "world_size": fabric.world_size,
+        "sync_bn": _synced(fabric),
+    }
+
+
+def _synced(fabric: Fabric) -> bool:
+    return isinstance(fabric.strategy, Processes) and fabric.strategy.sync_bn
+
+
 def environment(fabric: Fabric) -> dict[str, Any]:
     """Describes the machine and the libraries of a run, for its record."""
     cuda = fabric.device.type == "cuda"
@@ -94,6 +135,7 @@ def environment(fabric: Fabric) -> dict[str, Any]:
         "system": platform.system(),
         "cpus": os.cpu_count(),
         "world_size": fabric.world_size,
+        "sync_bn": _synced(fabric),
     }
 
 

@@ -6,10 +6,11 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from decathlon.data.batches import Batches, RawBatch
+from decathlon.data.batches import Batches, Int64, RawBatch
 from decathlon.data.keyed import generator
 from decathlon.data.store import Images, Store
 from decathlon.domains import View
+from decathlon.launch import ALONE, Place
 from decathlon.method import Batch, Task
 from decathlon.models.noise import noise_key
 from decathlon.training.device import normalise
@@ -44,13 +45,14 @@ class Feed:
         batch_size: int,
         seed: int,
         device: torch.device,
+        place: Place = ALONE,
     ) -> None:
         info = store.domains[domain]
         self.domain, self.seed, self.device = domain, seed, device
         self.mean, self.std = info.mean, info.std
         self.images: Images = store.images(domain, splits)
         self.task = Task(domain, info.num_classes, len(self.images))
-        self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed)
+        self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed, place=place)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -72,18 +74,21 @@ class Feed:
                 yield self._batch(raw, key, progress(start))
                 start += 1
 
-    def evaluation(self, batch_size: int) -> Iterator[Batch]:
-        """Yields every image exactly once, in order, centre-cropped."""
+    def evaluation(self, batch_size: int) -> Iterator[tuple[Int64, Batch]]:
+        """Yields every image exactly once, in order, centre-cropped; and their positions.
+
+        Of several processes each has some of the batches.
+        """
         key = noise_key(self.seed, self.domain, "noise", "evaluation")
         for raw in self.batches.sequential(batch_size):
-            yield self._batch(raw, key, 1.0)
+            yield raw.index, self._batch(raw, key, 1.0)
 
     def _batch(self, raw: RawBatch, key: int, progress: float) -> Batch:
         pixels = torch.from_numpy(raw.images).to(self.device, non_blocking=True)
         ids = torch.from_numpy(self.images.image_ids[raw.index]).to(self.device)
         labels = torch.from_numpy(raw.labels).to(self.device)
         images = normalise(pixels, self.mean, self.std)
-        return Batch(images, labels, ids, key, progress, self.domain)
+        return Batch(images, labels, ids, key, progress, self.domain, raw.share)
 
 
 def interleaved(feeds: Sequence[Stream], start: int, total: int, seed: int) -> Iterator[Batch]:

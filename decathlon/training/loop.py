@@ -19,6 +19,7 @@ from decathlon.training.checkpoint import Checkpoints, Resume
 from decathlon.training.device import place
 from decathlon.training.feed import Stream, interleaved
 from decathlon.training.optimisers import Optimisers
+from decathlon.training.parallel import Exchange, begin, merge_statistics, statistics_of_others
 
 Report = Callable[[dict[str, Any]], None]
 """Called once an epoch with what the log keeps: epoch, epochs, loss, lr, images/s."""
@@ -88,7 +89,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     resume: Resume | None = None,
 ) -> nn.Module:
-    """Trains a network and returns the final one.
+    """Trains a network and returns the final one; of several processes, all call this.
 
     Args:
         method: Gives loss, phases and the final form.
@@ -104,8 +105,7 @@ def train(
         TrialError: Loss or weights are no longer numbers. Checkpoints are of before.
     """
     schedule = schedule_of(method, feeds)
-    if resume is not None:
-        network.load_state_dict(resume.part("network"))
+    begin(network, resume)
     place(network, fabric.device)
     objective = fabric.setup_module(Objective(method, network))
     start = resume.step if resume is not None else 0
@@ -118,6 +118,7 @@ def train(
             if phase.begin is not None:
                 phase.begin()
             optimisers = Optimisers(phase, fabric)
+            exchange = Exchange(optimisers.parameters)
             if resume is not None and first < start:
                 optimisers.restore(resume.part("optimiser"))
             network.train()
@@ -125,17 +126,20 @@ def train(
                 rates = [schedule.rate(group, step) for group in optimisers.groups]
                 optimisers.set_rates(rates)
                 batch = next(batches)
-                loss = objective(batch)
+                loss = objective(batch) * batch.share
                 fabric.backward(loss)
+                loss = exchange.add_up(loss.detach())
                 optimisers.step()
-                clock.step(step, loss.detach(), len(batch.labels), rates)
+                clock.step(step, loss, round(len(batch.labels) / batch.share), rates)
                 if checkpoints is not None and checkpoints.due(step + 1):
                     clock.check(network)
                     state = {f"network.{n}": t for n, t in network.state_dict().items()}
                     state |= {f"optimiser.{n}": t for n, t in optimisers.tensors().items()}
-                    checkpoints.save(step + 1, state | clock.tensors(), clock.facts())
+                    state |= clock.tensors() | statistics_of_others(network)
+                    checkpoints.save(step + 1, state, clock.facts())
         first = last
     clock.check(network)
+    merge_statistics(network)
     return method.finalise(network)
 
 

@@ -197,3 +197,15 @@ def test_checkpoints_are_due_by_time_and_by_steps(tmp_path: Path) -> None:
     assert [step for step in range(1, 10) if by_steps.due(step)] == [3, 6, 9]
     assert Checkpoints(tmp_path, {}, every_seconds=0).due(1)
     assert not Checkpoints(tmp_path, {}, every_seconds=3600).due(1)
+
+
+def test_checkpoints_of_another_recipe_do_not_push_out_ours(tmp_path: Path) -> None:
+    other = Checkpoints(tmp_path / "c", {"world_size": 1}, 0)
+    for step in (500, 501):
+        other.save(step, {}, {})
+    ours = Checkpoints(tmp_path / "c", {"world_size": 2}, 0)
+    for step in (1, 2, 3):
+        ours.save(step, {}, {})
+    resume = ours.latest()
+    assert resume is not None
+    assert resume.step == 3
