@@ -2,8 +2,8 @@
 
 The training loop itself takes a few steps: a miniature of the whole training, each phase
 in proportion, on real images. What that takes an image is multiplied by the images there
-are. On a CPU small batches will do, as the time is that of the images; on other devices
-batches are as large as they will be.
+are. On a CPU two sizes of small batches tell what a step takes and what an image takes; on
+other devices batches are as large as they will be.
 """
 
 import time
@@ -27,9 +27,9 @@ from decathlon.trials import build
 STEPS = 8
 """Steps of a miniature; the first, which is slower, counts as the second does."""
 SECONDS = 1.0
-"""Aimed at for the steps of a miniature on a CPU."""
+"""Aimed at for the steps of the larger miniature on a CPU."""
 SMALLEST = 2
-"""Images in the batches that find out how large a miniature's batches can be on a CPU."""
+"""Images in the batches of the smaller one."""
 KEPT = 16
 """Images that a network which is not trained is tried on, on a CPU."""
 RATE = 1e-4
@@ -116,18 +116,48 @@ def _measure(run: Run, trial: Trial) -> Pace:
     if trial.kept:
         size = KEPT if on_cpu else BATCH_SIZE
         return Pace(0.0, _evaluation(run, trial, Method(), run.source.network(), fabric, size))
-    size = run.method.recipe.batch_size
+    full = size = run.method.recipe.batch_size
+    few = None
     if on_cpu:
-        _, warm = _training(run, trial, fabric, SMALLEST, steps=2)
-        size = max(SMALLEST, min(size, round(SECONDS / STEPS / warm)))
-    network, pace = _training(run, trial, fabric, size, STEPS)
-    return Pace(pace, _evaluation(run, trial, run.method, network, fabric, 2 * size))
+        _, few = _training(run, trial, fabric, SMALLEST, STEPS // 2)
+        fitting = round(SECONDS / STEPS / few.seconds * few.images)
+        size = min(full, max(2 * SMALLEST, fitting))
+    network, many = _training(run, trial, fabric, size, STEPS)
+    evaluation = _evaluation(run, trial, run.method, network, fabric, 2 * size)
+    return Pace(_seconds_an_image(few, many, full), evaluation)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What a miniature's steps took on average.
+
+    Attributes:
+        images: Images in a batch.
+        seconds: Time of a step.
+    """
+
+    images: float
+    seconds: float
+
+
+def _seconds_an_image(few: _Step | None, many: _Step, batch_size: int) -> float:
+    """Returns what an image takes in full batches, after steps with few and with more images.
+
+    A step takes a time of its own, whatever the batch, and a time for each image.
+    """
+    whole = many.seconds / many.images
+    if few is None or many.images <= few.images:
+        return whole
+    slope = (many.seconds - few.seconds) / (many.images - few.images)
+    # Other work on the machine may have slowed one of the two.
+    slope = min(max(slope, whole / 2), whole)
+    return slope + (many.seconds - slope * many.images) / batch_size
 
 
 def _training(
     run: Run, trial: Trial, fabric: Fabric, size: int, steps: int
-) -> tuple[nn.Module, float]:
-    """Trains a miniature; returns the network and the seconds an image."""
+) -> tuple[nn.Module, _Step]:
+    """Trains a miniature."""
     method = type(run.method)(replace(run.method.recipe, epochs=steps, lr=RATE))
     feeds = []
     for domain in trial.domains:
@@ -140,8 +170,9 @@ def _training(
     streams = [_Stream(feed, int(feed is feeds[0])) for feed in feeds]
     network = train(method, network, streams, fabric, trial.seed, took.append)
     took[0] = took[1]
-    seconds = sum(step["seconds"] for step in took)
-    return network, seconds / sum(step["seconds"] * step["images_per_s"] for step in took)
+    seconds = sum(step["seconds"] for step in took) / steps
+    images = sum(step["seconds"] * step["images_per_s"] for step in took) / steps
+    return network, _Step(images, seconds)
 
 
 def _evaluation(

@@ -213,6 +213,15 @@ def test_an_estimate_is_of_the_steps_that_are_left(
     assert whole - half == pytest.approx(4 * counts[0] * pace.train)
 
 
+def test_steps_of_two_sizes_tell_what_a_step_and_what_an_image_takes() -> None:
+    # A step of 10 ms, and 5 ms an image.
+    few, many = estimate._Step(2, 0.020), estimate._Step(8, 0.050)
+    assert estimate._seconds_an_image(few, many, 100) == pytest.approx(0.0051)
+    assert estimate._seconds_an_image(None, many, 100) == pytest.approx(0.050 / 8)
+    slowed = estimate._Step(2, 0.060)
+    assert estimate._seconds_an_image(slowed, many, 100) == pytest.approx(0.050 / 16 + 0.00025)
+
+
 def test_an_estimate_is_near_the_truth(tiny: Path, tiny_source: Path, tmp_path: Path) -> None:
     """Within a factor, as other work goes on beside the tests."""
     settings = ["epochs=12", "batch_size=16"]
