@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from decathlon.cli import app
 from decathlon.data.store import open_store
-from decathlon.errors import UsageError
+from decathlon.faults import Failure
 from decathlon.launch import here
 from decathlon.method import Batch, Method, Task
 from decathlon.models.weights import read_source, write_weights
 from decathlon.plan import Run, Trial
+from decathlon.survey import Work, survey
 from decathlon.teamwork import perform
 from decathlon.testing import OneBatch
 from decathlon.training import evaluate as evaluation
@@ -113,7 +114,7 @@ class Listener:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def planned(self, todo: Sequence[Trial], done: Sequence[Trial]) -> None: ...
+    def planned(self, work: Sequence[Work]) -> None: ...
 
     def started(self, trial: Trial) -> None: ...
 
@@ -122,8 +123,10 @@ class Listener:
     def finished(self, trial: Trial, records: Sequence[Any]) -> None:
         self.said.append(f"{trial}: {[r.environment['world_size'] for r in records]}")
 
-    def failed(self, trial: Trial, error: Exception) -> None:
-        self.said.append(f"{trial}: {type(error).__name__}: {error}")
+    def failed(self, failure: Failure) -> None:
+        self.said.append(f"{failure.trial}: {failure.reason}")
+
+    def waiting(self, trials: Sequence[Trial]) -> None: ...
 
 
 def arguments(data: Path, source: Path, results: Path, method: str) -> list[str]:
@@ -208,15 +211,14 @@ class Here:
                 parents=True
             )
         watch = Listener()
-        failed = perform(run, watch)
-        self.write("failed", [[str(trial) for trial in failed], watch.said])
+        failed = perform(survey([run]), watch)
+        self.write("failed", [[str(failure.trial) for failure in failed], watch.said])
 
     def is_refused(self) -> None:
         run = self.asked(OnSource(replace(RECIPE, batch_size=2)), "imagenet12", "dtd")
-        try:
-            perform(run, Listener())
-        except UsageError as error:
-            self.write("refused", str(error))
+        watch = Listener()
+        failed = perform(survey([run]), watch)
+        self.write("refused", [[failure.code for failure in failed], watch.said])
 
     def runs(self) -> None:
         for folder, method in (
