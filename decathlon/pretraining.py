@@ -20,7 +20,7 @@ from decathlon.models.weights import write_source
 from decathlon.plan import TRAINED_ON
 from decathlon.recipes import Recipe
 from decathlon.training.checkpoint import Checkpoints
-from decathlon.training.device import Compute, environment, numerics
+from decathlon.training.device import Compute
 from decathlon.training.evaluate import evaluate
 from decathlon.training.feed import Feed
 from decathlon.training.loop import train
@@ -106,15 +106,17 @@ def pretrain(
         "trained_on": "+".join(TRAINED_ON[split]),
         "data": {name: store.domains[SOURCE_DOMAIN].splits[name].digest for name in splits},
         "threads": torch.get_num_threads(),
-        "precision": environment(fabric)["precision"],
+        "precision": compute.numerics(fabric)["precision"],
     }
     if fabric.world_size > 1:
-        facts |= numerics(fabric)
-    identity = {**facts, **numerics(fabric), "architecture": architecture.as_json()}
+        facts |= compute.numerics(fabric)
+    identity = {**facts, **compute.numerics(fabric), "architecture": architecture.as_json()}
     folder = out.with_name(f"{out.name}.checkpoints")
     checkpoints = Checkpoints(folder, identity, checkpoint_seconds, checkpoint_steps)
     resume = checkpoints.latest()
-    trained = train(plain, network, [feed], fabric, seed, report, checkpoints, resume)
+    trained = train(
+        plain, network, [feed], fabric, seed, report, checkpoints, resume, compute.compiled
+    )
     seconds = time.perf_counter() - started
     assert isinstance(trained, ResidualNetwork)
     view = plain.view(SOURCE_DOMAIN, training=False)

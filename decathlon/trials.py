@@ -24,7 +24,6 @@ from decathlon.plan import Run, Trial
 from decathlon.records import Parameters, RunRecord, pack_bits, write_record
 from decathlon.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.training.checkpoint import Checkpoints
-from decathlon.training.device import environment, numerics
 from decathlon.training.evaluate import Evaluation, evaluate
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Report, train
@@ -89,7 +88,9 @@ def _run(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             save_trained(weights, method, part, run.source, [task_of(run, domain)], trunk)
             parameters = count_parameters(method, part, run.source)
         _write_predictions(run, target, feed, result)
-        record = _record(run, trial, domain, result, parameters, environment(fabric), timing)
+        record = _record(
+            run, trial, domain, result, parameters, run.compute.environment(fabric), timing
+        )
         write_record(run.results, record)
         records.append(record)
     if not trial.kept and fabric.is_global_zero:
@@ -104,15 +105,25 @@ def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Mod
     path = trial.folder(run.results, trial.domains[0]) / "log.jsonl"
     checkpoints = _checkpoints(run, trial, fabric)
     resume = checkpoints.latest()
-    if not fabric.is_global_zero:
-        return train(run.method, network, feeds, fabric, trial.seed, on_epoch, checkpoints, resume)
-    _cut_log(path, int(resume.facts["epoch"]) if resume else 0)
+    if fabric.is_global_zero:
+        _cut_log(path, int(resume.facts["epoch"]) if resume else 0)
 
     def report(facts: dict[str, Any]) -> None:
-        append_line(path, json.dumps(facts))
+        if fabric.is_global_zero:
+            append_line(path, json.dumps(facts))
         on_epoch(facts)
 
-    return train(run.method, network, feeds, fabric, trial.seed, report, checkpoints, resume)
+    return train(
+        run.method,
+        network,
+        feeds,
+        fabric,
+        trial.seed,
+        report,
+        checkpoints,
+        resume,
+        run.compute.compiled,
+    )
 
 
 def build(run: Run, trial: Trial, tasks: Sequence[Task]) -> nn.Module:
@@ -139,7 +150,7 @@ def task_of(run: Run, domain: str) -> Task:
 def _checkpoints(run: Run, trial: Trial, fabric: Fabric) -> Checkpoints:
     """Returns a trial's checkpoints; those of another recipe, data or source do not fit."""
     identity = {domain: run.expected(trial, domain) for domain in trial.domains}
-    identity |= numerics(fabric)
+    identity |= run.compute.numerics(fabric)
     folder = trial.folder(run.results, trial.domains[0]) / CHECKPOINTS
     return Checkpoints(folder, identity, run.checkpoint_seconds, run.checkpoint_steps)
 

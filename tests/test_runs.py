@@ -103,7 +103,7 @@ def test_a_run_leaves_everything_that_is_promised(
 def test_loaded_weights_predict_what_was_recorded(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    from decathlon.training.device import normalise
+    from decathlon.training.device import Normaliser
 
     run(tiny, tiny_source, tmp_path, "spottune", domains=["omniglot"])
     (path,) = find_records(tmp_path)
@@ -112,7 +112,7 @@ def test_loaded_weights_predict_what_was_recorded(
     pixels = torch.stack([torch.from_numpy(images.pixels(i).copy()) for i in range(len(images))])
     with torch.inference_mode():
         predicted = load_model(path.parent / "weights.safetensors")(
-            normalise(pixels, info.mean, info.std)
+            Normaliser(info.mean, info.std, pixels.device)(pixels)
         ).argmax(1)
     saved = json.loads((path.parent / "predictions.json").read_text())
     assert [p["category_id"] - info.first_category for p in saved] == predicted.tolist()

@@ -24,6 +24,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[
     int, typer.Option(min=0, help="Processor threads of a training; 0: all cores, with ray 1.")
 ]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Train with torch.compile: slow to start, then faster.")
+]
 SyncBN = Annotated[
     bool,
     typer.Option(

@@ -8,6 +8,7 @@ import typer
 from decathlon.commands.options import (
     Checkpoint,
     CheckpointSteps,
+    Compile,
     Data,
     Device,
     Domains,
@@ -47,6 +48,7 @@ def pretrain(
     device: Device = "auto",
     threads: Threads = 0,
     sync_bn: SyncBN = False,
+    compiled: Compile = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
     tensorboard: Tensorboard = None,
@@ -73,7 +75,7 @@ def pretrain(
         check_tensorboard()
     chosen = find(method)()
     recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
-    compute = Compute(device, precision, threads, sync_bn)
+    compute = Compute(device, precision, threads, sync_bn, compiled)
     assemble(compute)
     folder = data_folder(data)
     curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
@@ -150,6 +152,7 @@ def run(
     device: Device = "auto",
     threads: Threads = 0,
     sync_bn: SyncBN = False,
+    compiled: Compile = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the trials and estimate their time; no more.")
@@ -191,7 +194,8 @@ def run(
     if tensorboard is not None:
         check_tensorboard()
     methods = chosen(method)  # a wrong name is said before data are looked for
-    compute = Compute(device, precision, threads or (1 if launcher == "ray" else 0), sync_bn)
+    own = threads or (1 if launcher == "ray" else 0)
+    compute = Compute(device, precision, own, sync_bn, compiled)
     if launcher == "local":
         compute.fabric()  # and a device that is not there before anything is planned
         assemble(compute)

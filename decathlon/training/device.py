@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -35,12 +36,14 @@ class Compute:
         threads: Processor threads that a training uses, 0 for torch's choice: all cores.
         sync_bn: Of several processes, batch normalisation sees all images of a batch, not
             each process's own.
+        compiled: Networks are trained as torch.compile makes them.
     """
 
     device: str = "auto"
     precision: str = "auto"
     threads: int = 0
     sync_bn: bool = False
+    compiled: bool = False
 
     def fabric(self) -> Fabric:
         """Sets up a fabric for one trial, over all processes that torchrun started.
@@ -97,6 +100,31 @@ class Compute:
             raise UsageError(f"device '{self.device}' is not there (there are: auto, {names})")
         return self.device
 
+    def numerics(self, fabric: Fabric) -> dict[str, Any]:
+        """Returns what an exact resume needs to be the same: the last bits depend on it."""
+        return {
+            "threads": torch.get_num_threads(),
+            "precision": str(fabric.strategy.precision.precision),
+            "world_size": fabric.world_size,
+            "sync_bn": self.sync_bn,
+            "compiled": self.compiled,
+        }
+
+    def environment(self, fabric: Fabric) -> dict[str, Any]:
+        """Describes the machine and the libraries of a run, for its record."""
+        cuda = fabric.device.type == "cuda"
+        return {
+            "decathlon": __version__,
+            "git": _git_state(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name() if cuda else fabric.device.type,
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "cpus": os.cpu_count(),
+            **self.numerics(fabric),
+        }
+
 
 def _fast_bf16(accelerator: str) -> bool:
     if accelerator == "cuda":
@@ -105,38 +133,6 @@ def _fast_bf16(accelerator: str) -> bool:
         able = torch.cpu.get_capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return False
-
-
-def numerics(fabric: Fabric) -> dict[str, Any]:
-    """Returns what an exact resume needs to be the same: the last bits depend on it."""
-    return {
-        "threads": torch.get_num_threads(),
-        "precision": str(fabric.strategy.precision.precision),
-        "world_size": fabric.world_size,
-        "sync_bn": _synced(fabric),
-    }
-
-
-def _synced(fabric: Fabric) -> bool:
-    return isinstance(fabric.strategy, Processes) and fabric.strategy.sync_bn
-
-
-def environment(fabric: Fabric) -> dict[str, Any]:
-    """Describes the machine and the libraries of a run, for its record."""
-    cuda = fabric.device.type == "cuda"
-    return {
-        "decathlon": __version__,
-        "git": _git_state(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if cuda else fabric.device.type,
-        "precision": str(fabric.strategy.precision.precision),
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cpus": os.cpu_count(),
-        "world_size": fabric.world_size,
-        "sync_bn": _synced(fabric),
-    }
 
 
 @cache
@@ -150,22 +146,44 @@ def _git_state() -> str | None:
     return done.stdout.strip()
 
 
-def normalise(
-    images: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> Tensor:
-    """Turns uint8 pixels into the network's input, on the device they are on.
+def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Sends an array to a device, without waiting for it to arrive."""
+    tensor = torch.from_numpy(values)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # else the host would wait
+    return tensor.to(device, non_blocking=True)
 
-    Args:
-        images: N x H x W x 3, uint8.
-        mean: Per channel, in [0, 1].
-        std: Per channel, in [0, 1].
 
-    Returns:
-        N x 3 x H x W, float32, in channels-last memory order.
-    """
-    scale = torch.tensor([1 / (255 * s) for s in std], device=images.device)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device)
-    return (images.to(torch.float32) * scale + shift).permute(0, 3, 1, 2)
+class Normaliser:
+    """Turns uint8 pixels into a network's input, on the device they are on."""
+
+    def __init__(
+        self,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        device: torch.device,
+    ) -> None:
+        """Sends the statistics to the device, once.
+
+        Args:
+            mean: Per channel, in [0, 1].
+            std: Per channel, in [0, 1].
+            device: Where images will be.
+        """
+        self._scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+        shift = [-m / s for m, s in zip(mean, std, strict=True)]
+        self._shift = torch.tensor(shift, device=device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalises a batch.
+
+        Args:
+            images: N x H x W x 3, uint8.
+
+        Returns:
+            N x 3 x H x W, float32, in channels-last memory order.
+        """
+        return (images.to(torch.float32) * self._scale + self._shift).permute(0, 3, 1, 2)
 
 
 def place(network: nn.Module, device: torch.device) -> None:
