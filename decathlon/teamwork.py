@@ -26,10 +26,11 @@ def perform(work: Sequence[Work], watch: Watch) -> list[Failure]:
     """
     if num_processes() == 1:
         return execute(work, watch)
+    runs = {item.run.name: item.run for item in work}
     with one_fate():
         if rank() == 0:
             return _lead(work, watch)
-        _follow({item.run.name: item.run for item in work})
+        _follow(runs)
     return []
 
 
@@ -44,10 +45,13 @@ def _lead(work: Sequence[Work], watch: Watch) -> list[Failure]:
 
 
 def _follow(runs: dict[str, Run]) -> None:
-    """Takes part in the trials that the first process calls for, until there are no more."""
+    """Takes part in the trials that the first process calls for, until there are no more.
+
+    Nothing else ends it: the first process would wait for this one at the next call.
+    """
     while (said := call(None)) is not None:
-        trial = Trial(**{**said, "domains": tuple(said["domains"])})
         try:
+            trial = Trial(**{**said, "domains": tuple(said["domains"])})
             take_part(runs[trial.name], trial, lambda facts: None)
         except Exception:  # noqa: BLE001 - the first process tells of it
             release_memory()
