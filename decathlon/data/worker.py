@@ -119,6 +119,9 @@ class Writer:
             return {"image": len(crc32), "error": str(error)}
         except OSError as error:
             return {"errno": error.errno or 0, "error": str(error)}
+        except Exception as error:  # noqa: BLE001  (decoders may raise anything)
+            what = f"cannot be decoded ({type(error).__name__}: {error})"
+            return {"image": len(crc32), "error": what}
         return {"crc32": crc32, "resized": resized, "others": others}
 
     def close(self) -> None:
