@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
@@ -141,18 +142,27 @@ class _Reader:
         self.ids.extend(ids)
         self.heights.extend(self.wholes(items, "height", LARGEST_SIDE + 1, 0))
         self.widths.extend(self.wholes(items, "width", LARGEST_SIDE + 1, 0))
-        for key, item in zip(ids, items, strict=True):
-            name = item.get("file_name")
-            if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
-                raise self.fail(f"'file_name' is {str(name)[:40]!r} in {str(item)[:120]}")
-            if _UNSAFE.search(name):
-                raise self.fail(f"image {key} has the unsafe file name {name!r}")
-            self.text += name.removeprefix("data/").encode()
-            self.ends.append(len(self.text))
+        self.names(ids, items)
         if len(self.ids) > MOST_IMAGES:
             raise self.fail(f"more than {MOST_IMAGES:,} images")
         if len(self.text) > _FREE_NAME_BYTES + NAME_BYTES * len(self.ids):
             raise self.fail(f"file names of more than {NAME_BYTES} bytes on the average")
+
+    def names(self, ids: list[int], items: list[dict[str, Any]]) -> None:
+        names: list[Any] = [item.get("file_name") for item in items]
+        for name, item in zip(names, items, strict=True):
+            if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+                raise self.fail(f"'file_name' is {str(name)[:40]!r} in {str(item)[:120]}")
+        # All at once: mostly there is nothing that has to be looked at more closely.
+        joined = f"/{'/'.join(names)}/"
+        if "//" in joined or "/." in joined or not joined.isprintable():
+            for key, name in zip(ids, names, strict=True):
+                if _UNSAFE.search(name):
+                    raise self.fail(f"image {key} has the unsafe file name {name!r}")
+        encoded = [name.removeprefix("data/").encode() for name in names]
+        ends = accumulate(map(len, encoded), initial=len(self.text))
+        self.ends.extend(islice(ends, 1, None))
+        self.text += b"".join(encoded)
 
     def annotations(self, items: list[dict[str, Any]]) -> None:
         self.of_image.extend(self.wholes(items, "image_id", _INT64))

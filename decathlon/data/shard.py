@@ -5,9 +5,8 @@ learn where they begin, and writers can fill them in any order from several proc
 """
 
 import os
-import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 import numpy.typing as npt
+from zlib_ng import zlib_ng
 
 from decathlon.errors import DataError
 
@@ -360,31 +360,44 @@ def check(shard: Shard, also: Callable[[memoryview], None] | None = None) -> Che
         sizes = (3 * shard.columns.height[first:last] * shard.columns.width[first:last]).tolist()
         crc = shard.columns.crc32[first:last].tolist()
         for k, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-            if zlib.crc32(data[start : start + size]) != crc[k]:
+            if zlib_ng.crc32(data[start : start + size]) != crc[k]:
                 damaged.append(first + k)
         if also is not None:
             also(data)
 
-    # Digest and checksums each on a core: both are computed outside the interpreter's lock.
-    # Unbuffered, into memory that is used again: new memory costs as much as the reading.
-    with shard.path.open("rb", buffering=0) as file, ThreadPoolExecutor(1) as other:
-        room = bytearray(shard.start)
-        _fill(file, memoryview(room), shard.path)
-        digest.update(room)
-        for first, last in _spans(shard):
-            end = int(shard.offset[last - 1])
-            end += 3 * int(shard.columns.height[last - 1] * shard.columns.width[last - 1])
-            size = end - int(shard.offset[first])
-            if len(room) < size:
-                room = bytearray(size)
-            data = memoryview(room)[:size]
+    # Digest and checksums each in a thread, outside the interpreter's lock, while the next
+    # images are read; unbuffered, into memory that is used again: new memory costs as much
+    # as the reading.
+    with shard.path.open("rb", buffering=0) as file, ThreadPoolExecutor(2) as threads:
+        rooms = [bytearray(shard.start), bytearray()]
+        _fill(file, memoryview(rooms[0]), shard.path)
+        digest.update(rooms[0])
+        jobs: list[Future[None]] = []
+        for number, (first, last) in enumerate(_spans(shard)):
+            data = _room(rooms, number % 2, _span_bytes(shard, first, last))
             _fill(file, data, shard.path)
-            compared = other.submit(compare, data, first, last)
-            digest.update(data)
-            compared.result()
+            for job in jobs:
+                job.result()
+            jobs = [threads.submit(digest.update, data), threads.submit(compare, data, first, last)]
+        for job in jobs:
+            job.result()
         while rest := file.read(1 << 20):
             digest.update(rest)
     return Check(digest.hexdigest(), damaged)
+
+
+def _span_bytes(shard: Shard, first: int, last: int) -> int:
+    """Returns the bytes of a range of images that lie one after the other."""
+    heights, widths = shard.columns.height, shard.columns.width
+    end = int(shard.offset[last - 1]) + 3 * int(heights[last - 1] * widths[last - 1])
+    return end - int(shard.offset[first])
+
+
+def _room(rooms: list[bytearray], which: int, size: int) -> memoryview:
+    """Returns so many bytes of one of some memories, made larger where that is needed."""
+    if len(rooms[which]) < size:
+        rooms[which] = bytearray(size)
+    return memoryview(rooms[which])[:size]
 
 
 def _fill(file: FileIO, data: memoryview, path: Path) -> None:

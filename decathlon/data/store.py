@@ -160,7 +160,8 @@ class Store:
             if listed.damaged is not None:
                 raise DataError(f"{path}: is damaged; run 'decathlon prepare' to build it again")
             shard = open_shard(path)
-            if shard.header.domain != domain or len(shard) != listed.num_images:
+            size = path.stat().st_size
+            if (shard.header.domain, len(shard), size) != (domain, listed.num_images, listed.size):
                 raise DataError(
                     f"{path}: is not the shard that {FILE} lists; run 'decathlon verify'"
                 )

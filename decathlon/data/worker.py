@@ -8,9 +8,10 @@ nothing is pickled and a decoder that crashes takes no other process with it.
 import json
 import os
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any
+
+from zlib_ng import zlib_ng
 
 from decathlon.data.decode import ImageError, ImageFile, wanted_size
 
@@ -112,7 +113,7 @@ class Writer:
                     resized.append(k)
                 piece = self._pixels.place(offset, 3 * height * width)
                 image.decode_into(piece, wanted)
-                crc32.append(zlib.crc32(piece))
+                crc32.append(zlib_ng.crc32(piece))
             self._pixels.write()
         except ImageError as error:
             return {"image": len(crc32), "error": str(error)}
