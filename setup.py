@@ -99,7 +99,7 @@ setup(
         "track": ["tensorboard>=2.16"],
     },
     entry_points={
-        "console_scripts": ["decathlon = decathlon.cli:main"],
+        "console_scripts": ["decathlon = decathlon.__main__:main"],
         "decathlon.methods": METHODS,
     },
 )

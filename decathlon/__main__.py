@@ -1,6 +1,20 @@
-"""``python -m decathlon`` is the command ``decathlon``."""
+"""``python -m decathlon`` is the command ``decathlon``; it tells of an interrupt at any time."""
 
-from decathlon.cli import main
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Runs the command line and exits with the documented code."""
+    try:
+        # Imported here, since an interrupt may come while it is.
+        from decathlon.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        print("decathlon: interrupted; run the same command to go on", file=sys.stderr)
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

@@ -98,3 +98,18 @@ def test_version_is_printed_quickly() -> None:
     done = decathlon("--version")
     assert done.stdout.startswith("decathlon ")
     assert time.monotonic() - started < 5
+
+
+def test_an_interrupt_while_modules_are_imported_is_told() -> None:
+    program = (
+        "import runpy, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "runpy.run_module('decathlon', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == "decathlon: interrupted; run the same command to go on\n"

@@ -101,7 +101,7 @@ def test_entry_points(installed: Path) -> None:
     (info,) = installed.glob("*.dist-info")
     points = configparser.ConfigParser(delimiters="=")
     points.read(info / "entry_points.txt")
-    assert points["console_scripts"]["decathlon"] == "decathlon.cli:main"
+    assert points["console_scripts"]["decathlon"] == "decathlon.__main__:main"
     methods = dict(points["decathlon.methods"])
     assert {"scratch", "feature-extractor", "fine-tuning", "spottune"} <= methods.keys()
     for place in methods.values():

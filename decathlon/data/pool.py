@@ -3,11 +3,12 @@
 import fcntl
 import os
 import selectors
+import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO, Any, cast
 
 from decathlon.data.worker import Pipe, Writer
@@ -51,6 +52,20 @@ class _Process:
         )
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Blocks interrupts, also for ever in processes that are started here.
+
+    A terminal sends them to all of its processes. They are this one's to handle: it ends
+    the others by closing their pipes, and they would complain while they still import.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Pool:
     """Decodes batches in ``jobs`` processes, or in this one where ``jobs`` is 0.
 
@@ -59,7 +74,8 @@ class Pool:
 
     def __init__(self, jobs: int) -> None:
         self._own = Writer()
-        self._processes = [_Process() for _ in range(jobs)]
+        with _uninterrupted():
+            self._processes = [_Process() for _ in range(jobs)]
         self._selector = selectors.DefaultSelector()
         for process in self._processes:
             self._selector.register(process.output, selectors.EVENT_READ, process)

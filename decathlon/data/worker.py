@@ -7,7 +7,6 @@ nothing is pickled and a decoder that crashes takes no other process with it.
 
 import json
 import os
-import signal
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -174,8 +173,6 @@ class Pipe:
 
 def main() -> None:
     """Works until standard input ends, which it does when the parent ends."""
-    # An interrupt is the parent's to handle: it ends this process by closing the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe, writer = Pipe(0, 1), Writer()
     try:
         while (message := pipe.read()) is not None:

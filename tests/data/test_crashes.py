@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from decathlon.data import pool
@@ -20,7 +21,7 @@ from decathlon.data.shard import open_shard
 from decathlon.data.store import open_store
 from decathlon.data.verify import verify
 from decathlon.errors import DataError
-from tests.data.official import Official
+from tests.data.official import Official, picture
 
 # Kills itself for good when the named function is entered for the n-th time.
 SUICIDE = """
@@ -318,3 +319,32 @@ def test_a_disk_that_is_full_at_the_first_byte(tmp_path: Path) -> None:
         cwd=Path(__file__).resolve().parents[2],
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ENOSPC\n", "")
+
+
+def test_an_interrupt_is_told_in_one_line(tmp_path: Path) -> None:
+    """As a terminal sends it: to all processes, while those that decode still import."""
+    photographs = tmp_path / "birds" / "train" / "crow"
+    photographs.mkdir(parents=True)
+    picture(np.random.default_rng(0), 3000, 3000).save(photographs / "0.jpg")
+    for k in range(1, 200):
+        (photographs / f"{k}.jpg").symlink_to("0.jpg")
+    command = ["prepare", "--folder", f"birds={tmp_path / 'birds'}", "--jobs", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "decathlon", *command, "--data", str(tmp_path / "data")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        process_group=0,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while len(children.read_text().split()) < 2:
+        time.sleep(0.01)
+    started = children.read_text().split()
+    time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert told.endswith("decathlon: interrupted; run the same command to go on\n")
+    assert not any(Path(f"/proc/{child}").exists() for child in started)
