@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from decathlon.data import pool
@@ -20,7 +21,7 @@ from decathlon.data.shard import open_shard
 from decathlon.data.store import open_store
 from decathlon.data.verify import verify
 from decathlon.errors import DataError
-from tests.data.official import Official
+from tests.data.official import Official, encoded, picture
 
 # Kills itself for good when the named function is entered for the n-th time.
 SUICIDE = """
@@ -67,6 +68,16 @@ def odd_sizes(official: Official) -> None:
             note["width"] += 1
 
 
+def large_images(official: Official) -> None:
+    """Makes some images twice as large, so that they are resized."""
+    rng = np.random.default_rng(6)
+    for domain, files in official.files.items():
+        for note in official.split(domain, "val")["images"][::2]:
+            image = picture(rng, 144, 192)
+            files[note["file_name"].removeprefix("data/")] = encoded(image)
+            note["height"], note["width"] = 144, 192
+
+
 @pytest.mark.parametrize(
     ("place", "count"),
     [
@@ -83,6 +94,7 @@ def test_a_killed_call_is_continued(
     official: Official, tmp_path: Path, place: str, count: int
 ) -> None:
     odd_sizes(official)
+    large_images(official)
     archives = official.write()
     prepare(archives, tmp_path / "whole", jobs=0)
     data = tmp_path / "data"
@@ -114,17 +126,42 @@ def test_what_was_written_is_not_decoded_again(
     assert len(decoded) == 18 - known
 
 
+def other_pictures(folder: Path) -> Path:
+    """Archives with the names of ``small``'s images and other pictures."""
+    other = Official(folder)
+    other.add("svhn")
+    other.add("dtd")
+    del other.files["svhn"]
+    other.notes = {name: value for name, value in other.notes.items() if "dtd" in name}
+    return other.write()
+
+
 def test_what_was_left_of_another_archive_is_not_used(small: Official, tmp_path: Path) -> None:
     archives = small.write()
     data = tmp_path / "data"
     killed_at("decathlon.data.build:Build:record", 7, archives, data)
-    other = Official(tmp_path / "other")
-    other.add("svhn")
-    other.add("dtd")  # the same names, other pictures
-    del other.files["svhn"]
-    other.notes = {name: value for name, value in other.notes.items() if "dtd" in name}
-    prepare(other.write(), data, jobs=0)
-    prepare(other.folder, tmp_path / "whole", jobs=0)
+    other = other_pictures(tmp_path / "other")
+    prepare(other, data, jobs=0)
+    prepare(other, tmp_path / "whole", jobs=0)
+    assert contents(data) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("where", ["by hand", "in clean"])
+def test_a_shard_of_another_archive_is_not_taken_over(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    data = tmp_path / "data"
+    prepare(small.write(), data, jobs=0)
+    other = other_pictures(tmp_path / "other")
+    killed_at("decathlon.data.build:Build:finish", 1, other, data)
+    part = data / "dtd" / "train.h5.part"
+    if where == "by hand":
+        part.unlink()
+    else:
+        part.write_bytes(b"damaged, so that it is begun anew")
+        killed_at("pathlib:Path:unlink", 2, other, data)
+    prepare(other, data, jobs=0)
+    prepare(other, tmp_path / "whole", jobs=0)
     assert contents(data) == contents(tmp_path / "whole")
 
 
