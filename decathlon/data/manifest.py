@@ -6,7 +6,7 @@ versions wrote it, is read all the same: the next ``prepare`` that writes it add
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -42,6 +42,8 @@ class ShardEntry(_Model):
         sha256: Digest of the file.
         damaged: Ranges of damaged images, first and last, as ``verify`` found them;
             None where it is whole.
+        coming: Digest that the file has once labels have been filled in which a call had
+            begun to fill in before it was killed: with either it is whole.
     """
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[a-z][\w.-]*\.h5$")]
@@ -49,6 +51,7 @@ class ShardEntry(_Model):
     size: Count
     sha256: Sha256
     damaged: list[tuple[int, int]] | None = None
+    coming: Sha256 | None = None
 
 
 class SplitEntry(_Model):
@@ -158,6 +161,17 @@ class Manifest(_Model):
             for split, entry in domain.splits.items():
                 for shard in entry.shards:
                     yield Listed(name, split, domain, shard)
+
+    def changed(self, change: Callable[[ShardEntry], ShardEntry]) -> "Manifest":
+        """Returns a manifest whose shard entries are ``change`` of this one's."""
+        domains = {}
+        for name, domain in self.domains.items():
+            splits = {
+                split: entry.model_copy(update={"shards": [change(s) for s in entry.shards]})
+                for split, entry in domain.splits.items()
+            }
+            domains[name] = domain.model_copy(update={"splits": splits})
+        return Manifest(domains=domains)
 
 
 @dataclass(frozen=True)

@@ -74,15 +74,17 @@ def differences(listed: Listed, shard: Shard) -> list[str]:
     """Returns what a shard says otherwise than the manifest, which costs no reading of pixels."""
     header, domain = shard.header, listed.domain
     split = domain.splits[listed.split]
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
         "domain": (header.domain, listed.name),
         "split": (header.split, listed.split),
         "class names": (list(header.class_names), domain.class_names),
         "category ids": (list(header.category_ids), domain.category_ids),
         "annotations": (header.annotations_sha256, split.annotations_sha256),
         "number of images": (len(shard), listed.shard.num_images),
-        "labels": (bool((shard.columns.label != UNKNOWN).all()), split.labelled),
     }
+    if listed.shard.coming is None:
+        labelled = bool((shard.columns.label != UNKNOWN).all())
+        pairs["labels"] = (labelled, split.labelled)
     return [name for name, (is_, said) in pairs.items() if is_ != said]
 
 
@@ -96,7 +98,7 @@ def examine(data: Path, listed: Listed) -> Finding:
         return Finding([], str(error))
     except OSError as error:
         return Finding([], f"{path}: {error.strerror}")
-    if found.sha256 != listed.shard.sha256:
+    if found.sha256 not in (listed.shard.sha256, listed.shard.coming):
         ranges = _ranges(found.damaged)
         return Finding(ranges, f"{path}: {_told(found, ranges)}")
     if other := differences(listed, shard):
@@ -111,14 +113,7 @@ def noted(manifest: Manifest, findings: Mapping[str, Finding]) -> Manifest:
         found = findings.get(shard.file)
         return shard.model_copy(update={"damaged": found.damaged}) if found else shard
 
-    domains = {}
-    for name, domain in manifest.domains.items():
-        splits = {
-            split: entry.model_copy(update={"shards": [changed(shard) for shard in entry.shards]})
-            for split, entry in domain.splits.items()
-        }
-        domains[name] = domain.model_copy(update={"splits": splits})
-    return Manifest(domains=domains)
+    return manifest.changed(changed)
 
 
 def verify(data: Path) -> Verified:
