@@ -28,7 +28,7 @@ $(STAMP): setup.py pyproject.toml
 	@echo "installing into $(VENV): $(TORCH) and the rest; several GB, some minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,cluster,track]"
 	@touch $@
 
 demo: $(STAMP) ## the whole way on generated data, minutes on two cores

@@ -79,6 +79,8 @@ setup(
         "torch>=2.6",
         "torchvision>=0.21",
         "typer>=0.12",
+        # Checksums and unpacking three to five times as fast as the standard library's.
+        "zlib-ng>=0.5",
     ],
     extras_require={
         "dev": [

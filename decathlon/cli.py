@@ -2,17 +2,19 @@
 
 import os
 import sys
-from typing import Annotated, NoReturn
+import warnings
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
 from decathlon import __version__
 from decathlon.commands import data, scores, training
-from decathlon.errors import DecathlonError
+from decathlon.errors import DEBUG, DecathlonError, UsageError
+from decathlon.launch import INTERRUPTED, here, one_voice
 from decathlon.scoring.escape import visible
 
-DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
-"""Show tracebacks instead of one message."""
+PARALLEL = ("run", "pretrain")
+"""Commands that several processes, started by torchrun, do together."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,11 +34,17 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    command = context.invoked_subcommand
+    if here().size > 1 and command not in PARALLEL:
+        raise UsageError(
+            f"'{command}' is work for one process: call it without torchrun, which is for"
+            f" {' and '.join(PARALLEL)}"
+        )
 
 
 DATA, TRAINING, SCORES = "Data", "Training", "Results"
@@ -55,8 +63,27 @@ for panel, commands in {
         app.command(rich_help_panel=panel)(command)
 
 
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Shows a warning as every message is shown, without a line of code."""
+    print(f"decathlon: warning: {visible(str(message))}", file=sys.stderr)
+
+
 def main() -> NoReturn:
     """Runs the command line and exits with the documented code."""
+    if not DEBUG:
+        warnings.showwarning = _warn
+    with one_voice(everyone=DEBUG):
+        _main()
+
+
+def _main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except DecathlonError as error:
@@ -65,9 +92,10 @@ def main() -> NoReturn:
         lines = [visible(line) for line in str(error).splitlines()]
         print("decathlon: " + "\n".join(lines), file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("decathlon: interrupted; run the same command to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # what typer makes of an interrupt
+            print("decathlon: interrupted; run the same command to go on", file=sys.stderr)
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -5,8 +5,13 @@ prints it without a traceback and exits with :attr:`DecathlonError.exit_code`.
 """
 
 import difflib
+import json
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
+"""Show tracebacks beside, or instead of, the one message."""
 
 
 class DecathlonError(Exception):
@@ -43,6 +48,23 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Returns ``", did you mean 'x'?"`` for the nearest known word, or ``""``."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f", did you mean '{close[0]}'?" if close else ""
+
+
+def first_difference(was: Any, now: Any, path: str = "") -> str:
+    """Says where two JSON values first differ: ``"recipe.epochs was 1, now 2"``.
+
+    Args:
+        was: One value.
+        now: Another one.
+        path: Keys that led here, joined by dots.
+    """
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in sorted(was.keys() | now.keys()):
+            if was.get(key) != now.get(key):
+                inner = f"{path}.{key}" if path else key
+                return first_difference(was.get(key), now.get(key), inner)
+    texts = [json.dumps(value)[:80] for value in (was, now)]
+    return f"{path} was {texts[0]}, now {texts[1]}".lstrip()
 
 
 def fault_lines(faults: Iterable[Mapping[str, Any]], whole: str) -> str:

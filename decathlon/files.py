@@ -1,5 +1,6 @@
 """Files that appear complete or not at all."""
 
+import errno
 import hashlib
 import json
 import os
@@ -24,7 +25,8 @@ def replacing(path: Path) -> Iterator[Path]:
         path: The file that shall appear; its folder is made when missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    # Other processes, on other machines too, may be writing the same file.
+    part = path.with_name(f"{path.name}.{os.uname().nodename}.{os.getpid()}.part")
     try:
         yield part
         with part.open("rb") as file:
@@ -43,6 +45,19 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Writes ``value`` as JSON to ``path``, whole or not at all; NaN is refused."""
     write_text(path, json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Appends a line (UTF-8) to ``path``, whole or not at all."""
+    data = f"{line}\n".encode()
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        size = os.fstat(handle).st_size
+        if os.write(handle, data) < len(data):
+            os.ftruncate(handle, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(handle)
 
 
 def sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 from decathlon.domains import DOMAINS
 from decathlon.errors import DataError
 from decathlon.method import about, registered
-from decathlon.scoring.published import TABLE_3, published_rows
+from decathlon.scoring.published import TABLE_3, in_table_order, published_rows
 
 WIDE = 140
 """Characters from which a table tells more."""
@@ -32,10 +32,9 @@ def methods_table(width: int) -> Table:
         width: Characters there are; where they are many, what a method does is told too.
     """
     rows = {row.method: row for row in published_rows() if row.table == TABLE_3}
-    names = sorted(registered(), key=lambda n: rows[n].row if n in rows else len(rows) + 1)
     wide = width >= WIDE
     table = _table("method", "#par", "S", "year", "paper", "trains", *["does"] * wide, whole=4)
-    for name in names:
+    for name in in_table_order(registered()):
         facts, row = about(name), rows.get(name)
         ratio = f"{row.params_ratio:g}x" if row and row.params_ratio else ""
         score = f"{row.score_printed:g}" if row and row.score_printed is not None else ""

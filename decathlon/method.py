@@ -56,6 +56,8 @@ class Batch:
         key: 64-bit key of the noise of this (seed, domain, epoch).
         progress: Fraction of the training that is done, in [0, 1); 1 when evaluating.
         domain: Name of the domain all images are of.
+        share: Of data-parallel training: this process's share of the step's images. The
+            loss is weighted by it; see ``decathlon.models.processes``.
     """
 
     images: Tensor
@@ -64,6 +66,7 @@ class Batch:
     key: int
     progress: float
     domain: str
+    share: float = 1.0
 
 
 @dataclass

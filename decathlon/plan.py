@@ -4,14 +4,13 @@ A finished record of another recipe, other data or another source is never taken
 one that is asked for: it is said.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from decathlon.data.store import Store
 from decathlon.domains import DOMAINS, SOURCE_DOMAIN
-from decathlon.errors import DataError, UsageError, nearest
+from decathlon.errors import DataError, UsageError, first_difference, nearest
 from decathlon.files import CHECKPOINT_SECONDS
 from decathlon.method import Method
 from decathlon.models.weights import Source
@@ -67,6 +66,7 @@ class Run:
         compute: Device and precision.
         force: Run again what is finished.
         checkpoint_seconds: Seconds between two checkpoints; 0 for one after every step.
+        checkpoint_steps: Steps after which there is one at the latest; 0 for no such rule.
     """
 
     method: Method
@@ -81,6 +81,7 @@ class Run:
     compute: Compute = field(default_factory=Compute)
     force: bool = False
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    checkpoint_steps: int = 0
 
     @property
     def trained_on(self) -> tuple[str, ...]:
@@ -91,8 +92,8 @@ class Run:
         """Lists all trials, whether done or not.
 
         Raises:
-            UsageError: The name is reserved, or a setting names an unknown domain.
-            DataError: A domain is not prepared, or the source does not fit.
+            UsageError: The name is reserved, a domain is not prepared, or a setting names an
+                unknown one.
         """
         self._check()
         own = [d for d in self.domains if not self._keeps(d)]
@@ -127,10 +128,15 @@ class Run:
                     raise UsageError(
                         f"--set {setting}.{domain}: unknown domain{nearest(domain, known)}"
                     )
-        if any(self._keeps(domain) for domain in self.domains):
-            self._check_kept()
 
-    def _check_kept(self) -> None:
+    def check_kept(self) -> None:
+        """Checks that the source network can be evaluated as it is, where that is asked for.
+
+        Raises:
+            DataError: It was trained on other classes.
+        """
+        if not any(self._keeps(domain) for domain in self.domains):
+            return
         classes = self.store.domains[SOURCE_DOMAIN].num_classes
         if classes != self.source.num_classes:
             raise DataError(
@@ -150,7 +156,7 @@ class Run:
         return {
             "method": self.method_name,
             "recipe": recipe,
-            "data": {split: digests[split].digest for split in splits},
+            "data": {split: digests[split].digest for split in splits if split in digests},
             "source": self.source.sha256 if kept or self.method.needs_source else None,
         }
 
@@ -169,17 +175,9 @@ def is_done(run: Run, trial: Trial) -> bool:
         for key, value in run.expected(trial, domain).items():
             found = getattr(record, key)
             if found != value:
+                what = first_difference(found, value)
                 raise UsageError(
-                    f"{path}: is finished, but with another {key}: {_difference(found, value)};"
+                    f"{path}: is finished, but with another {key}: {what};"
                     " rerun it with --force, or keep both with --name"
                 )
     return True
-
-
-def _difference(found: Any, wanted: Any) -> str:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
-            if found.get(key) != wanted.get(key):
-                was, now = json.dumps(found.get(key)), json.dumps(wanted.get(key))
-                return f"{key} was {was[:80]}, now {now[:80]}"
-    return f"was {found}, now {wanted}"

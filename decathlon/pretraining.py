@@ -12,6 +12,7 @@ from decathlon.data.store import Store
 from decathlon.domains import SOURCE_DOMAIN
 from decathlon.errors import DataError
 from decathlon.files import CHECKPOINT_SECONDS
+from decathlon.launch import here
 from decathlon.method import Method
 from decathlon.models.noise import noise_key
 from decathlon.models.resnet import Architecture, ResidualNetwork
@@ -19,7 +20,7 @@ from decathlon.models.weights import write_source
 from decathlon.plan import TRAINED_ON
 from decathlon.recipes import Recipe
 from decathlon.training.checkpoint import Checkpoints
-from decathlon.training.device import Compute, environment
+from decathlon.training.device import Compute
 from decathlon.training.evaluate import evaluate
 from decathlon.training.feed import Feed
 from decathlon.training.loop import train
@@ -58,8 +59,11 @@ def pretrain(
     compute: Compute,
     report: Callable[[dict[str, Any]], None],
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_steps: int = 0,
 ) -> Pretrained:
     """Trains a source network on imagenet12 and writes it.
+
+    Of several processes all call this, and the first writes.
 
     Args:
         store: The data.
@@ -74,6 +78,7 @@ def pretrain(
         report: Called once an epoch.
         checkpoint_seconds: Seconds between two checkpoints, which are kept beside ``out``
             until it is written; 0 for one after every step.
+        checkpoint_steps: Steps after which there is one at the latest; 0 for no such rule.
 
     Raises:
         DataError: imagenet12 is not prepared.
@@ -87,9 +92,8 @@ def pretrain(
     architecture: Architecture = method.pretraining(width)
     plain = Method(recipe)
     view = plain.view(SOURCE_DOMAIN, training=True)
-    feed = Feed(
-        store, SOURCE_DOMAIN, TRAINED_ON[split], view, recipe.batch_size, seed, fabric.device
-    )
+    size, device = recipe.batch_size, fabric.device
+    feed = Feed(store, SOURCE_DOMAIN, TRAINED_ON[split], view, size, seed, device, here())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(noise_key(seed, SOURCE_DOMAIN, "init"))
         network = architecture.build(feed.task.num_classes)
@@ -102,19 +106,24 @@ def pretrain(
         "trained_on": "+".join(TRAINED_ON[split]),
         "data": {name: store.domains[SOURCE_DOMAIN].splits[name].digest for name in splits},
         "threads": torch.get_num_threads(),
-        "precision": environment(fabric)["precision"],
+        "precision": compute.numerics(fabric)["precision"],
     }
-    identity = {**facts, "architecture": architecture.as_json()}
+    if fabric.world_size > 1:
+        facts |= compute.numerics(fabric)
+    identity = {**facts, **compute.numerics(fabric), "architecture": architecture.as_json()}
     folder = out.with_name(f"{out.name}.checkpoints")
-    checkpoints = Checkpoints(folder, identity, checkpoint_seconds)
+    checkpoints = Checkpoints(folder, identity, checkpoint_seconds, checkpoint_steps)
     resume = checkpoints.latest()
-    trained = train(plain, network, [feed], fabric, seed, report, checkpoints, resume)
+    trained = train(
+        plain, network, [feed], fabric, seed, report, checkpoints, resume, compute.compiled
+    )
     seconds = time.perf_counter() - started
     assert isinstance(trained, ResidualNetwork)
     view = plain.view(SOURCE_DOMAIN, training=False)
-    held_out = Feed(store, SOURCE_DOMAIN, (split,), view, recipe.batch_size, seed, fabric.device)
+    held_out = Feed(store, SOURCE_DOMAIN, (split,), view, size, seed, device, here())
     correct = evaluate(plain, trained, held_out, fabric).correct
     accuracy = None if correct is None else 100 * float(correct.mean())
-    write_source(out, trained, architecture, {**facts, "accuracy": {split: accuracy}})
-    checkpoints.clear()
+    if fabric.is_global_zero:
+        write_source(out, trained, architecture, {**facts, "accuracy": {split: accuracy}})
+        checkpoints.clear()
     return Pretrained(out, accuracy, seconds)

@@ -1,107 +1,200 @@
-"""Runs: all trials of a plan that are missing, each done once.
+"""Runs: all trials that are missing, each done once, whatever becomes of the others.
 
 Several processes may share a results folder: each trial is claimed, and one that another
-process holds is left to it. A claim ends with its owner, however that ends.
+process holds is left to it. When that process dies, its trial is taken over where its last
+checkpoint stands.
 """
 
-import fcntl
+import os
+import shutil
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
+from decathlon.claims import claim
+from decathlon.data.bus import bus_error_says, cut_short
 from decathlon.errors import UsageError
+from decathlon.faults import Failure, failure, forget, note, noted, release_memory
 from decathlon.plan import Run, Trial, is_done
-from decathlon.records import RunRecord
+from decathlon.records import RECORD, RunRecord
 from decathlon.stored import keep_source
-from decathlon.trials import run_trial
+from decathlon.survey import Work, check_unmixed
+from decathlon.trials import CHECKPOINTS, run_trial
+
+POLL_SECONDS = 1.0
+"""Between two looks at trials that are all in the hands of other processes."""
 
 
 class Watch(Protocol):
     """What is told of a run while it goes on."""
 
-    def planned(self, todo: Sequence[Trial], done: Sequence[Trial]) -> None:
+    def planned(self, work: Sequence[Work]) -> None:
         """Says what is to be done, and what is done already."""
 
     def started(self, trial: Trial) -> None:
         """Says that a trial begins."""
 
     def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
-        """Says how an epoch went: epoch, epochs, loss, images_per_s."""
+        """Says how an epoch went: epoch, epochs, loss, lr, images_per_s."""
 
     def finished(self, trial: Trial, records: Sequence[RunRecord]) -> None:
-        """Says that a trial's records are written."""
+        """Says that a trial's records are written; none, if by another process."""
 
-    def failed(self, trial: Trial, error: Exception) -> None:
+    def failed(self, failure: Failure) -> None:
         """Says that a trial failed; the others go on."""
 
+    def waiting(self, trials: Sequence[Trial]) -> None:
+        """Says that all that is left is in the hands of other processes."""
 
-def execute(run: Run, watch: Watch) -> list[Trial]:
-    """Runs all trials that are not done.
+
+class HeldError(Exception):
+    """Another process is at work on the trial."""
+
+
+def begin(work: Sequence[Work], watch: Watch) -> list[Failure]:
+    """Does what comes before the first trial: checks, tidies up, and says what is planned.
 
     Args:
-        run: What to run.
+        work: What :func:`decathlon.survey.survey` found.
+        watch: Is told of it.
+
+    Returns:
+        The trials that cannot be run, and why.
+
+    Raises:
+        UsageError: A finished record belongs to another run, and force is off; or a
+            results folder cannot be written to.
+    """
+    check_unmixed(work)
+    for results in {item.run.results for item in work}:
+        _check_writable(results)
+    watch.planned(work)
+    failures = [item.failure for item in work if item.state == "refused" and item.failure]
+    for refused in failures:
+        watch.failed(refused)
+    for item in work:
+        if item.state == "done":
+            _tidy(item.run, item.trial)
+    return failures
+
+
+def execute(work: Sequence[Work], watch: Watch) -> list[Failure]:
+    """Runs all trials that are not done, one after the other.
+
+    Args:
+        work: What :func:`decathlon.survey.survey` found.
         watch: Is told of everything.
 
     Returns:
-        The trials that failed.
+        The trials that failed, and why.
 
     Raises:
-        UsageError: A finished record does not belong to this run, and force is off.
+        UsageError: See :func:`begin`.
     """
-    trials = run.trials()
-    todo = trials if run.force else [t for t in trials if not is_done(run, t)]
-    watch.planned(todo, [t for t in trials if t not in todo])
-    if todo and run.source.path is not None and (run.method.needs_source or todo[-1].kept):
-        keep_source(run.source, run.results)
-    failed = []
-    waiting, passed = deque(todo), 0
+    failures, since = begin(work, watch), time.time()
+    waiting = deque(item for item in work if item.state not in ("done", "refused"))
+    passed = 0
     while waiting:
-        trial = waiting.popleft()
-        # Only when all that are left are held by others there is nothing to do but wait.
-        with _claim(run, trial, wait=passed > len(waiting)) as ours:
-            if not ours:
-                waiting.append(trial)
-                passed += 1
-                continue
-            passed = 0
-            if not _attempt(run, trial, watch):
-                failed.append(trial)
-    return failed
+        item = waiting.popleft()
+        try:
+            failed = attempt(item.run, item.trial, watch, since)
+        except HeldError:
+            waiting.append(item)
+            passed += 1
+            if passed >= len(waiting):
+                watch.waiting([left.trial for left in waiting])
+                time.sleep(POLL_SECONDS)
+                passed = 0
+            continue
+        passed = 0
+        if failed is not None:
+            failures.append(failed)
+    return failures
 
 
-def _attempt(run: Run, trial: Trial, watch: Watch) -> bool:
-    """Does a trial unless it has been done meanwhile; returns whether that went well."""
-    try:
-        if run.force or not is_done(run, trial):
-            watch.started(trial)
-            watch.finished(trial, run_trial(run, trial, lambda facts: watch.epoch(trial, facts)))
-    except Exception as error:
-        if isinstance(error, UsageError):
-            raise
-        watch.failed(trial, error)
-        return False
-    return True
-
-
-@contextmanager
-def _claim(run: Run, trial: Trial, wait: bool) -> Iterator[bool]:
-    """Claims a trial against other processes; a dead owner's claim is free at once.
+def attempt(run: Run, trial: Trial, watch: Watch, since: float) -> Failure | None:
+    """Does a trial, unless another process has done it meanwhile.
 
     Args:
         run: What it belongs to.
         trial: The trial.
-        wait: Wait for a claim that is held by another process.
+        watch: Is told how it goes.
+        since: When the command began, in seconds since 1970. What another process has
+            finished or failed at after that is not tried again.
 
-    Yields:
-        Whether the trial is ours.
+    Returns:
+        Why it failed, or None.
+
+    Raises:
+        HeldError: Another process is at work on it.
     """
-    folder = trial.folder(run.results, trial.domains[0])
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".claim").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    try:
+        with claim(_home(run, trial)) as ours:
+            if not ours:
+                raise HeldError
+            failed = noted(run, trial, since) or _try(run, trial, watch, since)
+            if failed is not None:
+                release_memory()
+                note(run, failed)
+    except OSError as error:
+        failed = failure(error, run, trial)
+    if failed is not None:
+        watch.failed(failed)
+    return failed
+
+
+def _try(run: Run, trial: Trial, watch: Watch, since: float) -> Failure | None:
+    """Does a claimed trial; what it raises becomes text, so that its memory can be freed."""
+    try:
+        if _is_finished(run, trial, since):
+            watch.finished(trial, [])
+            return None
+        forget(run, trial)
+        for domain in trial.domains:  # of --force; a trial that is under way has no record
+            (trial.folder(run.results, domain) / RECORD).unlink(missing_ok=True)
+        if run.source.path is not None and (run.method.needs_source or trial.kept):
+            keep_source(run.source, run.results)
+        watch.started(trial)
+        with bus_error_says(cut_short(str(trial), run.store.data)):
+            records = run_trial(run, trial, lambda facts: watch.epoch(trial, facts))
+        watch.finished(trial, records)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other trials go on
+        return failure(error, run, trial)
+    return None
+
+
+def _is_finished(run: Run, trial: Trial, since: float) -> bool:
+    """Whether a trial has been done; with force, since the command began."""
+    record = trial.folder(run.results, trial.domains[0]) / RECORD
+    if run.force and (not record.exists() or record.stat().st_mtime < since):
+        return False
+    return is_done(run, trial)
+
+
+def _tidy(run: Run, trial: Trial) -> None:
+    """Removes the checkpoints of a trial whose process was killed after its last record."""
+    home = _home(run, trial)
+    if (home / CHECKPOINTS).is_dir():
+        with claim(home) as ours:
+            if ours and is_done(run, trial):
+                shutil.rmtree(home / CHECKPOINTS)
+
+
+def _home(run: Run, trial: Trial) -> Path:
+    """Returns the folder of a trial's claim, log and checkpoints."""
+    return trial.folder(run.results, trial.domains[0])
+
+
+def _check_writable(results: Path) -> None:
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+    else:
+        reason = None if os.access(results, os.W_OK) else "it is read-only"
+    if reason:
+        raise UsageError(
+            f"--results {results}: cannot be written to ({reason}); name another folder"
+        )

@@ -6,6 +6,7 @@ RESULTS/<name>/<domain>/<split>/seed<k>/{log.jsonl,weights.safetensors,...,recor
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from decathlon.domains import View
-from decathlon.files import write_json, write_text
+from decathlon.files import append_line, write_json, write_text
+from decathlon.launch import here
 from decathlon.method import Method, Task
 from decathlon.models.noise import noise_key
 from decathlon.models.weights import Source
@@ -22,14 +24,19 @@ from decathlon.plan import Run, Trial
 from decathlon.records import Parameters, RunRecord, pack_bits, write_record
 from decathlon.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.training.checkpoint import Checkpoints
-from decathlon.training.device import environment
 from decathlon.training.evaluate import Evaluation, evaluate
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Report, train
+from decathlon.training.team import call, united
+
+CHECKPOINTS = "checkpoints"
+"""The folder of a trial's checkpoints, in that of its first domain."""
 
 
 def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     """Trains, evaluates and records one trial.
+
+    Of several processes, the first calls this; the others :func:`take_part` when called.
 
     Args:
         run: What it belongs to.
@@ -39,21 +46,35 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     Returns:
         The records of its domains, which are the last files to be written.
     """
+    call(asdict(trial))
+    return take_part(run, trial, on_epoch)
+
+
+def take_part(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
+    """Does one process's part of a trial; see :func:`run_trial`. Only the first writes."""
+    with united():
+        return _run(run, trial, on_epoch)
+
+
+def _run(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     fabric = run.compute.fabric()
-    started = time.perf_counter()
     method = Method() if trial.kept else run.method
+    # Opened before the training: what is missing is said now, not hours later, and a file
+    # that is removed meanwhile stays readable.
+    held_out = {domain: _held_out(run, trial, method, domain, fabric) for domain in trial.domains}
+    started = time.perf_counter()
     network = run.source.network() if trial.kept else _trained(run, trial, fabric, on_epoch)
     trained = time.perf_counter()
     trunk = None
-    if method.scope == "joint":
+    if method.scope == "joint" and fabric.is_global_zero:
         one = method.part(network, trial.domains[0])
         trunk = keep_trunk(run.results, method, one, run.source)
     records = []
-    for domain in trial.domains:
-        view = method.view(domain, training=False)
-        feed = _feed(run, domain, (trial.split,), view, trial.seed, fabric.device)
+    for domain, feed in held_out.items():
         part = method.part(network, domain)
         result = evaluate(method, part, feed, fabric)
+        if not fabric.is_global_zero:
+            continue
         timing = {
             "train_seconds": round(trained - started, 3),
             "evaluate_seconds": round(time.perf_counter() - trained, 3),
@@ -64,44 +85,74 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             save_kept(weights, run.source)
             parameters = _kept_parameters(run.source)
         else:
-            task = Task(domain, feed.task.num_classes, _num_images(run, domain))
-            save_trained(weights, method, part, run.source, [task], trunk)
+            save_trained(weights, method, part, run.source, [task_of(run, domain)], trunk)
             parameters = count_parameters(method, part, run.source)
         _write_predictions(run, target, feed, result)
-        record = _record(run, trial, domain, result, parameters, environment(fabric), timing)
+        record = _record(
+            run, trial, domain, result, parameters, run.compute.environment(fabric), timing
+        )
         write_record(run.results, record)
         records.append(record)
-    if not trial.kept:
-        _checkpoints(run, trial).clear()
+    if not trial.kept and fabric.is_global_zero:
+        _checkpoints(run, trial, fabric).clear()
     return records
 
 
 def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Module:
     """Builds and trains a trial's network, and keeps the log."""
     feeds = [_training_feed(run, d, trial.seed, fabric.device) for d in trial.domains]
+    network = build(run, trial, [feed.task for feed in feeds])
+    path = trial.folder(run.results, trial.domains[0]) / "log.jsonl"
+    checkpoints = _checkpoints(run, trial, fabric)
+    resume = checkpoints.latest()
+    if fabric.is_global_zero:
+        _cut_log(path, int(resume.facts["epoch"]) if resume else 0)
+
+    def report(facts: dict[str, Any]) -> None:
+        if fabric.is_global_zero:
+            append_line(path, json.dumps(facts))
+        on_epoch(facts)
+
+    return train(
+        run.method,
+        network,
+        feeds,
+        fabric,
+        trial.seed,
+        report,
+        checkpoints,
+        resume,
+        run.compute.compiled,
+    )
+
+
+def build(run: Run, trial: Trial, tasks: Sequence[Task]) -> nn.Module:
+    """Builds the network of a trial, as its seed draws it.
+
+    Args:
+        run: What it belongs to.
+        trial: The trial; one that trains.
+        tasks: Its domains.
+
+    Raises:
+        DecathlonError: The method cannot start from the run's source.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(noise_key(trial.seed, *trial.domains, "init"))
-        network = run.method.build(run.source, [feed.task for feed in feeds])
-    path = trial.folder(run.results, trial.domains[0]) / "log.jsonl"
-    checkpoints = _checkpoints(run, trial)
-    resume = checkpoints.latest()
-    _cut_log(path, int(resume.facts["epoch"]) if resume else 0)
-    with path.open("a", encoding="utf-8") as log:
-
-        def report(facts: dict[str, Any]) -> None:
-            log.write(json.dumps(facts) + "\n")
-            log.flush()
-            on_epoch(facts)
-
-        return train(run.method, network, feeds, fabric, trial.seed, report, checkpoints, resume)
+        return run.method.build(run.source, tasks)
 
 
-def _checkpoints(run: Run, trial: Trial) -> Checkpoints:
+def task_of(run: Run, domain: str) -> Task:
+    """Describes a domain as it is trained on, from the manifest alone."""
+    return Task(domain, run.store.domains[domain].num_classes, _num_images(run, domain))
+
+
+def _checkpoints(run: Run, trial: Trial, fabric: Fabric) -> Checkpoints:
     """Returns a trial's checkpoints; those of another recipe, data or source do not fit."""
     identity = {domain: run.expected(trial, domain) for domain in trial.domains}
-    folder = trial.folder(run.results, trial.domains[0]) / "checkpoints"
-    threads = {"threads": torch.get_num_threads()}
-    return Checkpoints(folder, {**identity, **threads}, run.checkpoint_seconds)
+    identity |= run.compute.numerics(fabric)
+    folder = trial.folder(run.results, trial.domains[0]) / CHECKPOINTS
+    return Checkpoints(folder, identity, run.checkpoint_seconds, run.checkpoint_steps)
 
 
 def _cut_log(path: Path, epochs: int) -> None:
@@ -126,11 +177,16 @@ def _training_feed(run: Run, domain: str, seed: int, device: torch.device) -> Fe
     return _feed(run, domain, run.trained_on, view, seed, device)
 
 
+def _held_out(run: Run, trial: Trial, method: Method, domain: str, fabric: Fabric) -> Feed:
+    view = method.view(domain, training=False)
+    return _feed(run, domain, (trial.split,), view, trial.seed, fabric.device)
+
+
 def _feed(
     run: Run, domain: str, splits: Sequence[str], view: View, seed: int, device: torch.device
 ) -> Feed:
     size = run.method.recipe.batch_size
-    return Feed(run.store, domain, splits, view, size, seed, device)
+    return Feed(run.store, domain, splits, view, size, seed, device, here())
 
 
 def _write_predictions(run: Run, folder: Path, feed: Feed, result: Evaluation) -> None:

@@ -2,61 +2,89 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from decathlon.errors import DecathlonError
+from decathlon.faults import Failure, grouped
 from decathlon.plan import Trial
 from decathlon.records import RunRecord
 from decathlon.runs import Watch
+from decathlon.scoring.escape import visible
+from decathlon.survey import Work
 
 PLAIN_EVERY = 30.0
 """Seconds between two plain lines about the same trial."""
 ROWS = 30
-"""Rows of the live table; of more trials the latest are shown."""
-
-
-def describe(error: Exception) -> str:
-    """Returns one message for any error; those that are not ours say their kind too."""
-    if isinstance(error, DecathlonError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+"""Rows of the live table; of more trials, those around the one at work are shown."""
 
 
 def _accuracy(records: Sequence[RunRecord]) -> str:
+    if not records:
+        return "done by another process"
     known = [r.accuracy for r in records if r.accuracy is not None]
     return f"{sum(known) / len(known):.2f} %" if known else "labels unknown"
+
+
+def _shown(text: str) -> str:
+    return "\n".join(visible(line) for line in text.splitlines())
+
+
+def _opening(work: Mapping[Trial, Work], trial: Trial) -> str:
+    """Says how a trial begins: anew, or where an earlier call or another process was."""
+    item = work.get(trial)
+    if item is not None and item.state == "held":
+        return "taken over from a process that ended"
+    if item is not None and item.epoch:
+        return f"goes on after epoch {item.epoch}"
+    return "started"
 
 
 class PlainWatch:
     """Tells of a run in lines on standard error."""
 
     def __init__(self) -> None:
-        self.said = 0.0
-        self.began = 0.0
+        self.work: dict[Trial, Work] = {}
+        self.said: dict[Trial, float] = {}
+        self.began: dict[Trial, float] = {}
+        self.waits = False
 
     def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(_shown(line), file=sys.stderr, flush=True)
 
-    def planned(self, todo: Sequence[Trial], done: Sequence[Trial]) -> None:
+    def planned(self, work: Sequence[Work]) -> None:
         """Says how much there is to do."""
-        self._say(f"{len(todo)} trials to run, {len(done)} done already")
+        self.work = {item.trial: item for item in work}
+        states = Counter(item.state for item in work)
+        todo = len(work) - states["done"] - states["refused"]
+        parts = {
+            "begun": states["begun"],
+            "failed before": states["failed"],
+            "held by other processes": states["held"],
+        }
+        known = ", ".join(f"{count} {text}" for text, count in parts.items() if count)
+        known = f" ({known})" if known else ""
+        self._say(f"{todo} trials to run{known}, {states['done']} done already")
+        if states["refused"]:
+            self._say(f"{states['refused']} trials cannot be run, see below")
 
     def started(self, trial: Trial) -> None:
         """Says which trial begins."""
-        self.began = self.said = time.monotonic()
-        self._say(f"{trial}: started")
+        self.began[trial] = self.said[trial] = time.monotonic()
+        self.waits = False
+        self._say(f"{trial}: {_opening(self.work, trial)}")
 
     def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
         """Says how training goes, now and then."""
-        if time.monotonic() - self.said >= PLAIN_EVERY:
-            self.said = time.monotonic()
+        if time.monotonic() - self.said[trial] >= PLAIN_EVERY:
+            self.said[trial] = time.monotonic()
             self._say(
                 f"{trial}: epoch {facts['epoch']}/{facts['epochs']}, loss {facts['loss']:.3f},"
                 f" {facts['images_per_s']:.0f} images/s"
@@ -64,12 +92,18 @@ class PlainWatch:
 
     def finished(self, trial: Trial, records: Sequence[RunRecord]) -> None:
         """Says what came out."""
-        seconds = time.monotonic() - self.began
-        self._say(f"{trial}: {_accuracy(records)} in {seconds:.0f} s")
+        took = f" in {time.monotonic() - self.began[trial]:.0f} s" if trial in self.began else ""
+        self._say(f"{trial}: {_accuracy(records)}{took}")
 
-    def failed(self, trial: Trial, error: Exception) -> None:
+    def failed(self, failure: Failure) -> None:
         """Says what went wrong."""
-        self._say(f"{trial}: FAILED: {describe(error)}")
+        self._say(f"{failure.trial}: FAILED: {failure.reason}")
+
+    def waiting(self, trials: Sequence[Trial]) -> None:
+        """Says, once, that other processes are at work on what is left."""
+        if not self.waits:
+            self._say(f"waiting for other processes, which are at work on {len(trials)} trials")
+        self.waits = True
 
 
 class LiveWatch:
@@ -77,30 +111,39 @@ class LiveWatch:
 
     def __init__(self, live: Live) -> None:
         self.live = live
-        self.rows: dict[Trial, tuple[str, str, str, str]] = {}
-        self.began = 0.0
+        self.work: dict[Trial, Work] = {}
+        self.rows: dict[Trial, tuple[str, ...]] = {}
+        self.current = 0
+        self.counts: Counter[str] = Counter()
+        self.began: dict[Trial, float] = {}
 
     def _show(self, trial: Trial, *cells: str) -> None:
-        self.rows[trial] = (cells + ("",) * 4)[:4]  # type: ignore[assignment]
+        self.rows[trial] = (*cells, *[""] * 4)[:4]
+        self.current = list(self.rows).index(trial)
         self.live.update(self._table())
 
     def _table(self) -> Table:
         table = Table("trial", "state", "epoch", "loss", "images/s or time")
-        for trial, cells in list(self.rows.items())[-ROWS:]:
+        first = max(0, min(self.current - ROWS // 2, len(self.rows) - ROWS))
+        for trial, cells in list(self.rows.items())[first : first + ROWS]:
             table.add_row(*(Text(cell) for cell in (str(trial), *cells)))
+        done, failed = self.counts["done"], self.counts["failed"]
+        table.caption = f"{done} of {len(self.rows)} done, {failed} failed"
         return table
 
-    def planned(self, todo: Sequence[Trial], done: Sequence[Trial]) -> None:
+    def planned(self, work: Sequence[Work]) -> None:
         """Lists all trials."""
-        for trial in done:
-            self._show(trial, "done before")
-        for trial in todo:
-            self._show(trial, "waiting")
+        self.work = {item.trial: item for item in work}
+        words = {"done": "done before", "refused": "cannot be run", "held": "another process"}
+        self.rows = {w.trial: (words.get(w.state, "waiting"), "", "", "") for w in work}
+        states = Counter(item.state for item in work)
+        self.counts = Counter(done=states["done"], failed=states["refused"])
+        self.live.update(self._table())
 
     def started(self, trial: Trial) -> None:
-        """Marks a trial as running, and moves it to the end."""
-        self.began = time.monotonic()
-        self._show(trial, "running")
+        """Marks a trial as running."""
+        self.began[trial] = time.monotonic()
+        self._show(trial, _opening(self.work, trial))
 
     def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
         """Shows how training goes."""
@@ -110,14 +153,21 @@ class LiveWatch:
 
     def finished(self, trial: Trial, records: Sequence[RunRecord]) -> None:
         """Shows what came out."""
-        seconds = time.monotonic() - self.began
+        self.counts["done"] += 1
+        took = f"{time.monotonic() - self.began[trial]:.0f} s" if trial in self.began else ""
         epoch, loss = self.rows.get(trial, ("",) * 4)[1:3]
-        self._show(trial, _accuracy(records), epoch, loss, f"{seconds:.0f} s")
+        self._show(trial, _accuracy(records), epoch, loss, took)
 
-    def failed(self, trial: Trial, error: Exception) -> None:
+    def failed(self, failure: Failure) -> None:
         """Shows what went wrong."""
-        self._show(trial, "failed")
-        self.live.console.print(Text(f"{trial}: {describe(error)}", style="red"))
+        self.counts["failed"] += 1
+        self._show(failure.trial, "failed")
+        self.live.console.print(Text(_shown(f"{failure.trial}: {failure.reason}"), style="red"))
+
+    def waiting(self, trials: Sequence[Trial]) -> None:
+        """Marks what other processes are at work on."""
+        for trial in trials:
+            self._show(trial, "another process")
 
 
 @contextmanager
@@ -128,3 +178,25 @@ def watching() -> Iterator[Watch]:
         return
     with Live(console=Console(stderr=True), refresh_per_second=4) as live:
         yield LiveWatch(live)
+
+
+def summarise(failures: Sequence[Failure], total: int, console: Console | None = None) -> None:
+    """Lists what failed, why, and how to mend it: a table on a terminal, else lines.
+
+    Args:
+        failures: The trials that failed.
+        total: Number of all trials.
+        console: Where to; by default standard error.
+    """
+    if not failures:
+        return
+    console = console or Console(stderr=True)
+    print(f"{len(failures)} of {total} trials failed:", file=console.file)
+    table = Table("failed", "why, and what to do", box=box.SIMPLE_HEAD, show_edge=False)
+    for which, reason in grouped(failures):
+        if console.is_terminal:
+            table.add_row(Text(_shown(which)), Text(_shown(reason)))
+        else:
+            print(_shown(f"  {which}: {reason}"), file=console.file)
+    if console.is_terminal:
+        console.print(table)

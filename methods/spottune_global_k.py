@@ -113,7 +113,7 @@ class SpotTuneGlobalK(SpotTune):
         l_c = cross_entropy(network(batch.images, policy=policy).float(), batch.labels)
         soft = self.recipe.fractions == "soft"
         decisions = torch.softmax(beta.float(), dim=-1)[..., 1] if soft else policy
-        v = mean_over_processes(decisions.mean(0))
+        v = mean_over_processes(decisions.mean(0), batch.share)
         network.remember(v)
         added = self.recipe.lambda1 * l_k(v, self.recipe.k) + self.recipe.lambda2 * l_e(v)
         return l_c + self.strength(batch.progress) * added

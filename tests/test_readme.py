@@ -16,7 +16,9 @@ PYTHON = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 LINES = sorted(
     set(
         re.findall(
-            r"^    (?:\.venv/bin/)?decathlon ([a-z-]+ .*)$", TEXT.replace("\\\n", " "), re.MULTILINE
+            r"^    (?:\.venv/bin/|.*torchrun .* -m )?decathlon ([a-z-]+ .*)$",
+            TEXT.replace("\\\n", " "),
+            re.MULTILINE,
         )
     )
 )

@@ -13,11 +13,13 @@ import torch
 
 from decathlon import load_model
 from decathlon.data.store import open_store
-from decathlon.errors import DataError, UsageError
+from decathlon.errors import UsageError
+from decathlon.faults import Failure
 from decathlon.plan import Run, Trial
 from decathlon.records import find_records, read_record, unpack_bits
 from decathlon.request import request
 from decathlon.runs import execute
+from decathlon.survey import Work, survey
 from decathlon.training.device import Compute
 
 METHODS = ["scratch", "feature-extractor", "fine-tuning", "spottune"]
@@ -30,10 +32,11 @@ class Listener:
         self.todo: list[Trial] = []
         self.done: list[Trial] = []
         self.epochs: list[dict[str, Any]] = []
-        self.errors: list[Exception] = []
+        self.failures: list[Failure] = []
 
-    def planned(self, todo: Sequence[Trial], done: Sequence[Trial]) -> None:
-        self.todo, self.done = list(todo), list(done)
+    def planned(self, work: Sequence[Work]) -> None:
+        self.todo = [item.trial for item in work if item.state != "done"]
+        self.done = [item.trial for item in work if item.state == "done"]
 
     def started(self, trial: Trial) -> None: ...
 
@@ -42,8 +45,10 @@ class Listener:
 
     def finished(self, trial: Trial, records: Sequence[Any]) -> None: ...
 
-    def failed(self, trial: Trial, error: Exception) -> None:
-        self.errors.append(error)
+    def failed(self, failure: Failure) -> None:
+        self.failures.append(failure)
+
+    def waiting(self, trials: Sequence[Trial]) -> None: ...
 
 
 def wanted(tiny: Path, source: Path | None, results: Path, method: str, **changes: Any) -> Run:
@@ -63,9 +68,8 @@ def wanted(tiny: Path, source: Path | None, results: Path, method: str, **change
 
 def run(*arguments: Any, **changes: Any) -> Listener:
     listener = Listener()
-    execute(wanted(*arguments, **changes), listener)
-    if listener.errors:
-        raise listener.errors[0]
+    failures = execute(survey([wanted(*arguments, **changes)]), listener)
+    assert [failure.reason for failure in failures] == []
     return listener
 
 
@@ -99,7 +103,7 @@ def test_a_run_leaves_everything_that_is_promised(
 def test_loaded_weights_predict_what_was_recorded(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    from decathlon.training.device import normalise
+    from decathlon.training.device import Normaliser
 
     run(tiny, tiny_source, tmp_path, "spottune", domains=["omniglot"])
     (path,) = find_records(tmp_path)
@@ -108,7 +112,7 @@ def test_loaded_weights_predict_what_was_recorded(
     pixels = torch.stack([torch.from_numpy(images.pixels(i).copy()) for i in range(len(images))])
     with torch.inference_mode():
         predicted = load_model(path.parent / "weights.safetensors")(
-            normalise(pixels, info.mean, info.std)
+            Normaliser(info.mean, info.std, pixels.device)(pixels)
         ).argmax(1)
     saved = json.loads((path.parent / "predictions.json").read_text())
     assert [p["category_id"] - info.first_category for p in saved] == predicted.tolist()
@@ -172,8 +176,10 @@ def test_a_source_of_other_classes_is_refused_for_its_own_domain(
     other = tmp_path / "other.safetensors"
     architecture = Architecture(width=0.25)
     write_source(other, architecture.build(3), architecture, {})
-    with pytest.raises(DataError, match="3 classes"):
-        run(tiny, other, tmp_path / "r", "fine-tuning", domains=["imagenet12", "dtd"])
+    asked = wanted(tiny, other, tmp_path / "r", "fine-tuning", domains=["imagenet12", "dtd"])
+    failures = execute(survey([asked]), Listener())
+    assert [(f.trial.domains, f.code) for f in failures] == [(("dtd",), 3), (("imagenet12",), 3)]
+    assert "3 classes" in failures[0].reason
     run(tiny, other, tmp_path / "r", "feature-extractor", domains=["dtd"])
 
 
@@ -205,9 +211,10 @@ def test_one_failed_trial_does_not_stop_the_others(
     (data / "dtd" / "train.h5").unlink()
     listener = Listener()
     asked = wanted(data, tiny_source, tmp_path / "r", "feature-extractor", domains=["dtd", "svhn"])
-    failed = execute(asked, listener)
-    assert [t.domains for t in failed] == [("dtd",)]
-    assert "train" in str(listener.errors[0])
+    failures = execute(survey([asked]), listener)
+    assert failures == listener.failures
+    assert [(f.trial.domains, f.code) for f in failures] == [(("dtd",), 3)]
+    assert "train.h5: missing; run 'decathlon prepare'" in failures[0].reason
     assert [read_record(p).domain for p in find_records(tmp_path / "r")] == ["svhn"]
 
 

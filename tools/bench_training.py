@@ -31,7 +31,7 @@ from decathlon.files import write_json
 from decathlon.method import Batch, Method, Task, find
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
-from decathlon.training.device import Compute, environment, place
+from decathlon.training.device import Compute, place
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective
 from decathlon.training.optimisers import Optimisers
@@ -194,8 +194,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    fabric = Compute(precision=options.precision).fabric()
-    precision = "bf16" if "bf16" in environment(fabric)["precision"] else "32"
+    compute = Compute(precision=options.precision)
+    fabric = compute.fabric()
+    precision = "bf16" if "bf16" in compute.environment(fabric)["precision"] else "32"
     rate = matmul_rate(fabric, precision)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -224,7 +225,7 @@ def main() -> None:
     share = feeding / (options.batch / rows[0].train_images_per_s)
     print(f"  the loader takes {100 * share:.2f} % of a step of {rows[0].method}")
     machine = {
-        **{k: v for k, v in environment(fabric).items() if k != "git"},
+        **{k: v for k, v in compute.environment(fabric).items() if k != "git"},
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "matmul_flops_per_s": rate,

@@ -15,7 +15,7 @@ def prepare(
         Path | None,
         typer.Option(
             help="Folder of the official archives, or of the tree decathlon-1.0/ that they"
-            " unpack to [default: archives].",
+            " unpack to (default: archives).",
             show_default=False,
         ),
     ] = None,
@@ -36,7 +36,7 @@ def prepare(
         ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=0, help="Processes that decode [default: all cores].")
+        int | None, typer.Option(min=0, help="Processes that decode (default: all cores).")
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="labels_test.zip, the public labels of the test split.")

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from decathlon.errors import UsageError
+from decathlon.launch import here
 
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder of the prepared shards [default: $DECATHLON_DATA, else ./data]."),
+    typer.Option(help="Folder of the prepared shards (default: $DECATHLON_DATA, else ./data)."),
 ]
 Domains = Annotated[
     list[str] | None, typer.Option("--domain", help="Only this domain; may be repeated.")
@@ -20,8 +21,31 @@ Settings = Annotated[
 ]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Threads = Annotated[
+    int, typer.Option(min=0, help="Processor threads of a training; 0: all cores, with ray 1.")
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Train with torch.compile: slow to start, then faster.")
+]
+SyncBN = Annotated[
+    bool,
+    typer.Option(
+        "--sync-bn",
+        help="Of several processes on GPUs: batch statistics of the whole batch, not of each"
+        " process's part.",
+    ),
+]
 Checkpoint = Annotated[
     float, typer.Option(min=0, help="Seconds between two checkpoints to resume from.")
+]
+CheckpointSteps = Annotated[
+    int, typer.Option(min=0, help="Also a checkpoint after every so many steps; 0: none.")
+]
+Tensorboard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard", help="Folder for curves of TensorBoard; log.jsonl is always written."
+    ),
 ]
 TrainedSplit = Annotated[str, typer.Option(help="val: train on train. test: train on train+val.")]
 Results = Annotated[Path, typer.Argument(help="Folder of records.")]
@@ -41,3 +65,20 @@ def check_split(split: str) -> None:
     """
     if split not in ("val", "test"):
         raise UsageError(f"--split '{split}': is val or test")
+
+
+def check_launcher(
+    launcher: str, address: str | None, gpus: float | None, dry_run: bool = False
+) -> None:
+    """Checks how trials are to be started.
+
+    Raises:
+        UsageError: The launcher is not known, has no such options, or is for one process.
+    """
+    if launcher not in ("local", "ray"):
+        raise UsageError(f"--launcher '{launcher}': is local or ray")
+    if launcher == "local" and (address is not None or gpus is not None):
+        raise UsageError("--address and --gpus are of --launcher ray; add that, or leave them out")
+    if here().size > 1 and (launcher == "ray" or dry_run):
+        option = "--launcher ray" if launcher == "ray" else "--dry-run"
+        raise UsageError(f"{option} is work for one process: call it without torchrun")

@@ -87,7 +87,7 @@ def submit(
     method: Annotated[str, typer.Option(help="Name of a method or variant.")],
     out: Annotated[Path, typer.Option(help="Archive to write.")] = Path("results.zip"),
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed [default: the first with most domains].")
+        int | None, typer.Option(min=0, help="Seed (default: the first with most domains).")
     ] = None,
 ) -> None:
     """Write the official submission file from test predictions."""

@@ -1,19 +1,24 @@
 """Commands that train: methods, pretrain, import-weights, run, demo."""
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from decathlon.commands.options import (
     Checkpoint,
+    CheckpointSteps,
+    Compile,
     Data,
     Device,
     Domains,
     Precision,
     Settings,
+    SyncBN,
+    Tensorboard,
+    Threads,
     TrainedSplit,
+    check_launcher,
     check_split,
 )
 from decathlon.files import CHECKPOINT_SECONDS
@@ -41,26 +46,53 @@ def pretrain(
     settings: Settings = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    threads: Threads = 0,
+    sync_bn: SyncBN = False,
+    compiled: Compile = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
+    checkpoint_steps: CheckpointSteps = 0,
+    tensorboard: Tensorboard = None,
 ) -> None:
     """Train the source network on imagenet12.
 
     What was interrupted goes on: its checkpoints are kept beside the file until it is there.
+    torchrun --nproc-per-node=N -m decathlon pretrain ... trains with N processes.
     """
     from decathlon import pretraining
+    from decathlon.data.bus import bus_error_says, cut_short
     from decathlon.data.store import data_folder, open_store
+    from decathlon.faults import telling
     from decathlon.method import find
+    from decathlon.models.processes import rank
     from decathlon.progress import progress
     from decathlon.recipes import apply, parse_settings
+    from decathlon.track import Curves, check_tensorboard
     from decathlon.training.device import Compute
+    from decathlon.training.team import assemble, united
 
     check_split(split)
+    if tensorboard is not None:
+        check_tensorboard()
     chosen = find(method)()
     recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
-    store = open_store(data_folder(data))
-    with progress("pretraining", recipe.epochs, "epochs") as bar:
+    compute = Compute(device, precision, threads, sync_bn, compiled)
+    assemble(compute)
+    folder = data_folder(data)
+    curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
+    with (
+        united(),
+        telling(out.parent, recipe.batch_size),
+        bus_error_says(cut_short("pretraining", folder)),
+        progress("pretraining", recipe.epochs, "epochs") as bar,
+    ):
+
+        def report(facts: dict[str, Any]) -> None:
+            bar.advance(1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s")
+            if curves is not None:
+                curves.epoch(facts)
+
         done = pretraining.pretrain(
-            store,
+            open_store(folder),
             out,
             method=chosen,
             method_name=method,
@@ -68,12 +100,14 @@ def pretrain(
             width=width,
             seed=seed,
             split=split,
-            compute=Compute(device, precision),
-            report=lambda facts: bar.advance(
-                1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s"
-            ),
+            compute=compute,
+            report=report,
             checkpoint_seconds=checkpoint,
+            checkpoint_steps=checkpoint_steps,
         )
+    if curves is not None:
+        curves.accuracy(done.accuracy)
+        curves.close()
     known = f"{done.accuracy:.2f} % on {split}" if done.accuracy is not None else "labels unknown"
     print(f"{out}: {known}, trained in {done.seconds:.0f} s")
 
@@ -92,9 +126,16 @@ def import_weights(
 
 
 def run(
-    method: Annotated[str, typer.Option(help="Method to run; see 'decathlon methods'.")],
+    method: Annotated[
+        list[str],
+        typer.Option(help="Method to run, see 'decathlon methods'; may be repeated, or is 'all'."),
+    ],
     source: Annotated[
-        Path | None, typer.Option(help="Source network, from 'pretrain' or 'import-weights'.")
+        list[str] | None,
+        typer.Option(
+            help="Source network, from 'pretrain' or 'import-weights'; METHOD=FILE for one of"
+            " several methods."
+        ),
     ] = None,
     data: Data = None,
     results: Annotated[Path, typer.Option(help="Folder that records are written to.")] = Path(
@@ -102,50 +143,93 @@ def run(
     ),
     domain: Domains = None,
     seed: Annotated[
-        list[int] | None, typer.Option(min=0, help="Seed; may be repeated [default: 0].")
+        list[int] | None, typer.Option(min=0, help="Seed; may be repeated (default: 0).")
     ] = None,
     split: TrainedSplit = "test",
     name: Annotated[str | None, typer.Option(help="Name of a variant in the results.")] = None,
     settings: Settings = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    threads: Threads = 0,
+    sync_bn: SyncBN = False,
+    compiled: Compile = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the trials and estimate their time; no more.")
+    ] = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
+    checkpoint_steps: CheckpointSteps = 0,
+    tensorboard: Tensorboard = None,
+    launcher: Annotated[
+        str, typer.Option(help="local: one trial after the other. ray: on a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster [default: this machine's].")
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(min=0, help="With ray: GPUs a trial, such as 0.5 [default: 1 if any]."),
+    ] = None,
 ) -> None:
-    """Train a method on the domains, evaluate it, and write records.
+    """Train methods on the domains, evaluate them, and write records.
 
-    What is finished is skipped, what was interrupted goes on. A method's settings are
-    listed when an unknown one is --set.
+    What is finished is skipped, what was interrupted goes on. A trial that fails does not
+    stop the others; what failed, and why, is listed at the end. A method's settings are
+    listed when an unknown one is --set. torchrun --nproc-per-node=N -m decathlon run ...
+    trains every network with N processes, each of which has a part of every batch.
     """
-    from decathlon.data.store import data_folder, open_store
-    from decathlon.method import about
-    from decathlon.request import request
-    from decathlon.runs import execute
+    from decathlon.cluster import Cluster, execute_on
+    from decathlon.data.store import data_folder
+    from decathlon.faults import exit_code
+    from decathlon.request import Order, chosen
+    from decathlon.survey import check_unmixed, survey
+    from decathlon.teamwork import perform
+    from decathlon.track import TrackedWatch, check_tensorboard
     from decathlon.training.device import Compute
-    from decathlon.watch import watching
+    from decathlon.training.team import assemble, call, one_fate
+    from decathlon.watch import summarise, watching
 
     check_split(split)
-    about(method)  # a wrong name is said before data are looked for
-    wanted = request(
-        method,
-        store=open_store(data_folder(data)),
-        source=source,
+    check_launcher(launcher, address, gpus, dry_run=dry_run)
+    if tensorboard is not None:
+        check_tensorboard()
+    methods = chosen(method)  # a wrong name is said before data are looked for
+    own = threads or (1 if launcher == "ray" else 0)
+    compute = Compute(device, precision, own, sync_bn, compiled)
+    if launcher == "local":
+        compute.fabric()  # and a device that is not there before anything is planned
+        assemble(compute)
+    order = Order(
+        methods=tuple(methods),
+        sources=tuple(source or ()),
+        data=data_folder(data),
         results=results,
-        domains=domain,
+        domains=tuple(domain or ()),
         split=split,
-        seeds=seed or [0],
+        seeds=tuple(seed or (0,)),
         name=name,
-        settings=settings or [],
-        compute=Compute(device, precision),
+        settings=tuple(settings or ()),
+        compute=compute,
         force=force,
         checkpoint_seconds=checkpoint,
+        checkpoint_steps=checkpoint_steps,
     )
+    with one_fate():
+        work = survey(order.runs())
+    if dry_run:
+        from decathlon.preview import preview
+
+        preview(work)
+        check_unmixed(work)
+        return
     with watching() as watch:
-        failed = execute(wanted, watch)
-    if failed:
-        names = "\n".join(f"  {trial}" for trial in failed)
-        print(f"{len(failed)} trials failed:\n{names}", file=sys.stderr)
-        raise typer.Exit(1)
+        told = watch if tensorboard is None else TrackedWatch(watch, tensorboard)
+        if launcher == "ray":
+            failures = execute_on(Cluster(address, gpus), order, work, told)
+        else:
+            failures = perform(work, told)
+    summarise(failures, len(work))
+    raise typer.Exit(call(exit_code(failures, all_failed=len(failures) == len(work))))
 
 
 def demo(

@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,14 @@ LARGEST_SIDE = 65535
 LONGEST_NAME = 512
 """Characters of a file or class name."""
 MOST_CLASSES = 100_000
+MOST_IMAGES = 4_000_000
+"""Images of one file, and of one devkit: all official ones have 1.6 million together."""
+MOST_CLASS_TEXT = 1 << 24
+"""Bytes of all class names, each taken for as long as the longest."""
+NAME_BYTES = 64
+"""Bytes that a file name may take on the average, where there are many; official ones take 45."""
+_FREE_NAME_BYTES = 1 << 25
+"""Bytes of names before :data:`NAME_BYTES` is looked at."""
 _INT64 = 1 << 63
 _CONTROL = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _UNPRINTABLE = re.compile(_CONTROL)
@@ -111,6 +120,7 @@ class _Reader:
         self.ids, self.heights, self.widths = array("q"), array("q"), array("q")
         self.of_image, self.of_category = array("q"), array("q")
         self.class_names: dict[int, str] = {}
+        self.class_text = 0  # bytes
 
     def fail(self, what: str) -> DataError:
         return DataError(f"{self.where}: {what}; fetch the file again or mend it")
@@ -132,18 +142,33 @@ class _Reader:
         self.ids.extend(ids)
         self.heights.extend(self.wholes(items, "height", LARGEST_SIDE + 1, 0))
         self.widths.extend(self.wholes(items, "width", LARGEST_SIDE + 1, 0))
-        for key, item in zip(ids, items, strict=True):
-            name = item.get("file_name")
+        self.names(ids, items)
+        if len(self.ids) > MOST_IMAGES:
+            raise self.fail(f"more than {MOST_IMAGES:,} images")
+        if len(self.text) > _FREE_NAME_BYTES + NAME_BYTES * len(self.ids):
+            raise self.fail(f"file names of more than {NAME_BYTES} bytes on the average")
+
+    def names(self, ids: list[int], items: list[dict[str, Any]]) -> None:
+        names: list[Any] = [item.get("file_name") for item in items]
+        for name, item in zip(names, items, strict=True):
             if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
                 raise self.fail(f"'file_name' is {str(name)[:40]!r} in {str(item)[:120]}")
-            if _UNSAFE.search(name):
-                raise self.fail(f"image {key} has the unsafe file name {name!r}")
-            self.text += name.removeprefix("data/").encode()
-            self.ends.append(len(self.text))
+        # All at once: mostly there is nothing that has to be looked at more closely.
+        joined = f"/{'/'.join(names)}/"
+        if "//" in joined or "/." in joined or not joined.isprintable():
+            for key, name in zip(ids, names, strict=True):
+                if _UNSAFE.search(name):
+                    raise self.fail(f"image {key} has the unsafe file name {name!r}")
+        encoded = [name.removeprefix("data/").encode() for name in names]
+        ends = accumulate(map(len, encoded), initial=len(self.text))
+        self.ends.extend(islice(ends, 1, None))
+        self.text += b"".join(encoded)
 
     def annotations(self, items: list[dict[str, Any]]) -> None:
         self.of_image.extend(self.wholes(items, "image_id", _INT64))
         self.of_category.extend(self.wholes(items, "category_id", _INT64))
+        if len(self.of_image) > MOST_IMAGES:
+            raise self.fail(f"more than {MOST_IMAGES:,} annotations")
 
     def categories(self, items: list[dict[str, Any]]) -> None:
         for key, item in zip(self.wholes(items, "id", _INT64), items, strict=True):
@@ -154,8 +179,9 @@ class _Reader:
             raise self.fail(f"category {key} has no name of 1 to {LONGEST_NAME} characters")
         if key in self.class_names:
             raise self.fail(f"category {key} is there twice")
-        if len(self.class_names) >= MOST_CLASSES:
-            raise self.fail(f"more than {MOST_CLASSES} categories")
+        self.class_text += len(name.encode())
+        if len(self.class_names) >= MOST_CLASSES or self.class_text > MOST_CLASS_TEXT:
+            raise self.fail(f"more than {MOST_CLASSES} categories, or with too long names")
         self.class_names[key] = name
 
     def labels(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -216,14 +242,14 @@ def read_annotations(source: Source, where: str) -> Annotations:
         take[key](items)
     if not reader.class_names:
         raise reader.fail("no categories are listed")
-    ids = np.array(reader.ids, np.int64)
+    ids = np.frombuffer(reader.ids, np.int64)
     return Annotations(
         where=where,
-        names=Names(bytes(reader.text), np.array(reader.ends, np.int64)),
+        names=Names(bytes(reader.text), np.frombuffer(reader.ends, np.int64)),
         image_ids=ids,
         categories=reader.labels(ids),
-        heights=np.array(reader.heights, np.int64),
-        widths=np.array(reader.widths, np.int64),
+        heights=np.frombuffer(reader.heights, np.int64),
+        widths=np.frombuffer(reader.widths, np.int64),
         class_names=reader.class_names,
         sha256=digesting.digest.hexdigest(),
     )

@@ -9,7 +9,6 @@ Beside the shard's final name there are, until it is done,
 """
 
 import os
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import numpy.typing as npt
+from zlib_ng import zlib_ng
 
 from decathlon.data.manifest import ShardEntry
 from decathlon.data.plan import ShardPlan
@@ -255,7 +255,7 @@ class Build:
             for k, (placed, start, size, crc32) in enumerate(rows):
                 file = part if placed else spill
                 file.seek(start)
-                found[k] = zlib.crc32(file.read(size)) == crc32
+                found[k] = zlib_ng.crc32(file.read(size)) == crc32
         return found
 
     def _lay_out(self, columns: Columns) -> Path:

@@ -7,6 +7,7 @@ a warning (CMYK, PNG, odd files) goes to Pillow. EXIF orientation is not applied
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,15 @@ ARCHIVE_PIXELS = 4_000_000
 """Largest image taken from the official 72-pixel archives."""
 PHOTOGRAPH_PIXELS = 100_000_000
 """Largest original photograph taken."""
+PILLOW_PIXELS = 40_000_000
+"""Largest image that Pillow decodes, which takes up to 23 bytes a pixel (WebP with alpha).
+
+libjpeg-turbo takes 9 at most, so that 1 GB of memory suffices for each.
+"""
+STORED_PIXELS = 4_000_000
+"""Largest image that is stored: one as long as 771 times its short side."""
+LARGEST_SIDE = 65535
+"""Pixels of a side: shards hold them in 16 bits."""
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP")
 LIBRARIES = f"simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}"
 RESIZE = f"Pillow {PIL.__version__} bicubic"
@@ -35,6 +45,7 @@ class ImageError(ValueError):
 
 
 def _open(data: bytes | memoryview, limit: int) -> Image.Image:
+    limit = min(limit, PILLOW_PIXELS)
     with warnings.catch_warnings():
         # Pillow warns of large images; the limit here is what counts.
         warnings.simplefilter("ignore")
@@ -49,7 +60,8 @@ def _open(data: bytes | memoryview, limit: int) -> Image.Image:
 
 
 def _check(height: int, width: int, limit: int) -> None:
-    if not 0 < height <= 65535 or not 0 < width <= 65535 or height * width > limit:
+    sides = 0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE
+    if not sides or height * width > limit:
         raise ImageError(
             f"its header declares {width} x {height} pixels (limit {limit / 1e6:.0f} megapixels)"
         )
@@ -112,15 +124,20 @@ class ImageFile:
             size: (height, width).
 
         Raises:
-            ImageError: The file is damaged or truncated.
+            ImageError: The file is damaged or truncated, or there is not enough memory.
         """
-        if self._plain and size == self.shape:
-            pixels = self._turbo(memory)
-            if self._plain:
-                return  # they are there already
-        else:
-            pixels = resized(self.pixels(), *size)
-        memory[:] = np.ascontiguousarray(pixels).data.cast("B")
+        try:
+            if self._plain and size == self.shape:
+                pixels = self._turbo(memory)
+                if self._plain:
+                    return  # they are there already
+            else:
+                pixels = resized(self.pixels(), *size)
+            memory[:] = np.ascontiguousarray(pixels).data.cast("B")
+        except MemoryError:
+            raise ImageError(
+                f"there is not enough memory for its {self.width} x {self.height} pixels"
+            ) from None
 
     def _turbo(self, memory: memoryview | None) -> Pixels:
         """Decodes a plain JPEG, into ``memory`` where it is given."""
@@ -149,12 +166,25 @@ def stored_size(height: int, width: int, tolerance: int) -> tuple[int, int]:
         width: As decoded.
         tolerance: Pixels by which the short side may differ from 72 and the image be
             stored as it is.
+
+    Raises:
+        ImageError: It would be too large, as it is so long and narrow.
     """
-    short = min(height, width)
-    if abs(short - SIDE) <= tolerance:
-        return height, width
-    scale = SIDE / short
-    return max(SIDE, round(height * scale)), max(SIDE, round(width * scale))
+    size, short = (height, width), min(height, width)
+    if abs(short - SIDE) > tolerance:
+        scale = SIDE / short
+        size = max(SIDE, round(height * scale)), max(SIDE, round(width * scale))
+    if too_large(*size):
+        raise ImageError(
+            f"its {width} x {height} pixels would be {size[1]} x {size[0]} when stored, which"
+            f" is too long (limit {STORED_PIXELS / 1e6:.0f} megapixels)"
+        )
+    return size
+
+
+def too_large(height: int | Sizes, width: int | Sizes) -> Any:
+    """Whether an image, or each of many, is too large to be stored at a size."""
+    return (height * width > STORED_PIXELS) | (height > LARGEST_SIDE) | (width > LARGEST_SIDE)
 
 
 def wanted_size(
@@ -177,7 +207,10 @@ def wanted_size(
 
 
 def stored_sizes(heights: Sizes, widths: Sizes, tolerance: int) -> tuple[Sizes, Sizes]:
-    """Does what :func:`stored_size` does for many images; an unknown size (0) is 72 x 72."""
+    """Returns what :func:`stored_size` does for many images; an unknown size (0) is 72 x 72.
+
+    What is too large is not refused; see :func:`too_large`.
+    """
     short = np.minimum(heights, widths)
     unknown = short <= 0
     scale = SIDE / np.where(unknown, SIDE, short)

@@ -16,7 +16,7 @@ import numpy as np
 
 from decathlon.data.annotations import MOST_CLASSES, Annotations, Names, printable
 from decathlon.data.decode import PHOTOGRAPH_PIXELS
-from decathlon.data.plan import DOMAIN_NAME, DomainPlan, domain_plan
+from decathlon.data.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
 from decathlon.data.supply import FolderSupply
 from decathlon.domains import DOMAINS, SPLITS
 from decathlon.errors import DataError, UsageError
@@ -30,11 +30,18 @@ def check_name(name: str) -> None:
     """Checks the name of a user's own domain.
 
     Raises:
-        UsageError: It is an official one's, or does not fit into file names.
+        UsageError: It is an official one's, one of the program's files, or does not fit
+            into file names.
     """
-    if name in DOMAINS:
+    # Some file systems take names for the same that differ by case only.
+    if name.lower() in DOMAINS:
         raise UsageError(f"'{name}' is an official domain: give your own another name")
-    if not DOMAIN_NAME.fullmatch(name) or len(name) > 100:
+    if RESERVED.fullmatch(name):
+        raise UsageError(
+            f"'{name}' is a name of this program's own files (manifest.json, *.part, *.h5):"
+            " give the domain another"
+        )
+    if not DOMAIN_NAME.fullmatch(name):
         raise UsageError(
             f"'{name}' cannot name a domain: begin with a letter or digit, go on with"
             " letters, digits, '_', '-' and '.', at most 100"

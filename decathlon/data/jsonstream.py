@@ -18,6 +18,8 @@ from decathlon.errors import DataError
 
 LONGEST = 1 << 20
 """Characters that one element may take; an official annotation takes under 300."""
+MOST_KEYS = LONGEST_KEY = 1000
+"""Members of the outer object, and characters of their names; official files have five."""
 _CHUNK = 1 << 18
 _AT_ONCE = 1 << 17
 """Characters of elements that are decoded at a time."""
@@ -125,8 +127,8 @@ def batches(source: Source, where: str) -> Iterator[tuple[str, list[Any]]]:
         where: Name of the file, for messages.
 
     Raises:
-        DataError: Not UTF-8, not JSON, NaN or infinite numbers, a member twice, an
-            element longer than :data:`LONGEST` or nested too deeply, or text after
+        DataError: Not UTF-8, not JSON, NaN or infinite numbers, a member twice or too many
+            of them, an element longer than :data:`LONGEST` or nested too deeply, or text after
             the end.
     """
     text = _Text(source, where)
@@ -135,8 +137,10 @@ def batches(source: Source, where: str) -> Iterator[tuple[str, list[Any]]]:
     more = text.peek() != "}"
     while more:
         key = text.value()
-        if not isinstance(key, str) or key in seen:
-            raise text.fail(f"{str(key)[:40]!r} is not a key or is there twice")
+        if not isinstance(key, str) or key in seen or len(key) > LONGEST_KEY:
+            raise text.fail(f"{str(key)[:40]!r} is no key, too long a one or is there twice")
+        if len(seen) >= MOST_KEYS:
+            raise text.fail(f"more than {MOST_KEYS} keys")
         seen.add(key)
         text.expect(":")
         if text.peek() == "[":

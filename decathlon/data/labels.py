@@ -2,9 +2,8 @@
 
 import shutil
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,39 +12,23 @@ import numpy as np
 from decathlon.data.annotations import UNKNOWN, Annotations, read_annotations
 from decathlon.data.manifest import DomainEntry, Manifest, ShardEntry, SplitEntry, write_manifest
 from decathlon.data.shard import Int64, check, open_shard
-from decathlon.data.streams import LARGEST_RATIO, Source
+from decathlon.data.streams import LARGEST_RATIO
 from decathlon.errors import DataError
 from decathlon.files import replacing
+from decathlon.zipped import opened
 
 SPLIT = "test"
 _FREE = 64 << 20
 
 
-class _Member:
-    """A member of a zip file; damage is told as a :class:`DataError`."""
-
-    def __init__(self, file: Source, where: str) -> None:
-        self._file, self._where = file, where
-
-    def read(self, size: int, /) -> bytes:
-        try:
-            return self._file.read(size)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise DataError(f"{self._where}: damaged ({error}); fetch it again") from None
-
-
 @contextmanager
 def _opened(labels: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        archive = zipfile.ZipFile(labels)
-    except FileNotFoundError:
+    if not labels.exists():
         raise DataError(
             f"{labels}: there is no such file; the official labels_test.zip comes with the"
             " residual_adapters code (https://github.com/srebuffi/residual_adapters)"
-        ) from None
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{labels}: no readable zip file ({error}); fetch it again") from None
-    with archive:
+        )
+    with opened(labels, DataError) as archive:
         yield archive
 
 
@@ -64,7 +47,7 @@ def read_labels(labels: Path, domains: Sequence[str]) -> dict[str, Annotations]:
             images without a label.
     """
     found: dict[str, Annotations] = {}
-    with _opened(labels) as archive, ExitStack() as stack:
+    with _opened(labels) as archive:
         for info in archive.infolist():
             domain = info.filename.rsplit("/", 1)[-1].removesuffix("_test.json")
             if domain not in domains or not info.filename.endswith("_test.json"):
@@ -74,11 +57,8 @@ def read_labels(labels: Path, domains: Sequence[str]) -> dict[str, Annotations]:
                 raise DataError(f"{where}: a second file for {domain}; fetch it again")
             if info.file_size > _FREE + LARGEST_RATIO * info.compress_size:
                 raise DataError(f"{where}: unpacks to over {LARGEST_RATIO} times its size")
-            try:
-                member = stack.enter_context(archive.open(info))
-            except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-                raise DataError(f"{where}: cannot be read ({error}); fetch it again") from None
-            found[domain] = read_annotations(_Member(member, where), where)
+            with archive.open(info) as member:
+                found[domain] = read_annotations(member, where)
             if (found[domain].categories == UNKNOWN).any():
                 raise DataError(f"{where}: images without a category; this is no label file")
     return found
@@ -129,7 +109,8 @@ def _change(data: Path, domain: str, entry: DomainEntry, notes: Annotations) -> 
     labels = notes.categories[order][np.searchsorted(notes.image_ids[order], ids)]
     labels = labels - entry.category_ids[0]
     present = np.concatenate([shard.columns.label for shard in shards])
-    if split.labelled and np.array_equal(labels, present):
+    settled = split.labelled and all(listed.coming is None for listed in split.shards)
+    if settled and np.array_equal(labels, present):
         return None
     cuts = np.cumsum([len(shard) for shard in shards])[:-1]
     return _Change(domain, split, np.split(labels, cuts), notes.sha256)

@@ -10,8 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from decathlon.data.annotations import MOST_CLASSES, Annotations, read_annotations
-from decathlon.data.decode import TOLERANCE, stored_sizes
+from decathlon.data.annotations import (
+    MOST_CLASS_TEXT,
+    MOST_CLASSES,
+    MOST_IMAGES,
+    Annotations,
+    read_annotations,
+)
+from decathlon.data.decode import TOLERANCE, stored_sizes, too_large
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.streams import Hashed, unpacked
 from decathlon.data.tar import Tar, told
@@ -21,9 +27,13 @@ from decathlon.files import digest_of
 
 SHARD_BYTES = 4 << 30
 """Pixels that one shard holds at most, as far as whole images allow."""
-DOMAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+MOST_DOMAINS = 1000
+"""Domains of one devkit."""
+DOMAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 FILE_NAME = re.compile(rf"({DOMAIN_NAME.pattern})_(train|val|test_stripped|test)\.json", re.ASCII)
 """An annotation file: domain, split."""
+RESERVED = re.compile(r"manifest\.json|.*\.part|.*\.h5", re.IGNORECASE)
+"""Names beside the domains' folders that belong to this program's files."""
 _MEMBER = re.compile(rf"(?:.*/)?annotations/{FILE_NAME.pattern}", re.ASCII)
 
 
@@ -83,9 +93,19 @@ class DomainPlan:
         return np.where(known == UNKNOWN, UNKNOWN, known - self.category_ids[0])
 
     def shards(self, split: str) -> list[ShardPlan]:
-        """Returns the shards of a split, in order."""
+        """Returns the shards of a split, in order.
+
+        Raises:
+            DataError: An image would be too large by what the annotations say.
+        """
         notes = self.splits[split]
         heights, widths = stored_sizes(notes.heights, notes.widths, TOLERANCE)
+        for k in np.flatnonzero(too_large(heights, widths))[:1]:
+            raise DataError(
+                f"{notes.where}: image {notes.image_ids[k]} is said to have {notes.widths[k]} x"
+                f" {notes.heights[k]} pixels, and would have {widths[k]} x {heights[k]} when"
+                " stored; correct or leave out its width and height"
+            )
         ends = np.cumsum(3 * heights * widths)
         count = max(1, -(-int(ends[-1]) // SHARD_BYTES))
         bounds = np.searchsorted(ends, [ends[-1] * k // count for k in range(1, count)])
@@ -179,8 +199,12 @@ def domain_plan(name: str, splits: dict[str, Annotations]) -> DomainPlan:
 
     Raises:
         DataError: Categories differ between splits, there are none, or their ids are too
-            far apart; a training image has no label.
+            far apart or their names too long; a training image has no label; the name is reserved.
     """
+    if RESERVED.fullmatch(name):
+        raise DataError(
+            f"annotations of {name}: a file of this program has such a name; rename the domain"
+        )
     class_names: dict[int, str] = {}
     for notes in splits.values():
         for key, text in notes.class_names.items():
@@ -194,6 +218,12 @@ def domain_plan(name: str, splits: dict[str, Annotations]) -> DomainPlan:
         raise DataError(
             f"annotations of {name}: category ids from {first} to {last} are too far apart"
             f" (at most {MOST_CLASSES} classes)"
+        )
+    longest = max(len(text.encode()) for text in class_names.values())
+    if (last - first + 1) * longest > MOST_CLASS_TEXT:
+        raise DataError(
+            f"annotations of {name}: {last - first + 1} classes with names of up to {longest}"
+            f" bytes take more than {MOST_CLASS_TEXT / 1e6:.0f} MB; shorten the names"
         )
     train = splits.get("train")
     if train is not None and len(train) and (train.categories == UNKNOWN).any():
@@ -218,7 +248,18 @@ def devkit_domains(path: Path) -> list[str]:
         for member in tar.members():
             if match := _MEMBER.fullmatch(member.name):
                 names[match[1]] = None
+                _check_totals(path, len(names))
     return list(names)
+
+
+def _check_totals(path: Path, domains: int, images: int = 0, classes: int = 0) -> None:
+    """Checks that what has been read of a devkit takes no more memory than it should."""
+    # The three splits of a domain have the same classes.
+    if domains > MOST_DOMAINS or images > MOST_IMAGES or classes > 3 * MOST_CLASSES:
+        raise DataError(
+            f"{path.name}: describes more than {MOST_DOMAINS} domains, {MOST_IMAGES:,} images or"
+            f" {3 * MOST_CLASSES:,} classes of all splits; fetch the official file"
+        )
 
 
 def read_devkit(path: Path, wanted: Iterable[str] | None) -> tuple[dict[str, DomainPlan], str, int]:
@@ -239,7 +280,7 @@ def read_devkit(path: Path, wanted: Iterable[str] | None) -> tuple[dict[str, Dom
     with path.open("rb") as file:
         source = Hashed(file)
         tar = Tar(unpacked(source, path.name), path.name)
-        odd = ""
+        odd, images, classes = "", 0, 0
         for member in tar.members():
             odd = odd or told(path.name, member)
             match = _MEMBER.fullmatch(member.name)
@@ -253,6 +294,9 @@ def read_devkit(path: Path, wanted: Iterable[str] | None) -> tuple[dict[str, Dom
             if split in splits:
                 raise DataError(f"{where}: a second annotation file of {match[1]} {split}")
             splits[split] = read_annotations(tar.open(), where)
+            images += len(splits[split])
+            classes += len(splits[split].class_names)
+            _check_totals(path, len(found), images, classes)
         digest = source.finish()
     if odd and digest != DEVKIT.sha256:
         raise DataError(odd)

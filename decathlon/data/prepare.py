@@ -43,6 +43,8 @@ from decathlon.progress import progress
 
 FEW = 2000
 """Images below which starting processes takes longer than decoding."""
+MOST_JOBS = 4
+"""Decoding processes a core; more take memory and no less time."""
 
 
 @dataclass
@@ -86,7 +88,8 @@ def prepare(
             ``folders`` are wanted.
         data: Folder of the shards and their manifest; made when missing.
         domains: Domains to prepare, or None for all that the annotations describe.
-        jobs: Decoding processes, or None for one a core; 0 decodes in this process.
+        jobs: Decoding processes, or None for one a core; 0 decodes in this process. There
+            are never more than images, nor than four a core.
         labels: The official ``labels_test.zip``, to fill in the labels of the test
             splits.
         folders: The user's own domains by name: folders ``train|val|test/<class>/<image>``
@@ -318,9 +321,10 @@ class _Preparation:
         return convert(supplies, works, self._jobs(total))
 
     def _jobs(self, images: int) -> int:
+        cores = len(os.sched_getaffinity(0))
         if self.jobs is not None:
-            return self.jobs
-        return len(os.sched_getaffinity(0)) if images > FEW else 0
+            return min(self.jobs, images, MOST_JOBS * cores)
+        return cores if images > FEW else 0
 
     def _publish(self, works: Sequence[Work], sources: list[SourceEntry]) -> None:
         builds = [build for work in works for build in work.all_builds()]

@@ -4,17 +4,20 @@ All data sets are contiguous and uncompressed, so that a reader needs HDF5 only 
 learn where they begin, and writers can fill them in any order from several processes.
 """
 
-import zlib
+import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from io import FileIO
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+from zlib_ng import zlib_ng
 
 from decathlon.errors import DataError
 
@@ -22,6 +25,9 @@ FORMAT = 1
 UNKNOWN = -1
 """Label of an image whose class is not known."""
 RESIZE_BYTES = 64
+LARGEST_ATTRIBUTE = 1 << 28
+"""Bytes of an attribute: names of 100,000 classes, the longest of 512 characters."""
+_CHUNK = 1 << 20
 _MEND = "run 'decathlon verify', then 'decathlon prepare', which rebuilds what is damaged"
 _COLUMNS = {
     "offset": np.int64,
@@ -142,7 +148,7 @@ def create(path: Path, header: Header, columns: Columns) -> int:
         "crc32": columns.crc32,
     }
     total = int((3 * columns.height * columns.width).sum())
-    with h5py.File(_new_file(path)) as file:
+    with _in_memory(path) as place, h5py.File(_new_file(place)) as file:
         file.attrs["format_version"] = FORMAT
         file.attrs["category_ids"] = np.array(header.category_ids, np.int64)
         _set_text(file, "class_names", list(header.class_names))
@@ -163,8 +169,42 @@ def create(path: Path, header: Header, columns: Columns) -> int:
         return int(pixels.get_offset())
 
 
+@contextmanager
+def _in_memory(path: Path) -> Iterator[Path]:
+    """Yields the path of a file in memory whose contents go to ``path`` in the end.
+
+    HDF5 keeps what it could not write and tries again when the process ends, which on a
+    full disk ends it with a segmentation fault. A file in memory has no full disk, and
+    has holes: the pixels take no room in it.
+    """
+    if not hasattr(os, "memfd_create"):  # not Linux
+        yield path
+        return
+    with os.fdopen(os.memfd_create("shard"), "rb") as file:
+        yield Path(f"/proc/self/fd/{file.fileno()}")
+        with path.open("wb") as out:
+            _copy(file, out)
+
+
+def _copy(file: BinaryIO, out: BinaryIO) -> None:
+    """Copies a file that has holes, and leaves them out."""
+    end, size = 0, os.fstat(file.fileno()).st_size
+    while end < size:
+        try:
+            start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+        except OSError:  # nothing follows but a hole
+            break
+        end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+        for at in range(start, end, _CHUNK):
+            out.seek(at)
+            out.write(os.pread(file.fileno(), min(_CHUNK, end - at), at))
+    out.truncate(size)
+
+
 def _new_file(path: Path) -> h5py.h5f.FileID:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    # The default driver looks for the real path of a link, which a file in memory has not.
+    access.set_fapl_stdio()
     # Format 1.8 is the oldest that takes attributes of more than 64 kB.
     access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
@@ -181,8 +221,18 @@ def _set_text(file: h5py.File, name: str, value: str | list[str], length: int = 
     file.attrs.create(name, encoded.astype(f"S{length}"), dtype=kind)
 
 
+def _attribute(file: h5py.File, name: str, kinds: str, ndim: int) -> Any:
+    """Returns an attribute whose type and size were looked at before it was read."""
+    found = h5py.h5a.open(file.id, name.encode())
+    if found.dtype.kind not in kinds or len(found.shape) != ndim:
+        raise ValueError(f"its attribute '{name}' is of another type")
+    if found.get_storage_size() > LARGEST_ATTRIBUTE:
+        raise ValueError(f"its attribute '{name}' is too large")
+    return file.attrs[name]
+
+
 def _text(file: h5py.File, name: str) -> str:
-    return bytes(file.attrs[name]).decode()
+    return bytes(_attribute(file, name, "S", 0)).decode()
 
 
 def open_shard(path: Path) -> Shard:
@@ -197,12 +247,20 @@ def open_shard(path: Path) -> Shard:
     try:
         with h5py.File(path, "r") as file:
             return _read(path, file)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         raise DataError(f"{path}: no readable shard ({str(error)[:200]}); {_MEND}") from None
 
 
 def _read(path: Path, file: h5py.File) -> Shard:
-    version = file.attrs.get("format_version")
+    version = _attribute(file, "format_version", "iu", 0)
     if version != FORMAT:
         raise DataError(
             f"{path}: has format version {version}, this program reads {FORMAT};"
@@ -224,11 +282,21 @@ def _read(path: Path, file: h5py.File) -> Shard:
         raise ValueError(f"image {wrong[0]} lies outside its pixels")
     if size % 3 or (offset % 3).any():
         raise ValueError("its images do not begin on whole pixels")
+    class_names = _attribute(file, "class_names", "S", 1)
+    category_ids = _attribute(file, "category_ids", "iu", 1)
+    if len(class_names) != len(category_ids):
+        raise ValueError("its classes and categories differ in number")
+    label = read["label"]
+    foreign = np.flatnonzero((label < UNKNOWN) | (label >= len(class_names)))
+    if len(foreign):
+        raise ValueError(
+            f"image {foreign[0]} has the label {label[foreign[0]]}, which no class has"
+        )
     header = Header(
         domain=_text(file, "domain"),
         split=_text(file, "split"),
-        class_names=tuple(bytes(name).decode() for name in file.attrs["class_names"]),
-        category_ids=tuple(int(key) for key in file.attrs["category_ids"]),
+        class_names=tuple(bytes(name).decode() for name in class_names),
+        category_ids=tuple(category_ids.tolist()),
         annotations_sha256=_text(file, "annotations_sha256"),
         resize=_text(file, "resize"),
     )
@@ -239,6 +307,9 @@ def _data_set(
     file: h5py.File, name: str, dtype: npt.DTypeLike, actual: int
 ) -> tuple[h5py.Dataset, int]:
     """Returns a data set that lies in one piece in the file itself, and where."""
+    # A link to another file would be followed, and a pipe waited for.
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"'{name}' is a link to elsewhere")
     found = file[name]
     if not isinstance(found, h5py.Dataset) or found.ndim != 1 or found.dtype != dtype:
         raise ValueError(f"'{name}' is of another type")
@@ -289,31 +360,44 @@ def check(shard: Shard, also: Callable[[memoryview], None] | None = None) -> Che
         sizes = (3 * shard.columns.height[first:last] * shard.columns.width[first:last]).tolist()
         crc = shard.columns.crc32[first:last].tolist()
         for k, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-            if zlib.crc32(data[start : start + size]) != crc[k]:
+            if zlib_ng.crc32(data[start : start + size]) != crc[k]:
                 damaged.append(first + k)
         if also is not None:
             also(data)
 
-    # Digest and checksums each on a core: both are computed outside the interpreter's lock.
-    # Unbuffered, into memory that is used again: new memory costs as much as the reading.
-    with shard.path.open("rb", buffering=0) as file, ThreadPoolExecutor(1) as other:
-        room = bytearray(shard.start)
-        _fill(file, memoryview(room), shard.path)
-        digest.update(room)
-        for first, last in _spans(shard):
-            end = int(shard.offset[last - 1])
-            end += 3 * int(shard.columns.height[last - 1] * shard.columns.width[last - 1])
-            size = end - int(shard.offset[first])
-            if len(room) < size:
-                room = bytearray(size)
-            data = memoryview(room)[:size]
+    # Digest and checksums each in a thread, outside the interpreter's lock, while the next
+    # images are read; unbuffered, into memory that is used again: new memory costs as much
+    # as the reading.
+    with shard.path.open("rb", buffering=0) as file, ThreadPoolExecutor(2) as threads:
+        rooms = [bytearray(shard.start), bytearray()]
+        _fill(file, memoryview(rooms[0]), shard.path)
+        digest.update(rooms[0])
+        jobs: list[Future[None]] = []
+        for number, (first, last) in enumerate(_spans(shard)):
+            data = _room(rooms, number % 2, _span_bytes(shard, first, last))
             _fill(file, data, shard.path)
-            compared = other.submit(compare, data, first, last)
-            digest.update(data)
-            compared.result()
+            for job in jobs:
+                job.result()
+            jobs = [threads.submit(digest.update, data), threads.submit(compare, data, first, last)]
+        for job in jobs:
+            job.result()
         while rest := file.read(1 << 20):
             digest.update(rest)
     return Check(digest.hexdigest(), damaged)
+
+
+def _span_bytes(shard: Shard, first: int, last: int) -> int:
+    """Returns the bytes of a range of images that lie one after the other."""
+    heights, widths = shard.columns.height, shard.columns.width
+    end = int(shard.offset[last - 1]) + 3 * int(heights[last - 1] * widths[last - 1])
+    return end - int(shard.offset[first])
+
+
+def _room(rooms: list[bytearray], which: int, size: int) -> memoryview:
+    """Returns so many bytes of one of some memories, made larger where that is needed."""
+    if len(rooms[which]) < size:
+        rooms[which] = bytearray(size)
+    return memoryview(rooms[which])[:size]
 
 
 def _fill(file: FileIO, data: memoryview, path: Path) -> None:

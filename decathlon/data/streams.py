@@ -1,13 +1,16 @@
 """Files read once, from start to end: hashed and unpacked on the way."""
 
 import hashlib
-import zlib
 from collections.abc import Callable
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
+
+from zlib_ng import zlib_ng
 
 from decathlon.errors import DataError
 
 _CHUNK = 1 << 20
+# Its stubs take the class for an instance.
+_BROKEN = cast(type[Exception], zlib_ng.error)
 _GZIP = b"\x1f\x8b"
 LARGEST_RATIO = 200
 """Unpacked bytes for each packed one; annotations reach 20, photographs 1."""
@@ -77,7 +80,7 @@ class Unzipped:
 
     def __init__(self, source: Hashed, where: str) -> None:
         self._source, self._where = source, where
-        self._inflate = zlib.decompressobj(31)
+        self._inflate = zlib_ng.decompressobj(31)
         self._packed, self._count = b"", 0
 
     def chunk(self) -> bytes:
@@ -94,7 +97,7 @@ class Unzipped:
                 raise DataError(f"{self._where}: ends in the middle (truncated); fetch it again")
             try:
                 data = self._inflate.decompress(packed, _CHUNK)
-            except zlib.error as error:
+            except _BROKEN as error:
                 raise DataError(f"{self._where}: damaged ({error}); fetch it again") from None
             self._packed = self._inflate.unconsumed_tail
             self._count += len(data)
@@ -116,7 +119,7 @@ class Unzipped:
             rest = rest.lstrip(b"\0") + more
         if not rest.startswith(_GZIP):
             raise DataError(f"{self._where}: damaged (bytes after its end); fetch it again")
-        self._inflate, self._packed = zlib.decompressobj(31), rest
+        self._inflate, self._packed = zlib_ng.decompressobj(31), rest
         return True
 
 

@@ -81,6 +81,7 @@ def differences(listed: Listed, shard: Shard) -> list[str]:
         "category ids": (list(header.category_ids), domain.category_ids),
         "annotations": (header.annotations_sha256, split.annotations_sha256),
         "number of images": (len(shard), listed.shard.num_images),
+        "size": (shard.path.stat().st_size, listed.shard.size),
     }
     if listed.shard.coming is None:
         labelled = bool((shard.columns.label != UNKNOWN).all())

@@ -9,9 +9,10 @@ import json
 import os
 import signal
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any
+
+from zlib_ng import zlib_ng
 
 from decathlon.data.decode import ImageError, ImageFile, wanted_size
 
@@ -113,12 +114,15 @@ class Writer:
                     resized.append(k)
                 piece = self._pixels.place(offset, 3 * height * width)
                 image.decode_into(piece, wanted)
-                crc32.append(zlib.crc32(piece))
+                crc32.append(zlib_ng.crc32(piece))
             self._pixels.write()
         except ImageError as error:
             return {"image": len(crc32), "error": str(error)}
         except OSError as error:
             return {"errno": error.errno or 0, "error": str(error)}
+        except Exception as error:  # noqa: BLE001  (decoders may raise anything)
+            what = f"cannot be decoded ({type(error).__name__}: {error})"
+            return {"image": len(crc32), "error": what}
         return {"crc32": crc32, "resized": resized, "others": others}
 
     def close(self) -> None:

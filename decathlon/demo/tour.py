@@ -73,6 +73,7 @@ def _run(method: str, out: Path, epochs: int) -> None:
     from decathlon.data.store import open_store
     from decathlon.request import request
     from decathlon.runs import execute
+    from decathlon.survey import survey
     from decathlon.training.device import Compute
     from decathlon.watch import watching
 
@@ -90,5 +91,5 @@ def _run(method: str, out: Path, epochs: int) -> None:
         force=False,
     )
     with watching() as watch:
-        if execute(wanted, watch):
+        if execute(survey([wanted]), watch):
             raise TrialError(f"the demo's {method} failed; see the messages above")

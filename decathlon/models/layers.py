@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar, cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 M = TypeVar("M", bound=nn.Module)
+B = TypeVar("B", bound="BatchNorm2d")
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -26,6 +28,10 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Sets the mode, unless frozen."""
         super().train(mode and not self.frozen)
         return self
+
+
+class SyncedBatchNorm2d(BatchNorm2d, nn.SyncBatchNorm):
+    """One whose batch statistics are those of all processes together; on GPUs only."""
 
 
 def normalised(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
@@ -93,11 +99,31 @@ def unfreeze(module: M) -> M:
     return module
 
 
+def synchronise(module: nn.Module, group: dist.ProcessGroup | None) -> None:
+    """Lets all batch normalisations that are not frozen see the images of all processes.
+
+    Args:
+        module: It is changed in place.
+        group: The processes; None for torch's default group.
+    """
+
+    def synced(name: str, layer: nn.BatchNorm2d) -> nn.BatchNorm2d:
+        if isinstance(layer, BatchNorm2d) and layer.frozen:
+            return layer
+        twin = _twin(SyncedBatchNorm2d, layer)
+        twin.process_group = group
+        return twin
+
+    replace(module, nn.BatchNorm2d, synced)
+
+
 def _freezable(name: str, layer: nn.BatchNorm2d) -> BatchNorm2d:
     """Turns a plain batch normalisation into a freezable one with the same tensors."""
-    if isinstance(layer, BatchNorm2d):
-        return layer
-    twin = BatchNorm2d(
+    return layer if isinstance(layer, BatchNorm2d) else _twin(BatchNorm2d, layer)
+
+
+def _twin(kind: type[B], layer: nn.BatchNorm2d) -> B:
+    twin = kind(
         layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
     )
     for key, parameter in layer.named_parameters(recurse=False):

@@ -5,6 +5,8 @@ equal weights are equal files.
 """
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +47,19 @@ def write_weights(path: Path, header: Mapping[str, Any], tensors: Mapping[str, T
         plain[name] = value.clone()
     text = json.dumps({"format": FORMAT, **header, "bits": shapes}, sort_keys=True)
     with replacing(path) as part:
-        save_file(plain, part, metadata={HEADER: text})
+        try:
+            save_file(plain, part, metadata={HEADER: text})
+        except SafetensorError as error:
+            raise _of_the_system(error, path) from None
+
+
+def _of_the_system(error: SafetensorError, path: Path) -> Exception:
+    """Returns the OSError that safetensors tells of in words, or the error as it is."""
+    found = re.search(r"os error (\d+)", str(error))
+    if found is None:
+        return error
+    number = int(found[1])
+    return OSError(number, os.strerror(number), str(path))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -57,13 +71,32 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         DataError: The file is missing, damaged, or not one of ours.
     """
+    header, tensors = _read(path, tensors=True)
+    for name, shape in header.get("bits", {}).items():
+        count = int(np.prod(shape))
+        bits = np.unpackbits(tensors[name].numpy(), count=count).astype(bool)
+        tensors[name] = torch.from_numpy(bits).reshape(shape)
+    return header, tensors
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Reads the header that :func:`write_weights` wrote, and no tensor.
+
+    Raises:
+        DataError: The file is missing, damaged, or not one of ours.
+    """
+    return _read(path, tensors=False)[0]
+
+
+def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise DataError(f"{path}: no such weights file; make one with 'decathlon pretrain'")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(HEADER)
             header = json.loads(text) if text else None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if tensors else ()
+            found = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(
             f"{path}: not a readable safetensors file ({error}); weights of the authors' codes"
@@ -78,11 +111,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise DataError(
             f"{path}: weights format {header.get('format')!r}, this version reads {FORMAT}"
         )
-    for name, shape in header.get("bits", {}).items():
-        count = int(np.prod(shape))
-        bits = np.unpackbits(tensors[name].numpy(), count=count).astype(bool)
-        tensors[name] = torch.from_numpy(bits).reshape(shape)
-    return header, tensors
+    return header, found
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from decathlon.errors import ResultError
 from decathlon.scoring.labels import Labels, read_labels
 from decathlon.scoring.predictions import MAX_BYTES, Ids, Predictions, parse_predictions
 from decathlon.scoring.score import decathlon_score, domain_points
-from decathlon.scoring.zipped import member, opened
+from decathlon.zipped import member, opened
 
 RESULTS_FILE = "results.json"
 """The one file that an official submission holds."""

@@ -13,7 +13,7 @@ import numpy as np
 from decathlon.domains import DOMAINS
 from decathlon.errors import DataError
 from decathlon.scoring.predictions import Ids
-from decathlon.scoring.zipped import member, opened
+from decathlon.zipped import member, opened
 
 MAX_BYTES = 100_000_000
 """Ten times the largest official file, that of imagenet12."""

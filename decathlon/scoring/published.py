@@ -7,6 +7,7 @@ there is what the board shows, so a copy of the rows can be extended or thinned
 out. In a checkout ``results/published`` is both, and nothing is read twice.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from decathlon.records import PublishedRow, read_published
@@ -42,3 +43,9 @@ def published_rows(results: Path | None = None) -> list[PublishedRow]:
     """
     rows = [read_published(path) for path in sorted(folder_of(results).glob("*.json"))]
     return sorted(rows, key=lambda row: (row.table != TABLE_3, row.table, row.row, row.label))
+
+
+def in_table_order(methods: Iterable[str]) -> list[str]:
+    """Sorts methods as Table 3 has them; those it does not have come last."""
+    rows = {row.method: row.row for row in published_rows() if row.table == TABLE_3}
+    return sorted(methods, key=lambda name: rows.get(name, len(rows) + 1))

@@ -10,18 +10,23 @@ import shutil
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from decathlon.errors import DataError
+from decathlon.errors import DataError, first_difference
 from decathlon.files import CHECKPOINT_SECONDS
-from decathlon.models.weights import read_weights, write_weights
+from decathlon.models.processes import num_processes, rank
+from decathlon.models.weights import read_header, read_weights, write_weights
+from decathlon.training.messages import share, share_tensors
 
 KEEP = 2
 """Checkpoints kept: should the last be damaged, the one before is taken."""
+ASK_EVERY = 10
+"""Steps after which several processes ask the first whether it is time for a checkpoint."""
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
@@ -55,33 +60,46 @@ class Resume:
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one trial.
+    """The checkpoints of one trial, which of several processes the first writes and reads.
 
     Attributes:
         folder: Where they are written.
         identity: Says whose they are; those of another recipe, data or source are not taken.
-        every_seconds: Least time between two; 0 for one after every step.
+        every_seconds: Time after which another one is due; 0 for one after every step.
+        every_steps: Number of steps after which one is due at the latest; 0 where time
+            alone decides.
     """
 
     folder: Path
     identity: Mapping[str, Any]
     every_seconds: float = CHECKPOINT_SECONDS
+    every_steps: int = 0
 
     def __post_init__(self) -> None:
         self._last = time.monotonic()
+        self._good: list[Path] = []
 
-    def due(self) -> bool:
-        """Whether it is time for another one."""
-        return time.monotonic() - self._last >= self.every_seconds
+    def due(self, step: int) -> bool:
+        """Whether it is time for another one after so many steps; all processes agree."""
+        if self.every_steps and step % self.every_steps == 0:
+            return True
+        if num_processes() > 1 and self.every_seconds > 0 and step % ASK_EVERY:
+            return False
+        return bool(share(time.monotonic() - self._last >= self.every_seconds))
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Writes a checkpoint and removes those that are not kept any more.
+        """Writes a checkpoint and removes all but it and the one before.
+
+        Others that were found damaged, or of another recipe, are removed too: they may be
+        of later steps, and would be taken for newer ones.
 
         Args:
             step: Steps that are done.
             tensors: Parameters, buffers and the optimisers' tensors by name.
             facts: JSON values to give back.
         """
+        if rank() > 0:
+            return
         header = {
             "kind": "checkpoint",
             "identity": dict(self.identity),
@@ -89,16 +107,28 @@ class Checkpoints:
             "facts": dict(facts),
             "digest": _digest(tensors),
         }
-        write_weights(self.folder / f"step{step:09d}.safetensors", header, tensors)
-        for old in self._files()[KEEP:]:
-            old.unlink(missing_ok=True)
+        path = self.folder / f"step{step:09d}.safetensors"
+        write_weights(path, header, tensors)
+        self._good = [path, *(good for good in self._good if good != path)][:KEEP]
+        for old in self._files():
+            if old not in self._good:
+                old.unlink(missing_ok=True)
         self._last = time.monotonic()
 
     def latest(self) -> Resume | None:
         """Returns where the last undamaged checkpoint goes on, if there is one.
 
-        Warns of damaged ones, which are passed over.
+        Warns of damaged ones, which are passed over, and where all are of another recipe,
+        data or source.
         """
+        found = self._latest() if rank() == 0 else None
+        known = share(None if found is None else {"step": found.step, "facts": found.facts})
+        if known is None:
+            return None
+        return Resume(**known, tensors=share_tensors({} if found is None else found.tensors))
+
+    def _latest(self) -> Resume | None:
+        foreign = ""
         for path in self._files():
             try:
                 header, tensors = read_weights(path)
@@ -110,7 +140,16 @@ class Checkpoints:
                     f"{path}: is damaged; going on from an earlier checkpoint", stacklevel=2
                 )
             elif header["identity"] == dict(self.identity):
+                self._good = [path]
                 return Resume(int(header["step"]), tensors, header["facts"])
+            else:
+                foreign = foreign or first_difference(header["identity"], dict(self.identity))
+        if foreign:
+            warnings.warn(
+                f"{self.folder}: is of a training that was asked for otherwise ({foreign});"
+                " beginning anew",
+                stacklevel=2,
+            )
         return None
 
     def clear(self) -> None:
@@ -119,5 +158,17 @@ class Checkpoints:
             shutil.rmtree(self.folder)
 
     def _files(self) -> list[Path]:
-        """Returns the checkpoints there are, the last one first."""
-        return sorted(self.folder.glob("step*.safetensors"), reverse=True)
+        return _files(self.folder)
+
+
+def peek(folder: Path) -> Mapping[str, Any] | None:
+    """Returns the header of the last checkpoint, None where there is none; quick, unchecked."""
+    for path in _files(folder):
+        with suppress(DataError):
+            return read_header(path)
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    """Returns the checkpoints there are, the last one first."""
+    return sorted(folder.glob("step*.safetensors"), reverse=True)

@@ -9,12 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from decathlon import __version__
 from decathlon.errors import UsageError
+from decathlon.launch import Place, here
+from decathlon.training.parallel import Processes
 
 PRECISIONS = ("auto", "32", "bf16")
 
@@ -30,13 +33,20 @@ class Compute:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``auto``, ``32`` or ``bf16``. ``auto`` takes bf16 where the device
             multiplies it natively: GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
+        threads: Processor threads that a training uses, 0 for torch's choice: all cores.
+        sync_bn: Of several processes, batch normalisation sees all images of a batch, not
+            each process's own.
+        compiled: Networks are trained as torch.compile makes them.
     """
 
     device: str = "auto"
     precision: str = "auto"
+    threads: int = 0
+    sync_bn: bool = False
+    compiled: bool = False
 
     def fabric(self) -> Fabric:
-        """Sets up a fabric for one trial.
+        """Sets up a fabric for one trial, over all processes that torchrun started.
 
         Raises:
             UsageError: The device or the precision is not known or not there.
@@ -45,12 +55,36 @@ class Compute:
             raise UsageError(
                 f"unknown precision '{self.precision}' (known: {', '.join(PRECISIONS)})"
             )
+        if self.threads:
+            torch.set_num_threads(self.threads)
         accelerator = self.accelerator()
         bf16 = self.precision == "bf16" or (self.precision == "auto" and _fast_bf16(accelerator))
         plugin: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
-        fabric = Fabric(accelerator=accelerator, devices=1, precision=plugin)
+        place = here()
+        self._check_processes(place, accelerator)
+        fabric = Fabric(
+            accelerator=accelerator,
+            strategy=Processes(self.sync_bn) if place.size > 1 else "auto",
+            devices=place.local_size,
+            num_nodes=place.machines,
+            precision=plugin,
+        )
         fabric.launch()
         return fabric
+
+    def _check_processes(self, place: Place, accelerator: str) -> None:
+        if self.sync_bn and accelerator != "cuda":
+            raise UsageError(
+                f"--sync-bn needs GPUs, torch has it for no {accelerator}: leave it out;"
+                " batch statistics are then those of each process's own images"
+            )
+        if place.size > 1 and accelerator == "mps":
+            raise UsageError("mps is one device: call without torchrun, or with --device cpu")
+        if accelerator == "cuda" and place.local_size > torch.cuda.device_count():
+            raise UsageError(
+                f"{place.local_size} processes, but {torch.cuda.device_count()} GPUs:"
+                " start as many as there are (torchrun --nproc-per-node), or use --device cpu"
+            )
 
     def accelerator(self) -> str:
         """Resolves ``auto`` to the device that is there."""
@@ -66,6 +100,31 @@ class Compute:
             raise UsageError(f"device '{self.device}' is not there (there are: auto, {names})")
         return self.device
 
+    def numerics(self, fabric: Fabric) -> dict[str, Any]:
+        """Returns what an exact resume needs to be the same: the last bits depend on it."""
+        return {
+            "threads": torch.get_num_threads(),
+            "precision": str(fabric.strategy.precision.precision),
+            "world_size": fabric.world_size,
+            "sync_bn": self.sync_bn,
+            "compiled": self.compiled,
+        }
+
+    def environment(self, fabric: Fabric) -> dict[str, Any]:
+        """Describes the machine and the libraries of a run, for its record."""
+        cuda = fabric.device.type == "cuda"
+        return {
+            "decathlon": __version__,
+            "git": _git_state(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name() if cuda else fabric.device.type,
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "cpus": os.cpu_count(),
+            **self.numerics(fabric),
+        }
+
 
 def _fast_bf16(accelerator: str) -> bool:
     if accelerator == "cuda":
@@ -74,23 +133,6 @@ def _fast_bf16(accelerator: str) -> bool:
         able = torch.cpu.get_capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return False
-
-
-def environment(fabric: Fabric) -> dict[str, Any]:
-    """Describes the machine and the libraries of a run, for its record."""
-    cuda = fabric.device.type == "cuda"
-    return {
-        "decathlon": __version__,
-        "git": _git_state(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if cuda else fabric.device.type,
-        "precision": str(fabric.strategy.precision.precision),
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cpus": os.cpu_count(),
-        "world_size": fabric.world_size,
-    }
 
 
 @cache
@@ -104,22 +146,44 @@ def _git_state() -> str | None:
     return done.stdout.strip()
 
 
-def normalise(
-    images: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> Tensor:
-    """Turns uint8 pixels into the network's input, on the device they are on.
+def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Sends an array to a device, without waiting for it to arrive."""
+    tensor = torch.from_numpy(values)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # else the host would wait
+    return tensor.to(device, non_blocking=True)
 
-    Args:
-        images: N x H x W x 3, uint8.
-        mean: Per channel, in [0, 1].
-        std: Per channel, in [0, 1].
 
-    Returns:
-        N x 3 x H x W, float32, in channels-last memory order.
-    """
-    scale = torch.tensor([1 / (255 * s) for s in std], device=images.device)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device)
-    return (images.to(torch.float32) * scale + shift).permute(0, 3, 1, 2)
+class Normaliser:
+    """Turns uint8 pixels into a network's input, on the device they are on."""
+
+    def __init__(
+        self,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        device: torch.device,
+    ) -> None:
+        """Sends the statistics to the device, once.
+
+        Args:
+            mean: Per channel, in [0, 1].
+            std: Per channel, in [0, 1].
+            device: Where images will be.
+        """
+        self._scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+        shift = [-m / s for m, s in zip(mean, std, strict=True)]
+        self._shift = torch.tensor(shift, device=device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalises a batch.
+
+        Args:
+            images: N x H x W x 3, uint8.
+
+        Returns:
+            N x 3 x H x W, float32, in channels-last memory order.
+        """
+        return (images.to(torch.float32) * self._scale + self._shift).permute(0, 3, 1, 2)
 
 
 def place(network: nn.Module, device: torch.device) -> None:

@@ -9,10 +9,14 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from decathlon.method import Method
+from decathlon.models.processes import add_up
 from decathlon.training.device import place
 from decathlon.training.feed import Feed
+from decathlon.training.messages import gather
 
 BATCH_SIZE = 256
+"""Images at a time, at most. Four times as many as in training take less memory, so that who
+has made those batches smaller for lack of it is not held up here."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Evaluation:
 def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> Evaluation:
     """Classifies all images of a feed.
 
+    Several processes share the work; each of them gets the whole result.
+
     Args:
         method: How the network predicts.
         network: A final network; it is put in evaluation mode.
@@ -46,16 +52,26 @@ def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> 
     """
     place(network, fabric.device)
     network.eval()
-    predicted, labels, routing = [], [], []
+    count = len(feed.images)
+    predicted = torch.zeros(count, dtype=torch.int64, device=fabric.device)
+    routing = None
     with torch.inference_mode(), fabric.autocast():
-        for batch in feed.evaluation(BATCH_SIZE):
+        for positions, batch in feed.evaluation(min(BATCH_SIZE, 4 * feed.batches.batch_size)):
             logits, routes = method.predict(network, batch)
-            predicted.append(logits.argmax(1))
-            labels.append(batch.labels)
+            predicted[positions] = logits.argmax(1)
             if routes is not None:
-                routing.append(routes.to(torch.uint8))
+                if routing is None:
+                    routing = routes.new_zeros((count, routes.shape[1]), dtype=torch.uint8)
+                routing[positions] = routes.to(torch.uint8)
+        # An image is classified by one process; all others add 0.
+        add_up(predicted)
+        blocks = max(gather(0 if routing is None else routing.shape[1]))
+        if blocks:
+            if routing is None:  # this process had no batch
+                routing = predicted.new_zeros((count, blocks), dtype=torch.uint8)
+            add_up(routing)
     return Evaluation(
-        torch.cat(predicted).cpu().numpy(),
-        torch.cat(labels).cpu().numpy(),
-        torch.cat(routing).cpu().numpy() if routing else None,
+        predicted.cpu().numpy(),
+        feed.images.labels,
+        None if routing is None else routing.cpu().numpy(),
     )

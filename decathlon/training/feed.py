@@ -6,13 +6,15 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from decathlon.data.batches import Batches, RawBatch
+from decathlon.data.batches import Batches, Cut, Int64
 from decathlon.data.keyed import generator
 from decathlon.data.store import Images, Store
 from decathlon.domains import View
+from decathlon.launch import ALONE, Place
 from decathlon.method import Batch, Task
 from decathlon.models.noise import noise_key
-from decathlon.training.device import normalise
+from decathlon.training.device import Normaliser, send
+from decathlon.training.resident import Resident, is_worth_it
 
 
 class Stream(Protocol):
@@ -44,13 +46,31 @@ class Feed:
         batch_size: int,
         seed: int,
         device: torch.device,
+        place: Place = ALONE,
+        resident: bool | None = None,
     ) -> None:
+        """Opens the images.
+
+        Args:
+            store: The data.
+            domain: The domain.
+            splits: Splits, one after the other.
+            view: How images are cut.
+            batch_size: Images in a training batch, over all processes.
+            seed: Seed of order, crops, flips and noise.
+            device: Where batches are wanted.
+            place: Which of several processes this is.
+            resident: Keep all images on the device; None to do so where it is worth it.
+        """
         info = store.domains[domain]
         self.domain, self.seed, self.device = domain, seed, device
-        self.mean, self.std = info.mean, info.std
+        self.normalise = Normaliser(info.mean, info.std, device)
         self.images: Images = store.images(domain, splits)
+        if resident is None:
+            resident = is_worth_it(self.images, device)
+        self._resident = Resident(self.images, device) if resident else None
         self.task = Task(domain, info.num_classes, len(self.images))
-        self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed)
+        self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed, place=place)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -68,22 +88,28 @@ class Feed:
         while True:
             epoch, first = divmod(start, steps)
             key = noise_key(self.seed, self.domain, "noise", epoch)
-            for raw in self.batches.epoch(epoch, first):
-                yield self._batch(raw, key, progress(start))
+            for cut in self.batches.cuts(epoch, first):
+                yield self._batch(cut, key, progress(start))
                 start += 1
 
-    def evaluation(self, batch_size: int) -> Iterator[Batch]:
-        """Yields every image exactly once, in order, centre-cropped."""
-        key = noise_key(self.seed, self.domain, "noise", "evaluation")
-        for raw in self.batches.sequential(batch_size):
-            yield self._batch(raw, key, 1.0)
+    def evaluation(self, batch_size: int) -> Iterator[tuple[Int64, Batch]]:
+        """Yields every image exactly once, in order, centre-cropped; and their positions.
 
-    def _batch(self, raw: RawBatch, key: int, progress: float) -> Batch:
-        pixels = torch.from_numpy(raw.images).to(self.device, non_blocking=True)
-        ids = torch.from_numpy(self.images.image_ids[raw.index]).to(self.device)
-        labels = torch.from_numpy(raw.labels).to(self.device)
-        images = normalise(pixels, self.mean, self.std)
-        return Batch(images, labels, ids, key, progress, self.domain)
+        Of several processes each has some of the batches.
+        """
+        key = noise_key(self.seed, self.domain, "noise", "evaluation")
+        for cut in self.batches.cuts_in_order(batch_size):
+            yield cut.index, self._batch(cut, key, 1.0)
+
+    def _batch(self, cut: Cut, key: int, progress: float) -> Batch:
+        if self._resident is None:
+            pixels = send(self.batches.gather(cut).images, self.device)
+        else:
+            pixels = self._resident.gather(cut)
+        ids = send(self.images.image_ids[cut.index], self.device)
+        labels = send(self.images.labels[cut.index], self.device)
+        images = self.normalise(pixels)
+        return Batch(images, labels, ids, key, progress, self.domain, cut.share)
 
 
 def interleaved(feeds: Sequence[Stream], start: int, total: int, seed: int) -> Iterator[Batch]:

@@ -4,6 +4,7 @@ A training is a fixed number of steps, cut into phases. Everything that happens 
 follows from (seed, step): nothing but tensors has to be kept.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from decathlon.training.checkpoint import Checkpoints, Resume
 from decathlon.training.device import place
 from decathlon.training.feed import Stream, interleaved
 from decathlon.training.optimisers import Optimisers
+from decathlon.training.parallel import Exchange, begin, merge_statistics, statistics_of_others
 
 Report = Callable[[dict[str, Any]], None]
 """Called once an epoch with what the log keeps: epoch, epochs, loss, lr, images/s."""
@@ -86,8 +88,9 @@ def train(
     report: Report,
     checkpoints: Checkpoints | None = None,
     resume: Resume | None = None,
+    compiled: bool = False,
 ) -> nn.Module:
-    """Trains a network and returns the final one.
+    """Trains a network and returns the final one; of several processes, all call this.
 
     Args:
         method: Gives loss, phases and the final form.
@@ -98,14 +101,16 @@ def train(
         report: Called at the end of each epoch.
         checkpoints: Where the state is kept now and then, if anywhere.
         resume: Where to go on; the end is the same, bit for bit, as without the break.
+        compiled: Have torch.compile make the network's forward pass faster.
 
     Raises:
-        TrialError: The loss is no longer a number.
+        TrialError: Loss or weights are no longer numbers. Checkpoints are of before.
     """
     schedule = schedule_of(method, feeds)
-    if resume is not None:
-        network.load_state_dict(resume.part("network"))
+    begin(network, resume)
     place(network, fabric.device)
+    if compiled:
+        network.compile()
     objective = fabric.setup_module(Objective(method, network))
     start = resume.step if resume is not None else 0
     batches = interleaved(feeds, start, schedule.total, seed)
@@ -117,6 +122,7 @@ def train(
             if phase.begin is not None:
                 phase.begin()
             optimisers = Optimisers(phase, fabric)
+            exchange = Exchange(optimisers.parameters)
             if resume is not None and first < start:
                 optimisers.restore(resume.part("optimiser"))
             network.train()
@@ -124,15 +130,20 @@ def train(
                 rates = [schedule.rate(group, step) for group in optimisers.groups]
                 optimisers.set_rates(rates)
                 batch = next(batches)
-                loss = objective(batch)
+                loss = objective(batch) * batch.share
                 fabric.backward(loss)
+                loss = exchange.add_up(loss.detach())
                 optimisers.step()
-                clock.step(step, loss.detach(), len(batch.labels), rates)
-                if checkpoints is not None and checkpoints.due():
+                clock.step(step, loss, round(len(batch.labels) / batch.share), rates)
+                if checkpoints is not None and checkpoints.due(step + 1):
+                    clock.check(network)
                     state = {f"network.{n}": t for n, t in network.state_dict().items()}
                     state |= {f"optimiser.{n}": t for n, t in optimisers.tensors().items()}
-                    checkpoints.save(step + 1, state | clock.tensors(), clock.facts())
+                    state |= clock.tensors() | statistics_of_others(network)
+                    checkpoints.save(step + 1, state, clock.facts())
         first = last
+    clock.check(network)
+    merge_statistics(network)
     return method.finalise(network)
 
 
@@ -165,11 +176,8 @@ class _Clock:
         self.epoch = (step + 1) // steps
         mean = float(self.sum) / steps
         now = time.perf_counter()
-        if mean != mean or mean in (float("inf"), float("-inf")):
-            raise TrialError(
-                f"the loss is {mean} in epoch {self.epoch};"
-                " lower the learning rate (--set lr=...) or use --precision 32"
-            )
+        if not math.isfinite(mean):
+            raise _diverged(f"the loss is {mean}", self.epoch)
         self.report(
             {
                 "epoch": self.epoch,
@@ -181,3 +189,24 @@ class _Clock:
             }
         )
         self.sum, self.images, self.since = None, 0, now
+
+    def check(self, network: nn.Module) -> None:
+        """Checks that the losses since the last report, and all that learns, are finite.
+
+        Raises:
+            TrialError: They are not; this state is no good to go on from.
+        """
+        epoch = self.epoch + (self.sum is not None)
+        if self.sum is not None and not math.isfinite(float(self.sum)):
+            raise _diverged(f"the loss is {float(self.sum)}", epoch)
+        learning = [p.detach() for p in network.parameters() if p.requires_grad]
+        size = float(nn.utils.get_total_norm(learning))
+        if not math.isfinite(size):
+            raise _diverged(f"the size of the weights is {size}", epoch)
+
+
+def _diverged(what: str, epoch: int) -> TrialError:
+    return TrialError(
+        f"{what} in epoch {epoch}; lower the learning rate (--set lr=...) or use --precision 32:"
+        " run again without a change it would end in the same way"
+    )

@@ -5,7 +5,7 @@ from typing import cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from decathlon.method import Group, Phase
 
@@ -26,6 +26,11 @@ class Optimisers:
         self.plain = [_optimiser(group) for group in self.groups]
         wrapped = [fabric.setup_optimizers(optimiser) for optimiser in self.plain]
         self.wrapped = cast(list[torch.optim.Optimizer], wrapped)
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters of all groups."""
+        return [parameter for group in self.groups for parameter in group.parameters]
 
     def set_rates(self, rates: list[float]) -> None:
         """Sets the learning rate of each group."""

@@ -17,9 +17,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from decathlon import domains
-from decathlon.data import supply
+from decathlon.data import annotations, decode, plan, supply, worker
 from decathlon.data.prepare import prepare
 from decathlon.data.store import open_store
 from decathlon.data.verify import verify
@@ -197,6 +198,68 @@ def test_an_image_that_declares_too_many_pixels(small: Official, tmp_path: Path,
     refused(small, tmp_path, f"{NAME}: its header declares ")
 
 
+def test_whatever_a_decoder_raises_is_told_of_the_image(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow's decoders have raised struct.error, IndexError and more; none is known today."""
+    taken = worker.ImageFile
+
+    def stumbling(data: memoryview, limit: int) -> decode.ImageFile:
+        if bytes(data) == small.files["dtd"][NAME]:
+            raise IndexError("index out of range")
+        return taken(data, limit)
+
+    monkeypatch.setattr(worker, "ImageFile", stumbling)
+    small.write()
+    refused(small, tmp_path, rf"{NAME}: cannot be decoded \(IndexError: index out of range\)")
+
+
+# Decodes one photograph and says how much memory that took, in bytes.
+DECODES = """
+import resource, sys
+from pathlib import Path
+from decathlon.data.decode import PHOTOGRAPH_PIXELS, ImageError, ImageFile, stored_size
+try:
+    image = ImageFile(Path(sys.argv[1]).read_bytes(), PHOTOGRAPH_PIXELS)
+    size = stored_size(*image.shape, 0)
+    image.decode_into(memoryview(bytearray(3 * size[0] * size[1])), size)
+    print("taken", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+except ImageError as error:
+    print(error)
+"""
+
+
+def decoding(path: Path, image: Image.Image, kind: str, limit: int = 3 << 30) -> str:
+    image.save(path, kind)
+    done = subprocess.run(
+        [sys.executable, "-c", DECODES, path],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_photograph_takes_less_than_a_gigabyte(tmp_path: Path, kind: str) -> None:
+    mode, size = ("RGB", (10_000, 10_000)) if kind == "JPEG" else ("RGBA", (8_000, 5_000))
+    told = decoding(tmp_path / "large", Image.new(mode, size), kind)
+    assert told.startswith("taken ")
+    assert int(told.split()[1]) < 1 << 20  # kilobytes
+
+
+def test_a_png_that_would_take_more_is_refused(tmp_path: Path) -> None:
+    told = decoding(tmp_path / "large", Image.new("RGBA", (10_000, 10_000)), "PNG")
+    assert told == "its header declares 10000 x 10000 pixels (limit 40 megapixels)\n"
+
+
+def test_too_little_memory_for_an_image_is_said(tmp_path: Path) -> None:
+    told = decoding(tmp_path / "large", Image.new("RGBA", (8_000, 5_000)), "PNG", 400 << 20)
+    assert told == "there is not enough memory for its 8000 x 5000 pixels\n"
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "svg"])
 def test_an_image_that_cannot_be_decoded(small: Official, tmp_path: Path, damage: str) -> None:
     whole = small.files["dtd"][NAME]
@@ -258,6 +321,41 @@ def test_annotations_that_are_no_good_json(small: Official, tmp_path: Path, text
     refused(small, tmp_path, r"dtd_train\.json: not a valid annotation file")
 
 
+def many(key: str, count: int, text: str, field: str) -> bytes:
+    items = ",".join(f'{{"id":{k},"{field}":"{k:06d}{text}"}}' for k in range(count))
+    return f'{{"{key}":[{items}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (many("images", 80_000, "n" * 490, "file_name"), "names of more than 64 bytes"),
+        (many("categories", 40_000, "n" * 490, "name"), "more than 100000 categories, or with too"),
+        (b"{" + b",".join(b'"%d":1' % k for k in range(2000)) + b"}", "more than 1000 keys"),
+        (b'{"%s": 1}' % (b"k" * 2000), "too long"),
+    ],
+    ids=["file names", "class names", "keys", "a key"],
+)
+def test_annotations_that_would_fill_the_memory(
+    small: Official, tmp_path: Path, text: bytes, told: str
+) -> None:
+    small.write()
+    put_annotations(small, text)
+    refused(small, tmp_path, rf"dtd_train\.json: .*{told}")
+
+
+def test_more_images_than_a_devkit_has(
+    official: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    official.write()
+    monkeypatch.setattr(plan, "MOST_IMAGES", 40)  # of 54
+    refused(official, tmp_path, f"{DEVKIT}: describes more than 1000 domains, 40 images")
+    monkeypatch.setattr(annotations, "MOST_IMAGES", 8)  # of 9
+    refused(official, tmp_path, r"_train\.json: more than 8 images")
+    monkeypatch.setattr(plan, "MOST_DOMAINS", 2)  # of 3
+    refused(official, tmp_path, f"{DEVKIT}: describes more than 2 domains")
+
+
 CONTRADICTIONS = {
     "image id twice": (
         lambda n: n["images"][1].update(id=n["images"][0]["id"]),
@@ -299,6 +397,10 @@ CONTRADICTIONS = {
     "true": (lambda n: n["annotations"][0].update(category_id=True), "'category_id' is 'True'"),
     "no object": (lambda n: n["images"].append([]), r"'images' holds '\[\]'"),
     "no labels": (lambda n: n["annotations"].clear(), "training images without annotations"),
+    "long class names": (
+        lambda n: n["categories"].append({"id": 40090000, "name": "x" * 500}),
+        r"90000 classes with names of up to 500 bytes take more than 17 MB",
+    ),
     "renamed": (lambda n: n["categories"][0].update(name="other"), "category 40000001 is"),
     "nameless": (lambda n: n["categories"][0].update(name="\x1b[31m"), "40000001 has no name"),
 }

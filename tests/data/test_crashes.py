@@ -367,3 +367,33 @@ def test_a_decoding_process_that_dies_is_said(
     monkeypatch.setattr(pool, "WORKER", "decathlon.no_such_module")
     with pytest.raises(DataError, match="a decoding process ended with code 1"):
         prepare(official.write(), tmp_path / "data", jobs=1)
+
+
+# A shard of 30 kB without its pixels, on a disk of 16 kB.
+FULL = """
+import errno, sys
+import numpy as np
+from pathlib import Path
+from decathlon.data.shard import Columns, Header, create
+sizes = np.full(1000, 72)
+columns = Columns(sizes, sizes, sizes, sizes, sizes)
+try:
+    create(Path(sys.argv[1]), Header("dtd", "train", ("a",), (1,), "0" * 64), columns)
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+
+
+def test_a_disk_that_is_full_at_the_first_byte(tmp_path: Path) -> None:
+    private = ["unshare", "--user", "--map-root-user", "--mount"]
+    mount = f"mount -t tmpfs -o size=16k tmpfs {tmp_path}"
+    if not shutil.which("unshare") or subprocess.run([*private, "sh", "-c", mount]).returncode:
+        pytest.skip("no small disk can be had here: mounting is not allowed")
+    program = f'{mount} && exec "$0" -c "$1" {tmp_path}/train.h5.part'
+    done = subprocess.run(
+        [*private, "sh", "-c", program, sys.executable, FULL],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ENOSPC\n", "")

@@ -15,6 +15,7 @@ from decathlon.data.decode import (
     Pixels,
     stored_size,
     stored_sizes,
+    too_large,
 )
 from tests.data.official import decoded, encoded, picture
 
@@ -117,10 +118,23 @@ def test_stored_sizes(size: tuple[int, int], tolerance: int, stored: tuple[int, 
     assert stored_size(*size, tolerance) == stored
 
 
+@pytest.mark.parametrize("size", [(1, 1000), (65535, 1), (20000, 1), (15000, 19), (60000, 72)])
+def test_what_is_too_long_when_stored_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageError, match=rf"its {size[1]} x {size[0]} pixels would be .* stored"):
+        stored_size(*size, 0)
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1), st.integers(0, 1)
 )
 def test_many_sizes_follow_the_rule_for_one(sizes: list[tuple[int, int]], tolerance: int) -> None:
-    heights, widths = np.array(sizes, np.int64).T
-    found = zip(*(side.tolist() for side in stored_sizes(heights, widths, tolerance)), strict=True)
-    assert list(found) == [stored_size(*size, tolerance) for size in sizes]
+    heights, widths = stored_sizes(*np.array(sizes, np.int64).T, tolerance)
+    rows = zip(sizes, heights.tolist(), widths.tolist(), strict=True)
+    for size, height, width in rows:
+        try:
+            expected = stored_size(*size, tolerance)
+        except ImageError:
+            assert too_large(height, width)
+        else:
+            assert (height, width) == expected
+            assert not too_large(height, width)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from decathlon.data import plan
+from decathlon.data import convert, plan
 from decathlon.data.manifest import read_manifest
+from decathlon.data.pool import Pool
 from decathlon.data.prepare import Prepared, prepare
 from decathlon.data.shard import open_shard
 from decathlon.data.store import open_store
@@ -107,6 +108,25 @@ def test_processes_make_the_same_bytes(official: Official, tmp_path: Path) -> No
     run(official, tmp_path / "one")
     prepare(official.folder, tmp_path / "two", jobs=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.parametrize(("asked", "had"), [(100_000, 8), (3, 3), (0, 0), (None, 0)])
+def test_processes_are_never_too_many(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: int | None, had: int
+) -> None:
+    started = []
+
+    def pool(jobs: int) -> Pool:
+        started.append(jobs)
+        return Pool(0)
+
+    monkeypatch.setattr(convert, "Pool", pool)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    run(small, tmp_path / "data", jobs=asked)
+    assert started == [had]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    run(small, tmp_path / "more", jobs=asked)
+    assert started[1] <= 18  # images
 
 
 def test_missing_archives_are_listed(official: Official, tmp_path: Path) -> None:

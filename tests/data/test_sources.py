@@ -226,7 +226,17 @@ def test_folders_of_another_layout_are_refused(
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("dtd", "official domain"), ("../x", "cannot name"), ("", "cannot name"), (".x", "cannot")],
+    [
+        ("dtd", "official domain"),
+        ("DTD", "official domain"),
+        ("../x", "cannot name"),
+        ("", "cannot name"),
+        (".x", "cannot"),
+        ("manifest.json", "program's own files"),
+        ("a.part", "program's own files"),
+        ("x.h5", "program's own files"),
+        ("A.Part", "program's own files"),
+    ],
 )
 def test_names_of_ones_own_domains(birds: Path, tmp_path: Path, name: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):

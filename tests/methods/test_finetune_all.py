@@ -17,6 +17,7 @@ from decathlon.recipes import apply
 from decathlon.records import RunRecord, find_records, read_record
 from decathlon.request import request
 from decathlon.runs import execute
+from decathlon.survey import survey
 from decathlon.testing import OneBatch
 from decathlon.training.device import Compute
 from decathlon.training.feed import interleaved
@@ -105,7 +106,7 @@ def records(
         compute=Compute("cpu", "32"),
         force=False,
     )
-    assert execute(run, PlainWatch()) == []
+    assert execute(survey([run]), PlainWatch()) == []
     found = [read_record(path) for path in find_records(results)]
     return results, {record.domain: record for record in found}
 

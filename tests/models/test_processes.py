@@ -20,6 +20,11 @@ x = torch.tensor([1.0, 5.0] if rank == 0 else [3.0, -1.0], requires_grad=True)
 mean = mean_over_processes(x)
 (mean**2).sum().backward()
 print(mean.tolist(), x.grad.tolist())
+x.grad = None
+share = (0.75, 0.25)[rank]
+mean = mean_over_processes(x, share)
+(share * (mean**2).sum()).backward()
+print(mean.tolist(), x.grad.tolist())
 dist.destroy_process_group()
 """
 
@@ -35,6 +40,9 @@ def test_two_processes_agree_on_the_mean_and_share_its_gradient(tmp_path: Path) 
         subprocess.Popen([*command, str(rank), str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
-    outputs = [process.communicate(timeout=300)[0].strip() for process in both]
+    outputs = [process.communicate(timeout=300)[0].splitlines() for process in both]
     # Each process has a loss of gradient 2 mean / 2 for every x; the two are added.
-    assert outputs == ["[2.0, 2.0] [4.0, 4.0]"] * 2
+    assert [lines[0] for lines in outputs] == ["[2.0, 2.0] [4.0, 4.0]"] * 2
+    # With shares the two losses are one, of gradient 2 mean, of which x has its share.
+    assert outputs[0][1] == "[1.5, 3.5] [2.25, 5.25]"
+    assert outputs[1][1] == "[1.5, 3.5] [0.75, 1.75]"

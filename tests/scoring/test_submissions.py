@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from decathlon import zipped
 from decathlon.domains import DOMAINS
 from decathlon.errors import DataError, ResultError, UsageError
-from decathlon.scoring import predictions, reports, zipped
+from decathlon.scoring import predictions, reports
 from decathlon.scoring.evaluate import evaluate, read_submission
 from decathlon.scoring.labels import read_labels
 from decathlon.scoring.submit import submit

@@ -14,59 +14,105 @@ import torch
 from decathlon.records import find_records, read_record
 from decathlon.training.checkpoint import Checkpoints
 
-KILLS = 3
+EPOCHS = 6
+ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def command(tiny: Path, source: Path, results: Path, method: str, *more: str) -> list[str]:
+def command(
+    tiny: Path, source: Path, results: Path, method: str, *domains: str, steps: int
+) -> list[str]:
     return [
         *(sys.executable, "-m", "decathlon", "run", "--method", method),
         *("--source", str(source), "--data", str(tiny), "--results", str(results)),
-        *("--domain", "omniglot", "--set", "epochs=6", "--set", "batch_size=8"),
-        *("--precision", "32", "--checkpoint", "0", *more),
+        *(word for domain in domains for word in ("--domain", domain)),
+        *("--set", f"epochs={EPOCHS}", "--set", "batch_size=8", "--precision", "32"),
+        *("--checkpoint", "3600", "--checkpoint-steps", str(steps)),
     ]
 
 
-def outcome(results: Path) -> tuple[object, bytes, bytes]:
-    (path,) = find_records(results)
-    record = read_record(path).model_dump(exclude={"environment", "timing"})
-    folder = path.parent
-    assert not (folder / "checkpoints").exists()
-    epochs = [line.partition(",")[0] for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert epochs == [f'{{"epoch": {n}' for n in range(1, 7)]
-    kept = (folder / "weights.safetensors", folder / "predictions.json")
-    return record, *(path.read_bytes() for path in kept)
+def outcome(results: Path) -> dict[str, tuple[object, bytes, bytes]]:
+    """All that a run leaves and that has to be the same, by domain."""
+    found = {}
+    for path in find_records(results):
+        record = read_record(path)
+        facts = record.model_dump(exclude={"environment", "timing"})
+        assert not (path.parent / "checkpoints").exists()
+        kept = (path.parent / "weights.safetensors", path.parent / "predictions.json")
+        found[record.domain] = (facts, *(path.read_bytes() for path in kept))
+    (log,) = results.glob("*/*/*/*/log.jsonl")
+    epochs = [line.partition(",")[0] for line in log.read_text().splitlines()]
+    assert epochs == [f'{{"epoch": {n}' for n in range(1, EPOCHS + 1)]
+    return found
 
 
-@pytest.mark.parametrize("method", ["fine-tuning", "spottune-global-k"])
-def test_killed_runs_end_as_uninterrupted_ones(
-    tiny: Path, tiny_source: Path, tmp_path: Path, method: str
+def killed(words: list[str], checkpoints: Path, seconds: float) -> bool:
+    """Runs a command until it has written a checkpoint and some seconds more, and kills it.
+
+    Returns:
+        Whether it was still running.
+    """
+    before = {path.name for path in checkpoints.glob("step*")}
+    process = subprocess.Popen(words, env=ENV, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not {p.name for p in checkpoints.glob("step*")} - before:
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(
+    tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole = command(tiny, tiny_source, tmp_path / "whole", method)
-    subprocess.run(whole, check=True, env=env, capture_output=True)
-    broken = command(tiny, tiny_source, tmp_path / "broken", method)
-    steps = tmp_path / "broken" / method / "omniglot" / "test" / "seed0" / "checkpoints"
+    method, domain = "spottune-global-k", "omniglot"
+    whole = command(tiny, tiny_source, tmp_path / "whole", method, domain, steps=1000)
+    subprocess.run(whole, check=True, env=ENV, capture_output=True)
+    broken = command(tiny, tiny_source, tmp_path / "broken", method, domain, steps=1)
+    checkpoints = tmp_path / "broken" / method / domain / "test" / "seed0" / "checkpoints"
     choose = random.Random(0)
-    killed = 0
-    while killed < KILLS:
-        process = subprocess.Popen(broken, env=env, stderr=subprocess.DEVNULL)
-        before = {path.name for path in steps.glob("*")}
-        while process.poll() is None and not {p.name for p in steps.glob("*")} - before:
-            time.sleep(0.01)
-        time.sleep(choose.uniform(0, 0.3))
-        if process.poll() is not None:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        killed += 1
-    assert killed > 0
-    subprocess.run(broken, check=True, env=env, capture_output=True)
+    assert killed(broken, checkpoints, choose.uniform(0, 0.3))
+    assert killed(broken, checkpoints, choose.uniform(0, 0.3))
+    # A damaged checkpoint gives way to the one before, with a warning.
+    last = max(checkpoints.glob("step*.safetensors"))
+    last.write_bytes(last.read_bytes()[:-1])
+    done = subprocess.run(broken, check=True, env=ENV, capture_output=True, text=True)
+    assert f"decathlon: warning: {last}: " in done.stderr
+    assert "going on from an earlier checkpoint" in done.stderr
+    assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "domains"),
+    [
+        ("fine-tuning", ["omniglot"]),
+        ("piggyback", ["omniglot"]),  # Adam
+        ("lwf", ["omniglot"]),
+        ("spottune", ["omniglot"]),
+        ("series-adapters-finetune-all", ["omniglot", "dtd", "imagenet12"]),  # joint
+    ],
+)
+def test_runs_that_are_killed_at_any_moment_end_as_uninterrupted_ones(
+    tiny: Path, tiny_source: Path, tmp_path: Path, method: str, domains: list[str]
+) -> None:
+    began = time.monotonic()
+    whole = command(tiny, tiny_source, tmp_path / "whole", method, *domains, steps=1000)
+    subprocess.run(whole, check=True, env=ENV, capture_output=True)
+    took = time.monotonic() - began
+    broken = command(tiny, tiny_source, tmp_path / "broken", method, *domains, steps=2)
+    choose = random.Random(method)
+    kills = 0
+    for _ in range(12):
+        # From the first import to after the last file.
+        process = subprocess.Popen(broken, env=ENV, stderr=subprocess.DEVNULL)
+        time.sleep(choose.uniform(0, 1.2 * took))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert kills > 3
+    subprocess.run(broken, check=True, env=ENV, capture_output=True)
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
 
 
 def test_a_killed_pretraining_goes_on(tiny: Path, tmp_path: Path) -> None:
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-
     def pretraining(out: Path) -> list[str]:
         return [
             *(
@@ -84,8 +130,8 @@ def test_a_killed_pretraining_goes_on(tiny: Path, tmp_path: Path) -> None:
         ]
 
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
-    subprocess.run(pretraining(whole), check=True, env=env, capture_output=True)
-    process = subprocess.Popen(pretraining(broken), env=env, stderr=subprocess.DEVNULL)
+    subprocess.run(pretraining(whole), check=True, env=ENV, capture_output=True)
+    process = subprocess.Popen(pretraining(broken), env=ENV, stderr=subprocess.DEVNULL)
     folder = tmp_path / "broken.safetensors.checkpoints"
     while process.poll() is None and not list(folder.glob("step*2.safetensors")):
         time.sleep(0.01)
@@ -93,7 +139,7 @@ def test_a_killed_pretraining_goes_on(tiny: Path, tmp_path: Path) -> None:
     process.wait()
     assert list(folder.glob("step*.safetensors"))
     assert not broken.exists()
-    subprocess.run(pretraining(broken), check=True, env=env, capture_output=True)
+    subprocess.run(pretraining(broken), check=True, env=ENV, capture_output=True)
     assert broken.read_bytes() == whole.read_bytes()
     assert not folder.exists()
 
@@ -125,5 +171,41 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage
 
 
 def test_checkpoints_of_another_recipe_are_not_taken(tmp_path: Path) -> None:
-    Checkpoints(tmp_path / "c", {"recipe": 1}, 0).save(1, {}, {})
-    assert Checkpoints(tmp_path / "c", {"recipe": 2}, 0).latest() is None
+    Checkpoints(tmp_path / "c", {"dtd": {"recipe": {"lr": 1}}}, 0).save(1, {}, {})
+    with pytest.warns(UserWarning, match=r"dtd.recipe.lr was 1, now 2\); beginning anew"):
+        assert Checkpoints(tmp_path / "c", {"dtd": {"recipe": {"lr": 2}}}, 0).latest() is None
+
+
+@pytest.mark.parametrize("fault", ["foreign", "damaged"])
+def test_a_later_checkpoint_of_no_use_does_not_drive_out_new_ones(
+    tmp_path: Path, fault: str
+) -> None:
+    Checkpoints(tmp_path / "c", {"lr": 1}, 0).save(100, {}, {})
+    if fault == "damaged":
+        next((tmp_path / "c").iterdir()).write_bytes(b"")
+    checkpoints = Checkpoints(tmp_path / "c", {"lr": 2 if fault == "foreign" else 1}, 0)
+    with pytest.warns(UserWarning, match="anew|earlier"):
+        assert checkpoints.latest() is None
+    checkpoints.save(1, {}, {"n": 1})
+    resume = Checkpoints(tmp_path / "c", checkpoints.identity, 0).latest()
+    assert resume is not None
+    assert resume.facts == {"n": 1}
+
+
+def test_checkpoints_are_due_by_time_and_by_steps(tmp_path: Path) -> None:
+    by_steps = Checkpoints(tmp_path, {}, every_seconds=3600, every_steps=3)
+    assert [step for step in range(1, 10) if by_steps.due(step)] == [3, 6, 9]
+    assert Checkpoints(tmp_path, {}, every_seconds=0).due(1)
+    assert not Checkpoints(tmp_path, {}, every_seconds=3600).due(1)
+
+
+def test_checkpoints_of_another_recipe_do_not_push_out_ours(tmp_path: Path) -> None:
+    other = Checkpoints(tmp_path / "c", {"world_size": 1}, 0)
+    for step in (500, 501):
+        other.save(step, {}, {})
+    ours = Checkpoints(tmp_path / "c", {"world_size": 2}, 0)
+    for step in (1, 2, 3):
+        ours.save(step, {}, {})
+    resume = ours.latest()
+    assert resume is not None
+    assert resume.step == 3

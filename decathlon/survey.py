@@ -1,0 +1,111 @@
+"""How the trials of one or several runs stand, before anything is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from decathlon.claims import is_claimed
+from decathlon.errors import UsageError
+from decathlon.faults import Failure, failure, noted
+from decathlon.plan import Run, Trial, is_done
+from decathlon.training.checkpoint import peek
+from decathlon.trials import CHECKPOINTS, build, task_of
+
+State = Literal["done", "differs", "refused", "held", "begun", "failed", "to do"]
+MAX_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Work:
+    """One trial and how it stands.
+
+    Attributes:
+        run: What it belongs to.
+        trial: The trial.
+        state: ``done``; ``differs``: finished, but with another recipe, data or source;
+            ``refused``: the method cannot start from the source; ``held``: another process
+            is at work on it; ``begun``: there is a checkpoint; ``failed`` before; ``to do``.
+        epoch: Epochs that are done, of one that is begun.
+        failure: Why it failed before, or cannot be done.
+    """
+
+    run: Run
+    trial: Trial
+    state: State
+    epoch: int = 0
+    failure: Failure | None = None
+
+
+def survey(runs: Sequence[Run]) -> list[Work]:
+    """Lists the trials of all runs, seed by seed in the order of the runs.
+
+    Raises:
+        UsageError: A run's name is reserved, or a domain is not prepared.
+        ResultError: A record cannot be read.
+    """
+    pairs = [(run, trial) for run in runs for trial in run.trials()]
+    pairs.sort(key=lambda pair: pair[0].seeds.index(pair[1].seed))
+    found = [_stands(run, trial) for run, trial in pairs]
+    refusals = {id(run): _refusal(run, found) for run in runs}
+    return [_refused(work, refusals[id(work.run)]) for work in found]
+
+
+def check_unmixed(work: Sequence[Work]) -> None:
+    """Checks that no finished record belongs to another run than the one asked for.
+
+    Raises:
+        UsageError: Some do; the first ones are listed.
+    """
+    reasons = [w.failure.reason for w in work if w.state == "differs" and w.failure]
+    if reasons:
+        more = len(reasons) - MAX_LISTED
+        shown = reasons[:MAX_LISTED] + ([f"and {more} more"] if more > 0 else [])
+        raise UsageError("\n".join(shown))
+
+
+def _stands(run: Run, trial: Trial) -> Work:
+    if not run.force:
+        try:
+            if is_done(run, trial):
+                return Work(run, trial, "done")
+        except UsageError as error:
+            return Work(run, trial, "differs", failure=failure(error, run, trial))
+    folder = trial.folder(run.results, trial.domains[0])
+    epoch = _epochs_done(run, trial)
+    if is_claimed(folder):
+        return Work(run, trial, "held", epoch or 0)
+    if (before := noted(run, trial)) is not None:
+        return Work(run, trial, "failed", epoch or 0, before)
+    return Work(run, trial, "begun" if epoch is not None else "to do", epoch or 0)
+
+
+def _epochs_done(run: Run, trial: Trial) -> int | None:
+    """Returns the epochs that the last checkpoint has, if there is one of this run."""
+    header = peek(trial.folder(run.results, trial.domains[0]) / CHECKPOINTS)
+    if header is None:
+        return None
+    ours = {domain: run.expected(trial, domain) for domain in trial.domains}
+    if any(header["identity"].get(domain) != ours[domain] for domain in ours):
+        return None
+    return int(header["facts"]["epoch"])
+
+
+def _refusal(run: Run, found: Sequence[Work]) -> Failure | None:
+    """Tries once whether a method takes its source, if there is anything left to do."""
+    left = [w.trial for w in found if w.run is run and w.state not in ("done", "differs")]
+    if not left:
+        return None
+    try:
+        run.check_kept()
+        for trial in [trial for trial in left if not trial.kept][:1]:
+            build(run, trial, [task_of(run, domain) for domain in trial.domains])
+    except Exception as error:  # noqa: BLE001 - a stranger's method may raise anything
+        return failure(error, run, left[0])
+    return None
+
+
+def _refused(work: Work, refusal: Failure | None) -> Work:
+    if refusal is None or work.state in ("done", "differs"):
+        return work
+    reason = Failure(work.trial, refusal.code, refusal.reason)
+    return Work(work.run, work.trial, "refused", failure=reason)

@@ -1,0 +1,106 @@
+"""Images that stay on the device, and steps that do not wait for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from decathlon.data.batches import Batches
+from decathlon.data.store import open_store
+from decathlon.domains import AUGMENTED, UPRIGHT, View
+from decathlon.method import Method, find
+from decathlon.models.weights import read_source
+from decathlon.training.device import Compute, place
+from decathlon.training.feed import Feed
+from decathlon.training.loop import Objective
+from decathlon.training.optimisers import Optimisers
+from decathlon.training.resident import Resident, is_worth_it
+
+CPU = torch.device("cpu")
+VIEWS = [AUGMENTED, UPRIGHT, View(90, random=True, flip=True), View(None)]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("domain", ["aircraft", "daimlerpedcls"])
+def test_batches_are_those_of_the_memory_map(tiny: Path, view: View, domain: str) -> None:
+    images = open_store(tiny).images(domain, ["train", "val"])
+    batches = Batches(images, view, 7, domain=domain, seed=0)
+    resident = Resident(images, CPU)
+    cuts = [*batches.cuts(1), *batches.cuts_in_order(5)]
+    assert len(cuts) > 4
+    for cut in cuts:
+        np.testing.assert_array_equal(resident.gather(cut).numpy(), batches.gather(cut).images)
+
+
+def test_feeds_give_the_same_either_way(tiny: Path) -> None:
+    store = open_store(tiny)
+    streams = [
+        Feed(store, "dtd", ("train",), AUGMENTED, 8, 0, CPU, resident=resident).training(
+            0, lambda step: 0.5
+        )
+        for resident in (False, True)
+    ]
+    for one, two, _ in zip(*streams, range(6), strict=False):
+        assert torch.equal(one.images, two.images)
+        assert one.images.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(one.labels, two.labels)
+        assert torch.equal(one.ids, two.ids)
+
+
+def test_only_gpus_with_room_keep_images(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = open_store(tiny).images("dtd", ["train"])
+    size = sum(len(pixels) for pixels in images.maps)
+    assert not is_worth_it(images, CPU)
+    for free, worth in ((4 * size, True), (4 * size - 4, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 0))
+        assert is_worth_it(images, torch.device("cuda")) == worth
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what a GPU would have to be waited for."""
+
+    waits = ("_local_scalar_dense", "nonzero", "masked_select", "item", "equal", "unique")
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        assert not name.startswith(self.waits), f"a step waits for the device: {name}"
+        return func(*args, **(kwargs or {}))
+
+
+def methods() -> Iterator[str]:
+    from decathlon.method import registered
+
+    yield from (name for name, point in registered().items() if point.module.startswith("methods"))
+
+
+@pytest.mark.parametrize("name", list(methods()))
+def test_no_step_of_training_waits_for_the_device(
+    tiny: Path, tiny_source: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decathlon.models.paths.knows_rows", lambda x: False)
+    store = open_store(tiny)
+    method: Method = find(name)()
+    view = method.view("dtd", training=True)
+    feed = Feed(store, "dtd", ("train",), view, 8, 0, CPU, resident=True)
+    network = method.build(read_source(tiny_source), [feed.task])
+    place(network, CPU)
+    fabric = Compute("cpu", "32").fabric()
+    objective = fabric.setup_module(Objective(method, network))
+    batches = feed.training(0, lambda step: 0.5)
+    for phase in method.phases(network, [feed.task]):
+        if phase.begin is not None:
+            phase.begin()
+        optimisers = Optimisers(phase, fabric)
+        network.train()
+        for _ in range(2):
+            with NoWaiting():
+                loss = objective(next(batches))
+                fabric.backward(loss)
+                if all(group.optimiser == "sgd" for group in optimisers.groups):
+                    optimisers.step()  # Adam's steps are counted on the CPU
