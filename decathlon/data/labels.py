@@ -109,7 +109,8 @@ def _change(data: Path, domain: str, entry: DomainEntry, notes: Annotations) -> 
     labels = notes.categories[order][np.searchsorted(notes.image_ids[order], ids)]
     labels = labels - entry.category_ids[0]
     present = np.concatenate([shard.columns.label for shard in shards])
-    settled = split.labelled and all(listed.coming is None for listed in split.shards)
+    # What a call that was killed has filled in is not known by its file yet.
+    settled = split.labels_sha256 == notes.sha256 and not any(s.coming for s in split.shards)
     if settled and np.array_equal(labels, present):
         return None
     cuts = np.cumsum([len(shard) for shard in shards])[:-1]
