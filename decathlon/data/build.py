@@ -10,6 +10,7 @@ Beside the shard's final name there are, until it is done,
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -154,8 +155,8 @@ class Build:
             (self._laid if self._odd else self.part).replace(self.path)
 
     def clean(self) -> None:
-        """Removes what is temporary."""
-        for path in (self.part, self.spill, self._laid, self.journal):
+        """Removes what is temporary; the journal, which vouches for the rest, first."""
+        for path in (self.journal, self.part, self.spill, self._laid):
             path.unlink(missing_ok=True)
 
     def _begin(self) -> None:
@@ -188,39 +189,51 @@ class Build:
         size = path.stat().st_size
         return ShardEntry(file=name, num_images=self._count, size=size, sha256=found.sha256)
 
-    def _journal(self) -> bytes | None:
-        """Returns the records of an earlier call that made the same, None without one."""
+    def _journal(self) -> Written | None:
+        """Returns what an earlier call that made the same has noted, None without one."""
         if not self.journal.is_file():
             return None
-        text = self.journal.read_bytes()
+        raw = self.journal.read_bytes()
         known = len(self._identity)
-        return text[known:] if text[:known] == self._identity else None
+        if raw[:known] != self._identity:
+            return None
+        # Without what was half written, so that the records stay aligned.
+        count = (len(raw) - known) // WRITTEN.itemsize
+        images = np.frombuffer(raw, WRITTEN, count, offset=known)
+        return images[images["position"] < self._count]
 
     def _adopt(self) -> ShardEntry | None:
-        """Takes over a shard that an earlier call published before it was killed."""
-        if self._journal() is None or self.part.exists() or not self.path.is_file():
+        """Takes over a shard that an earlier call published before it was killed.
+
+        It is the one only if it holds what the journal says: there may be one of another
+        archive, and the temporary file may have been removed by hand.
+        """
+        images = self._journal()
+        if images is None or self.part.exists() or not self.path.is_file():
             return None
+        crc32 = np.full(self._count, -1)
+        crc32[images["position"]] = images["crc32"]
         try:
+            shard = open_shard(self.path)
+            same = replace(shard.header, resize="") == self.plan.header
+            if not same or not np.array_equal(shard.columns.crc32, crc32):
+                return None
             entry = self._entry(self.path)
         except DataError:
             return None
         if entry is not None:
-            self.done[:] = 1
+            self._note(images)
         return entry
 
     def _resume(self) -> bool:
         """Takes over the images that an earlier call has written; checks each."""
-        records = self._journal()
-        if records is None or not self.part.is_file() or not self.spill.is_file():
+        images = self._journal()
+        if images is None or not self.part.is_file() or not self.spill.is_file():
             return False
         try:
             self._start = open_shard(self.part).start
         except DataError:
             return False
-        # Without what was half written, so that the records stay aligned.
-        whole = len(records) - len(records) % WRITTEN.itemsize
-        images = np.frombuffer(records[:whole], WRITTEN)
-        images = images[images["position"] < self._count]
         kept = images[self._whole(images)]
         self._note(kept)
         self.journal.write_bytes(self._identity + kept.tobytes())

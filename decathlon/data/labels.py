@@ -2,7 +2,7 @@
 
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,20 +96,41 @@ def _change(data: Path, domain: str, entry: DomainEntry, notes: Annotations) -> 
             f" {domain} has {_ids(ids)}, the labels are of {_ids(notes.image_ids)};"
             " prepare without --labels, or from the archives that the labels belong to"
         )
-    known = {key for key, name in zip(entry.category_ids, entry.class_names, strict=True) if name}
-    foreign = set(np.unique(notes.categories).tolist()) - known
+    known = dict(zip(entry.category_ids, entry.class_names, strict=True))
+    foreign = set(np.unique(notes.categories).tolist()) - {key for key in known if known[key]}
     if foreign:
         raise DataError(f"{notes.where}: category {min(foreign)} is none of {domain}'s categories")
+    for key, name in notes.class_names.items():
+        if known.get(key, name) not in (name, ""):
+            raise DataError(
+                f"{notes.where}: category {key} is {name!r} here and {known[key]!r} in the"
+                f" prepared {domain}; prepare from the archives that the labels belong to"
+            )
     labels = notes.categories[order][np.searchsorted(notes.image_ids[order], ids)]
     labels = labels - entry.category_ids[0]
     present = np.concatenate([shard.columns.label for shard in shards])
-    if split.labelled and np.array_equal(labels, present):
+    # What a call that was killed has filled in is not known by its file yet.
+    settled = split.labels_sha256 == notes.sha256 and not any(s.coming for s in split.shards)
+    if settled and np.array_equal(labels, present):
         return None
     cuts = np.cumsum([len(shard) for shard in shards])[:-1]
     return _Change(domain, split, np.split(labels, cuts), notes.sha256)
 
 
-def _rewrite(data: Path, listed: ShardEntry, labels: Int64) -> ShardEntry:
+def _rewrite(
+    data: Path, listed: ShardEntry, labels: Int64, announce: Callable[[ShardEntry], None]
+) -> ShardEntry:
+    """Replaces the labels of one shard.
+
+    Args:
+        data: The data folder.
+        listed: The shard.
+        labels: Of its images.
+        announce: Is given the entry that holds both digests before the file is replaced.
+
+    Returns:
+        The shard's new entry.
+    """
     path = data / listed.file
     with replacing(path) as part:
         shutil.copyfile(path, part)
@@ -120,7 +141,8 @@ def _rewrite(data: Path, listed: ShardEntry, labels: Int64) -> ShardEntry:
         found = check(open_shard(part))
         if found.damaged:
             raise DataError(f"{path}: is damaged; run 'decathlon verify', then 'decathlon prepare'")
-    return listed.model_copy(update={"sha256": found.sha256})
+        announce(listed.model_copy(update={"coming": found.sha256}))
+    return listed.model_copy(update={"sha256": found.sha256, "coming": None})
 
 
 def add_labels(
@@ -145,20 +167,28 @@ def add_labels(
     wanted = [name for name in domains if SPLIT in manifest.domains[name].splits]
     notes = read_labels(labels, wanted)
     changes = [_change(data, name, manifest.domains[name], notes[name]) for name in notes]
+    now = manifest
+
+    def announce(entry: ShardEntry) -> None:
+        # A call that is killed leaves the shard with one digest or the other.
+        nonlocal now
+        now = now.changed(lambda shard: entry if shard.file == entry.file else shard)
+        write_manifest(data, now)
+
     done = []
     for change in changes:
         if change is None:
             continue
         shards = [
-            _rewrite(data, listed, values)
+            _rewrite(data, listed, values, announce)
             for listed, values in zip(change.entry.shards, change.labels, strict=True)
         ]
         split = change.entry.model_copy(
             update={"shards": shards, "labelled": True, "labels_sha256": change.sha256}
         )
-        entry = manifest.domains[change.domain]
+        entry = now.domains[change.domain]
         entry = entry.model_copy(update={"splits": {**entry.splits, SPLIT: split}})
-        manifest = Manifest(domains={**manifest.domains, change.domain: entry})
-        write_manifest(data, manifest)
+        now = Manifest(domains={**now.domains, change.domain: entry})
+        write_manifest(data, now)
         done.append(change.domain)
-    return manifest, done, [name for name in wanted if name not in notes]
+    return now, done, [name for name in wanted if name not in notes]

@@ -9,6 +9,10 @@ from pathlib import Path
 from decathlon.errors import DataError
 
 
+class BusyError(DataError):
+    """Another process is at work on the folder."""
+
+
 @contextmanager
 def exclusive(folder: Path, what: str, option: str) -> Iterator[None]:
     """Holds a folder for this process alone; a dead owner's hold ends with it.
@@ -19,7 +23,8 @@ def exclusive(folder: Path, what: str, option: str) -> Iterator[None]:
         option: The option that names another.
 
     Raises:
-        DataError: It cannot be used, or another process holds it.
+        BusyError: Another process holds it.
+        DataError: It cannot be used.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +37,7 @@ def exclusive(folder: Path, what: str, option: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(
+            raise BusyError(
                 f"{folder}: another 'decathlon prepare' is at work on it; wait until it has ended"
             ) from None
         yield

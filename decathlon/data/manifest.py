@@ -1,16 +1,26 @@
-"""``DATA/manifest.json``: what is prepared. Written last, and what readers trust."""
+"""``DATA/manifest.json``: what is prepared. Written last, and what readers trust.
+
+The file holds a digest of all else that it holds, so that a change by another hand is
+noticed where no shard can tell (mean, std, sources). One without a digest, as earlier
+versions wrote it, is read all the same: the next ``prepare`` that writes it adds one.
+"""
 
 import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from decathlon.data.shard import shard_names
 from decathlon.errors import DataError, fault_lines
 from decathlon.files import digest_of, write_json
 
 FILE = "manifest.json"
 FORMAT: Literal[1] = 1
+DIGEST = "digest"
+"""Field of the file with the digest of all others."""
 
 Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -32,6 +42,8 @@ class ShardEntry(_Model):
         sha256: Digest of the file.
         damaged: Ranges of damaged images, first and last, as ``verify`` found them;
             None where it is whole.
+        coming: Digest that the file has once labels have been filled in which a call had
+            begun to fill in before it was killed: with either it is whole.
     """
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[a-z][\w.-]*\.h5$")]
@@ -39,6 +51,7 @@ class ShardEntry(_Model):
     size: Count
     sha256: Sha256
     damaged: list[tuple[int, int]] | None = None
+    coming: Sha256 | None = None
 
 
 class SplitEntry(_Model):
@@ -57,6 +70,13 @@ class SplitEntry(_Model):
     annotations_sha256: Sha256
     labels_sha256: Sha256 | None = None
     shards: Annotated[list[ShardEntry], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        images = sum(shard.num_images for shard in self.shards)
+        if images != self.num_images:
+            raise ValueError(f"its shards hold {images} images, not {self.num_images}")
+        return self
 
     @property
     def digest(self) -> str:
@@ -107,6 +127,13 @@ class DomainEntry(_Model):
     sources: list[SourceEntry]
     splits: dict[SplitName, SplitEntry]
 
+    @model_validator(mode="after")
+    def _has_names_for_ids(self) -> Self:
+        names, ids = len(self.class_names), self.category_ids
+        if ids != list(range(ids[0], ids[0] + names)):
+            raise ValueError(f"its {names} class_names need as many category_ids in a row")
+        return self
+
 
 class Manifest(_Model):
     """What DATA holds.
@@ -118,6 +145,50 @@ class Manifest(_Model):
 
     format: Literal[1] = FORMAT
     domains: dict[str, DomainEntry]
+
+    @model_validator(mode="after")
+    def _lists_own_files(self) -> Self:
+        for name, domain in self.domains.items():
+            for split, entry in domain.splits.items():
+                files = [shard.file for shard in entry.shards]
+                if files != [f"{name}/{file}" for file in shard_names(split, len(files))]:
+                    raise ValueError(f"the shards of {name} {split} are {', '.join(files)}")
+        return self
+
+    def shards(self) -> Iterator["Listed"]:
+        """Yields all shards."""
+        for name, domain in self.domains.items():
+            for split, entry in domain.splits.items():
+                for shard in entry.shards:
+                    yield Listed(name, split, domain, shard)
+
+    def changed(self, change: Callable[[ShardEntry], ShardEntry]) -> "Manifest":
+        """Returns a manifest whose shard entries are ``change`` of this one's."""
+        domains = {}
+        for name, domain in self.domains.items():
+            splits = {
+                split: entry.model_copy(update={"shards": [change(s) for s in entry.shards]})
+                for split, entry in domain.splits.items()
+            }
+            domains[name] = domain.model_copy(update={"splits": splits})
+        return Manifest(domains=domains)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A shard and what the manifest says it is part of.
+
+    Attributes:
+        name: The domain.
+        split: The split.
+        domain: The domain's entry.
+        shard: The shard's entry.
+    """
+
+    name: str
+    split: str
+    domain: DomainEntry
+    shard: ShardEntry
 
 
 def read_manifest(data: Path) -> Manifest | None:
@@ -138,18 +209,26 @@ def read_manifest(data: Path) -> Manifest | None:
         value = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); {mend}") from None
+    digest = value.pop(DIGEST, None) if isinstance(value, dict) else None
     if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
         raise DataError(
             f"{path}: has format version {value['format']!r}, this program reads {FORMAT};"
             " prepare the data again with this version"
         )
     try:
-        return Manifest.model_validate_json(raw)
+        manifest = Manifest.model_validate_json(json.dumps(value))
     except ValidationError as error:
         problems = fault_lines(error.errors(include_url=False), "manifest")
         raise DataError(f"{path}: not a valid manifest:\n{problems}\n{mend}") from None
+    if digest not in (None, digest_of(value)):
+        raise DataError(
+            f"{path}: was changed after 'decathlon prepare' had written it (its digest is"
+            f" another); put the original back, or {mend}, which builds all shards anew"
+        )
+    return manifest
 
 
 def write_manifest(data: Path, manifest: Manifest) -> None:
     """Writes DATA's manifest, whole or not at all."""
-    write_json(data / FILE, manifest.model_dump(mode="json"))
+    value: dict[str, Any] = manifest.model_dump(mode="json")
+    write_json(data / FILE, {**value, DIGEST: digest_of(value)})

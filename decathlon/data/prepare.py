@@ -34,7 +34,7 @@ from decathlon.data.sources import (
     supplies,
 )
 from decathlon.data.supply import Supply
-from decathlon.data.verify import examine, with_shards
+from decathlon.data.verify import examine, noted
 from decathlon.data.work import Work, intact, same_plan
 from decathlon.domains import ARCHIVES, DOMAINS, SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, nearest
@@ -238,18 +238,15 @@ class _Preparation:
         if not path.is_file():
             return manifest
         written = path.stat().st_mtime_ns
-        touched = {
-            shard.file: shard
-            for domain in manifest.domains.values()
-            for split in domain.splits.values()
-            for shard in split.shards
-            if intact(self.data, shard) and (self.data / shard.file).stat().st_mtime_ns > written
+        found = {
+            listed.shard.file: examine(self.data, listed)
+            for listed in manifest.shards()
+            if intact(self.data, listed.shard)
+            and (self.data / listed.shard.file).stat().st_mtime_ns > written
         }
-        if not touched:
-            return manifest
-        found = {name: examine(self.data, shard).entry for name, shard in touched.items()}
-        manifest = with_shards(manifest, lambda shard: found.get(shard.file, shard))
-        write_manifest(self.data, manifest)
+        if found:
+            manifest = noted(manifest, found)
+            write_manifest(self.data, manifest)
         return manifest
 
     def _complete(self, name: str) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from decathlon.data.manifest import FILE, DomainEntry, Manifest, SplitEntry, read_manifest
+from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest
 from decathlon.data.shard import Shard, open_shard
+from decathlon.data.verify import differences
 from decathlon.errors import DataError, UsageError, nearest
 
 VARIABLE = "DECATHLON_DATA"
@@ -144,26 +145,27 @@ class Store:
         entry = self._manifest.domains[domain]
         shards: list[Shard] = []
         for split in splits:
-            found = entry.splits.get(split)
-            if found is None:
+            if split not in entry.splits:
                 raise DataError(
                     f"{domain} has no split '{split}' in {self.data}"
                     f" (it has {', '.join(entry.splits)})"
                 )
-            shards += self._open(domain, found)
+            shards += self._open(domain, split)
         return Images(shards, {split: info.splits[split].digest for split in splits})
 
-    def _open(self, domain: str, split: SplitEntry) -> list[Shard]:
+    def _open(self, domain: str, split: str) -> list[Shard]:
         shards = []
-        for listed in split.shards:
-            path = self.data / listed.file
-            if listed.damaged is not None:
+        for listed in self._manifest.shards():
+            if (listed.name, listed.split) != (domain, split):
+                continue
+            path = self.data / listed.shard.file
+            if listed.shard.damaged is not None:
                 raise DataError(f"{path}: is damaged; run 'decathlon prepare' to build it again")
             shard = open_shard(path)
-            size = path.stat().st_size
-            if (shard.header.domain, len(shard), size) != (domain, listed.num_images, listed.size):
+            if other := differences(listed, shard):
                 raise DataError(
-                    f"{path}: is not the shard that {FILE} lists; run 'decathlon verify'"
+                    f"{path}: is not the shard that {FILE} lists ({', '.join(other)});"
+                    " run 'decathlon verify'"
                 )
             shards.append(shard)
         return shards

@@ -1,11 +1,20 @@
 """``verify``: reads every shard from end to end and compares it with the manifest."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from decathlon.data.manifest import FILE, Manifest, ShardEntry, read_manifest, write_manifest
-from decathlon.data.shard import Check, check, open_shard
+from decathlon.data.lock import BusyError, exclusive
+from decathlon.data.manifest import (
+    FILE,
+    Listed,
+    Manifest,
+    ShardEntry,
+    read_manifest,
+    write_manifest,
+)
+from decathlon.data.shard import UNKNOWN, Check, Shard, check, open_shard
 from decathlon.errors import DataError
 from decathlon.progress import progress
 
@@ -30,12 +39,15 @@ class Finding:
     """What examining one shard found.
 
     Attributes:
-        entry: The manifest's entry with what was found damaged.
+        damaged: See :class:`decathlon.data.manifest.ShardEntry`.
         problem: What is wrong, for the user; ``""`` where it is whole.
     """
 
-    entry: ShardEntry
-    problem: str = field(default="")
+    damaged: list[tuple[int, int]] | None
+    problem: str
+
+
+WHOLE = Finding(None, "")
 
 
 def _ranges(damaged: list[int]) -> list[tuple[int, int]]:
@@ -58,33 +70,51 @@ def _told(found: Check, ranges: list[tuple[int, int]]) -> str:
     return f"{noun} {shown}{more} (counted from 0 in the shard) damaged"
 
 
-def examine(data: Path, entry: ShardEntry) -> Finding:
-    """Reads one shard and compares it with its entry in the manifest."""
-    path = data / entry.file
+def differences(listed: Listed, shard: Shard) -> list[str]:
+    """Returns what a shard says otherwise than the manifest, which costs no reading of pixels."""
+    header, domain = shard.header, listed.domain
+    split = domain.splits[listed.split]
+    pairs: dict[str, tuple[object, object]] = {
+        "domain": (header.domain, listed.name),
+        "split": (header.split, listed.split),
+        "class names": (list(header.class_names), domain.class_names),
+        "category ids": (list(header.category_ids), domain.category_ids),
+        "annotations": (header.annotations_sha256, split.annotations_sha256),
+        "number of images": (len(shard), listed.shard.num_images),
+        "size": (shard.path.stat().st_size, listed.shard.size),
+    }
+    if listed.shard.coming is None:
+        labelled = bool((shard.columns.label != UNKNOWN).all())
+        pairs["labels"] = (labelled, split.labelled)
+    return [name for name, (is_, said) in pairs.items() if is_ != said]
+
+
+def examine(data: Path, listed: Listed) -> Finding:
+    """Reads one shard and compares it with what the manifest says."""
+    path = data / listed.shard.file
     try:
         shard = open_shard(path)
         found = check(shard)
     except DataError as error:
-        return Finding(entry.model_copy(update={"damaged": []}), str(error))
+        return Finding([], str(error))
     except OSError as error:
-        return Finding(entry.model_copy(update={"damaged": []}), f"{path}: {error.strerror}")
-    if found.sha256 == entry.sha256:
-        return Finding(entry.model_copy(update={"damaged": None}))
-    ranges = _ranges(found.damaged)
-    problem = f"{path}: {_told(found, ranges)}"
-    return Finding(entry.model_copy(update={"damaged": ranges}), problem)
+        return Finding([], f"{path}: {error.strerror}")
+    if found.sha256 not in (listed.shard.sha256, listed.shard.coming):
+        ranges = _ranges(found.damaged)
+        return Finding(ranges, f"{path}: {_told(found, ranges)}")
+    if other := differences(listed, shard):
+        return Finding([], f"{path}: is not what {FILE} says ({', '.join(other)})")
+    return WHOLE
 
 
-def with_shards(manifest: Manifest, change: Callable[[ShardEntry], ShardEntry]) -> Manifest:
-    """Returns a manifest whose shard entries are ``change`` of the given one's."""
-    domains = {}
-    for name, domain in manifest.domains.items():
-        splits = {
-            split: entry.model_copy(update={"shards": [change(shard) for shard in entry.shards]})
-            for split, entry in domain.splits.items()
-        }
-        domains[name] = domain.model_copy(update={"splits": splits})
-    return Manifest(domains=domains)
+def noted(manifest: Manifest, findings: Mapping[str, Finding]) -> Manifest:
+    """Returns a manifest in which is noted what was found of some shards (by file)."""
+
+    def changed(shard: ShardEntry) -> ShardEntry:
+        found = findings.get(shard.file)
+        return shard.model_copy(update={"damaged": found.damaged}) if found else shard
+
+    return manifest.changed(changed)
 
 
 def verify(data: Path) -> Verified:
@@ -100,41 +130,61 @@ def verify(data: Path) -> Verified:
         DataError: Shards are missing or differ from what was written; names each and
             the range of images.
     """
-    manifest = read_manifest(data)
-    if manifest is None:
-        raise DataError(f"{data} holds no prepared data (no {FILE}); run 'decathlon prepare'")
-    entries = [
-        shard
-        for domain in manifest.domains.values()
-        for split in domain.splits.values()
-        for shard in split.shards
-    ]
+    shards = list(_read(data).shards())
     findings: dict[str, Finding] = {}
     result = Verified()
-    with progress("verifying", sum(entry.size for entry in entries) / 1e6, "MB") as bar:
-        for entry in entries:
-            finding = examine(data, entry)
-            findings[entry.file] = finding
+    with progress("verifying", sum(listed.shard.size for listed in shards) / 1e6, "MB") as bar:
+        for listed in shards:
+            entry = listed.shard
+            findings[entry.file] = examine(data, listed)
             result.shards += 1
             result.images += entry.num_images
             result.size += entry.size
             bar.advance(entry.size / 1e6, entry.file)
+    mend = "run 'decathlon prepare' with the same archives: it rebuilds just these"
+    if any(findings[listed.shard.file].damaged != listed.shard.damaged for listed in shards):
+        try:
+            findings = _note(data, shards, findings)
+        except BusyError as error:
+            mend = f"this is not noted ({error}); then run 'decathlon verify' again"
     problems = [finding.problem for finding in findings.values() if finding.problem]
-    noted = with_shards(manifest, lambda shard: findings[shard.file].entry)
-    if noted != manifest:
-        _note(data, noted)
     if problems:
         lines = "\n  ".join(problems)
         raise DataError(
-            f"{len(problems)} of {len(entries)} shards are damaged:\n  {lines}\n"
-            "run 'decathlon prepare' with the same archives: it rebuilds just these"
+            f"{len(problems)} of {len(findings)} shards are damaged:\n  {lines}\n{mend}"
         )
     return result
 
 
-def _note(data: Path, manifest: Manifest) -> None:
-    try:
-        write_manifest(data, manifest)
-    except OSError:
-        # A read-only folder can be verified too; the message below says all.
-        return
+def _read(data: Path) -> Manifest:
+    manifest = read_manifest(data)
+    if manifest is None:
+        raise DataError(f"{data} holds no prepared data (no {FILE}); run 'decathlon prepare'")
+    return manifest
+
+
+def _note(
+    data: Path, shards: Iterable[Listed], findings: Mapping[str, Finding]
+) -> dict[str, Finding]:
+    """Notes what was found in the manifest as it is now.
+
+    A ``prepare`` may have ended since it was read: what is new, or was damaged and may have
+    been rebuilt, is looked at again.
+
+    Returns:
+        What is found of the shards that are listed now.
+    """
+    before = {listed.shard.file: listed for listed in shards}
+    with exclusive(data, "data folder", "--data"):
+        manifest = _read(data)
+        found = {
+            listed.shard.file: WHOLE
+            if before.get(listed.shard.file) == listed and findings[listed.shard.file] == WHOLE
+            else examine(data, listed)
+            for listed in manifest.shards()
+        }
+        # A read-only folder can be verified too: what is told says all.
+        with suppress(OSError):
+            if (now := noted(manifest, found)) != manifest:
+                write_manifest(data, now)
+    return found

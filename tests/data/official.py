@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,10 @@ def tar_bytes(members: list[tuple[tarfile.TarInfo, bytes]], mode: Any = "w") -> 
         for info, data in members:
             tar.addfile(info, io.BytesIO(data))
     return file.getvalue()
+
+
+def write_labels(path: Path, notes: dict[str, object]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for domain, value in notes.items():
+            archive.writestr(f"{domain}_test.json", json.dumps(value))
+    return path

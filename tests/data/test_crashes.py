@@ -14,20 +14,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decathlon.data import pool
+from decathlon.data import plan, pool
 from decathlon.data import prepare as preparing
 from decathlon.data.prepare import prepare
 from decathlon.data.shard import open_shard
 from decathlon.data.store import open_store
 from decathlon.data.verify import verify
 from decathlon.errors import DataError
-from tests.data.official import Official, picture
+from tests.data.official import Official, encoded, picture, write_labels
 
 # Kills itself for good when the named function is entered for the n-th time.
 SUICIDE = """
 import importlib, os, signal, sys
 from pathlib import Path
-module, owner, name, count, archives, data = sys.argv[1:]
+module, owner, name, count, archives, data, *labels = sys.argv[1:]
 place = importlib.import_module(module)
 place = getattr(place, owner) if owner else place
 real, left = getattr(place, name), [int(count)]
@@ -39,7 +39,8 @@ def dying(*args, **options):
 setattr(place, name, dying)
 from decathlon.data import convert, prepare
 convert.BATCH_IMAGES = 2
-prepare.prepare(Path(archives), Path(data), jobs=0)
+labels = Path(labels[0]) if labels else None
+prepare.prepare(Path(archives), Path(data), jobs=0, labels=labels)
 """
 
 
@@ -51,10 +52,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def killed_at(place: str, count: int, archives: Path, data: Path) -> None:
+def killed_at(place: str, count: int, archives: Path, data: Path, *labels: Path) -> None:
     module, owner, name = place.split(":")
     done = subprocess.run(
-        [sys.executable, "-c", SUICIDE, module, owner, name, str(count), archives, data],
+        [sys.executable, "-c", SUICIDE, module, owner, name, str(count), archives, data, *labels],
         capture_output=True,
         cwd=Path(__file__).resolve().parents[2],
     )
@@ -66,6 +67,16 @@ def odd_sizes(official: Official) -> None:
     for domain in official.files:
         for note in official.split(domain, "train")["images"][::3]:
             note["width"] += 1
+
+
+def large_images(official: Official) -> None:
+    """Makes some images twice as large, so that they are resized."""
+    rng = np.random.default_rng(6)
+    for domain, files in official.files.items():
+        for note in official.split(domain, "val")["images"][::2]:
+            image = picture(rng, 144, 192)
+            files[note["file_name"].removeprefix("data/")] = encoded(image)
+            note["height"], note["width"] = 144, 192
 
 
 @pytest.mark.parametrize(
@@ -84,6 +95,7 @@ def test_a_killed_call_is_continued(
     official: Official, tmp_path: Path, place: str, count: int
 ) -> None:
     odd_sizes(official)
+    large_images(official)
     archives = official.write()
     prepare(archives, tmp_path / "whole", jobs=0)
     data = tmp_path / "data"
@@ -115,17 +127,42 @@ def test_what_was_written_is_not_decoded_again(
     assert len(decoded) == 18 - known
 
 
+def other_pictures(folder: Path) -> Path:
+    """Archives with the names of ``small``'s images and other pictures."""
+    other = Official(folder)
+    other.add("svhn")
+    other.add("dtd")
+    del other.files["svhn"]
+    other.notes = {name: value for name, value in other.notes.items() if "dtd" in name}
+    return other.write()
+
+
 def test_what_was_left_of_another_archive_is_not_used(small: Official, tmp_path: Path) -> None:
     archives = small.write()
     data = tmp_path / "data"
     killed_at("decathlon.data.build:Build:record", 7, archives, data)
-    other = Official(tmp_path / "other")
-    other.add("svhn")
-    other.add("dtd")  # the same names, other pictures
-    del other.files["svhn"]
-    other.notes = {name: value for name, value in other.notes.items() if "dtd" in name}
-    prepare(other.write(), data, jobs=0)
-    prepare(other.folder, tmp_path / "whole", jobs=0)
+    other = other_pictures(tmp_path / "other")
+    prepare(other, data, jobs=0)
+    prepare(other, tmp_path / "whole", jobs=0)
+    assert contents(data) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("where", ["by hand", "in clean"])
+def test_a_shard_of_another_archive_is_not_taken_over(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    data = tmp_path / "data"
+    prepare(small.write(), data, jobs=0)
+    other = other_pictures(tmp_path / "other")
+    killed_at("decathlon.data.build:Build:finish", 1, other, data)
+    part = data / "dtd" / "train.h5.part"
+    if where == "by hand":
+        part.unlink()
+    else:
+        part.write_bytes(b"damaged, so that it is begun anew")
+        killed_at("pathlib:Path:unlink", 2, other, data)
+    prepare(other, data, jobs=0)
+    prepare(other, tmp_path / "whole", jobs=0)
     assert contents(data) == contents(tmp_path / "whole")
 
 
@@ -137,6 +174,47 @@ def test_damage_to_what_was_left_is_noticed(small: Official, tmp_path: Path) -> 
     flip(part, open_shard(part).start + 40_000)
     prepare(archives, data, jobs=0)
     prepare(archives, tmp_path / "whole", jobs=0)
+    assert contents(data) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize(
+    ("place", "count"),
+    [
+        ("decathlon.data.labels::write_manifest", 1),
+        ("decathlon.data.labels::write_manifest", 2),
+        ("decathlon.data.labels::write_manifest", 3),
+        ("decathlon.data.labels::check", 1),
+        ("decathlon.data.labels::check", 2),
+    ],
+)
+def test_filling_in_labels_is_continued_without_archives(
+    small: Official,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    count: int,
+    again: bool,
+) -> None:
+    data, archives = tmp_path / "data", small.write()
+    notes = small.labels("dtd")
+    labels = write_labels(tmp_path / "labels.zip", {"dtd": notes})
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "SHARD_BYTES", 60_000)
+        prepare(archives, data, jobs=0)
+    assert len(list((data / "dtd").glob("test-*.h5"))) == 2
+    if again:  # other labels are in already
+        notes["annotations"] = notes["annotations"][::-1]
+        for note, image in zip(notes["annotations"], notes["images"], strict=True):
+            note["image_id"] = image["id"]
+        prepare(archives, data, jobs=0, labels=write_labels(tmp_path / "other.zip", {"dtd": notes}))
+    shutil.copytree(data, tmp_path / "whole")
+    prepare(archives, tmp_path / "whole", domains=["dtd"], labels=labels)
+    killed_at(place, count, archives, data, labels)
+    shutil.rmtree(archives)
+    verify(data)
+    open_store(data).images("dtd", ["test"])
+    prepare(archives, data, domains=["dtd"], labels=labels)
     assert contents(data) == contents(tmp_path / "whole")
 
 

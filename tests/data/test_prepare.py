@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,15 @@ from decathlon.data.shard import open_shard
 from decathlon.data.store import open_store
 from decathlon.data.verify import verify
 from decathlon.errors import DataError, UsageError
-from tests.data.official import Official, decoded, encoded, member, picture, tar_bytes
+from tests.data.official import (
+    Official,
+    decoded,
+    encoded,
+    member,
+    picture,
+    tar_bytes,
+    write_labels,
+)
 
 SPLITS = ("train", "val", "test")
 
@@ -288,13 +295,6 @@ def test_gaps_between_categories_keep_their_labels(small: Official, tmp_path: Pa
     assert set(open_store(tmp_path).images("dtd", ["train"]).labels.tolist()) == {0, 2}
 
 
-def write_labels(path: Path, notes: dict[str, object]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for domain, value in notes.items():
-            archive.writestr(f"{domain}_test.json", json.dumps(value))
-    return path
-
-
 def test_labels_fill_the_test_split_alone(official: Official, tmp_path: Path) -> None:
     data = tmp_path / "data"
     run(official, data)
@@ -322,7 +322,7 @@ def test_labels_can_come_with_the_first_call(small: Official, tmp_path: Path) ->
     assert open_store(tmp_path / "data").images("dtd", ["test"]).labels.tolist() == [0, 1, 2, 0, 1]
 
 
-@pytest.mark.parametrize("wrong", ["ids", "fewer", "category", "none", "no zip", "absent"])
+@pytest.mark.parametrize("wrong", ["ids", "fewer", "category", "names", "none", "no zip", "absent"])
 def test_labels_of_other_images_are_refused(small: Official, tmp_path: Path, wrong: str) -> None:
     run(small, tmp_path / "data")
     before = contents(tmp_path / "data")
@@ -337,6 +337,9 @@ def test_labels_of_other_images_are_refused(small: Official, tmp_path: Path, wro
     elif wrong == "category":
         notes["categories"] = [*notes["categories"], {"id": 1, "name": "foreign"}]
         notes["annotations"][0]["category_id"] = 1
+    elif wrong == "names":
+        one, two, three = notes["categories"]
+        notes["categories"] = [one, {**two, "name": three["name"]}, {**three, "name": two["name"]}]
     elif wrong == "none":
         del notes["annotations"]
     if wrong == "no zip":
