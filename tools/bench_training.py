@@ -169,6 +169,7 @@ def measure(one: Bench, base: Bench, batches: Iterator[Batch], pairs: int, row: 
     for turn in range(pairs + 1):
         batch = next(batches)
         order = (one, base) if turn % 2 else (base, one)
+        order = order if one is not base else (one,)
         spent = {bench.name: timed(bench.step, batch) for bench in order}
         guessed = {bench.name: timed(bench.predict, batch) for bench in order}
         if turn:  # the first is for warming up

@@ -89,7 +89,8 @@ def _with_graph(branch: Branch, x: Tensor) -> tuple[Tensor, Tensor]:
     """Returns (x as a leaf, what the branch makes of it) with the graph between them."""
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
-        return leaf, branch(leaf)
+        # Not the leaf itself: torch's counter of operations cannot follow one into a module.
+        return leaf, branch(leaf.view_as(leaf))
 
 
 def _wide(decisions: Tensor) -> Tensor:

@@ -148,3 +148,15 @@ def test_only_images_on_the_frozen_path_are_taken_back_through_it() -> None:
     routed(images(), policy=decisions.requires_grad_()).sum().backward()
     assert seen[0] == 0  # nothing before the first routed block is trained
     assert sum(seen) == (routed.num_routed - 1) * (IMAGES - 2)
+
+
+def test_operations_of_training_can_be_counted() -> None:
+    routed = network().train()
+    counts = []
+    for share in (0, 3, 6):
+        decisions = torch.zeros(IMAGES, routed.num_routed)
+        decisions[:share] = 1
+        with FlopCounterMode(display=False) as counter:
+            routed(images(), policy=decisions.requires_grad_()).sum().backward()
+        counts.append(counter.get_total_flops())
+    assert counts[0] - counts[1] == counts[1] - counts[2] > 0
