@@ -1,12 +1,17 @@
 """The command line: one message, the documented exit code, no traceback."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
+import typer
+
+from decathlon.cli import app
 
 
 def decathlon(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -113,3 +118,66 @@ def test_an_interrupt_while_modules_are_imported_is_told() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 130
     assert done.stderr == "decathlon: interrupted; run the same command to go on\n"
+
+
+# Root reads everything, unless this power is given up.
+MORTAL = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.skipif(not all(map(shutil.which, MORTAL[:1])), reason="root, and there is no setpriv")
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (3, ["prepare", "--archives", "locked"]),
+        (3, ["prepare", "--labels", "locked"]),
+        (3, ["prepare", "--imagenet", "locked"]),
+        (3, ["verify", "--data", "locked"]),
+        (3, ["show", "dtd", "--data", "locked", "--out", "x.png"]),
+        (3, ["evaluate", "results.zip", "--labels", "locked"]),
+        (4, ["evaluate", "locked", "--labels", "labels.zip"]),
+    ],
+)
+def test_what_cannot_be_read_is_no_wrong_usage(
+    tmp_path: Path, code: int, arguments: list[str]
+) -> None:
+    (tmp_path / "locked").mkdir(mode=0)
+    with zipfile.ZipFile(tmp_path / "results.zip", "w") as archive:
+        archive.writestr("results.json", "[]")
+    done = subprocess.run(
+        [*MORTAL, sys.executable, "-m", "decathlon", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.returncode == code, done.stderr
+    assert "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (
+            "prepare",
+            [
+                "(default: archives)",
+                "(default: $DECATHLON_DATA, else ./data)",
+                "(default: all cores)",
+            ],
+        ),
+        ("show", ["[default: train]", "[default: 60]"]),
+        ("submit", ["[default: results.zip]"]),
+        ("run", ["(default: $DECATHLON_DATA, else ./data)"]),
+    ],
+)
+def test_help_tells_defaults(command: str, told: list[str]) -> None:
+    """What is written in brackets would be taken for markup and vanish."""
+    shown = decathlon(command, "--help", COLUMNS="300", NO_COLOR="1").stdout
+    for text in told:
+        assert text in shown
+
+
+def test_no_help_is_taken_for_markup() -> None:
+    for name, command in typer.main.get_command(app).commands.items():
+        for text in (command.help, *(parameter.help for parameter in command.params)):
+            assert "[" not in (text or ""), name

@@ -1,4 +1,8 @@
-"""Commands about images: prepare, verify, show, domains."""
+"""Commands about images: prepare, verify, show, domains.
+
+Files that cannot be read are told by who reads them, with the exit code of missing ones:
+typer, which would take them for wrong usage, is not to look (``readable=False``).
+"""
 
 import sys
 from pathlib import Path
@@ -17,6 +21,7 @@ def prepare(
             help="Folder of the official archives, or of the tree decathlon-1.0/ that they"
             " unpack to (default: archives).",
             show_default=False,
+            readable=False,
         ),
     ] = None,
     data: Data = None,
@@ -33,13 +38,15 @@ def prepare(
         typer.Option(
             help="Folder of the original ILSVRC-2012 photographs (train and val, as tars or"
             " folders), for imagenet12 where its 72-pixel archive is not had.",
+            readable=False,
         ),
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=0, help="Processes that decode (default: all cores).")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="labels_test.zip, the public labels of the test split.")
+        Path | None,
+        typer.Option(help="labels_test.zip, the public labels of the test split.", readable=False),
     ] = None,
     download: Annotated[
         bool,

@@ -10,7 +10,10 @@ from decathlon.launch import here
 
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder of the prepared shards (default: $DECATHLON_DATA, else ./data)."),
+    typer.Option(
+        help="Folder of the prepared shards (default: $DECATHLON_DATA, else ./data).",
+        readable=False,  # who reads it tells, with the exit code of a missing one
+    ),
 ]
 Domains = Annotated[
     list[str] | None, typer.Option("--domain", help="Only this domain; may be repeated.")

@@ -103,8 +103,12 @@ def submit(
 
 
 def evaluate(
-    submission: Annotated[Path, typer.Argument(help="Zip archive of results.json.")],
-    labels: Annotated[Path, typer.Option(help="labels_test.zip, or a folder of its files.")],
+    submission: Annotated[
+        Path, typer.Argument(help="Zip archive of results.json.", readable=False)
+    ],
+    labels: Annotated[
+        Path, typer.Option(help="labels_test.zip, or a folder of its files.", readable=False)
+    ],
     form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
     out: Out = None,
 ) -> None:

@@ -164,11 +164,11 @@ def run(
         str, typer.Option(help="local: one trial after the other. ray: on a Ray cluster.")
     ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster [default: this machine's].")
+        str | None, typer.Option(help="Of the Ray cluster (default: this machine's).")
     ] = None,
     gpus: Annotated[
         float | None,
-        typer.Option(min=0, help="With ray: GPUs a trial, such as 0.5 [default: 1 if any]."),
+        typer.Option(min=0, help="With ray: GPUs a trial, such as 0.5 (default: 1 if any)."),
     ] = None,
 ) -> None:
     """Train methods on the domains, evaluate them, and write records.

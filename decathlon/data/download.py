@@ -10,17 +10,19 @@ import http.client
 import random
 import re
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from decathlon.data.lock import exclusive
-from decathlon.domains import DEVKIT, IMAGENET, NINE, Archive
-from decathlon.errors import DataError
+from decathlon.domains import DEVKIT, DOMAINS, IMAGENET, NINE, Archive
+from decathlon.errors import DataError, UsageError, nearest
 from decathlon.files import CHUNK, sha256
 from decathlon.progress import Bar, progress
 
@@ -76,10 +78,17 @@ def fetch(folder: Path, domains: Sequence[str] | None = None) -> Fetched:
             left out.
 
     Raises:
+        UsageError: A domain is none of the official ones.
         DataError: The server refuses, stays silent, or has another file than the official
             one; a file of that name is there that is not the official one; or the folder
             cannot be written.
     """
+    for name in domains or ():
+        if name not in DOMAINS:
+            raise UsageError(
+                f"the official archives hold no domain '{name}'{nearest(name, DOMAINS)}"
+                f" (they hold {', '.join(DOMAINS)})"
+            )
     done = Fetched()
     archives = [
         a for a in FREE if domains is None or not a.domains or set(a.domains) & set(domains)
@@ -115,6 +124,27 @@ def _check_present(path: Path, archive: Archive) -> None:
             " another SHA-256); move it away to download the official one, or prepare it as it"
             " is without --download"
         )
+
+
+@contextmanager
+def _receiving() -> Iterator[None]:
+    """Tells what goes wrong on the way from the server from what does on the disk."""
+    try:
+        yield
+    except urllib.error.HTTPError:
+        raise
+    except urllib.error.URLError as error:
+        raise _InterruptedError(f"no connection ({error.reason})") from None
+    except (http.client.HTTPException, OSError) as error:
+        raise _InterruptedError(
+            f"the connection broke ({str(error) or type(error).__name__})"
+        ) from None
+
+
+def _received(answer: http.client.HTTPResponse, most: int) -> bytes:
+    """Returns what has come of an answer, as it is kept even if the connection breaks next."""
+    with _receiving():
+        return answer.read1(min(CHUNK, most))
 
 
 class _Download:
@@ -172,9 +202,10 @@ class _Download:
             failed = 0 if self._have() > best else failed + 1
             best = max(best, self._have())
             if failed >= ATTEMPTS:
+                kept = f"what came is kept in {self.part}" if self._have() else "nothing came"
                 raise DataError(
-                    f"{self.archive.url}: {problem}, {ATTEMPTS} times in a row; what came is kept"
-                    f" in {self.part}: run the same command again later, it continues"
+                    f"{self.archive.url}: {problem}, {ATTEMPTS} times in a row; {kept}:"
+                    " run the same command again later, it continues"
                 )
             if failed:
                 # Back-off with some chance in it, so that many callers do not come at once.
@@ -189,24 +220,23 @@ class _Download:
             headers["Range"] = f"bytes={have}-"
         request = urllib.request.Request(self.archive.url, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-                self._take(cast(http.client.HTTPResponse, answer), have, bar)
+            with _receiving():
+                answer = urllib.request.urlopen(request, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
-            if error.code in _LASTING:
+            error.close()  # it is the answer, too
+            # urllib explains an endless redirection in several lines.
+            told = f"the server answers {error.code} {str(error.reason).splitlines()[0]}"
+            if error.code in _LASTING or 300 <= error.code < 400:
                 raise DataError(
-                    f"{self.archive.url}: the server answers {error.code} {error.reason};"
+                    f"{self.archive.url}: {told};"
                     f" fetch {self.archive.file} by other means and put it beside the others"
                 ) from None
             if error.code == 416:
                 self.part.unlink(missing_ok=True)
                 bar.advance(-have / 1e6)
-            raise _InterruptedError(f"the server answers {error.code} {error.reason}") from None
-        except urllib.error.URLError as error:
-            raise _InterruptedError(f"no connection ({error.reason})") from None
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            raise _InterruptedError(
-                f"the connection broke ({str(error) or type(error).__name__})"
-            ) from None
+            raise _InterruptedError(told) from None
+        with answer:
+            self._take(cast(http.client.HTTPResponse, answer), have, bar)
 
     def _take(self, answer: http.client.HTTPResponse, have: int, bar: Bar) -> None:
         """Writes what an answer brings to its place in the file."""
@@ -224,22 +254,23 @@ class _Download:
             skip = have  # Range was ignored: what is there is passed over
         self.parts += 1
         while skip:
-            passed = len(answer.read(min(CHUNK, skip)))
+            passed = len(_received(answer, skip))
             if not passed:
                 raise _InterruptedError("the connection broke")
             skip -= passed
         with self.part.open("ab") as file:
             left = self.archive.size - have
-            # read1: what has come is written, even if the connection breaks next.
-            while left and (data := answer.read1(min(CHUNK, left))):
+            while left and (data := _received(answer, left)):
                 file.write(data)
                 left -= len(data)
                 self.came += len(data)
                 bar.advance(len(data) / 1e6, self._speed(left))
 
     def _speed(self, left: int) -> str:
-        """Returns rate and remaining time."""
+        """Returns rate and remaining time, which a terminal's bar shows by itself."""
         rate = self.came / max(time.monotonic() - self.began, 1e-3)
+        if sys.stderr.isatty():
+            return f"{rate / 1e6:.1f} MB/s"
         minutes, seconds = divmod(round(left / rate), 60)
         return f"{rate / 1e6:.1f} MB/s, {minutes}:{seconds:02d} left"
 

@@ -18,11 +18,14 @@ MOST = 2000
 WIDTH = 1200
 """Pixels across a sheet, unless one image is wider."""
 _GAP = 10
-_TEXT = 11
+_TEXT = 10
 _LINES = 2
 _LINE = 14
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 _WITHHELD = "(withheld)"
+
+_LACKING = "\uffff"
+"""What no font has: it is drawn as all that a font lacks."""
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -69,6 +72,33 @@ def laid_out(images: Images, indices: Sequence[int]) -> tuple[list[Tile], int, i
     return tiles, used, top + row + _LINES * _LINE + _GAP
 
 
+def _font() -> _Font:
+    """Returns a font that has Latin, Greek and Cyrillic letters, which Pillow's own has not."""
+    import matplotlib  # its folder of fonts is all that is wanted
+
+    try:
+        path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+        return ImageFont.truetype(path, _TEXT)
+    except OSError:  # some systems keep fonts elsewhere
+        return ImageFont.load_default(_TEXT)
+
+
+def written(text: str, font: _Font) -> str:
+    """Returns a text in which characters that a font lacks are escaped."""
+    if text.isascii():
+        return text
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        return text.encode("ascii", "backslashreplace").decode()
+    box = bytes(font.getmask(_LACKING))
+
+    def shown(character: str) -> str:
+        if bytes(font.getmask(character)) != box:
+            return character
+        return character.encode("ascii", "backslashreplace").decode()
+
+    return "".join(map(shown, text))
+
+
 def _cut(text: str, width: int, font: _Font) -> str:
     """Shortens a text to so many pixels."""
     if font.getlength(text) <= width:
@@ -101,12 +131,12 @@ def draw(images: Images, class_names: Sequence[str], count: int) -> Image.Image:
     """
     tiles, width, height = laid_out(images, chosen(images, count))
     sheet = Image.new("RGB", (width, height), _PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
+    pen, font = ImageDraw.Draw(sheet), _font()
     for tile in tiles:
         pixels = images.pixels(tile.index)
         sheet.paste(Image.fromarray(pixels), (tile.left, tile.top))
         label = int(images.labels[tile.index])
-        name = _WITHHELD if label == UNKNOWN else class_names[label]
+        name = _WITHHELD if label == UNKNOWN else written(class_names[label], font)
         for number, line in enumerate(_lines(name, pixels.shape[1] + _GAP // 2, font)):
             place = (tile.left, tile.top + pixels.shape[0] + 1 + _LINE * number)
             pen.text(place, line, _INK, font)

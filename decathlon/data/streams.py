@@ -1,6 +1,7 @@
 """Files read once, from start to end: hashed and unpacked on the way."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import BinaryIO, Protocol, cast
 
@@ -11,7 +12,11 @@ from decathlon.errors import DataError
 _CHUNK = 1 << 20
 # Its stubs take the class for an instance.
 _BROKEN = cast(type[Exception], zlib_ng.error)
-_GZIP = b"\x1f\x8b"
+_FIRST = 1 << 9
+"""Packed bytes that a part is given first."""
+_GZIP = 0x1F
+"""First byte of a part; the others are looked at when it is unpacked."""
+_ZEROS = re.compile(rb"\0*")
 LARGEST_RATIO = 200
 """Unpacked bytes for each packed one; annotations reach 20, photographs 1."""
 _FREE = 64 << 20
@@ -76,12 +81,18 @@ class Buffered:
 
 
 class Unzipped:
-    """The unpacked bytes of a gzip file, whose checksum is checked at its end."""
+    """The unpacked bytes of a gzip file, whose checksums are checked.
+
+    The file may have several parts, each a gzip file of its own. Whoever unpacks one gives
+    back a copy of what follows it: a part is given few bytes at first and then ever more, so
+    that many small ones take no longer than a large one.
+    """
 
     def __init__(self, source: Hashed, where: str) -> None:
         self._source, self._where = source, where
+        self._packed, self._at = b"", 0
+        self._count, self._most = 0, _FIRST
         self._inflate = zlib_ng.decompressobj(31)
-        self._packed, self._count = b"", 0
 
     def chunk(self) -> bytes:
         """Returns the next unpacked bytes, none at the end.
@@ -92,14 +103,18 @@ class Unzipped:
         while True:
             if self._inflate.eof and not self._next_part():
                 return b""
-            packed = self._packed or self._source.chunk()
-            if not packed:
+            if self._at == len(self._packed) and not self._fill():
                 raise DataError(f"{self._where}: ends in the middle (truncated); fetch it again")
+            packed = self._packed[self._at : self._at + self._most]
             try:
                 data = self._inflate.decompress(packed, _CHUNK)
             except _BROKEN as error:
                 raise DataError(f"{self._where}: damaged ({error}); fetch it again") from None
-            self._packed = self._inflate.unconsumed_tail
+            # At the end of a part the tail may say the same once more.
+            inflate = self._inflate
+            left = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+            self._at += len(packed) - len(left)
+            self._most = min(2 * self._most, _CHUNK)
             self._count += len(data)
             if self._count > _FREE + LARGEST_RATIO * self._source.count:
                 raise DataError(
@@ -109,17 +124,27 @@ class Unzipped:
             if data:
                 return data
 
+    def _begin(self) -> None:
+        """Begins a part."""
+        self._inflate, self._most = zlib_ng.decompressobj(31), _FIRST
+
+    def _fill(self) -> bool:
+        """Takes the next packed bytes; returns whether there are any."""
+        self._packed, self._at = self._source.chunk(), 0
+        return bool(self._packed)
+
     def _next_part(self) -> bool:
-        """Goes on to a further gzip part; zeros after the last one are padding."""
-        rest = self._inflate.unused_data
-        while not rest.strip(b"\0") or len(rest) < len(_GZIP):
-            more = self._source.chunk()
-            if not more:
+        """Goes on to a further part; zeros after the last one are padding."""
+        while True:
+            padding = _ZEROS.match(self._packed, self._at)
+            self._at = padding.end() if padding else self._at
+            if self._at < len(self._packed):
+                break
+            if not self._fill():
                 return False
-            rest = rest.lstrip(b"\0") + more
-        if not rest.startswith(_GZIP):
+        if self._packed[self._at] != _GZIP:
             raise DataError(f"{self._where}: damaged (bytes after its end); fetch it again")
-        self._inflate, self._packed = zlib_ng.decompressobj(31), rest
+        self._begin()
         return True
 
 

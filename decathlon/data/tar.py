@@ -71,10 +71,20 @@ class _Payload:
 
 
 def _number(field: bytes) -> int:
-    """Parses a number field: octal digits, or base 256 when the first bit is set."""
-    if field[0] & 0x80:
-        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-    return int(field.strip(b" \0") or b"0", 8)
+    """Parses a number field: octal digits, or base 256 when the first bit is set.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    digits = field.strip(b" \0")
+    # int() alone takes signs, underscores and 0o too.
+    if digits.isdigit():
+        return int(digits, 8)
+    if field[0] == 0x80:  # 0xFF begins negative numbers
+        return int.from_bytes(field[1:], "big")
+    if digits:
+        raise ValueError(f"{digits!r} is no octal number")
+    return 0
 
 
 def _sum(block: bytes) -> int:

@@ -47,9 +47,14 @@ def read_labels(path: Path) -> dict[str, Labels]:
         Labels by domain, in the order of the paper's columns.
 
     Raises:
-        DataError: There are no labels, they are damaged, or two domains share an id.
+        DataError: There are no labels, they are damaged or cannot be read, or two domains
+            share an id.
     """
-    found = dict(_folder(path) if path.is_dir() else _archive(path))
+    try:
+        found = dict(_folder(path) if path.is_dir() else _archive(path))
+    except OSError as error:
+        where = error.filename or path
+        raise DataError(f"{where}: cannot be read ({error.strerror}); make it readable") from None
     if not found:
         raise DataError(
             f"{path}: holds no <domain>_test.json; --labels takes the official labels_test.zip or"

@@ -51,11 +51,13 @@ def test_an_attack_is_refused(small: Official, tmp_path: Path, name: str) -> Non
     else:
         case.attack(small)
         small.write()
+    # Deep enough that what leads outside the data folder is still looked at.
+    data = tmp_path / "one" / "two" / "three" / "data"
+    data.parent.mkdir(parents=True)
     before = files(tmp_path)
-    done = decathlon(tmp_path, "prepare", "--archives", small.folder, "--data", "data")
+    done = decathlon(data.parent, "prepare", "--archives", small.folder, "--data", "data")
     refused(done, case.named)
     after = files(tmp_path)
-    data = tmp_path / "data"
     assert {path: raw for path, raw in after.items() if data not in path.parents} == before
     assert not Path("/tmp/decathlon-escaped.jpg").exists()
     assert not (data / "manifest.json").exists()

@@ -25,6 +25,7 @@ from decathlon.data.prepare import prepare
 from decathlon.data.store import open_store
 from decathlon.data.verify import verify
 from decathlon.errors import DataError
+from tests.attacks.test_command import files
 from tests.data.official import Official, encoded, member, picture, tar_bytes
 
 NAME = "dtd/train/0002/000001.jpg"
@@ -33,12 +34,16 @@ DEVKIT = "decathlon-1.0-devkit.tar.gz"
 
 
 def refused(official: Official, tmp_path: Path, text: str) -> str:
-    before = sorted(tmp_path.iterdir())
+    # Deep enough that what leads outside the data folder is still looked at.
+    data = tmp_path / "one" / "two" / "three" / "data"
+    data.parent.mkdir(parents=True, exist_ok=True)
+    before = files(tmp_path)
     with pytest.raises(DataError, match=text) as caught:
-        prepare(official.folder, tmp_path / "data", jobs=0)
-    assert set(tmp_path.iterdir()) - set(before) <= {tmp_path / "data"}
-    assert not list((tmp_path / "data").rglob("*.h5"))
-    assert not (tmp_path / "data" / "manifest.json").exists()
+        prepare(official.folder, data, jobs=0)
+    after = files(tmp_path)
+    assert {path: raw for path, raw in after.items() if data not in path.parents} == before
+    assert not list(data.rglob("*.h5"))
+    assert not (data / "manifest.json").exists()
     return str(caught.value)
 
 

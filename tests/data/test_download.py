@@ -1,11 +1,20 @@
 """Downloads from a real server on the loopback that behaves as badly as servers do."""
 
+import errno
 import hashlib
+import http.client
+import os
+import pty
+import ssl
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +24,7 @@ from decathlon.data import download
 from decathlon.data.download import fetch
 from decathlon.data.store import open_store
 from decathlon.domains import Archive
-from decathlon.errors import DataError
+from decathlon.errors import DataError, UsageError
 from tests.data.official import Official
 
 CONTENT = bytes(range(256)) * 5000
@@ -32,6 +41,7 @@ class Server:
         length: Whether the length is told.
         shift: Added to the place where a part begins.
         errors: Status codes of the next answers.
+        moved: Whether each answer sends the client to the same place again.
         asked: The Range of each request, "" without one.
     """
 
@@ -41,6 +51,7 @@ class Server:
     length: bool = True
     shift: int = 0
     errors: list[int] = field(default_factory=list)
+    moved: bool = False
     asked: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -56,6 +67,11 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if state.errors:
             self.send_error(state.errors.pop(0))
+            return
+        if state.moved:
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.end_headers()
             return
         content = state.files.get(self.path)
         if content is None:
@@ -196,10 +212,78 @@ def test_lasting_errors_are_told_at_once(server: Server, tmp_path: Path) -> None
     assert server.asked == [""]
 
 
+def test_an_endless_redirection_is_told_at_once(server: Server, tmp_path: Path) -> None:
+    server.moved = True
+    with pytest.raises(
+        DataError, match=r"the server answers 302 .*; fetch a\.tar by other"
+    ) as told:
+        fetch(tmp_path)
+    assert len(str(told.value).splitlines()) == 1
+    assert len(server.asked) < 12  # one attempt, in which urllib follows ten times
+
+
+@pytest.mark.parametrize(
+    "broken", [(OSError, errno.EHOSTUNREACH, "No route to host"), (ssl.SSLError, "bad record mac")]
+)
+def test_whatever_breaks_on_the_way_is_tried_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: tuple[Any, ...]
+) -> None:
+    read, left = http.client.HTTPResponse.read1, [broken]
+
+    def breaking(self: http.client.HTTPResponse, size: int = -1) -> bytes:
+        if (tmp_path / "a.tar.part").stat().st_size > 500_000 and left:
+            kind, *values = left.pop()
+            raise kind(*values)
+        return read(self, min(size, 100_000))
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", breaking)
+    fetch(tmp_path)
+    fetched(tmp_path)
+    assert len(server.asked) == 2
+    assert not left
+
+
+def test_a_disk_that_fills_up_is_not_the_servers_fault(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a.tar.part").symlink_to("/dev/full")
+    with pytest.raises(DataError, match="the disk is full; make room"):
+        fetch(tmp_path)
+    assert server.asked == [""]
+
+
+def test_an_unknown_domain_is_told_before_anything_is_fetched(
+    server: Server, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="no domain 'dtt', did you mean 'dtd'"):
+        fetch(tmp_path, ["dtt"])
+    assert server.asked == []
+
+
+def test_a_terminal_shows_one_remaining_time(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, terminal = pty.openpty()
+
+    def text() -> bytes:
+        parts = []
+        with suppress(OSError):  # the end
+            while part := os.read(shown, 1 << 16):
+                parts.append(part)
+        return b"".join(parts)
+
+    with ThreadPoolExecutor(1) as reader:
+        told = reader.submit(text)
+        with os.fdopen(terminal, "w") as stderr, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stderr)
+            fetch(tmp_path)
+        assert b"MB/s" in told.result()
+        assert b" left" not in told.result()
+    os.close(shown)
+
+
 def test_no_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = Archive("a.tar", "http://127.0.0.1:1/a.tar", 10, "0" * 64, "a test")
     monkeypatch.setattr(download, "FREE", (nobody,))
-    with pytest.raises(DataError, match="no connection"):
+    with pytest.raises(DataError, match=r"no connection .*; nothing came: run the same"):
         fetch(tmp_path)
 
 

@@ -8,8 +8,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from decathlon.cli import app
+from decathlon.data import sheet
 from decathlon.data.prepare import prepare
-from decathlon.data.sheet import chosen, laid_out, show
+from decathlon.data.sheet import chosen, laid_out, show, written
 from decathlon.data.store import Store, open_store
 from decathlon.errors import DataError, UsageError
 from tests.data.official import Official
@@ -32,17 +33,33 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_the_sheet_holds_the_stored_pixels(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     assert show(store, "dtd", "train", 12, out) == 12
-    sheet = np.asarray(Image.open(out).convert("RGB"))
+    drawn = np.asarray(Image.open(out).convert("RGB"))
     images = store.images("dtd", ["train"])
     tiles, width, height = laid_out(images, chosen(images, 12))
-    assert sheet.shape == (height, width, 3)
+    assert drawn.shape == (height, width, 3)
     for tile in tiles:
         pixels = images.pixels(tile.index)
         high, wide, _ = pixels.shape
-        part = sheet[tile.top : tile.top + high, tile.left : tile.left + wide]
+        part = drawn[tile.top : tile.top + high, tile.left : tile.left + wide]
         np.testing.assert_array_equal(part, pixels)
-        name = sheet[tile.top + high : tile.top + high + 26, tile.left : tile.left + wide]
+        name = drawn[tile.top + high : tile.top + high + 26, tile.left : tile.left + wide]
         assert name.min() < 128  # something is written there
+
+
+def test_letters_of_other_scripts_are_drawn() -> None:
+    font = sheet._font()
+    names = ["Zaunkönig", "żółw łódź", "κύκνος", "ворона", "naïve œuf"]
+    assert [written(name, font) for name in names] == names
+    boxes = bytes(font.getmask(chr(0xFFFF) * 2))
+    assert all(bytes(font.getmask(name[:2])) != boxes for name in names)
+    assert written("鳥 of prey", font) == r"\u9ce5 of prey"
+
+
+def test_another_font_will_do(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("matplotlib.get_data_path", lambda: "/nowhere")
+    font = sheet._font()
+    assert "a" in written("aκ", font)
+    assert bytes(font.getmask(written("κ", font))) != bytes(font.getmask(chr(0xFFFF)))
 
 
 def test_images_do_not_overlap(store: Store) -> None:
@@ -96,5 +113,5 @@ def test_the_command(store: Store, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*arguments, "--data", str(store.data)])
     assert done.exit_code == 0, done.output
     assert "3 images of dtd val" in done.output
-    with Image.open(out) as sheet:
-        assert sheet.format == "PNG"
+    with Image.open(out) as drawn:
+        assert drawn.format == "PNG"
