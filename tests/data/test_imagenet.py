@@ -145,6 +145,36 @@ def test_an_undetermined_test_split_is_left_out(
     assert any("imagenet12 test is left out" in message for message in result.messages)
 
 
+def test_validation_photographs_may_come_later(
+    photographs: tuple[Official, Path], tmp_path: Path
+) -> None:
+    made, folder = photographs
+    prepare(made.folder, tmp_path / "whole", imagenet=folder, jobs=0)
+    (folder / "val").rename(tmp_path / "val")
+    prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0)
+    assert prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0).done
+    (tmp_path / "val").rename(folder / "val")
+    result = prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0)
+    assert result.written["imagenet12"]["test"] == 5
+    assert shards(tmp_path / "data") == shards(tmp_path / "whole")
+    assert prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0).done
+
+
+def test_photographs_are_read_once_though_test_is_left_out(
+    photographs: tuple[Official, Path], tmp_path: Path
+) -> None:
+    made, folder = photographs
+    (folder / "val" / "ILSVRC2012_val_00000005.JPEG").unlink()
+    made.add("dtd")
+    (made.write() / "decathlon-1.0-data-imagenet.tar").unlink()
+    only = ["imagenet12"]
+    prepare(made.folder, tmp_path / "data", domains=only, imagenet=folder, jobs=0)
+    for path in folder.glob("train/*/*"):
+        path.write_bytes(b"no photograph, as would be told if it were read")
+    result = prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0)
+    assert list(result.written) == ["dtd"]
+
+
 def test_photographs_are_never_the_official_images(
     photographs: tuple[Official, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
