@@ -1,15 +1,18 @@
 """Tables of what there is: methods and domains."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from decathlon.domains import DOMAINS
-from decathlon.errors import DataError
+from decathlon.domains import DOMAINS, SPLITS
 from decathlon.method import about, registered
 from decathlon.scoring.published import TABLE_3, in_table_order, published_rows
+
+if TYPE_CHECKING:
+    from decathlon.data.manifest import DomainEntry
 
 WIDE = 140
 """Characters from which a table tells more."""
@@ -44,28 +47,55 @@ def methods_table(width: int) -> Table:
     return table
 
 
-def domains_table(data: Path) -> Table:
-    """Lists the official domains, and counts and sizes of what is prepared in a folder."""
-    from decathlon.data.store import open_store
+def _state(data: Path, entry: "DomainEntry") -> str:
+    """Returns whether a prepared domain is whole and official, in one word."""
+    from decathlon.data.work import intact
 
-    table = _table(
-        "domain", "classes", "prepared", "MB", "official train/val/test", "images", whole=5
+    if not all(intact(data, s) for split in entry.splits.values() for s in split.shards):
+        return "damaged"
+    return "official" if entry.official else "own" if entry.own else "other"
+
+
+def domains_table(data: Path, width: int) -> Table:
+    """Lists the official domains, and counts and sizes of what is prepared in a folder.
+
+    Args:
+        data: The data folder.
+        width: Characters there are; where they are many, what the images are is told too.
+
+    Raises:
+        DataError: What is prepared cannot be read.
+    """
+    from decathlon.data.manifest import Manifest, read_manifest
+
+    manifest = read_manifest(data) or Manifest(domains={})
+    wide = width >= WIDE
+    table = _table("domain", "classes", whole=2)
+    table.padding = (0, int(wide), 0, 0)
+    for column in (*SPLITS, "MB"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("state", "official counts", *["images"] * wide):
+        table.add_column(column, no_wrap=True)
+    totals = dict.fromkeys((*SPLITS, "MB"), 0.0)
+    for name in dict.fromkeys([*DOMAINS, *manifest.domains]):
+        official, entry = DOMAINS.get(name), manifest.domains.get(name)
+        numbers, state = dict.fromkeys(totals, "-"), "-"
+        if entry is not None:
+            counts = {split: float(found.num_images) for split, found in entry.splits.items()}
+            size = sum(s.size for found in entry.splits.values() for s in found.shards) / 1e6
+            for key, value in {**counts, "MB": size}.items():
+                totals[key] += value
+                unknown = key in entry.splits and not entry.splits[key].labelled
+                numbers[key] = f"{value:.0f}{'*' * unknown}"
+            state = _state(data, entry)
+        classes = len(entry.class_names) if entry else official.num_classes if official else 0
+        sizes = "/".join(map(str, official.sizes)) if official else "-"
+        text = [official.text if official else ""] * wide
+        table.add_row(*map(Text, [name, str(classes), *numbers.values(), state, sizes, *text]))
+    table.add_section()
+    table.add_row("total", "", *(f"{value:.0f}" for value in totals.values()))
+    table.caption = (
+        "images and sizes as prepared; * labels not known (prepare --labels);"
+        " official: its classes, counts and images; other: not all of these"
     )
-    try:
-        store = open_store(data)
-    except DataError:
-        store = None
-    prepared = store.domains if store else {}
-    for name in dict.fromkeys([*DOMAINS, *prepared]):
-        official = DOMAINS.get(name)
-        counts = "/".join(map(str, official.sizes)) if official else "-"
-        info = prepared.get(name)
-        here = size = "-"
-        if store and info:
-            here = "/".join(f"{split.num_images}" for split in info.splits.values())
-            files = data.joinpath(name).glob("*.h5")
-            size = f"{sum(f.stat().st_size for f in files) / 1e6:.0f}"
-        classes = str(info.num_classes if info else official.num_classes if official else "-")
-        text = official.text if official else "own"
-        table.add_row(*(Text(cell) for cell in (name, classes, here, size, counts, text)))
     return table

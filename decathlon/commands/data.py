@@ -163,4 +163,5 @@ def domains(data: Data = None) -> None:
     from decathlon.data.store import data_folder
     from decathlon.listing import domains_table
 
-    Console().print(domains_table(data_folder(data)))
+    console = Console()
+    console.print(domains_table(data_folder(data), console.width))

@@ -80,6 +80,12 @@ class Build:
         self._spilled = np.full(self._count, IN_PLACE, np.int64)
         self._spill_end = 0
         folder.mkdir(parents=True, exist_ok=True)
+        for path in (self.path, self.part, self.spill, self.journal, self._laid):
+            if path.is_dir():
+                raise DataError(
+                    f"{path}: is a folder in the place of a file; move it away and run"
+                    " 'decathlon prepare' again"
+                )
         self._published = self._adopt()
         if self._published is None and not self._resume():
             self._begin()

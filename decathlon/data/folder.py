@@ -2,9 +2,10 @@
 
 Classes are the names of the class folders of all splits, sorted; category ids count from
 1 in that order, image ids from 1 through train, val and test, in the order of the names.
-The listing (paths and sizes of the files) stands for the annotations: where it has
-changed, the domain is prepared anew. A file that is edited in place and keeps its size
-is not noticed.
+The listing (paths and sizes of the files) stands for the annotations. Where it has
+changed, or the folder is another, or a file has changed since, by its size and the time
+that the system keeps of its last change, the domain is prepared anew; equal images then
+give equal shards.
 """
 
 import os
@@ -58,8 +59,20 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(entries, key=lambda entry: os.fsencode(entry.name))
 
 
+def _unfollowed(entry: os.DirEntry[str], error: OSError) -> DataError:
+    return DataError(f"{entry.path}: cannot be read ({error.strerror}); mend or remove it")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError as error:  # a link that leads to itself
+        raise _unfollowed(entry, error) from None
+
+
 def _splits(folder: Path) -> list[str]:
-    names = [entry.name for entry in _entries(folder) if entry.is_dir()]
+    names = [entry.name for entry in _entries(folder) if _is_folder(entry)]
     for name in names:
         if name not in SPLITS:
             raise DataError(f"{folder / name}: is none of train, val and test; {_LAYOUT}")
@@ -72,7 +85,7 @@ def _classes(folder: Path) -> list[str]:
     """Returns the class names of one split."""
     names = []
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             if not printable(entry.name):
                 raise DataError(f"{folder}: the class {entry.name!r} has no printable name")
             names.append(entry.name)
@@ -90,7 +103,7 @@ class _Split:
 
     def take(self, folder: Path, place: str, category: int) -> None:
         for entry in _entries(folder / place):
-            if entry.is_dir():
+            if _is_folder(entry):
                 raise DataError(f"{entry.path}: is a folder within a class; {_LAYOUT}")
             if not entry.name.lower().endswith(SUFFIXES):
                 self.passed += 1
@@ -99,9 +112,7 @@ class _Split:
             try:
                 size = entry.stat().st_size
             except OSError as error:
-                raise DataError(
-                    f"{entry.path}: cannot be read ({error.strerror}); mend or remove it"
-                ) from None
+                raise _unfollowed(entry, error) from None
             self.digest.update(b"%s\0%d\n" % (name, size))
             self.text += name
             self.ends.append(len(self.text))

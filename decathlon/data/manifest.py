@@ -94,19 +94,24 @@ class SourceEntry(_Model):
         size: Its bytes.
         sha256: Its digest.
         official: Whether size and digest are those of the official file.
+        folder: Path of the folder, where it was image files of one.
+        state: Digest of names, sizes and times of those files, by which a change is
+            noticed without reading them; None where it was no folder.
     """
 
     file: str
     size: Count
     sha256: Sha256
     official: bool
+    folder: str = ""
+    state: Sha256 | None = None
 
 
 class DomainEntry(_Model):
     """One domain.
 
     Attributes:
-        official: Whether classes and split sizes are those of the official domain.
+        official: Whether classes, split sizes and images are those of the official domain.
         class_names: Name by label; ``""`` for a label that no category has.
         category_ids: Category id by label.
         mean: Per channel, in [0, 1].
@@ -115,6 +120,7 @@ class DomainEntry(_Model):
         resize: Library and version that resized images, ``""`` where none was.
         sources: The files it was prepared from: annotations, images.
         splits: Its splits.
+        left_out: By split that is annotated and could not be made: what it was looked for in.
     """
 
     official: bool
@@ -126,6 +132,12 @@ class DomainEntry(_Model):
     resize: str
     sources: list[SourceEntry]
     splits: dict[SplitName, SplitEntry]
+    left_out: dict[SplitName, str] = {}
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a user's own: made of one folder, without annotations."""
+        return len(self.sources) == 1
 
     @model_validator(mode="after")
     def _has_names_for_ids(self) -> Self:
@@ -203,7 +215,10 @@ def read_manifest(data: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); make it readable, or move it away and"
+            " run 'decathlon prepare' again"
+        ) from None
     mend = "delete it and run 'decathlon prepare' again"
     try:
         value = json.loads(raw)

@@ -1,10 +1,9 @@
 """Which archives are needed, and what to say where they are missing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from decathlon.domains import ARCHIVES, DEVKIT, IMAGENET, NINE, SOURCE_DOMAIN, Archive
-from decathlon.errors import DataError
+from decathlon.domains import DEVKIT, IMAGENET, NINE, SOURCE_DOMAIN, Archive
 
 
 def archive_of(domain: str) -> Archive:
@@ -12,45 +11,38 @@ def archive_of(domain: str) -> Archive:
     return IMAGENET if domain == SOURCE_DOMAIN else NINE
 
 
-def require(folder: Path, domains: Iterable[str], annotated: bool, there: Iterable[str]) -> None:
-    """Checks that what some domains need is there.
+def told_missing(
+    folder: Path,
+    domains: Sequence[str],
+    images: Mapping[str, Path | None],
+    annotated: bool,
+    possible: Iterable[str],
+) -> str:
+    """Says what some domains need: of each archive what it is, its size, where it is had.
 
     Args:
         folder: Where it should be.
-        domains: What is to be prepared.
+        domains: What cannot be prepared.
+        images: Those of the domains whose images are missing, and where the folder of each
+            belongs in the unpacked tree, None where there is no tree.
         annotated: Whether the annotations are there.
-        there: Domains whose images are there.
-
-    Raises:
-        DataError: Something is missing: says of each archive what it is, its size and
-            where it is had, and which domains can be prepared without it.
+        possible: Domains that can be prepared instead, where nothing is done.
     """
-    have = set(there)
-    lacking = [] if annotated else [DEVKIT]
-    lacking += [archive_of(name) for name in domains if name not in have]
-    missing = list(dict.fromkeys(lacking))
-    if missing:
-        raise DataError(_message(folder, missing, have if annotated else ()))
-
-
-def _message(folder: Path, missing: Sequence[Archive], possible: Iterable[str]) -> str:
-    lines = [f"archives are missing in {folder}:"]
+    needed: dict[Archive, list[Path]] = {} if annotated else {DEVKIT: []}
+    for name, place in images.items():
+        needed.setdefault(archive_of(name), []).extend([place] if place else [])
+    names = ", ".join(domains)
+    lines = [f"archives are missing in {folder}, needed for {names}:"]
     if not folder.is_dir():
-        lines = [f"there is no folder {folder}, which should hold:"]
-    for archive in missing:
+        lines = [f"there is no folder {folder}, which should hold, for {names}:"]
+    for archive, places in needed.items():
         note = f" ({archive.note})" if archive.note else ""
         lines.append(f"  {archive.file}: {archive.text}, {archive.size / 1e6:,.0f} MB")
         lines.append(f"    from {archive.url}{note}")
-        without = [
-            name
-            for other in ARCHIVES
-            for name in other.domains
-            if other is not archive and archive is not DEVKIT
-        ]
-        lines.append(f"    without it can be prepared: {', '.join(without) or 'nothing'}")
+        lines += [f"    or the images themselves in {place}" for place in places]
     lines.append("put them there, or name the folder that holds them with --archives;")
     lines.append("'decathlon prepare --download' fetches what is freely had")
-    if IMAGENET in missing:
+    if IMAGENET in needed:
         lines.append("original ILSVRC-2012 photographs will do too: --imagenet DIR")
     options = " ".join(f"--domain {name}" for name in possible)
     if options:

@@ -4,7 +4,7 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from decathlon.data.annotations import (
     read_annotations,
 )
 from decathlon.data.decode import TOLERANCE, stored_sizes, too_large
+from decathlon.data.reading import reading
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.streams import Hashed, unpacked
 from decathlon.data.tar import Tar, told
@@ -69,20 +70,26 @@ class DomainPlan:
         class_names: Name by label; ``""`` for a label that no category has.
         category_ids: Category id by label.
         splits: Annotations by split.
+        exact: Whether the images are those that the annotations name, and no others in
+            their place.
+        left_out: See :class:`decathlon.data.manifest.DomainEntry`.
     """
 
     name: str
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     splits: dict[str, Annotations]
+    exact: bool = True
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def official(self) -> bool:
-        """Whether classes and split sizes are those of the official domain."""
+        """Whether classes, split sizes and images are those of the official domain."""
         domain = DOMAINS.get(self.name)
         sizes = tuple(len(self.splits[s]) if s in self.splits else 0 for s in SPLITS)
         return (
             domain is not None
+            and self.exact
             and domain.num_classes == len(self.class_names) == sum(map(bool, self.class_names))
             and domain.sizes == sizes
         )
@@ -243,7 +250,7 @@ def devkit_domains(path: Path) -> list[str]:
         DataError: The archive is damaged.
     """
     names: dict[str, None] = {}
-    with path.open("rb") as file:
+    with reading(path) as file:
         tar = Tar(unpacked(Hashed(file), path.name), path.name)
         for member in tar.members():
             if match := _MEMBER.fullmatch(member.name):
@@ -277,7 +284,7 @@ def read_devkit(path: Path, wanted: Iterable[str] | None) -> tuple[dict[str, Dom
     """
     names = None if wanted is None else set(wanted)
     found: dict[str, dict[str, Annotations]] = {}
-    with path.open("rb") as file:
+    with reading(path) as file:
         source = Hashed(file)
         tar = Tar(unpacked(source, path.name), path.name)
         odd, images, classes = "", 0, 0

@@ -1,50 +1,31 @@
 """``prepare``: images in any form to shards, doing only what is not done yet."""
 
 import errno
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from decathlon.data.convert import convert
-from decathlon.data.decode import LIBRARIES, RESIZE
+from decathlon.data.builder import Builder, same_source
 from decathlon.data.folder import check_name, own_plan, own_supply
-from decathlon.data.imagenet import from_originals
+from decathlon.data.imagenet import from_originals, validation
 from decathlon.data.labels import SPLIT, add_labels
+from decathlon.data.leftovers import parts
 from decathlon.data.lock import exclusive
-from decathlon.data.manifest import (
-    FILE,
-    DomainEntry,
-    Manifest,
-    SourceEntry,
-    read_manifest,
-    write_manifest,
-)
-from decathlon.data.missing import require
-from decathlon.data.plan import DomainPlan
+from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, write_manifest
+from decathlon.data.missing import told_missing
 from decathlon.data.sources import (
-    ANNOTATIONS,
     has_annotations,
     images_of,
     known_domains,
     read_plans,
     supplies,
+    tree_place,
 )
-from decathlon.data.supply import Supply
 from decathlon.data.verify import examine, noted
-from decathlon.data.work import Work, intact, same_plan
-from decathlon.domains import ARCHIVES, DOMAINS, SOURCE_DOMAIN
+from decathlon.data.work import intact, same_plan
+from decathlon.domains import DOMAINS, SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, nearest
-from decathlon.files import digest_of
-from decathlon.progress import progress
-
-FEW = 2000
-"""Images below which starting processes takes longer than decoding."""
-MOST_JOBS = 4
-"""Decoding processes a core; more take memory and no less time."""
 
 
 @dataclass
@@ -54,17 +35,19 @@ class Prepared:
     Attributes:
         written: By domain and split, the number of images of shards that were written.
         present: By domain and split, the number of images that were there already.
+        lacking: Domains that could not be prepared of what is there.
         messages: What the user should be told, one sentence or two each.
     """
 
     written: dict[str, dict[str, int]] = field(default_factory=dict)
     present: dict[str, dict[str, int]] = field(default_factory=dict)
+    lacking: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
-        """Whether nothing had to be done."""
-        return not self.written
+        """Whether nothing had to be done and nothing is lacking."""
+        return not self.written and not self.lacking
 
 
 def prepare(
@@ -80,7 +63,8 @@ def prepare(
     """Converts images to shards in ``data``, as far as they are not there.
 
     An interrupted call is continued by the next. A shard that was found damaged is
-    rebuilt alone.
+    rebuilt alone. Where domains are not named, what is there is prepared, and what is
+    missing is told; what is prepared needs no archive.
 
     Args:
         archives: Folder that holds the archives under their official names, or the tree
@@ -101,9 +85,9 @@ def prepare(
         What was done.
 
     Raises:
-        DataError: An archive is missing, damaged or does not fit the annotations; the
-            data folder cannot be written, or another call is at work on it; labels are
-            of other images.
+        DataError: Nothing is prepared and nothing can be, or a domain that was named cannot;
+            an archive is damaged or does not fit the annotations; the data folder cannot be
+            written, or another call is at work on it; labels are of other images.
         UsageError: A domain that the annotations do not describe, or a name that a
             domain cannot have.
     """
@@ -112,14 +96,16 @@ def prepare(
     if jobs is not None and jobs < 0:
         raise UsageError(f"jobs is {jobs}: give the number of decoding processes, 0 or more")
     with exclusive(data, "data folder", "--data"), _writing(data):
-        preparation = _Preparation(archives, data, domains, jobs, imagenet)
+        preparation = _Preparation(archives, data, domains, jobs, imagenet, folders or {})
+        preparation.own()
         if archives is not None:
             preparation.convert()
-        for name, folder in (folders or {}).items():
-            preparation.own(name, folder)
         if labels is not None:
             preparation.label(labels)
         return preparation.result()
+
+
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY)
 
 
 @contextmanager
@@ -128,13 +114,15 @@ def _writing(data: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        where = error.filename or data
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             what = f"{data}: the disk is full; make room or name another folder with --data"
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            where = error.filename or data
             what = f"{where}: {error.strerror}; make it accessible, or name another folder"
+        elif error.errno in _IN_THE_WAY:
+            what = f"{where}: something else is in its place ({error.strerror}); move it away"
         else:
-            what = f"{error.filename or data}: {error.strerror or error}"
+            what = f"{where}: {error.strerror or error}"
         raise DataError(f"{what}; then run 'decathlon prepare' again, it continues") from None
 
 
@@ -148,96 +136,190 @@ class _Preparation:
         domains: Sequence[str] | None,
         jobs: int | None,
         imagenet: Path | None,
+        folders: Mapping[str, Path],
     ) -> None:
-        self.imagenet = imagenet
-        self.archives, self.data, self.jobs = archives, data, jobs
+        self.archives, self.data = archives, data
+        self.imagenet, self.folders = imagenet, folders
         self.wanted = list(dict.fromkeys(domains)) if domains is not None else None
-        self.manifest = self._rechecked(read_manifest(data) or Manifest(domains={}))
-        self.written: dict[str, dict[str, int]] = {}
-        self.messages: list[str] = []
+        self.builder = Builder(archives, data, self._rechecked(), jobs)
+        self.told: set[str] = set()
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the data folder holds."""
+        return self.builder.manifest
 
     def result(self) -> Prepared:
-        """Returns what was done."""
-        present: dict[str, dict[str, int]] = {}
+        """Tells what is still damaged, removes what is left over, returns what was done."""
+        found = Prepared(self.builder.written, messages=self.builder.messages)
+        self._sweep(self.data)
         for name, domain in self.manifest.domains.items():
-            if self.wanted is not None and name not in {*self.wanted, *self.written}:
+            if not self._meant(name):
                 continue
+            if self._whole(domain):
+                self._sweep(self.data / name)
+            elif name not in self.told:
+                found.messages.append(self._damaged(name, domain))
+                self.told.add(name)
             for split, entry in domain.splits.items():
-                if split not in self.written.get(name, {}):
-                    present.setdefault(name, {})[split] = entry.num_images
-        return Prepared(self.written, present, self.messages)
+                if split not in found.written.get(name, {}):
+                    found.present.setdefault(name, {})[split] = entry.num_images
+        found.lacking += sorted(self.told)
+        return found
+
+    def own(self) -> None:
+        """Builds the shards of a user's own domains that are not there or out of date."""
+        for name, folder in self.folders.items():
+            plan, messages = own_plan(name, folder)
+            supply = own_supply(name, folder)
+            entry = self.manifest.domains.get(name)
+            if (
+                entry is None
+                or not self._whole(entry)
+                or not same_plan(entry, plan)
+                or entry.sources[0].folder != supply.path
+                or entry.sources[0].state != supply.state(list(plan.splits.values()))
+            ):
+                self.builder.messages += messages
+                self.builder.build([supply], [plan], [])
 
     def convert(self) -> None:
         """Builds the shards of the official domains that are not there."""
-        names = self.wanted if self.wanted is not None else list(DOMAINS)
-        if not all(self._complete(name) for name in names):
-            self._convert_missing()
-        self._sweep(names)
-
-    def own(self, name: str, folder: Path) -> None:
-        """Builds the shards of a user's own domain that are not there or out of date."""
-        plan, messages = own_plan(name, folder)
-        entry = self.manifest.domains.get(name)
-        if entry is None or not self._whole(entry) or not same_plan(entry, plan):
-            self.messages += messages
-            self._build([own_supply(name, folder)], [plan], [])
-        self._sweep([name])
-
-    def _convert_missing(self) -> None:
         assert self.archives is not None
+        for name in self.wanted or ():
+            entry = self.manifest.domains.get(name)
+            if entry is not None and self._is_own(name) and not self._whole(entry):
+                raise DataError(self._damaged(name, entry))
+        names = self.wanted if self.wanted is not None else [*DOMAINS, *self.manifest.domains]
+        official = [name for name in dict.fromkeys(names) if not self._is_own(name)]
+        if all(self._complete(name) for name in official):
+            return
         annotated = has_annotations(self.archives)
         known = known_domains(self.archives) if annotated else list(DOMAINS)
-        for name in self.wanted or ():
-            if name not in known:
-                raise UsageError(
-                    f"no annotations of a domain '{name}'{nearest(name, known)}"
-                    f" (there are those of {', '.join(known)})"
-                )
-        there = [name for name in known if images_of(self.archives, name) is not None]
-        photographs = self.imagenet is not None and SOURCE_DOMAIN not in there
-        if photographs:
-            there.append(SOURCE_DOMAIN)
-        require(self.archives, known if self.wanted is None else self.wanted, annotated, there)
-        plans, notes = read_plans(self.archives, self.wanted)
+        if self.wanted is not None:
+            self._check_known(official, known)
+        needed = official if self.wanted is not None else known
+        needed = [name for name in needed if not self._is_own(name)]
+        there = [
+            name
+            for name in needed
+            if annotated and (images_of(self.archives, name) or self._photographs(name))
+        ]
+        self._tell_missing(needed, there, annotated)
+        if not all(self._complete(name) for name in there):
+            self._convert(there)
+
+    def _convert(self, names: Sequence[str]) -> None:
+        """Builds the shards of domains whose annotations and images are there."""
+        assert self.archives is not None
+        plans, notes = read_plans(self.archives, names)
         missing = [
             name
             for name, plan in plans.items()
             if not self._complete(name) or not same_plan(self.manifest.domains[name], plan)
         ]
         if missing:
-            self._tell(notes)
-        if photographs and self.imagenet is not None and SOURCE_DOMAIN in missing:
+            self.builder.tell(notes)
+        if (
+            SOURCE_DOMAIN in missing
+            and self.imagenet is not None
+            and not images_of(self.archives, SOURCE_DOMAIN)
+        ):
             missing.remove(SOURCE_DOMAIN)
             plan, found, messages = from_originals(plans[SOURCE_DOMAIN], self.imagenet)
-            self.messages += messages
-            self._build(found, [plan], [notes])
-        for supply, names in supplies(self.archives, missing):
-            self._build([supply], [plans[name] for name in names], [notes])
-
-    def _sweep(self, names: Sequence[str]) -> None:
-        """Removes what a call that was killed at its very end has left."""
-        for folder in (self.data, *(self.data / name for name in names)):
-            for path in folder.glob("*.part"):
-                path.unlink()
+            self.builder.messages += messages
+            self.builder.build(found, [plan], [notes])
+        for supply, domains in supplies(self.archives, missing):
+            self.builder.build([supply], [plans[name] for name in domains], [notes])
 
     def label(self, labels: Path) -> None:
         """Fills in test labels."""
         wanted = self.wanted if self.wanted is not None else list(self.manifest.domains)
-        self.manifest, done, without = add_labels(self.data, self.manifest, labels, wanted)
+        builder, domains = self.builder, self.manifest.domains
+        whole = [name for name in wanted if name in domains and self._whole(domains[name])]
+        builder.manifest, done, without = add_labels(self.data, self.manifest, labels, whole)
         for name in done:
             count = self.manifest.domains[name].splits[SPLIT].num_images
-            self.written.setdefault(name, {})[SPLIT] = count
+            builder.written.setdefault(name, {})[SPLIT] = count
         for name in without:
-            self.messages.append(
-                f"{labels.name} has no {name}_test.json: its test labels stay as they were"
+            if not self.manifest.domains[name].own:
+                builder.messages.append(
+                    f"{labels.name} has no {name}_test.json: its test labels stay as they were"
+                )
+
+    def _check_known(self, names: Sequence[str], known: Sequence[str]) -> None:
+        """Checks that the domains that were named are known.
+
+        Raises:
+            UsageError: One is not; the nearest name is suggested.
+            DataError: One is prepared, damaged, and not among the annotations.
+        """
+        for name in names:
+            if name in known or self._complete(name):
+                continue
+            if name in self.manifest.domains:
+                raise DataError(self._damaged(name, self.manifest.domains[name]))
+            raise UsageError(
+                f"no annotations of a domain '{name}'{nearest(name, known)}"
+                f" (there are those of {', '.join(known)})"
             )
 
-    def _rechecked(self, manifest: Manifest) -> Manifest:
-        """Re-reads the shards that were touched after the manifest was written."""
-        path = self.data / FILE
-        if not path.is_file():
-            return manifest
-        written = path.stat().st_mtime_ns
+    def _tell_missing(self, needed: Sequence[str], there: Sequence[str], annotated: bool) -> None:
+        """Says what cannot be prepared because its archive is missing.
+
+        Raises:
+            DataError: Nothing is prepared and nothing can be, or a domain that was named
+                cannot.
+        """
+        assert self.archives is not None
+        lacking = [name for name in needed if name not in there and not self._complete(name)]
+        if not lacking:
+            return
+        named = self.wanted is not None
+        images = {
+            name: tree_place(self.archives, name)
+            for name in lacking
+            if not (images_of(self.archives, name) or self._photographs(name))
+        }
+        text = told_missing(self.archives, lacking, images, annotated, there if named else ())
+        if named or not (there or self.manifest.domains):
+            raise DataError(text)
+        self.builder.messages.append(text)
+        self.told.update(lacking)
+
+    def _photographs(self, name: str) -> bool:
+        """Whether a domain can be made of original photographs."""
+        return name == SOURCE_DOMAIN and self.imagenet is not None
+
+    def _damaged(self, name: str, entry: DomainEntry) -> str:
+        """Says how shards of a domain are had again whose source is not at hand."""
+        source = entry.sources[0] if entry.own else None
+        how = f" --folder {name}={source.folder or 'DIR'}" if source else " --archives DIR"
+        return (
+            f"{name}: shards are missing or damaged; run 'decathlon prepare{how}' with what they"
+            " were made of"
+        )
+
+    def _is_own(self, name: str) -> bool:
+        """Whether a domain is the user's own, which annotations have nothing to do with."""
+        entry = self.manifest.domains.get(name)
+        return name in self.folders or (entry is not None and entry.own)
+
+    def _meant(self, name: str) -> bool:
+        """Whether a call is about a domain."""
+        return self.wanted is None or name in {*self.wanted, *self.folders}
+
+    def _sweep(self, folder: Path) -> None:
+        """Removes what a call that was killed at its very end has left."""
+        for path in parts(folder):
+            path.unlink()
+
+    def _rechecked(self) -> Manifest:
+        """Reads the manifest, and the shards that were touched after it was written."""
+        manifest = read_manifest(self.data)
+        if manifest is None:
+            return Manifest(domains={})
+        written = (self.data / FILE).stat().st_mtime_ns
         found = {
             listed.shard.file: examine(self.data, listed)
             for listed in manifest.shards()
@@ -252,118 +334,13 @@ class _Preparation:
     def _complete(self, name: str) -> bool:
         """Whether a domain is prepared, as far as can be seen without reading archives."""
         entry = self.manifest.domains.get(name)
-        return entry is not None and self._same_source(entry.sources) and self._whole(entry)
+        if entry is None or not self._whole(entry):
+            return False
+        tried = entry.left_out.get(SPLIT)
+        if tried and self.imagenet is not None and validation(self.imagenet) != tried:
+            return False
+        return same_source(self.archives, entry.sources)
 
     def _whole(self, entry: DomainEntry) -> bool:
         """Whether all shards of a domain are there."""
         return all(intact(self.data, s) for split in entry.splits.values() for s in split.shards)
-
-    def _same_source(self, sources: Sequence[SourceEntry]) -> bool:
-        """Whether the archives, where they are there, can be those that were prepared."""
-        if self.archives is None:
-            return True
-        paths = [(self.archives / source.file, source.size) for source in sources]
-        return all(not path.is_file() or path.stat().st_size == size for path, size in paths)
-
-    def _tell(self, source: SourceEntry) -> None:
-        if any(archive.file == source.file for archive in ARCHIVES):
-            if not source.official:
-                self.messages.append(
-                    f"{source.file} ({source.size:,} bytes, SHA-256 {source.sha256[:12]}...) is"
-                    " not the official file of that name: prepared, and recorded as unofficial"
-                )
-        elif source.file == ANNOTATIONS:
-            self.messages.append(
-                f"{self.archives} holds the unpacked tree, which has no official digest to"
-                " compare with: prepared, and recorded as unofficial"
-            )
-
-    def _build(
-        self, supplies: Sequence[Supply], plans: Sequence[DomainPlan], notes: list[SourceEntry]
-    ) -> None:
-        works = []
-        for plan in plans:
-            entry = self.manifest.domains.get(plan.name)
-            # Shards of two archives are not mixed.
-            keep = (
-                entry and same_plan(entry, plan) and self._same_source(entry.sources[len(notes) :])
-            )
-            works.append(Work(self.data, plan, entry if keep else None))
-        sources = self._built(supplies, works)
-        digests = [source.sha256 for source in sources]
-        mixed = [
-            work
-            for work in works
-            if work.entry and [s.sha256 for s in work.entry.sources[len(notes) :]] != digests
-        ]
-        if mixed:
-            for work in mixed:
-                work.entry = None
-            sources = self._built(supplies, works)
-        for source in sources:
-            self._tell(source)
-        self._publish(works, [*notes, *sources])
-
-    def _built(self, supplies: Sequence[Supply], works: Sequence[Work]) -> list[SourceEntry]:
-        """Builds what is to be built of some domains."""
-        size = sum(work.size for work in works)
-        free = shutil.disk_usage(self.data).free
-        started = any(work.folder.glob("*.part") for work in works if work.folder.is_dir())
-        if size > free and not started:
-            raise DataError(
-                f"{self.data}: needs {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free;"
-                " make room or name another folder with --data"
-            )
-        identity = [supply.identity() for supply in supplies]
-        for work in works:
-            work.begin(digest_of([*identity, LIBRARIES]))
-        total = sum(len(notes) for work in works for notes in work.plan.splits.values())
-        return convert(supplies, works, self._jobs(total))
-
-    def _jobs(self, images: int) -> int:
-        cores = len(os.sched_getaffinity(0))
-        if self.jobs is not None:
-            return min(self.jobs, images, MOST_JOBS * cores)
-        return cores if images > FEW else 0
-
-    def _publish(self, works: Sequence[Work], sources: list[SourceEntry]) -> None:
-        builds = [build for work in works for build in work.all_builds()]
-        finished = {}
-        with (
-            progress("checking what was written", len(builds), "shards") as bar,
-            ThreadPoolExecutor(max(1, min(8, self._jobs(FEW + 1)))) as threads,
-        ):
-            # Threads suffice: checksums are computed outside the interpreter's lock.
-            entries = threads.map(lambda build: build.finish(RESIZE), builds)
-            for build, entry in zip(builds, entries, strict=True):
-                finished[build] = entry
-                bar.advance()
-        domains = dict(self.manifest.domains)
-        # Whoever reads meanwhile must not find old promises beside new shards.
-        replaced = [work.plan.name for work in works if work.entry is None]
-        if any(domains.pop(name, None) is not None for name in replaced):
-            write_manifest(self.data, Manifest(domains=domains))
-        for work in works:
-            name = work.plan.name
-            domains[name] = work.publish(finished, sources)
-            self.written[name] = {
-                split: domains[name].splits[split].num_images
-                for split, builds in work.builds.items()
-                if any(builds)
-            }
-            self._tell_lost_labels(work)
-        order = {name: place for place, name in enumerate(DOMAINS)}
-        ordered = sorted(domains.items(), key=lambda item: (order.get(item[0], 99), item[0]))
-        self.manifest = Manifest(domains=dict(ordered))
-        write_manifest(self.data, self.manifest)
-        for work in works:
-            work.clean()
-
-    def _tell_lost_labels(self, work: Work) -> None:
-        before = self.manifest.domains.get(work.plan.name)
-        split = before.splits.get(SPLIT) if before is not None else None
-        if split is not None and split.labels_sha256 and any(work.builds.get(SPLIT, [])):
-            self.messages.append(
-                f"{work.plan.name}: the test split was rebuilt without labels; run"
-                " 'decathlon prepare --labels' to fill them in again"
-            )

@@ -17,6 +17,7 @@ from decathlon.data.annotations import Annotations, read_annotations
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.missing import archive_of
 from decathlon.data.plan import FILE_NAME, DomainPlan, devkit_domains, domain_plan, read_devkit
+from decathlon.data.reading import reading
 from decathlon.data.supply import (
     ArchiveSupply,
     FolderSupply,
@@ -56,6 +57,14 @@ def images_of(folder: Path, domain: str) -> Path | None:
         for tar in (folder / root / "data" / f"{domain}.tar", folder / root / f"{domain}.tar"):
             if tar.is_file():
                 return tar
+    return None
+
+
+def tree_place(folder: Path, domain: str) -> Path | None:
+    """Returns where a domain's images belong in the unpacked tree, None where there is none."""
+    for root in _ROOTS:
+        if (folder / root / ANNOTATIONS).is_dir():
+            return folder / root / "data" / domain
     return None
 
 
@@ -118,7 +127,7 @@ def read_plans(
 def _read(path: Path) -> Annotations:
     if not path.is_file():
         raise DataError(f"{path}: is no regular file; put the annotation file there")
-    with path.open("rb") as file:
+    with reading(path) as file:
         return read_annotations(file, str(path))
 
 

@@ -9,9 +9,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from decathlon.data.annotations import Annotations
 from decathlon.data.decode import ARCHIVE_PIXELS, TOLERANCE
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.plan import NameIndex
+from decathlon.data.reading import Reading, reading, unreadable
 from decathlon.data.streams import Hashed, unpacked
 from decathlon.data.tar import Member, Tar, told
 from decathlon.domains import ARCHIVES
@@ -55,8 +57,12 @@ class Supply(Protocol):
     tolerance: int
     originals: bool
 
-    def identity(self) -> list[str | int]:
-        """Returns what tells this place from another, without reading it."""
+    def identity(self, splits: Sequence[Annotations]) -> list[str | int]:
+        """Returns what tells this place from another, without reading it.
+
+        Args:
+            splits: Name the images that are wanted.
+        """
 
     def images(self, index: NameIndex) -> Iterator[Supplied]:
         """Yields the images that are named, each once.
@@ -111,9 +117,12 @@ class ArchiveSupply:
         self._key = key
         self._entry: SourceEntry | None = None
 
-    def identity(self) -> list[str | int]:
+    def identity(self, splits: Sequence[Annotations]) -> list[str | int]:
         """Returns name, size and time of the file."""
-        state = self.path.stat()
+        try:
+            state = self.path.stat()
+        except OSError as error:
+            raise unreadable(self.path, error) from None
         return [self.name, state.st_size, state.st_mtime_ns]
 
     def images(self, index: NameIndex) -> Iterator[Supplied]:
@@ -139,7 +148,7 @@ class ArchiveSupply:
         Raises:
             DataError: The archive is damaged.
         """
-        with self.path.open("rb") as file:
+        with reading(self.path) as file:
             source = Hashed(file)
             stream = unpacked(source, self.name)
             yield from self._tar(Tar(stream, self.name), nested=False)
@@ -205,10 +214,33 @@ class FolderSupply:
         self.limit, self.tolerance, self.originals = limit, tolerance, originals
         self._place = place
         self._digest, self._size = sha256(), 0
+        self._state: str | None = None
 
-    def identity(self) -> list[str | int]:
-        """Returns the folder's path; a file that is edited meanwhile is not noticed."""
-        return [self.name, str(self.folder.absolute())]
+    @property
+    def path(self) -> str:
+        """The folder's path; what is no UTF-8 in it is replaced."""
+        return os.fsencode(self.folder.absolute()).decode(errors="replace")
+
+    def state(self, splits: Sequence[Annotations]) -> str:
+        """Returns a digest of names, sizes and times of the files that are there.
+
+        The time is that of the last change of any kind, which a copy cannot take along.
+        """
+        digest, root = sha256(), os.fsencode(self.folder)
+        for notes in splits:
+            for name in notes.names:
+                try:
+                    # No Path takes bytes.
+                    state = os.stat(b"%s/%s" % (root, self._place(name)))  # noqa: PTH116
+                except OSError:
+                    continue  # it may be in another place, or else is told when it is read
+                digest.update(b"%s\0%d %d\n" % (name, state.st_size, state.st_ctime_ns))
+        self._state = digest.hexdigest()
+        return self._state
+
+    def identity(self, splits: Sequence[Annotations]) -> list[str | int]:
+        """Returns the folder's path and its state."""
+        return [self.name, self.path, self.state(splits)]
 
     def images(self, index: NameIndex) -> Iterator[Supplied]:
         """Yields the images in the order of the index."""
@@ -230,7 +262,14 @@ class FolderSupply:
     def source(self) -> SourceEntry:
         """Returns the folder's name, the bytes of its images and their digest."""
         sha = self._digest.hexdigest()
-        return SourceEntry(file=self.name, size=self._size, sha256=sha, official=False)
+        return SourceEntry(
+            file=self.name,
+            size=self._size,
+            sha256=sha,
+            official=False,
+            folder=self.path,
+            state=self._state,
+        )
 
 
 def read_regular(path: bytes, most: int | None = None) -> bytes | None:
@@ -242,18 +281,27 @@ def read_regular(path: bytes, most: int | None = None) -> bytes | None:
     """
     where = os.fsdecode(path)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with Reading(path, opener=_at_once) as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise DataError(f"{where}: {_NO_FILE}")
+            if state.st_size > LARGEST_IMAGE:
+                raise DataError(f"{where}: has {state.st_size} bytes (limit {LARGEST_IMAGE})")
+            return file.read(LARGEST_IMAGE if most is None else most)
     except FileNotFoundError:
         return None
+    except IsADirectoryError:
+        raise DataError(f"{where}: {_NO_FILE}") from None
     except OSError as error:
-        raise DataError(f"{where}: cannot be read ({error.strerror}); make it readable") from None
-    with os.fdopen(handle, "rb", buffering=0) as file:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode):
-            raise DataError(f"{where}: is no regular file; remove it or put an image there")
-        if state.st_size > LARGEST_IMAGE:
-            raise DataError(f"{where}: has {state.st_size} bytes (limit {LARGEST_IMAGE})")
-        return file.read(LARGEST_IMAGE if most is None else most)
+        raise unreadable(where, error) from None
+
+
+_NO_FILE = "is no regular file; remove it or put an image there"
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a file without waiting, as a pipe would want it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def digest_over(parts: Sequence[tuple[str, str]]) -> str:

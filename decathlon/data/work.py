@@ -6,6 +6,7 @@ from pathlib import Path
 
 from decathlon.data.build import Build
 from decathlon.data.decode import RESIZE
+from decathlon.data.leftovers import parts, shards
 from decathlon.data.manifest import DomainEntry, ShardEntry, SourceEntry, SplitEntry
 from decathlon.data.plan import DomainPlan, ShardPlan
 from decathlon.data.shard import UNKNOWN, open_shard
@@ -20,9 +21,9 @@ def intact(data: Path, shard: ShardEntry) -> bool:
 
 
 def same_plan(entry: DomainEntry, plan: DomainPlan) -> bool:
-    """Whether a domain was prepared from the same annotations."""
+    """Whether a domain was prepared from the same annotations, as far as it could be."""
     return {split: e.annotations_sha256 for split, e in entry.splits.items()} == {
-        split: notes.sha256 for split, notes in plan.splits.items()
+        split: notes.sha256 for split, notes in plan.splits.items() if split not in entry.left_out
     }
 
 
@@ -51,12 +52,15 @@ class Work:
 
     @property
     def size(self) -> int:
-        """Bytes of pixels still to be written."""
+        """Bytes on the disk that will be needed, as far as the annotations tell sizes."""
         total = 0
-        for split in self.plan.splits:
+        for split, notes in self.plan.splits.items():
+            # Pixels of unknown size are spilled first, then laid out anew; and most are more
+            # than the square that their place in the file is made for.
+            copies = 1 if notes.heights.all() and notes.widths.all() else 3
             for k, shard in enumerate(self._shards(split)):
                 if not self._kept(split, k):
-                    total += int((3 * shard.columns.height * shard.columns.width).sum())
+                    total += copies * int((3 * shard.columns.height * shard.columns.width).sum())
         return total
 
     def begin(self, source: str) -> None:
@@ -101,6 +105,7 @@ class Work:
             resize=RESIZE if self._resized() else "",
             sources=sources,
             splits=splits,
+            left_out=self.plan.left_out,
         )
 
     def clean(self) -> None:
@@ -108,7 +113,7 @@ class Work:
         for build in self.all_builds():
             build.clean()
         listed = {shard.file for split in self.plan.splits for shard in self._shards(split)}
-        for path in self.folder.glob("*.h5*"):
+        for path in [*parts(self.folder), *shards(self.folder)]:
             if path.name not in listed:
                 path.unlink()
 
@@ -121,6 +126,13 @@ class Work:
         return self.entry.splits[split].shards if self.entry is not None else ()
 
     def _kept(self, split: str, k: int) -> bool:
+        """Whether a shard stays as it is."""
+        if self.entry is not None and self.entry.splits[split].labels_sha256:
+            # A shard is built without labels that came later: then all are.
+            return all(self._intact(split, j) for j in range(len(self._shards(split))))
+        return self._intact(split, k)
+
+    def _intact(self, split: str, k: int) -> bool:
         listed = self._listed(split)
         if k >= len(listed) or not intact(self.data, listed[k]):
             return False

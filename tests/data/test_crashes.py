@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decathlon.data import plan, pool
-from decathlon.data import prepare as preparing
+from decathlon.data import builder, plan, pool
 from decathlon.data.prepare import prepare
 from decathlon.data.shard import open_shard
 from decathlon.data.store import open_store
@@ -87,7 +86,7 @@ def large_images(official: Official) -> None:
         ("decathlon.data.build:Build:record", 9),
         ("decathlon.data.build:Build:_entry", 3),
         ("decathlon.data.build:Build:publish", 4),
-        ("decathlon.data.prepare::write_manifest", 1),
+        ("decathlon.data.builder::write_manifest", 1),
         ("decathlon.data.build:Build:clean", 12),
     ],
 )
@@ -318,6 +317,22 @@ def test_shards_of_two_archives_are_not_mixed(small: Official, tmp_path: Path) -
     verify(data)
 
 
+def test_a_split_is_never_labelled_in_part(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard is rebuilt without labels, and so are its neighbours, until they are filled in."""
+    monkeypatch.setattr(plan, "SHARD_BYTES", 60_000)
+    data = tmp_path / "data"
+    labels = write_labels(tmp_path / "labels.zip", {"dtd": small.labels("dtd")})
+    prepare(small.write(), data, labels=labels, jobs=0)
+    whole = contents(data)
+    (data / "dtd" / "test-00001-of-00002.h5").unlink()
+    prepare(small.folder, data, jobs=0)
+    assert open_store(data).images("dtd", ["test"]).labels.tolist() == [-1] * 5
+    prepare(small.folder, data, labels=labels, jobs=0)
+    assert contents(data) == whole
+
+
 def test_two_calls_at_once_are_refused(small: Official, tmp_path: Path) -> None:
     small.write()
     data = tmp_path / "data"
@@ -336,9 +351,53 @@ def test_a_full_disk_is_said_before(
     small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match=r"needs 0\.0 GB, 0\.0 GB are free"):
+    monkeypatch.setattr(builder.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match=r"needs 0\.4 MB, 0\.0 MB are free"):
         prepare(small.write(), tmp_path / "data", jobs=0)
+
+
+def test_room_is_wanted_for_what_is_laid_out_anew(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where sizes are not known before, pixels are on the disk twice for a while."""
+    for split in ("train", "val", "test"):
+        for note in small.split("dtd", split)["images"]:
+            del note["height"], note["width"]
+    pixels = sum(p.size for split in ("train", "val", "test") for p in small.pixels("dtd", split))
+    usage = shutil.disk_usage(tmp_path)._replace(free=2 * pixels)
+    monkeypatch.setattr(builder.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match="make room"):
+        prepare(small.write(), tmp_path / "data", jobs=0)
+
+
+@pytest.mark.parametrize("what", ["shard", "temporary", "domain"])
+def test_what_is_in_the_way_is_named(small: Official, tmp_path: Path, what: str) -> None:
+    data, archives = tmp_path / "data", small.write()
+    if what == "domain":
+        data.mkdir()
+        path = data / "dtd"
+        path.write_text("")
+    else:
+        path = data / "dtd" / ("val.h5" if what == "shard" else "val.h5.part")
+        path.mkdir(parents=True)
+    with pytest.raises(DataError, match=rf"{path}: .*in (the|its) place.*; move it away"):
+        prepare(archives, data, jobs=0)
+    path.rmdir() if path.is_dir() else path.unlink()
+    prepare(archives, data, jobs=0)
+    verify(data)
+
+
+@pytest.mark.parametrize("name", ["decathlon-1.0-devkit.tar.gz", "decathlon-1.0-data.tar.gz"])
+def test_an_archive_that_cannot_be_read_is_named(
+    small: Official, tmp_path: Path, name: str
+) -> None:
+    """As on a failing disk, which is not that of the data folder."""
+    path = small.write() / name
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # whose first bytes no process can read
+    with pytest.raises(DataError, match=rf"{path}: cannot be read \(Input.*fetch it") as told:
+        prepare(small.folder, tmp_path / "data", jobs=0)
+    assert "continues" not in str(told.value)
 
 
 def test_a_disk_that_fills_up_loses_nothing(

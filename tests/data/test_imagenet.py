@@ -2,6 +2,7 @@
 
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from decathlon.data.imagenet import Photograph, assign, embed
 from decathlon.data.manifest import read_manifest
 from decathlon.data.prepare import prepare
 from decathlon.data.store import open_store
+from decathlon.domains import DOMAINS
 from decathlon.errors import DataError
 from tests.data.official import Official, decoded, encoded, member, picture, tar_bytes
 
@@ -141,6 +143,53 @@ def test_an_undetermined_test_split_is_left_out(
     result = prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0)
     assert result.written == {"imagenet12": {"train": 9, "val": 4}}
     assert any("imagenet12 test is left out" in message for message in result.messages)
+
+
+def test_validation_photographs_may_come_later(
+    photographs: tuple[Official, Path], tmp_path: Path
+) -> None:
+    made, folder = photographs
+    prepare(made.folder, tmp_path / "whole", imagenet=folder, jobs=0)
+    (folder / "val").rename(tmp_path / "val")
+    prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0)
+    assert prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0).done
+    (tmp_path / "val").rename(folder / "val")
+    result = prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0)
+    assert result.written["imagenet12"]["test"] == 5
+    assert shards(tmp_path / "data") == shards(tmp_path / "whole")
+    assert prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0).done
+
+
+def test_photographs_are_read_once_though_test_is_left_out(
+    photographs: tuple[Official, Path], tmp_path: Path
+) -> None:
+    made, folder = photographs
+    (folder / "val" / "ILSVRC2012_val_00000005.JPEG").unlink()
+    made.add("dtd")
+    (made.write() / "decathlon-1.0-data-imagenet.tar").unlink()
+    only = ["imagenet12"]
+    prepare(made.folder, tmp_path / "data", domains=only, imagenet=folder, jobs=0)
+    for path in folder.glob("train/*/*"):
+        path.write_bytes(b"no photograph, as would be told if it were read")
+    result = prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0)
+    assert list(result.written) == ["dtd"]
+
+
+def test_photographs_are_never_the_official_images(
+    photographs: tuple[Official, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though all counts are official."""
+    made, folder = photographs
+    counts = replace(DOMAINS["imagenet12"], num_classes=3, sizes=(9, 4, 5))
+    monkeypatch.setitem(DOMAINS, "imagenet12", counts)
+    result = prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0)
+    assert any("recorded as unofficial" in m for m in result.messages if "photographs" in m)
+    info = open_store(tmp_path / "data").domains["imagenet12"]
+    assert not info.official
+    assert info.mean != counts.mean
+    made.write()
+    prepare(made.folder, tmp_path / "official", jobs=0)
+    assert open_store(tmp_path / "official").domains["imagenet12"].official
 
 
 @pytest.mark.parametrize("what", ["lacking", "damaged", "empty"])

@@ -130,19 +130,109 @@ def test_processes_are_never_too_many(
 
 
 def test_missing_archives_are_listed(official: Official, tmp_path: Path) -> None:
-    run(official, tmp_path / "data", domains=["dtd"])
-    (official.folder / "decathlon-1.0-data-imagenet.tar").unlink()
+    (official.write() / "decathlon-1.0-data-imagenet.tar").unlink()
     with pytest.raises(DataError) as caught:
-        prepare(official.folder, tmp_path / "new", jobs=0)
+        run_of_three(official, tmp_path / "new")
     text = str(caught.value)
+    assert "needed for imagenet12" in text
     assert "decathlon-1.0-data-imagenet.tar: images of imagenet12, 6,535 MB" in text
     assert "needs an account at image-net.org" in text
     assert "http://www.image-net.org" in text
     assert "--domain svhn" in text
     assert "decathlon-1.0-devkit" not in text
     assert "--domain imagenet12" not in text
+    assert not (tmp_path / "new" / "manifest.json").exists()
     prepare(official.folder, tmp_path / "new", domains=["dtd", "svhn"], jobs=0)
     assert sorted(open_store(tmp_path / "new").domains) == ["dtd", "svhn"]
+
+
+def run_of_three(official: Official, data: Path) -> Prepared:
+    return prepare(official.folder, data, domains=["dtd", "svhn", "imagenet12"], jobs=0)
+
+
+def test_what_is_there_is_prepared_and_what_is_missing_is_said(
+    official: Official, tmp_path: Path
+) -> None:
+    imagenet = official.write() / "decathlon-1.0-data-imagenet.tar"
+    imagenet.rename(tmp_path / "kept")
+    result = prepare(official.folder, tmp_path / "data", jobs=0)
+    assert sorted(result.written) == ["dtd", "svhn"]
+    for again in (result, prepare(official.folder, tmp_path / "data", jobs=0)):
+        assert again.lacking == ["imagenet12"]
+        assert not again.done
+        (told,) = [message for message in again.messages if "needed for imagenet12" in message]
+        assert "http://www.image-net.org" in told
+    assert not again.written
+    (tmp_path / "kept").rename(imagenet)
+    assert list(prepare(official.folder, tmp_path / "data", jobs=0).written) == ["imagenet12"]
+    assert prepare(official.folder, tmp_path / "data").done
+
+
+def test_what_is_prepared_needs_no_archive(official: Official, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    run(official, data)
+    (official.folder / "decathlon-1.0-data.tar.gz").unlink()
+    (data / "imagenet12" / "val.h5").unlink()
+    result = prepare(official.folder, data, jobs=0)
+    assert (result.written, result.lacking) == ({"imagenet12": {"val": 4}}, [])
+    labels = write_labels(tmp_path / "labels.zip", {"dtd": official.labels("dtd")})
+    result = prepare(tmp_path / "nowhere", data, labels=labels)
+    assert result.written == {"dtd": {"test": 5}}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_damaged_domain_is_told_where_its_archive_is_gone(
+    official: Official, tmp_path: Path, named: bool
+) -> None:
+    data = tmp_path / "data"
+    run(official, data)
+    (official.folder / "decathlon-1.0-data.tar.gz").unlink()
+    (data / "dtd" / "val.h5").unlink()
+    if named:
+        with pytest.raises(DataError, match="needed for dtd"):
+            prepare(official.folder, data, domains=["dtd"], jobs=0)
+    else:
+        result = prepare(official.folder, data, jobs=0)
+        assert (result.written, result.lacking) == ({}, ["dtd"])
+        assert "needed for dtd" in result.messages[0]
+
+
+def test_an_eleventh_domain_is_looked_after_too(official: Official, tmp_path: Path) -> None:
+    made = official
+    made.add("letters")
+    run(made, tmp_path / "data")
+    (tmp_path / "data" / "letters" / "val.h5").unlink()
+    assert run(made, tmp_path / "data").written == {"letters": {"val": 4}}
+    (tmp_path / "data" / "letters" / "val.h5").unlink()
+    other = Official(tmp_path / "others")
+    other.add("dtd")
+    result = prepare(other.write(), tmp_path / "data", jobs=0)
+    assert "letters" in result.lacking
+    assert any(m.startswith("letters: shards are missing or damaged") for m in result.messages)
+    with pytest.raises(DataError, match="letters: shards are missing or damaged"):
+        prepare(other.folder, tmp_path / "data", domains=["letters"], jobs=0)
+
+
+def test_files_of_others_are_left_alone(small: Official, tmp_path: Path) -> None:
+    small.write()
+    theirs = [
+        small.folder / "decathlon-1.0-data-imagenet.tar.part",
+        small.folder / "dtd" / "notes.part",
+    ]
+    ours = [
+        small.folder / "manifest.json.some.host.17.part",
+        small.folder / "dtd" / "test.h5.some.host.17.part",
+        small.folder / "dtd" / "train-00000-of-00002.h5.journal.part",
+    ]
+    (small.folder / "dtd").mkdir()
+    for path in [*theirs, *ours]:
+        path.write_bytes(b"x")
+    prepare(small.folder, small.folder, jobs=0)
+    for path in ours:
+        path.write_bytes(b"x")
+    assert prepare(small.folder, small.folder, jobs=0).done
+    assert [path.exists() for path in theirs] == [True, True]
+    assert [path.exists() for path in ours] == [False, False, False]
 
 
 def test_all_archives_are_listed_where_none_is_there(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The forms in which users have the data: the unpacked tree, and folders of their own."""
 
+import errno
 import io
 import os
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from decathlon.data.build import Build
 from decathlon.data.manifest import read_manifest
 from decathlon.data.prepare import prepare
 from decathlon.data.store import open_store
@@ -67,16 +69,46 @@ def test_the_unpacked_tree_gives_the_same_shards(
 def test_archives_and_tree_complete_each_other(official: Official, tmp_path: Path) -> None:
     official.write()
     unpack_wholly(official, tmp_path / "tree")
-    shutil.rmtree(tmp_path / "tree" / "decathlon-1.0" / "data" / "dtd")
+    place = tmp_path / "tree" / "decathlon-1.0" / "data" / "dtd"
+    shutil.rmtree(place)
     with pytest.raises(
         DataError, match=r"(?s)decathlon-1\.0-data\.tar\.gz.*--domain svhn"
     ) as caught:
-        prepare(tmp_path / "tree", tmp_path / "data", jobs=0)
+        prepare(tmp_path / "tree", tmp_path / "data", domains=["svhn", "dtd"], jobs=0)
     assert "--domain dtd" not in str(caught.value)
+    result = prepare(tmp_path / "tree", tmp_path / "data", jobs=0)
+    assert (sorted(result.written), result.lacking) == (["imagenet12", "svhn"], ["dtd"])
+    for text in (str(caught.value), result.messages[0]):
+        assert "needed for dtd" in text
+        assert f"or the images themselves in {place}\n" in text
     name = "decathlon-1.0-data.tar.gz"
     shutil.copy(official.folder / name, tmp_path / "tree" / name)
-    prepare(tmp_path / "tree", tmp_path / "data", jobs=0)
-    assert sorted(open_store(tmp_path / "data").domains) == ["dtd", "imagenet12", "svhn"]
+    assert list(prepare(tmp_path / "tree", tmp_path / "data", jobs=0).written) == ["dtd"]
+
+
+def test_an_image_that_is_replaced_after_a_kill_is_read_again(
+    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small.write()
+    tree = unpack_wholly(small, tmp_path / "tree")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Build, "finish", full)
+        with pytest.raises(DataError, match="the disk is full"):
+            prepare(tree, tmp_path / "data", jobs=0)
+    note = small.split("dtd", "train")["images"][2]
+    image = tree / "decathlon-1.0" / note["file_name"]
+    before = image.stat()
+    other = encoded(picture(np.random.default_rng(8), note["height"], note["width"]), quality=60)
+    image.write_bytes(other.ljust(before.st_size, b"\0"))
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert image.stat().st_size == before.st_size
+    prepare(tree, tmp_path / "data", jobs=0)
+    pixels = open_store(tmp_path / "data").images("dtd", ["train"]).pixels(2)
+    np.testing.assert_array_equal(pixels, decoded(other))
 
 
 def test_a_lacking_image_of_the_tree_is_named(small: Official, tmp_path: Path) -> None:
@@ -177,6 +209,57 @@ def test_a_changed_folder_is_prepared_anew(birds: Path, tmp_path: Path) -> None:
     assert not list(data.rglob("*.part"))
 
 
+def test_other_content_of_the_same_names_and_sizes_is_noticed(birds: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    prepare(None, data, folders={"birds": birds}, jobs=0)
+    copy = tmp_path / "copy"
+    shutil.copytree(birds, copy)
+    whole = shards(data)
+    times = {path: path.stat().st_mtime_ns for path in data.rglob("*.h5")}
+    assert prepare(None, data, folders={"birds": copy}, jobs=0).done
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    entry = (read_manifest(data) or pytest.fail("no manifest")).domains["birds"]
+    assert [source.folder for source in entry.sources] == [str(copy)]
+    for where in (birds, copy):  # in another folder, and in the same
+        image = where / "val" / "crow" / "0.jpg"
+        before = image.stat()
+        height, width = decoded(image.read_bytes()).shape[:2]
+        rng = np.random.default_rng(before.st_ino)
+        other = encoded(picture(rng, height, width), quality=50)
+        image.write_bytes(other.ljust(before.st_size, b"\0"))
+        os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert image.stat().st_size == before.st_size
+        assert "birds" in prepare(None, data, folders={"birds": where}, jobs=0).written
+        names = sorted(birds.glob("val/*/*.[jP]*"), key=os.fsencode)
+        at = names.index(birds / "val" / "crow" / "0.jpg")
+        pixels = open_store(data).images("birds", ["val"]).pixels(at)
+        np.testing.assert_array_equal(pixels, expected(image))
+        assert shards(data) != whole
+        assert prepare(None, data, folders={"birds": where}, jobs=0).done
+
+
+@pytest.mark.parametrize("what", ["missing", "damaged"])
+def test_a_damaged_domain_of_ones_own_is_told(
+    birds: Path, small: Official, tmp_path: Path, what: str
+) -> None:
+    data = tmp_path / "data"
+    prepare(small.write(), data, folders={"birds": birds}, jobs=0)
+    assert prepare(small.folder, data, domains=["birds"], jobs=0).done
+    path = data / "birds" / "val.h5"
+    if what == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    told = f"birds: shards are missing or damaged; run 'decathlon prepare --folder birds={birds}'"
+    result = prepare(small.folder, data, jobs=0)
+    assert (result.done, result.written, result.lacking) == (False, {}, ["birds"])
+    assert result.messages[0].startswith(told)
+    with pytest.raises(DataError, match=told):
+        prepare(small.folder, data, domains=["birds"], jobs=0)
+    result = prepare(small.folder, data, folders={"birds": birds}, jobs=0)
+    assert (result.written, result.lacking) == ({"birds": {"val": 4}}, [])
+
+
 def test_links_in_a_folder_of_ones_own_are_followed(birds: Path, tmp_path: Path) -> None:
     image = birds / "val" / "crow" / "0.jpg"
     image.rename(tmp_path / "elsewhere.jpg")
@@ -196,6 +279,10 @@ def wrong(birds: Path, what: str) -> None:
         (birds / "test" / "crow" / "deeper").mkdir()
     elif what == "damaged":
         (birds / "test" / "crow" / "0.jpg").write_bytes(io.BytesIO(b"hello").getvalue())
+    elif what == "loop":
+        (birds / "test" / "crow" / "loop.jpg").symlink_to("loop.jpg")
+    elif what == "class loop":
+        (birds / "test" / "loop").symlink_to("loop")
     elif what == "empty":
         for path in birds.glob("train/*/*"):
             path.unlink()
@@ -211,6 +298,8 @@ def wrong(birds: Path, what: str) -> None:
         ("flat", r"loose\.jpg: is in no folder of a class"),
         ("deep", "deeper: is a folder within a class"),
         ("damaged", r"test/crow/0\.jpg: no image that can be read .*; replace the file"),
+        ("loop", r"test/crow/loop\.jpg: cannot be read .*; mend or remove it"),
+        ("class loop", r"test/loop: cannot be read .*; mend or remove it"),
         ("empty", "train: holds no images"),
         ("gone", "there is no such folder"),
     ],
@@ -260,8 +349,8 @@ def test_the_command(birds: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == "data: prepared\n"
     done = run("domains")
-    assert "birds" in done.stdout
-    assert "6/4/2" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("birds")]
+    assert line.split() == ["birds", "2", "6", "4", "2", "0", "own", "-"]
     done = run("prepare", "--folder", "birds")
     assert done.returncode == 2
     assert "birds=photos/birds" in done.stderr
