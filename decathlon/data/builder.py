@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from decathlon.data.convert import convert
@@ -12,6 +13,7 @@ from decathlon.data.labels import SPLIT
 from decathlon.data.leftovers import parts
 from decathlon.data.manifest import DomainEntry, Manifest, SourceEntry, write_manifest
 from decathlon.data.plan import DomainPlan
+from decathlon.data.pool import Pool
 from decathlon.data.sources import ANNOTATIONS
 from decathlon.data.supply import Supply
 from decathlon.data.work import Work, same_plan
@@ -22,6 +24,8 @@ from decathlon.progress import progress
 
 FEW = 2000
 """Images below which starting processes takes longer than decoding."""
+IMAGE_BYTES = 5000
+"""Size of an image file of the official archives, roughly."""
 MOST_JOBS = 4
 """Decoding processes a core; more take memory and no less time."""
 
@@ -60,6 +64,21 @@ class Builder:
         self.archives, self.data, self.manifest, self._jobs = archives, data, manifest, jobs
         self.written: dict[str, dict[str, int]] = {}
         self.messages: list[str] = []
+        self._pool: Pool | None = None
+
+    @contextmanager
+    def starting(self, size: int) -> Iterator[None]:
+        """Starts the decoding processes, which import while annotations are read.
+
+        Args:
+            size: Bytes of the image files that are to be decoded first, roughly.
+        """
+        images = size // IMAGE_BYTES
+        if images <= FEW:
+            yield
+            return
+        with Pool(self._processes(images)) as self._pool:
+            yield
 
     def build(
         self, supplies: Sequence[Supply], plans: Sequence[DomainPlan], notes: list[SourceEntry]
@@ -129,7 +148,9 @@ class Builder:
         identity = [supply.identity(splits) for supply in supplies]
         for work in works:
             work.begin(digest_of([*identity, LIBRARIES]))
-        return convert(supplies, works, self._processes(sum(map(len, splits))))
+        pool, self._pool = self._pool, None
+        with pool or Pool(self._processes(sum(map(len, splits)))) as pool:
+            return convert(supplies, works, pool)
 
     def _processes(self, images: int) -> int:
         cores = len(os.sched_getaffinity(0))

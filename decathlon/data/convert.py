@@ -185,13 +185,13 @@ class Converter:
             )
 
 
-def convert(supplies: Sequence[Supply], works: Sequence[Work], jobs: int) -> list[SourceEntry]:
+def convert(supplies: Sequence[Supply], works: Sequence[Work], pool: Pool) -> list[SourceEntry]:
     """Builds the shards of some domains.
 
     Args:
         supplies: Where their images are.
         works: The domains, begun.
-        jobs: Decoding processes, 0 to decode in this one.
+        pool: The decoding processes.
 
     Returns:
         What each supply was.
@@ -202,7 +202,7 @@ def convert(supplies: Sequence[Supply], works: Sequence[Work], jobs: int) -> lis
     total = sum(len(notes) for work in works for notes in work.plan.splits.values())
     title = f"decoding {supplies[0].name}"
     builds = [build for work in works for build in work.all_builds()]
-    with flushing(builds), Pool(jobs) as pool, progress(title, total, "images") as bar:
+    with flushing(builds), progress(title, total, "images") as bar:
         return Converter(works, pool, bar).run(supplies)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from decathlon.claims import NO_LOCKS
 from decathlon.errors import DataError
 
 
@@ -39,6 +40,13 @@ def exclusive(folder: Path, what: str, option: str) -> Iterator[None]:
         except BlockingIOError:
             raise BusyError(
                 f"{folder}: another 'decathlon prepare' is at work on it; wait until it has ended"
+            ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            raise DataError(
+                f"{folder}: its file system has no locks ({error.strerror}); mount it with them"
+                f" (Lustre: -o flock), or name another folder with {option}"
             ) from None
         yield
     finally:

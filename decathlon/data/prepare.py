@@ -206,8 +206,11 @@ class _Preparation:
             if annotated and (images_of(self.archives, name) or self._photographs(name))
         ]
         self._tell_missing(needed, there, annotated)
-        if not all(self._complete(name) for name in there):
-            self._convert(there)
+        places = {images_of(self.archives, n) for n in there if not self._complete(n)}
+        if places:
+            size = sum(place.stat().st_size for place in places if place and place.is_file())
+            with self.builder.starting(size):
+                self._convert(there)
 
     def _convert(self, names: Sequence[str]) -> None:
         """Builds the shards of domains whose annotations and images are there."""

@@ -1,5 +1,6 @@
 """Tiny archives in the official layout, with ways to get them wrong."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -116,12 +117,13 @@ def member(name: str, data: bytes = b"") -> tarfile.TarInfo:
     return info
 
 
-def tar_bytes(members: list[tuple[tarfile.TarInfo, bytes]], mode: Any = "w") -> bytes:
+def tar_bytes(members: list[tuple[tarfile.TarInfo, bytes]], mode: str = "w") -> bytes:
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=mode) as tar:
+    with tarfile.open(fileobj=file, mode="w") as tar:
         for info, data in members:
             tar.addfile(info, io.BytesIO(data))
-    return file.getvalue()
+    # Without the time of packing: what is written twice is the same.
+    return gzip.compress(file.getvalue(), mtime=0) if mode == "w:gz" else file.getvalue()
 
 
 def write_labels(path: Path, notes: dict[str, object]) -> Path:

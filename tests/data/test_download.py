@@ -90,7 +90,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         data = content[start:]
-        self.wfile.write(data[: state.drops.pop(0)] if state.drops else data)
+        with suppress(BrokenPipeError):  # whoever has read enough goes away
+            self.wfile.write(data[: state.drops.pop(0)] if state.drops else data)
 
     def log_message(self, *_: object) -> None:
         """Keeps the terminal quiet."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from decathlon.data import convert, plan
+from decathlon.data import builder, plan
 from decathlon.data.manifest import read_manifest
 from decathlon.data.pool import Pool
 from decathlon.data.prepare import Prepared, prepare
@@ -120,7 +120,7 @@ def test_processes_are_never_too_many(
         started.append(jobs)
         return Pool(0)
 
-    monkeypatch.setattr(convert, "Pool", pool)
+    monkeypatch.setattr(builder, "Pool", pool)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     run(small, tmp_path / "data", jobs=asked)
     assert started == [had]
