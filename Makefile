@@ -54,10 +54,10 @@ types: $(STAMP) ## types, with mypy
 imports: $(STAMP) ## the order of imports between the rooms
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## measure speed; each program of tools/ prints a table of ratios
+bench: $(STAMP) ## measure speed; each program of tools/ prints ratios, and writes out/bench/
 	@set -e; for program in tools/bench_*.py; do \
-	  test -e "$$program" || { echo "no tools/bench_*.py"; exit 1; }; \
-	  echo "$$program"; $(BIN)/python "$$program"; \
+	  echo "$$program"; \
+	  $(BIN)/python "$$program" --json "out/bench/$$(basename "$$program" .py).json"; \
 	done
 
 clean: ## remove builds and caches; the next target installs again

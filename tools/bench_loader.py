@@ -1,6 +1,6 @@
 """How fast batches are served, beside a torch DataLoader and a bare gather.
 
-    python tools/bench_loader.py [--images N] [--seconds S] [--json]
+    python tools/bench_loader.py [--images N] [--seconds S] [--json FILE]
 
 Measured in one run, alternating, best of three rounds: batches of 64-pixel random crops
 with flips, uint8, from the prepared shard; a torch DataLoader with two workers that opens
@@ -10,7 +10,6 @@ while batches are served from a sparse stand-in of all of ImageNet, 26 GB.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import machine, told
 from PIL import Image
 from sample import jpegs, write_archives
 from torch.utils.data import DataLoader, Dataset
@@ -29,6 +29,7 @@ from decathlon.data.prepare import prepare
 from decathlon.data.shard import Columns, Header, create, open_shard
 from decathlon.data.store import Images, open_store
 from decathlon.domains import AUGMENTED, DOMAINS, SOURCE_DOMAIN
+from decathlon.files import write_json
 
 BATCH = 128
 BAR, MEMORY = 15.0, 1.5e9
@@ -136,8 +137,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=6000)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    here = machine()
+    print(told(here))
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         large = stand_in(Path(folder), options.seconds)
@@ -146,10 +149,6 @@ def main() -> None:
         "to_loader": best["ours"] / best["loader"],
         "to_gather": best["ours"] / best["gather"],
     }
-    if options.json:
-        bars = {"to_loader": BAR, "anonymous": MEMORY}
-        print(json.dumps({"rates": best, "ratios": ratios, "bars": bars, "large": large}))
-        return
     print(f"{options.images} images, batches of {BATCH}, images/s, best of {ROUNDS} rounds")
     print(f"  batches from the shard           {best['ours']:9.0f}")
     print(f"  torch DataLoader, two workers    {best['loader']:9.0f}")
@@ -161,6 +160,10 @@ def main() -> None:
         f" {large['anonymous'] / 1e6:.0f} MB (bar {MEMORY / 1e6:.0f}; {large['before'] / 1e6:.0f}"
         f" before opening), {large['rate']:.0f} images/s"
     )
+    if options.json:
+        bars = {"to_loader": BAR, "anonymous": MEMORY}
+        found = {"machine": here, "images": options.images, "rates": best, "ratios": ratios}
+        write_json(options.json, {**found, "bars": bars, "large": large})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast and in how little memory ``prepare`` works, beside what it is compared with.
 
-    python tools/bench_prepare.py [--images N] [--rounds K] [--memory-images N] [--json]
+    python tools/bench_prepare.py [--images N] [--rounds K] [--memory-images N] [--json FILE]
 
 Measured in one run, alternating: ``prepare`` with two processes; one process that reads
 the same archive with tarfile, decodes with Pillow and writes the same shard; and two
@@ -10,7 +10,6 @@ can only make a round slower. Then the peak memory of ``prepare`` at 1x and 4x t
 
 import argparse
 import io
-import json
 import subprocess
 import sys
 import tarfile
@@ -24,6 +23,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import simplejpeg
+from machine import machine, told
 from PIL import Image
 from sample import jpegs, write_archives
 
@@ -31,6 +31,7 @@ from decathlon.data.plan import read_devkit
 from decathlon.data.prepare import prepare
 from decathlon.data.shard import create
 from decathlon.domains import DEVKIT, IMAGENET, SOURCE_DOMAIN
+from decathlon.files import write_json
 
 BAR_LOOP, BAR_DECODE = 3.0, 1 / 3
 MEMORY, MEMORY_PER_IMAGE = 300e6, 150
@@ -129,8 +130,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--memory-images", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    here = machine()
+    print(told(here))
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         write_archives(scratch / "archives", options.images)
@@ -140,10 +143,6 @@ def main() -> None:
         "to_loop": rates["prepare"] / rates["loop"],
         "to_decode": rates["prepare"] / rates["decode"],
     }
-    if options.json:
-        bars = {"to_loop": BAR_LOOP, "to_decode": BAR_DECODE}
-        print(json.dumps({"rates": rates, "ratios": ratios, "bars": bars, "memory": memory}))
-        return
     print(f"{options.images} JPEG files of 72 pixels, images/s, best of {options.rounds} rounds")
     print(f"  prepare, two processes           {rates['prepare']:8.0f}")
     print(f"  tarfile + Pillow, one process    {rates['loop']:8.0f}")
@@ -155,6 +154,10 @@ def main() -> None:
             f"  peak at {row['images']:6.0f} images: parent {row['parent'] / 1e6:.0f} MB, worker"
             f" {row['worker'] / 1e6:.0f} MB (allowed {row['allowed'] / 1e6:.0f} MB each)"
         )
+    if options.json:
+        bars = {"to_loop": BAR_LOOP, "to_decode": BAR_DECODE}
+        found = {"machine": here, "images": options.images, "rates": rates, "ratios": ratios}
+        write_json(options.json, {**found, "bars": bars, "memory": memory})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ rate of matrix multiplication in the same precision says how much of it is used.
 """
 
 import argparse
-import platform
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from machine import machine, told
 from sample import CLASSES, write_archives
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -195,6 +195,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    here = machine()
+    print(told(here))
     compute = Compute(precision=options.precision)
     fabric = compute.fabric()
     precision = "bf16" if "bf16" in compute.environment(fabric)["precision"] else "32"
@@ -225,9 +227,9 @@ def main() -> None:
             print(tell(row), flush=True)
     share = feeding / (options.batch / rows[0].train_images_per_s)
     print(f"  the loader takes {100 * share:.2f} % of a step of {rows[0].method}")
-    machine = {
+    here = {
+        **here,
         **{k: v for k, v in compute.environment(fabric).items() if k != "git"},
-        "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "matmul_flops_per_s": rate,
     }
@@ -236,7 +238,7 @@ def main() -> None:
         settings = {"width": options.width, "batch": options.batch, "pairs": options.pairs}
         write_json(
             options.json,
-            {"machine": machine, **settings, "loader_share": share, "rows": table, "bars": BARS},
+            {"machine": here, **settings, "loader_share": share, "rows": table, "bars": BARS},
         )
 
 

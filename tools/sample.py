@@ -14,21 +14,25 @@ SIZES = ((72, 96), (72, 72), (96, 72), (72, 108))
 """(height, width), as most official images of imagenet12 are."""
 DISTINCT = 400
 CLASSES = 100
+_CELLS, _QUALITY = (4, 12, 36), 95
+"""Details a side, of all amplitudes alike per octave, and quality: so that a file has the size
+of an official one, 4.1 kB. Those are 1,329,405 in 6.5 GB, each with a header of 512 bytes and
+half a block of padding."""
 
 
 def jpegs(count: int = DISTINCT) -> list[tuple[bytes, int, int]]:
-    """Returns (file, height, width) of images with the detail of photographs, about 4 kB each."""
+    """Returns (file, height, width) of images as detailed as the official ones, 4.1 kB each."""
     rng, found = np.random.default_rng(0), []
     for k in range(count):
         height, width = SIZES[k % len(SIZES)]
         layers = np.zeros((height, width, 3))
-        for cells in (3, 8, 24):
+        for cells in _CELLS:
             noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
             layer = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
-            layers += np.asarray(layer) / cells
+            layers += np.asarray(layer) / cells**0.5
         scaled = (layers * (255 / layers.max())).astype(np.uint8)
         file = io.BytesIO()
-        Image.fromarray(scaled).save(file, "JPEG", quality=90)
+        Image.fromarray(scaled).save(file, "JPEG", quality=_QUALITY)
         found.append((file.getvalue(), height, width))
     return found
 

@@ -334,7 +334,11 @@ class Check:
     damaged: list[int]
 
 
-def _spans(shard: Shard, most: int = 1 << 22) -> Iterator[tuple[int, int]]:
+_ROOMS = 4
+_SPAN = 1 << 21
+
+
+def _spans(shard: Shard, most: int = _SPAN) -> Iterator[tuple[int, int]]:
     """Yields ranges of images of at most about ``most`` bytes each."""
     first, ends = 0, shard.offset + 3 * shard.columns.height * shard.columns.width
     while first < len(shard):
@@ -368,22 +372,43 @@ def check(shard: Shard, also: Callable[[memoryview], None] | None = None) -> Che
     # Digest and checksums each in a thread, outside the interpreter's lock, while the next
     # images are read; unbuffered, into memory that is used again: new memory costs as much
     # as the reading.
-    with shard.path.open("rb", buffering=0) as file, ThreadPoolExecutor(2) as threads:
-        rooms = [bytearray(shard.start), bytearray()]
-        _fill(file, memoryview(rooms[0]), shard.path)
-        digest.update(rooms[0])
-        jobs: list[Future[None]] = []
+    with (
+        shard.path.open("rb", buffering=0) as file,
+        ThreadPoolExecutor(1) as digesting,
+        ThreadPoolExecutor(1) as comparing,
+    ):
+        head = memoryview(bytearray(shard.start))
+        _fill(file, head, shard.path)
+        digest.update(head)
+        rooms = [_Room() for _ in range(_ROOMS)]
         for number, (first, last) in enumerate(_spans(shard)):
-            data = _room(rooms, number % 2, _span_bytes(shard, first, last))
+            room = rooms[number % _ROOMS]
+            data = room.cleared(_span_bytes(shard, first, last))
             _fill(file, data, shard.path)
-            for job in jobs:
-                job.result()
-            jobs = [threads.submit(digest.update, data), threads.submit(compare, data, first, last)]
-        for job in jobs:
-            job.result()
+            room.users.append(digesting.submit(digest.update, data))
+            room.users.append(comparing.submit(compare, data, first, last))
+        for room in rooms:
+            room.cleared(0)
         while rest := file.read(1 << 20):
             digest.update(rest)
     return Check(digest.hexdigest(), damaged)
+
+
+class _Room:
+    """Memory that is read into, and read by others until it is cleared."""
+
+    def __init__(self) -> None:
+        self._memory = bytearray()
+        self.users: list[Future[None]] = []
+
+    def cleared(self, size: int) -> memoryview:
+        """Waits for the users; returns so many bytes."""
+        for user in self.users:
+            user.result()
+        self.users.clear()
+        if len(self._memory) < size:
+            self._memory = bytearray(size)
+        return memoryview(self._memory)[:size]
 
 
 def _span_bytes(shard: Shard, first: int, last: int) -> int:
@@ -391,13 +416,6 @@ def _span_bytes(shard: Shard, first: int, last: int) -> int:
     heights, widths = shard.columns.height, shard.columns.width
     end = int(shard.offset[last - 1]) + 3 * int(heights[last - 1] * widths[last - 1])
     return end - int(shard.offset[first])
-
-
-def _room(rooms: list[bytearray], which: int, size: int) -> memoryview:
-    """Returns so many bytes of one of some memories, made larger where that is needed."""
-    if len(rooms[which]) < size:
-        rooms[which] = bytearray(size)
-    return memoryview(rooms[which])[:size]
 
 
 def _fill(file: FileIO, data: memoryview, path: Path) -> None:

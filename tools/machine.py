@@ -1,0 +1,32 @@
+"""What machine a measurement was made on."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def machine() -> dict[str, str | int]:
+    """Returns processor, cores that this process may use, memory in bytes, and system."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def told(found: dict[str, str | int]) -> str:
+    """Returns a machine in one line."""
+    memory = int(found["memory"]) / 1e9
+    return f"{found['processor']}, {found['cores']} cores, {memory:.0f} GB, {found['system']}"
+
+
+def _processor() -> str:
+    """Returns the processor's name; the platform module knows only its kind on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
