@@ -25,6 +25,15 @@ def data_folder(option: Path | None = None) -> Path:
     return option if option is not None else Path(os.environ.get(VARIABLE) or "data")
 
 
+SHARE = 0.5
+"""Of the machine's memory, what pixels may take and still be read ahead."""
+
+
+def _memory() -> int:
+    """Returns the bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 @dataclass(frozen=True)
 class SplitInfo:
     """One prepared split.
@@ -95,7 +104,9 @@ class Images:
         self.widths = np.concatenate([shard.columns.width for shard in shards])
         self.offsets = np.concatenate([shard.offset for shard in shards])
         self.shard = np.repeat(np.arange(len(shards)), [len(shard) for shard in shards])
-        self.maps = [shard.map() for shard in shards]
+        # What cannot stay in memory is not read ahead: in shuffled order it would be in vain.
+        scattered = sum(shard.size for shard in shards) > SHARE * _memory()
+        self.maps = [shard.map(scattered) for shard in shards]
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import decathlon
+from decathlon.data import store
 from decathlon.data.annotations import Annotations, Names
 from decathlon.data.plan import DomainPlan
 from decathlon.data.prepare import prepare
@@ -73,6 +74,34 @@ def test_pixels_are_a_view_that_cannot_be_written(data: Path) -> None:
     assert pixels.base is not None
     with pytest.raises(ValueError, match="read-only"):
         pixels[0, 0, 0] = 1
+
+
+def flags(path: Path) -> set[str]:
+    """Of this process's memory map of a file, as Linux tells them."""
+    found: set[str] = set()
+    here = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line.split(" ", 1)[0].endswith(":"):
+            found |= set(line.split()[1:]) if here and line.startswith("VmFlags") else set()
+        else:
+            here = line.endswith(str(path))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells")
+def test_only_what_fits_into_memory_is_read_ahead(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = data / "dtd" / "train.h5"
+    kept = open_store(data).images("dtd", ["train"])
+    assert kept.maps[0].nbytes
+    assert flags(path)
+    assert "rr" not in flags(path)
+    del kept
+    monkeypatch.setattr(store, "_memory", lambda: path.stat().st_size)
+    large = open_store(data).images("dtd", ["train"])
+    assert "rr" in flags(path)
+    np.testing.assert_array_equal(large.pixels(0).shape, (72, 96, 3))
 
 
 def test_unknown_names_are_refused(data: Path) -> None:
