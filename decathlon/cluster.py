@@ -270,12 +270,17 @@ def _connect(ray: Any, address: str | None) -> None:
     options = {"logging_level": "ERROR", "log_to_driver": DEBUG}
     if address is not None:
         _check_answers(address)
-        ray.init(address, **options)
-        return
     try:
-        ray.init("auto", **options)
-    except ConnectionError:  # none is running
-        ray.init(include_dashboard=False, **options)
+        ray.init(address or "auto", **options)
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        if address is None and isinstance(error, ConnectionError):  # none is running
+            ray.init(include_dashboard=False, **options)
+            return
+        raise UsageError(
+            f"the Ray cluster takes no trials from here ({str(error).splitlines()[0]}); it has to"
+            " be of the same version of Ray, and both have to know the same token: copy"
+            " ~/.ray/auth_token and export RAY_AUTH_MODE=token on all machines"
+        ) from None
 
 
 def _check_answers(address: str) -> None:
