@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from zlib_ng import zlib_ng
 
+from decathlon.data.checking import check
 from decathlon.data.manifest import ShardEntry
 from decathlon.data.plan import ShardPlan
-from decathlon.data.shard import Columns, Int64, check, create, open_shard
+from decathlon.data.shard import Columns, Int64, create, open_shard
 from decathlon.data.statistics import Sums
 from decathlon.errors import DataError
 from decathlon.files import digest_of
@@ -267,7 +268,7 @@ class Build:
     def _lay_out(self, columns: Columns) -> Path:
         """Copies the pixels to a new file that is laid out by the images' true sizes."""
         start = create(self._laid, self.plan.header, columns)
-        sizes = (3 * columns.height * columns.width).tolist()
+        sizes = columns.size.tolist()
         spills = self._spilled.tolist()
         with (
             self.part.open("rb") as part,

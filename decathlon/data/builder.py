@@ -77,8 +77,13 @@ class Builder:
         if images <= FEW:
             yield
             return
-        with Pool(self._processes(images)) as self._pool:
-            yield
+        # Whoever takes them ends them sooner.
+        with Pool(self._processes(images)) as pool:
+            self._pool = pool
+            try:
+                yield
+            finally:
+                self._pool = None
 
     def build(
         self, supplies: Sequence[Supply], plans: Sequence[DomainPlan], notes: list[SourceEntry]

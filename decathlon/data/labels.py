@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from decathlon.data.annotations import UNKNOWN, Annotations, read_annotations
+from decathlon.data.checking import check
 from decathlon.data.manifest import DomainEntry, Manifest, ShardEntry, SplitEntry, write_manifest
-from decathlon.data.shard import Int64, check, open_shard
+from decathlon.data.shard import Int64, open_shard
 from decathlon.data.streams import LARGEST_RATIO
 from decathlon.errors import DataError
 from decathlon.files import replacing

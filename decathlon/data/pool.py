@@ -69,7 +69,7 @@ def _uninterrupted() -> Iterator[None]:
 class Pool:
     """Decodes batches in ``jobs`` processes, or in this one where ``jobs`` is 0.
 
-    Use as a context manager: leaving it ends the processes.
+    Use as a context manager: leaving it ends the processes, and leaving it again does nothing.
     """
 
     def __init__(self, jobs: int) -> None:

@@ -6,19 +6,15 @@ learn where they begin, and writers can fill them in any order from several proc
 
 import mmap
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
-from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 import numpy.typing as npt
-from zlib_ng import zlib_ng
 
 from decathlon.errors import DataError
 
@@ -29,7 +25,7 @@ RESIZE_BYTES = 64
 LARGEST_ATTRIBUTE = 1 << 28
 """Bytes of an attribute: names of 100,000 classes, the longest of 512 characters."""
 _CHUNK = 1 << 20
-_MEND = "run 'decathlon verify', then 'decathlon prepare', which rebuilds what is damaged"
+MEND = "run 'decathlon verify', then 'decathlon prepare', which rebuilds what is damaged"
 _COLUMNS = {
     "offset": np.int64,
     "height": np.uint16,
@@ -84,9 +80,15 @@ class Columns:
     @property
     def offset(self) -> Int64:
         """Where each image begins, in bytes from the start of the pixels."""
-        sizes: Int64 = 3 * self.height * self.width
+        sizes = self.size
         starts: Int64 = np.cumsum(sizes) - sizes
         return starts
+
+    @property
+    def size(self) -> Int64:
+        """Bytes of each image's pixels."""
+        sizes: Int64 = 3 * self.height * self.width
+        return sizes
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def create(path: Path, header: Header, columns: Columns) -> int:
         "image_id": columns.image_id,
         "crc32": columns.crc32,
     }
-    total = int((3 * columns.height * columns.width).sum())
+    total = int(columns.size.sum())
     with _in_memory(path) as place, h5py.File(_new_file(place)) as file:
         file.attrs["format_version"] = FORMAT
         file.attrs["category_ids"] = np.array(header.category_ids, np.int64)
@@ -264,7 +266,7 @@ def open_shard(path: Path) -> Shard:
         OverflowError,
         MemoryError,
     ) as error:
-        raise DataError(f"{path}: no readable shard ({str(error)[:200]}); {_MEND}") from None
+        raise DataError(f"{path}: no readable shard ({str(error)[:200]}); {MEND}") from None
 
 
 def _read(path: Path, file: h5py.File) -> Shard:
@@ -327,109 +329,3 @@ def _data_set(
     if start + found.nbytes > actual:
         raise ValueError("the file is shorter than it says (truncated)")
     return found, int(start)
-
-
-@dataclass(frozen=True)
-class Check:
-    """What reading a whole shard found.
-
-    Attributes:
-        sha256: Digest of the file.
-        damaged: Positions of the images whose pixels are not those that were written.
-    """
-
-    sha256: str
-    damaged: list[int]
-
-
-_ROOMS = 4
-_SPAN = 1 << 21
-
-
-def _spans(shard: Shard, most: int = _SPAN) -> Iterator[tuple[int, int]]:
-    """Yields ranges of images of at most about ``most`` bytes each."""
-    first, ends = 0, shard.offset + 3 * shard.columns.height * shard.columns.width
-    while first < len(shard):
-        last = int(np.searchsorted(ends, shard.offset[first] + most, side="right"))
-        last = max(last, first + 1)
-        yield first, last
-        first = last
-
-
-def check(shard: Shard, also: Callable[[memoryview], None] | None = None) -> Check:
-    """Reads a shard from end to end, once, in little memory.
-
-    Args:
-        shard: The shard.
-        also: Is given all pixels on the way, some images at a time.
-    """
-    digest = sha256()
-    damaged: list[int] = []
-
-    def compare(data: memoryview, first: int, last: int) -> None:
-        offset = shard.offset[first:last]
-        starts = (offset - offset[0]).tolist()
-        sizes = (3 * shard.columns.height[first:last] * shard.columns.width[first:last]).tolist()
-        crc = shard.columns.crc32[first:last].tolist()
-        for k, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-            if zlib_ng.crc32(data[start : start + size]) != crc[k]:
-                damaged.append(first + k)
-        if also is not None:
-            also(data)
-
-    # Digest and checksums each in a thread, outside the interpreter's lock, while the next
-    # images are read; unbuffered, into memory that is used again: new memory costs as much
-    # as the reading.
-    with (
-        shard.path.open("rb", buffering=0) as file,
-        ThreadPoolExecutor(1) as digesting,
-        ThreadPoolExecutor(1) as comparing,
-    ):
-        head = memoryview(bytearray(shard.start))
-        _fill(file, head, shard.path)
-        digest.update(head)
-        rooms = [_Room() for _ in range(_ROOMS)]
-        for number, (first, last) in enumerate(_spans(shard)):
-            room = rooms[number % _ROOMS]
-            data = room.cleared(_span_bytes(shard, first, last))
-            _fill(file, data, shard.path)
-            room.users.append(digesting.submit(digest.update, data))
-            room.users.append(comparing.submit(compare, data, first, last))
-        for room in rooms:
-            room.cleared(0)
-        while rest := file.read(1 << 20):
-            digest.update(rest)
-    return Check(digest.hexdigest(), damaged)
-
-
-class _Room:
-    """Memory that is read into, and read by others until it is cleared."""
-
-    def __init__(self) -> None:
-        self._memory = bytearray()
-        self.users: list[Future[None]] = []
-
-    def cleared(self, size: int) -> memoryview:
-        """Waits for the users; returns so many bytes."""
-        for user in self.users:
-            user.result()
-        self.users.clear()
-        if len(self._memory) < size:
-            self._memory = bytearray(size)
-        return memoryview(self._memory)[:size]
-
-
-def _span_bytes(shard: Shard, first: int, last: int) -> int:
-    """Returns the bytes of a range of images that lie one after the other."""
-    heights, widths = shard.columns.height, shard.columns.width
-    end = int(shard.offset[last - 1]) + 3 * int(heights[last - 1] * widths[last - 1])
-    return end - int(shard.offset[first])
-
-
-def _fill(file: FileIO, data: memoryview, path: Path) -> None:
-    """Reads until ``data`` is full."""
-    while data:
-        count = file.readinto(data)
-        if not count:
-            raise DataError(f"{path}: has become shorter while it was read; {_MEND}")
-        data = data[count:]

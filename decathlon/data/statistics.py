@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from decathlon.data.shard import Shard, check
+from decathlon.data.checking import check
+from decathlon.data.shard import Shard
 
 _ROW = 3 * 256
 _ROWS = 128

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from decathlon.data.checking import Check, check
 from decathlon.data.lock import BusyError, exclusive
 from decathlon.data.manifest import (
     FILE,
@@ -14,7 +15,7 @@ from decathlon.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from decathlon.data.shard import UNKNOWN, Check, Shard, check, open_shard
+from decathlon.data.shard import UNKNOWN, Shard, open_shard
 from decathlon.errors import DataError
 from decathlon.progress import progress
 

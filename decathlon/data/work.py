@@ -60,7 +60,7 @@ class Work:
             copies = 1 if notes.heights.all() and notes.widths.all() else 3
             for k, shard in enumerate(self._shards(split)):
                 if not self._kept(split, k):
-                    total += copies * int((3 * shard.columns.height * shard.columns.width).sum())
+                    total += copies * int(shard.columns.size.sum())
         return total
 
     def begin(self, source: str) -> None:
