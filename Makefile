@@ -59,6 +59,7 @@ bench: $(STAMP) ## measure speed; each program of tools/ prints ratios, and writ
 	  echo "$$program"; \
 	  $(BIN)/python "$$program" --json "out/bench/$$(basename "$$program" .py).json"; \
 	done
+	$(BIN)/python tools/bench_training.py --precision bf16 --json out/bench/bench_training_bf16.json
 
 clean: ## remove builds and caches; the next target installs again
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -22,7 +22,13 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the recipe, field=value (JSON); may be repeated."),
 ]
-Precision = Annotated[str, typer.Option(help="auto, 32 or bf16.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="auto, 32 or bf16; auto is bf16 where the device multiplies it. Other processors"
+        " compute the same bf16 results at the speed of 32 bits."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[
     int, typer.Option(min=0, help="Processor threads of a training; 0: all cores, with ray 1.")

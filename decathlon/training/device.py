@@ -7,16 +7,18 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision, Precision
 from torch import Tensor, nn
 
 from decathlon import __version__
 from decathlon.errors import UsageError
 from decathlon.launch import Place, here
+from decathlon.training.bf16 import RoundedBf16, described, multiplies_bf16
 from decathlon.training.parallel import Processes
 
 PRECISIONS = ("auto", "32", "bf16")
@@ -33,6 +35,7 @@ class Compute:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``auto``, ``32`` or ``bf16``. ``auto`` takes bf16 where the device
             multiplies it natively: GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
+            ``bf16`` is computed on other CPUs too; see ``decathlon.training.bf16``.
         threads: Processor threads that a training uses, 0 for torch's choice: all cores.
         sync_bn: Of several processes, batch normalisation sees all images of a batch, not
             each process's own.
@@ -58,8 +61,6 @@ class Compute:
         if self.threads:
             torch.set_num_threads(self.threads)
         accelerator = self.accelerator()
-        bf16 = self.precision == "bf16" or (self.precision == "auto" and _fast_bf16(accelerator))
-        plugin: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
         place = here()
         self._check_processes(place, accelerator)
         fabric = Fabric(
@@ -67,10 +68,23 @@ class Compute:
             strategy=Processes(self.sync_bn) if place.size > 1 else "auto",
             devices=place.local_size,
             num_nodes=place.machines,
-            precision=plugin,
+            plugins=[self._precision(accelerator)],
         )
         fabric.launch()
         return fabric
+
+    def _precision(self, accelerator: str) -> Precision:
+        native = multiplies_bf16(accelerator)
+        if self.precision == "32" or (self.precision == "auto" and not native):
+            return Precision()
+        if native or accelerator != "cpu":
+            return MixedPrecision("bf16-mixed", accelerator)
+        if self.compiled:
+            raise UsageError(
+                "this processor cannot multiply bf16, and what stands in for it cannot be"
+                " compiled: leave --compile out, or use --precision 32"
+            )
+        return RoundedBf16(accelerator)
 
     def _check_processes(self, place: Place, accelerator: str) -> None:
         if self.sync_bn and accelerator != "cuda":
@@ -104,7 +118,7 @@ class Compute:
         """Returns what an exact resume needs to be the same: the last bits depend on it."""
         return {
             "threads": torch.get_num_threads(),
-            "precision": str(fabric.strategy.precision.precision),
+            "precision": described(fabric.strategy.precision),
             "world_size": fabric.world_size,
             "sync_bn": self.sync_bn,
             "compiled": self.compiled,
@@ -124,15 +138,6 @@ class Compute:
             "cpus": os.cpu_count(),
             **self.numerics(fabric),
         }
-
-
-def _fast_bf16(accelerator: str) -> bool:
-    if accelerator == "cuda":
-        return torch.cuda.get_device_capability() >= (8, 0)
-    if accelerator == "cpu" and platform.machine() in ("x86_64", "AMD64"):
-        able = torch.cpu.get_capabilities()
-        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    return False
 
 
 @cache
