@@ -22,6 +22,11 @@ TRAINED_ON = {"val": ("train",), "test": ("train", "val")}
 """Splits that are trained on, by the split that is reported."""
 
 
+def counted(trials: int) -> str:
+    """Returns a number of trials in words: ``1 trial``, ``2 trials``."""
+    return f"{trials} trial{'' if trials == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Trial:
     """One piece of work: one training, or the source network evaluated as it is.

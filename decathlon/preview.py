@@ -11,7 +11,7 @@ from rich.text import Text
 
 from decathlon.estimate import STEPS, Estimates, duration
 from decathlon.faults import Failure, grouped
-from decathlon.plan import Run
+from decathlon.plan import Run, counted
 from decathlon.progress import progress
 from decathlon.survey import Work
 
@@ -135,9 +135,9 @@ def _conclusion(work: Sequence[Work], seconds: Sequence[float | None]) -> str:
     states = Counter(item.state for item in work)
     counts = ", ".join(f"{count} {WORDS[state]}" for state, count in states.items())
     if all(s is None for s in seconds):
-        return f"{len(work)} trials: {counts}"
+        return f"{counted(len(work))}: {counts}"
     return (
-        f"{len(work)} trials: {counts}. About {duration(sum(s or 0 for s in seconds))} on this"
+        f"{counted(len(work))}: {counts}. About {duration(sum(s or 0 for s in seconds))} on this"
         f" machine with one process (threads: {torch.get_num_threads()}), as measured in {STEPS}"
         " steps of each method for each size of images"
     )

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from decathlon.faults import Failure, grouped
-from decathlon.plan import Trial
+from decathlon.plan import Trial, counted
 from decathlon.records import RunRecord
 from decathlon.runs import Watch
 from decathlon.scoring.escape import visible
@@ -71,9 +71,9 @@ class PlainWatch:
         }
         known = ", ".join(f"{count} {text}" for text, count in parts.items() if count)
         known = f" ({known})" if known else ""
-        self._say(f"{todo} trials to run{known}, {states['done']} done already")
+        self._say(f"{counted(todo)} to run{known}, {states['done']} done already")
         if states["refused"]:
-            self._say(f"{states['refused']} trials cannot be run, see below")
+            self._say(f"{counted(states['refused'])} cannot be run, see below")
 
     def started(self, trial: Trial) -> None:
         """Says which trial begins."""
@@ -102,7 +102,7 @@ class PlainWatch:
     def waiting(self, trials: Sequence[Trial]) -> None:
         """Says, once, that other processes are at work on what is left."""
         if not self.waits:
-            self._say(f"waiting for other processes, which are at work on {len(trials)} trials")
+            self._say(f"waiting for other processes, which are at work on {counted(len(trials))}")
         self.waits = True
 
 
@@ -191,7 +191,7 @@ def summarise(failures: Sequence[Failure], total: int, console: Console | None =
     if not failures:
         return
     console = console or Console(stderr=True)
-    print(f"{len(failures)} of {total} trials failed:", file=console.file)
+    print(f"{len(failures)} of {counted(total)} failed:", file=console.file)
     table = Table("failed", "why, and what to do", box=box.SIMPLE_HEAD, show_edge=False)
     for which, reason in grouped(failures):
         if console.is_terminal:

@@ -43,7 +43,7 @@ def test_lines_say_what_begins_and_what_fails(capsys: pytest.CaptureFixture[str]
     watch.waiting([OTHER])
     watch.waiting([OTHER])
     said = capsys.readouterr().err
-    assert "1 trials to run (1 begun), 1 done already" in said
+    assert "1 trial to run (1 begun), 1 done already" in said
     assert "spottune, dtd, val, seed 0: goes on after epoch 4" in said
     assert "FAILED: the loss is nan" in said
     assert said.count("waiting for other processes") == 1
