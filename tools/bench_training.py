@@ -6,7 +6,8 @@
 Every step of a method is paired with one of fine-tuning on the same batch, and the ratio
 is the median over the pairs: what else the machine does falls on both. Batches come from
 generated images through the real feed, whose time is measured too. The machine's own
-rate of matrix multiplication in the same precision says how much of it is used.
+rate of matrix multiplication in the same precision, taken before and after each step, says
+how much of it is used.
 """
 
 import argparse
@@ -56,7 +57,8 @@ class Row:
         train_flops: Floating-point operations of a training step, an image.
         infer_flops: The same of a prediction.
         infer_flops_ratio: By fine-tuning's.
-        train_matmul_share: Rate of the training step's operations by that of a matrix product.
+        train_matmul_share: Rate of the training step's operations by that of a matrix product
+            just before and after; median over steps.
         peak_bytes: Highest memory of a training step: allocated on a GPU, else resident.
     """
 
@@ -149,48 +151,59 @@ def peak(fabric: Fabric, work: Callable[[], object]) -> float:
     return float(next(line.split()[1] for line in status if line.startswith("VmHWM"))) * 1024
 
 
-def matmul_rate(fabric: Fabric, precision: str) -> float:
-    """Returns the machine's best rate of a matrix product, in operations per second.
+class Product:
+    """The matrix product that is the machine's quickest in a precision."""
 
-    The best of several sizes, and of both orders of the second matrix in memory.
-    """
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    best = 0.0
-    for size in MATRICES:
-        a, b = (torch.randn(size, size, device=fabric.device).to(dtype) for _ in range(2))
+    def __init__(self, fabric: Fabric, precision: str) -> None:
+        """Finds it among several sizes, and both orders of the second matrix in memory."""
+        self.fabric, self.rate = fabric, 0.0
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        for size in MATRICES:
+            a, b = (torch.randn(size, size, device=fabric.device).to(dtype) for _ in range(2))
+            for pair in ((a, b), (a, b.T)):
+                self._multiply(pair)
+                rate = 2 * size**3 / min(timed(self._multiply, pair) for _ in range(8))
+                if rate > self.rate:
+                    self.rate, self.pair = rate, pair
 
-        def product(b: Tensor, a: Tensor = a) -> None:
-            torch.mm(a, b)
-            _wait(fabric)
+    def _multiply(self, pair: tuple[Tensor, Tensor]) -> None:
+        with self.fabric.autocast():
+            torch.mm(*pair)
+        _wait(self.fabric)
 
-        with fabric.autocast():
-            for order in (b, b.T):
-                product(order)
-                spent = min(timed(product, order) for _ in range(8))
-                best = max(best, 2 * size**3 / spent)
-    return best
+    def now(self) -> float:
+        """Returns its rate at this moment, best of a few, in operations per second."""
+        return 2 * len(self.pair[0]) ** 3 / min(timed(self._multiply, self.pair) for _ in range(4))
 
 
-def measure(one: Bench, base: Bench, batches: Iterator[Batch], pairs: int, row: Row) -> None:
+def measure(
+    one: Bench, base: Bench, batches: Iterator[Batch], pairs: int, product: Product, row: Row
+) -> None:
     """Measures a method beside the baseline, alternating, and fills in its row."""
     train: list[tuple[float, float]] = []
     infer: list[tuple[float, float]] = []
+    possible: list[float] = []
     for turn in range(pairs + 1):
         batch = next(batches)
         order = (one, base) if turn % 2 else (base, one)
         order = order if one is not base else (one,)
+        rate = product.now()
         spent = {bench.name: timed(bench.step, batch) for bench in order}
+        rate = (rate + product.now()) / 2
         guessed = {bench.name: timed(bench.predict, batch) for bench in order}
         if turn:  # the first is for warming up
             train.append((spent[one.name], spent[base.name]))
             infer.append((guessed[one.name], guessed[base.name]))
+            possible.append(spent[one.name] * rate)
     count = len(batch.labels)
     row.train_ratio = statistics.median(a / b for a, b in train)
     row.infer_ratio = statistics.median(a / b for a, b in infer)
     row.train_images_per_s = count / statistics.median(a for a, _ in train)
     row.infer_images_per_s = count / statistics.median(a for a, _ in infer)
     row.peak_bytes = peak(one.fabric, lambda: one.step(batch))
-    row.train_flops = flops(lambda: one.step(batch)) / count
+    operations = flops(lambda: one.step(batch))
+    row.train_flops = operations / count
+    row.train_matmul_share = statistics.median(operations / most for most in possible)
     row.infer_flops = flops(lambda: one.predict(batch)) / count
     row.infer_flops_ratio = row.infer_flops / (flops(lambda: base.predict(batch)) / count)
 
@@ -209,7 +222,7 @@ def main() -> None:
     compute = Compute(precision=options.precision)
     fabric = compute.fabric()
     precision = "bf16" if "bf16" in compute.environment(fabric)["precision"] else "32"
-    rate = matmul_rate(fabric, precision)
+    product = Product(fabric, precision)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         write_archives(Path(folder, "archives"), 2000)
@@ -230,8 +243,7 @@ def main() -> None:
         for name in dict.fromkeys(options.methods.split(",")):
             row = Row(name, precision)
             one = base if name == BASELINE else Bench(name, options.width, fabric)
-            measure(one, base, batches, options.pairs, row)
-            row.train_matmul_share = row.train_flops * row.train_images_per_s / rate
+            measure(one, base, batches, options.pairs, product, row)
             rows.append(row)
             print(tell(row), flush=True)
     share = feeding / (options.batch / rows[0].train_images_per_s)
@@ -240,7 +252,7 @@ def main() -> None:
         **here,
         **{k: v for k, v in compute.environment(fabric).items() if k != "git"},
         "threads": torch.get_num_threads(),
-        "matmul_flops_per_s": rate,
+        "matmul_flops_per_s": product.rate,
     }
     if options.json:
         table = [asdict(row) for row in rows]

@@ -19,6 +19,7 @@ from decathlon import __version__
 from decathlon.errors import UsageError
 from decathlon.launch import Place, here
 from decathlon.training.bf16 import RoundedBf16, described, multiplies_bf16
+from decathlon.training.memory import keep_freed_memory
 from decathlon.training.parallel import Processes
 
 PRECISIONS = ("auto", "32", "bf16")
@@ -61,6 +62,8 @@ class Compute:
         if self.threads:
             torch.set_num_threads(self.threads)
         accelerator = self.accelerator()
+        if accelerator == "cpu":
+            keep_freed_memory()
         place = here()
         self._check_processes(place, accelerator)
         fabric = Fabric(
