@@ -7,7 +7,7 @@ bits and rounded again; that is done here with the 32-bit product, at its speed.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -48,19 +48,16 @@ class RoundedBf16(MixedPrecision):
     def __init__(self, device: str) -> None:
         super().__init__("bf16-mixed", device)
 
-    def forward_context(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def forward_context(self) -> Iterator[None]:
         """Computes in bf16 where torch's autocast does."""
-        return self._rounded(super().forward_context())
+        with super().forward_context(), RoundedProducts():
+            yield
 
     def backward(self, tensor: Tensor, model: nn.Module | None, *args: Any, **kwargs: Any) -> None:
         """Takes the gradients of a loss."""
         with RoundedProducts():
             super().backward(tensor, model, *args, **kwargs)
-
-    @contextmanager
-    def _rounded(self, autocast: AbstractContextManager[Any]) -> Iterator[None]:
-        with autocast, RoundedProducts():
-            yield
 
 
 class RoundedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
