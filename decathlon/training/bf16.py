@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from decathlon.training.patches import convolution_backward
+
 aten = torch.ops.aten
 PRODUCTS = {
     *(aten.convolution, aten.convolution_backward, aten.conv1d, aten.conv2d, aten.conv3d),
+    *(aten.conv_transpose1d, aten.conv_transpose2d, aten.conv_transpose3d),
     *(aten.linear, aten.matmul, aten.mm, aten.addmm, aten.bmm, aten.baddbmm),
 }
 """Operations that multiply. Without a graph they arrive whole (conv2d), else as their parts."""
@@ -73,9 +76,15 @@ class RoundedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if func.overloadpacket not in PRODUCTS or not _bf16(args):
             return func(*args, **kwargs)
-        wide = tree_map_only(Tensor, lambda t: t.float() if t.dtype is torch.bfloat16 else t, args)
-        out = func(*wide, **kwargs)
+        if func.overloadpacket is aten.convolution_backward:
+            out = convolution_backward(*args)
+        else:
+            out = func(*tree_map_only(Tensor, _widened, args), **kwargs)
         return tree_map_only(Tensor, lambda t: t.to(torch.bfloat16), out)
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype is torch.bfloat16 else tensor
 
 
 def _bf16(args: Any) -> bool:

@@ -30,6 +30,9 @@ CPU = torch.device("cpu")
 PRODUCTS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     "conv": (lambda x, w: F.conv2d(x, w, padding=1), [(2, 8, 9, 9), (6, 8, 3, 3)]),
     "strided": (lambda x, w: F.conv2d(x, w, stride=2), [(2, 8, 9, 9), (6, 8, 1, 1)]),
+    "patches": (lambda x, w: F.conv2d(x, w, padding=1, stride=2), [(3, 16, 9, 9), (6, 16, 3, 3)]),
+    "patches-biased": (F.conv2d, [(3, 16, 9, 9), (6, 16, 3, 3), (6,)]),
+    "transposed": (F.conv_transpose2d, [(2, 16, 9, 9), (16, 6, 3, 3)]),
     "grouped": (lambda x, w: F.conv2d(x, w, groups=2), [(2, 8, 9, 9), (6, 4, 3, 3)]),
     "biased": (F.conv2d, [(2, 8, 9, 9), (6, 8, 3, 3), (6,)]),
     "linear": (F.linear, [(5, 40), (7, 40)]),
