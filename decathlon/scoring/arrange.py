@@ -3,40 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from decathlon.errors import UsageError, nearest
-from decathlon.scoring.rows import Row
-
-if TYPE_CHECKING:
-    from decathlon.scoring.board import Board
+from decathlon.scoring.board import Board
+from decathlon.scoring.rows import Row, ranked
 
 KINDS = ("published", "run")
 SORTS = ("table", "label", "params", "score", "printed", "mean", "rank", "covered", "time", "year")
 """What rows can be sorted by, beside the domains; ``table`` is the order of the paper."""
 LOW_FIRST = ("params", "rank", "time", "year")
-
-
-def ranked(rows: Sequence[Row], domains: Sequence[str]) -> list[Row]:
-    """Gives each row the mean over ``domains`` of its rank among ``rows``.
-
-    Equal accuracies share the mean of their ranks; missing ones share the last. Columns
-    that no row has, and rows without any accuracy, are left out.
-    """
-    ranks: list[list[float]] = [[] for _ in rows]
-    present = [i for i, row in enumerate(rows) if row.covered]
-    for name in domains:
-        values = {i: -1.0 if (a := rows[i].accuracy.get(name)) is None else a for i in present}
-        if all(value < 0 for value in values.values()):
-            continue
-        for i, value in values.items():
-            above = sum(other > value for other in values.values())
-            equal = sum(other == value for other in values.values())
-            ranks[i].append(above + (equal + 1) / 2)
-    return [
-        replace(row, mean_rank=sum(own) / len(own) if own else None)
-        for row, own in zip(rows, ranks, strict=True)
-    ]
 
 
 def _value(row: Row, key: str) -> float | str | None:
@@ -55,11 +30,11 @@ def _value(row: Row, key: str) -> float | str | None:
 
 
 def arrange(
-    board: "Board",
+    board: Board,
     sort: str = "table",
     match: Sequence[str] = (),
     kind: str | None = None,
-) -> "Board":
+) -> Board:
     """Returns a board with some of the rows, in another order, and ranked anew.
 
     Args:

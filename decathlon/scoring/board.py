@@ -7,9 +7,8 @@ from pathlib import Path
 from decathlon.domains import DOMAINS, SPLITS
 from decathlon.errors import ResultError, UsageError, nearest
 from decathlon.scoring import published
-from decathlon.scoring.arrange import ranked
 from decathlon.scoring.notes import notes_on
-from decathlon.scoring.rows import Row, published_row, run_row
+from decathlon.scoring.rows import Row, published_row, ranked, run_row
 from decathlon.scoring.score import OFFICIAL_E_MAX
 from decathlon.scoring.trials import Trials, read_trials, splits_present
 

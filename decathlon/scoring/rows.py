@@ -1,8 +1,8 @@
 """The rows of a board: what is known of one published result, or of one name's runs."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from decathlon.domains import DOMAINS
@@ -182,3 +182,25 @@ def _seconds(records: Iterable[RunRecord]) -> float:
 def _training_seconds(trials: Trials) -> float | None:
     by_seed = [_seconds(records.values()) for records in trials.counted.values()]
     return _mean(by_seed) if by_seed else None
+
+
+def ranked(rows: Sequence[Row], domains: Sequence[str]) -> list[Row]:
+    """Gives each row the mean over ``domains`` of its rank among ``rows``.
+
+    Equal accuracies share the mean of their ranks; missing ones share the last. Columns
+    that no row has, and rows without any accuracy, are left out.
+    """
+    ranks: list[list[float]] = [[] for _ in rows]
+    present = [i for i, row in enumerate(rows) if row.covered]
+    for name in domains:
+        values = {i: -1.0 if (a := rows[i].accuracy.get(name)) is None else a for i in present}
+        if all(value < 0 for value in values.values()):
+            continue
+        for i, value in values.items():
+            above = sum(other > value for other in values.values())
+            equal = sum(other == value for other in values.values())
+            ranks[i].append(above + (equal + 1) / 2)
+    return [
+        replace(row, mean_rank=sum(own) / len(own) if own else None)
+        for row, own in zip(rows, ranks, strict=True)
+    ]
