@@ -32,6 +32,9 @@ def make_record(name: str, domain: str, bits: Bits, **fields: Any) -> RunRecord:
         "threads": 1,
         "data": {"test": "0" * 64},
         "source": None,
+        "network": None,
+        "code": None,
+        "predictions": None,
         "environment": {},
         "timing": {"train_seconds": 1.5},
     }
