@@ -1,21 +1,29 @@
-"""One image file to pixels: what Pillow's plain decode gives, faster where possible.
+"""One image file to pixels.
 
 simplejpeg decodes a 72-pixel JPEG in a third of Pillow's time with the same result,
 as both use libjpeg-turbo with its default settings. Whatever it does not take without
-a warning (CMYK, PNG, odd files) goes to Pillow. EXIF orientation is not applied.
+a warning (CMYK, PNG, odd files) goes to Pillow; :mod:`decathlon.data.colour` says what
+becomes of each image mode.
+
+Official archives are stored exactly as they decode. Photographs (class folders and the
+ILSVRC-2012 originals) are turned upright as their EXIF orientation says, and may be TIFF.
 """
 
 import io
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL
 import simplejpeg
-from PIL import Image
+from PIL import ExifTags, Image
 
-Pixels = npt.NDArray[np.uint8]
+from decathlon.data.colour import ModeError, Pixels, remarks, rgb
+
 Sizes = npt.NDArray[np.int64]
 
 SIDE = 72
@@ -36,7 +44,13 @@ STORED_PIXELS = 4_000_000
 LARGEST_SIDE = 65535
 """Pixels of a side: shards hold them in 16 bits."""
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP")
-LIBRARIES = f"simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}"
+"""Formats of images in official archives."""
+PHOTOGRAPHS = (*FORMATS, "TIFF")
+"""Formats of photographs."""
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError)
+"""What Pillow raises for damaged files."""
+LIBRARIES = f"simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, modes 1"
+"""What pixels depend on besides the file; the last is the table of the image modes."""
 RESIZE = f"Pillow {PIL.__version__} bicubic"
 
 
@@ -44,17 +58,14 @@ class ImageError(ValueError):
     """An image that cannot be taken; the message says why but not which."""
 
 
-def _open(data: bytes | memoryview, limit: int) -> Image.Image:
+def _open(data: bytes | memoryview, limit: int, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     limit = min(limit, PILLOW_PIXELS)
-    with warnings.catch_warnings():
-        # Pillow warns of large images; the limit here is what counts.
-        warnings.simplefilter("ignore")
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except Image.DecompressionBombError as error:
-            raise ImageError(f"its header declares too many pixels ({error})") from None
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            raise ImageError(f"no image that can be read ({type(error).__name__})") from None
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"its header declares too many pixels ({error})") from None
+    except _DAMAGED as error:
+        raise ImageError(f"no image that can be read ({type(error).__name__})") from None
     _check(image.height, image.width, limit)
     return image
 
@@ -67,54 +78,96 @@ def _check(height: int, width: int, limit: int) -> None:
         )
 
 
+def recognised(path: Path) -> bool:
+    """Whether a file holds a photograph, as far as its first bytes tell."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=PHOTOGRAPHS):
+                return True
+        except Image.DecompressionBombError:
+            return True
+        except Exception:  # noqa: BLE001  (parsers of headers may raise anything)
+            return False
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns an image's EXIF orientation, 1 (upright) without a valid one."""
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif", b""))
+        found = exif.get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001  (a damaged EXIF block does no harm to the pixels)
+        return 1
+    return found if found in _TURNS else 1
+
+
+_TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: pixels[::-1].transpose(1, 0, 2),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
+}
+"""How pixels are turned upright, by EXIF orientation."""
+
+
 class ImageFile:
     """An image file whose header has been read.
 
     Attributes:
-        height: In pixels, as the header declares it.
-        width: In pixels, as the header declares it.
+        height: In pixels, of the upright image.
+        width: In pixels, of the upright image.
+        remarks: What was decided in decoding it, see :func:`decathlon.data.colour.remarks`.
     """
 
-    def __init__(self, data: bytes | memoryview, limit: int) -> None:
+    def __init__(self, data: bytes | memoryview, limit: int, photograph: bool = False) -> None:
         """Reads the header.
 
         Args:
             data: The file's bytes.
             limit: Largest number of pixels allowed.
+            photograph: Turn it upright as its EXIF orientation says, and take TIFF.
 
         Raises:
             ImageError: The header cannot be read or declares more.
         """
         self._data, self._limit = data, limit
-        self._plain = False
-        if data[:2] == b"\xff\xd8":
-            try:
-                self.height, self.width, space, _ = simplejpeg.decode_jpeg_header(data)
-            except ValueError:
-                pass  # Pillow decides
-            else:
-                _check(self.height, self.width, limit)
-                self._plain = space in ("Gray", "YCbCr")
-                return
-        image = _open(data, limit)
-        self.height, self.width = image.height, image.width
+        self._formats: tuple[str, ...] = PHOTOGRAPHS if photograph else FORMATS
+        self._orientation = 1
+        self.height = self.width = 0
+        self.remarks: list[str] = []
+        with warnings.catch_warnings():
+            # Pillow warns of large images and odd metadata; the limit here is what counts.
+            warnings.simplefilter("ignore")
+            self._plain = self._is_plain()
+            if not self._plain:
+                self._read_header()
+            elif photograph:
+                with suppress(ImageError):
+                    self._orientation = _orientation(_open(data, limit, self._formats))
+        if photograph and self._orientation >= 5:
+            self.height, self.width = self.width, self.height
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
+        """(height, width) in pixels, of the upright image."""
         return self.height, self.width
 
     def pixels(self) -> Pixels:
         """Decodes the image.
 
         Returns:
-            uint8 array (height, width, 3), equal to
-            ``Image.open(file).convert("RGB")`` of Pillow.
+            uint8 array (height, width, 3).
 
         Raises:
-            ImageError: The file is damaged or truncated.
+            ImageError: The file is damaged or truncated, or its mode is refused.
         """
-        return self._turbo(None) if self._plain else self._pillow()
+        found = self._turbo(None) if self._plain else self._pillow()
+        return _TURNS[self._orientation](found)
 
     def decode_into(self, memory: memoryview, size: tuple[int, int]) -> None:
         """Decodes the image, resizes it where it has another size, and stores its pixels.
@@ -124,10 +177,11 @@ class ImageFile:
             size: (height, width).
 
         Raises:
-            ImageError: The file is damaged or truncated, or there is not enough memory.
+            ImageError: The file is damaged or truncated, its mode is refused, or there is not
+                enough memory.
         """
         try:
-            if self._plain and size == self.shape:
+            if self._plain and self._orientation == 1 and size == self.shape:
                 pixels = self._turbo(memory)
                 if self._plain:
                     return  # they are there already
@@ -138,6 +192,23 @@ class ImageFile:
             raise ImageError(
                 f"there is not enough memory for its {self.width} x {self.height} pixels"
             ) from None
+
+    def _is_plain(self) -> bool:
+        """Reads the header of a JPEG that simplejpeg can decode."""
+        if self._data[:2] != b"\xff\xd8":
+            return False
+        try:
+            self.height, self.width, space, _ = simplejpeg.decode_jpeg_header(self._data)
+        except ValueError:
+            return False  # Pillow decides
+        _check(self.height, self.width, self._limit)
+        return space in ("Gray", "YCbCr")
+
+    def _read_header(self) -> None:
+        image = _open(self._data, self._limit, self._formats)
+        self.height, self.width = image.height, image.width
+        if self._formats is PHOTOGRAPHS and image.format != "TIFF":  # Pillow turns TIFF itself
+            self._orientation = _orientation(image)
 
     def _turbo(self, memory: memoryview | None) -> Pixels:
         """Decodes a plain JPEG, into ``memory`` where it is given."""
@@ -151,11 +222,17 @@ class ImageFile:
         return pixels
 
     def _pillow(self) -> Pixels:
-        image = _open(self._data, self._limit)
-        try:
-            return np.asarray(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            raise ImageError(f"damaged or truncated ({error})") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = _open(self._data, self._limit, self._formats)
+            try:
+                pixels = rgb(image, self._data)
+                self.remarks = remarks(image)
+            except ModeError as error:
+                raise ImageError(str(error)) from None
+            except _DAMAGED as error:
+                raise ImageError(f"damaged or truncated ({error})") from None
+        return pixels
 
 
 def stored_size(height: int, width: int, tolerance: int) -> tuple[int, int]:

@@ -93,7 +93,7 @@ class Originals:
 
 def _size(data: bytes, where: str) -> Size:
     try:
-        return _shared(stored_size(*ImageFile(data, PHOTOGRAPH_PIXELS).shape, 0))
+        return _shared(stored_size(*ImageFile(data, PHOTOGRAPH_PIXELS, True).shape, 0))
     except ImageError as error:
         raise DataError(f"{where}: {error}; fetch it again") from None
 
@@ -101,7 +101,7 @@ def _size(data: bytes, where: str) -> Size:
 def _size_of_head(head: bytes) -> Size | None:
     """Returns the size that the first bytes of a file tell, None where they do not suffice."""
     try:
-        return _shared(stored_size(*ImageFile(head, PHOTOGRAPH_PIXELS).shape, 0))
+        return _shared(stored_size(*ImageFile(head, PHOTOGRAPH_PIXELS, True).shape, 0))
     except ImageError:
         return None
 
@@ -114,7 +114,13 @@ def _shared(size: Size) -> Size:
 
 def _in_tar(path: Path, pattern: re.Pattern[str]) -> Originals:
     supply = ArchiveSupply(
-        path, None, limit=PHOTOGRAPH_PIXELS, tolerance=0, originals=True, key=last_part
+        path,
+        None,
+        limit=PHOTOGRAPH_PIXELS,
+        tolerance=0,
+        originals=True,
+        photographs=True,
+        key=last_part,
     )
     found = []
     with progress(f"sizes in {path.name}", None, "photographs") as bar:
@@ -158,6 +164,7 @@ def _in_folder(folder: Path, pattern: re.Pattern[str]) -> Originals:
         limit=PHOTOGRAPH_PIXELS,
         tolerance=0,
         originals=True,
+        photographs=True,
         place=lambda name: elsewhere.get(name) or _by_class(name),
     )
     return Originals(sorted(found, key=lambda photo: photo.name), supply)
