@@ -247,7 +247,7 @@ class FolderSupply:
     def is_at(self, path: str) -> bool:
         """Whether a path, however it is spelled, leads to this folder."""
         try:
-            return path == self.path or self.folder.samefile(path)
+            return bool(path) and (path == self.path or self.folder.samefile(path))
         except (OSError, ValueError):
             return False
 
