@@ -7,6 +7,7 @@ an image, file names included.
 """
 
 import hashlib
+import math
 import re
 from array import array
 from collections.abc import Iterator
@@ -113,7 +114,7 @@ def _whole(value: object) -> int | None:
 def _described(value: object) -> str:
     """Says what kind of JSON value it is that does not fit."""
     kinds = {str: "a text", bool: "a truth value", list: "a list", dict: "an object"}
-    if isinstance(value, float) and not value.is_integer():
+    if isinstance(value, float) and math.isfinite(value) and not value.is_integer():
         return "a fraction"
     return kinds.get(type(value), "null" if value is None else "a number out of range")
 
@@ -153,6 +154,8 @@ class _Reader:
         found = []
         for item, value in zip(items, values, strict=True):
             number = _whole(value)
+            if key not in item and default < 0:
+                raise self.fail(f"'{key}' is missing in {str(item)[:120]}")
             if number is None or not 0 <= number < high:
                 raise self.fail(
                     f"'{key}' is {str(value)[:40]!r} in {str(item)[:120]}: {_described(value)},"

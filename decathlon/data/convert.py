@@ -202,14 +202,14 @@ class Converter:
         if build is None or build.done.item(position):
             self.bar.advance()
             return
-        batch = self._open.get(build)
-        if batch is None:
-            batch = self._open[build] = _Batch(build, supply)
         try:
             data = found.read()
         except ImageError as error:
             self._break(supply, found.image, found.where, str(error))
             return
+        batch = self._open.get(build)
+        if batch is None:
+            batch = self._open[build] = _Batch(build, supply)
         batch.add(found.image, position, found.where, data)
         if batch.full:
             self._submit(self._open.pop(build))
