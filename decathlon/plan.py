@@ -45,7 +45,7 @@ def notes_on_splits(store: Store, domains: Iterable[str], split: str) -> list[st
         ):
             short.append(name)
     named = ", ".join(short)
-    return [f"no val split: {named}: 'test' is trained on train alone"] if short else []
+    return [f"{named}: no val split, so trained on train alone"] if short else []
 
 
 def counted(trials: int) -> str:

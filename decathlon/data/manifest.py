@@ -33,14 +33,6 @@ SplitName = Annotated[str, Field(pattern="^(train|val|test)$")]
 Channel = Annotated[float, Field(ge=0, le=1)]
 
 
-LACKING = {
-    "train": "has no train split: it cannot be trained on",
-    "val": "has no val split: 'run --split test' trains on train alone",
-    "test": "has no test split: 'run --split val' is what it can be used for",
-}
-"""What it means that a domain has no such split."""
-
-
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
@@ -166,8 +158,7 @@ class DomainEntry(_Model):
                 f"has no folders train, val and test, and is divided {self.split_folders} by the"
                 " names of the images (--split-folders)"
             )
-        lacking = [s for s in SPLITS if s not in self.splits and s not in self.left_out]
-        told += [LACKING[split] for split in lacking]
+        told += self._lacking()
         if self.skipped:
             shown = list(self.skipped.items())[:MOST_LISTED]
             more = len(self.skipped) - len(shown)
@@ -175,6 +166,17 @@ class DomainEntry(_Model):
             lines += [f"\n  and {more:,} more"] if more else []
             told.append(f"{len(self.skipped):,} broken images are left out:{''.join(lines)}")
         return told
+
+    def _lacking(self) -> list[str]:
+        """Says what the domain cannot be used for, as it lacks a split."""
+        lacking = {s for s in SPLITS if s not in self.splits and s not in self.left_out}
+        if "train" in lacking:
+            return ["has no train split: it can be shown, but not trained on"]
+        if lacking == {"val", "test"}:
+            return ["has a train split alone: it can be shown, but 'run' needs val or test"]
+        if "val" in lacking:
+            return ["has no val split: 'run --split test' trains on train alone"]
+        return ["has no test split: use 'run --split val'"] if lacking else []
 
     @model_validator(mode="after")
     def _has_names_for_ids(self) -> Self:

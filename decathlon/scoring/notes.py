@@ -93,8 +93,8 @@ def _on_trials(trials: Trials, split: str) -> list[str]:
     )
     if short:
         notes.append(
-            f"{trials.name}: {', '.join(short)} was trained on train alone, as the data have no"
-            " val; others are trained on both."
+            f"{trials.name}: trained on train alone, not on train and val, in domains without"
+            f" val: {', '.join(short)}."
         )
     left_out = sorted(set(trials.by_seed) - set(trials.counted))
     if trials.counted and left_out:
