@@ -11,8 +11,8 @@ ILSVRC-2012 originals) are turned upright as their EXIF orientation says, and ma
 
 import io
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,14 @@ def _open(data: bytes | memoryview, limit: int, formats: tuple[str, ...] = FORMA
     return image
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps Pillow from warning of large images, whose limit is set here, and of odd metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _check(height: int, width: int, limit: int) -> None:
     sides = 0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE
     if not sides or height * width > limit:
@@ -80,8 +88,7 @@ def _check(height: int, width: int, limit: int) -> None:
 
 def recognised(path: Path) -> bool:
     """Whether a file holds a photograph, as far as its first bytes tell."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silence():
         try:
             with Image.open(path, formats=PHOTOGRAPHS):
                 return True
@@ -140,17 +147,10 @@ class ImageFile:
         self._orientation = 1
         self.height = self.width = 0
         self.remarks: list[str] = []
-        with warnings.catch_warnings():
-            # Pillow warns of large images and odd metadata; the limit here is what counts.
-            warnings.simplefilter("ignore")
-            self._plain = self._is_plain()
-            if not self._plain:
+        self._plain = self._is_plain()
+        if photograph or not self._plain:
+            with _silence():
                 self._read_header()
-            elif photograph:
-                with suppress(ImageError):
-                    self._orientation = _orientation(_open(data, limit, self._formats))
-        if photograph and self._orientation >= 5:
-            self.height, self.width = self.width, self.height
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -205,10 +205,17 @@ class ImageFile:
         return space in ("Gray", "YCbCr")
 
     def _read_header(self) -> None:
-        image = _open(self._data, self._limit, self._formats)
+        try:
+            image = _open(self._data, self._limit, self._formats)
+        except ImageError:
+            if self._plain:  # simplejpeg takes more
+                return
+            raise
         self.height, self.width = image.height, image.width
         if self._formats is PHOTOGRAPHS and image.format != "TIFF":  # Pillow turns TIFF itself
             self._orientation = _orientation(image)
+            if self._orientation >= 5:
+                self.height, self.width = self.width, self.height
 
     def _turbo(self, memory: memoryview | None) -> Pixels:
         """Decodes a plain JPEG, into ``memory`` where it is given."""
@@ -222,8 +229,7 @@ class ImageFile:
         return pixels
 
     def _pillow(self) -> Pixels:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _silence():
             image = _open(self._data, self._limit, self._formats)
             try:
                 pixels = rgb(image, self._data)
