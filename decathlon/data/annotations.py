@@ -119,6 +119,12 @@ def _described(value: object) -> str:
     return kinds.get(type(value), "null" if value is None else "a number out of range")
 
 
+def shown(name: bytes) -> str:
+    """Returns a file name that can be printed: what cannot be is escaped."""
+    text = name.decode("utf-8", "backslashreplace")
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 class _Digesting:
     def __init__(self, source: Source) -> None:
         self.source, self.digest = source, hashlib.sha256()

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from decathlon.data.annotations import printable
+from decathlon.data.annotations import printable, shown
 from decathlon.data.decode import recognised
 from decathlon.domains import SPLITS
 from decathlon.errors import DataError
@@ -132,7 +132,7 @@ class _Scan:
             if inside:
                 images[unicodedata.normalize("NFC", name)] += inside
             elif not deeper:
-                self.found.passed.append(f"{_shown(place)} (no images)")
+                self.found.passed.append(f"{shown(os.fsencode(place))} (no images)")
         self.found.images[split] = dict(images)
 
     def inside(self, place: str) -> tuple[list[str], list[FoundImage]]:
@@ -142,13 +142,13 @@ class _Scan:
             path = f"{place}/{entry.name}" if place else entry.name
             try:
                 if entry.name in LITTER:
-                    self.found.passed.append(path)
+                    self.found.passed.append(shown(os.fsencode(path)))
                 elif entry.is_dir():
                     folders.append(entry.name)
                 elif _is_image(entry):
                     images.append(FoundImage(os.fsencode(path), entry.stat().st_size))
                 else:
-                    self.found.passed.append(_shown(path))
+                    self.found.passed.append(shown(os.fsencode(path)))
             except OSError as error:  # a link that leads nowhere or to itself
                 self.problem(path, f"cannot be read ({error.strerror}); mend or remove it")
         return folders, images
@@ -174,12 +174,7 @@ class _Scan:
 
     def problem(self, place: str, what: str) -> None:
         path = self.root / place if place else self.root
-        self.problems.append(f"{_shown(str(path))}: {what}")
-
-
-def _shown(path: str) -> str:
-    """Returns a path that can be printed, whatever bytes it has."""
-    return path if printable(path) else os.fsencode(path).decode("utf-8", "backslashreplace")
+        self.problems.append(f"{shown(os.fsencode(path))}: {what}")
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
@@ -203,6 +198,8 @@ def scan(folder: Path) -> Found:
     Raises:
         DataError: The folder is missing or of another layout; names all that is wrong.
     """
+    if folder.is_file():
+        raise DataError(f"{folder}: is a file; unpack it if it is an archive, and {LAYOUT}")
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; {LAYOUT}")
     return _Scan(folder).run()
@@ -213,7 +210,7 @@ def without(found: Found, skipped: Mapping[str, str]) -> tuple[Found, list[bytes
 
     Args:
         found: What a folder holds.
-        skipped: Why, by name as :func:`text_of` gives it.
+        skipped: Why, by name as :func:`~decathlon.data.annotations.shown` gives it.
 
     Returns:
         (the rest, names of the images that are left out and are there).
@@ -223,16 +220,11 @@ def without(found: Found, skipped: Mapping[str, str]) -> tuple[Found, list[bytes
     for split, classes in found.images.items():
         images[split] = {}
         for name, files in classes.items():
-            broken = [image.name for image in files if text_of(image.name) in skipped]
+            broken = [image.name for image in files if shown(image.name) in skipped]
             gone += broken
-            if kept := [image for image in files if text_of(image.name) not in skipped]:
+            if kept := [image for image in files if shown(image.name) not in skipped]:
                 images[split][name] = kept
     return Found(images, found.passed, found.alike), gone
-
-
-def text_of(name: bytes) -> str:
-    """Returns an image's name as the manifest has it; what is no UTF-8 is escaped."""
-    return name.decode("utf-8", "backslashreplace")
 
 
 def orphans(images: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, list[str]]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from decathlon.data.annotations import MOST_CLASSES, Annotations, Names
+from decathlon.data.annotations import MOST_CLASSES, Annotations, Names, shown
 from decathlon.data.classes import (
     LAYOUT,
     Found,
@@ -25,7 +25,6 @@ from decathlon.data.classes import (
     listed,
     orphans,
     scan,
-    text_of,
     without,
 )
 from decathlon.data.decode import PHOTOGRAPH_PIXELS
@@ -136,7 +135,7 @@ def own_domain(
     plan = replace(
         _plan(name, folder, found, rule),
         split_folders=str(rule or ""),
-        skipped={text_of(image): skipped[text_of(image)] for image in gone},
+        skipped={shown(image): skipped[shown(image)] for image in gone},
     )
     supply = FolderSupply(
         folder,
@@ -147,7 +146,7 @@ def own_domain(
         skipped=gone,
         mend=MEND,
     )
-    return OwnDomain(plan, supply, _messages(folder, found, shares, rule))
+    return OwnDomain(plan, supply, _messages(folder, found))
 
 
 def _divided(found: Found, shares: Shares) -> Found:
@@ -201,7 +200,7 @@ def _plan(name: str, folder: Path, found: Found, rule: Shares | None) -> DomainP
     return domain_plan(name, annotations)
 
 
-def _messages(folder: Path, found: Found, shares: Shares | None, rule: Shares | None) -> list[str]:
+def _messages(folder: Path, found: Found) -> list[str]:
     messages = []
     if found.passed:
         messages.append(
@@ -209,6 +208,4 @@ def _messages(folder: Path, found: Found, shares: Shares | None, rule: Shares | 
             f" {listed(found.passed)}"
         )
     messages += [f"{folder}: {pair} are taken for different classes" for pair in found.alike]
-    if shares is not None and rule is None:
-        messages.append(f"{folder}: has splits of its own; --split-folders does not divide them")
     return messages

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from decathlon.data.annotations import shown
 from decathlon.data.builder import Builder, same_source
-from decathlon.data.classes import text_of
 from decathlon.data.convert import BrokenError
 from decathlon.data.folder import OwnDomain, check_name, own_domain
 from decathlon.data.imagenet import from_originals, validation
@@ -192,6 +192,10 @@ class _Preparation:
             found = own_domain(name, folder, rule, known)
             if entry is None or not self._is_current(entry, found):
                 self._build_own(name, folder, rule, skip_broken)
+            if shares is not None and not found.plan.split_folders:
+                self.builder.messages.append(
+                    f"{folder}: has splits of its own; --split-folders does not divide them"
+                )
 
     def _build_own(self, name: str, folder: Path, rule: Shares | None, skip_broken: bool) -> None:
         """Builds the shards of a user's own domain, without broken images if that is wanted.
@@ -205,7 +209,7 @@ class _Preparation:
             try:
                 self.builder.build([found.supply], [found.plan], [])
             except BrokenError as error:
-                skipped |= {text_of(image): reason for image, reason in error.images.items()}
+                skipped |= {shown(image): reason for image, reason in error.images.items()}
                 if not skip_broken or len(skipped) > MOST_SKIPPED:
                     raise
             else:

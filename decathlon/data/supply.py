@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from decathlon.data.annotations import Annotations
+from decathlon.data.annotations import Annotations, shown
 from decathlon.data.decode import ARCHIVE_PIXELS, TOLERANCE, ImageError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.plan import NameIndex
@@ -283,14 +283,14 @@ class FolderSupply:
             try:
                 data = read_regular(path)
             except ImageError as error:
-                yield Supplied(image, os.fsdecode(path), partial(_failing, error))
+                yield Supplied(image, shown(path), partial(_failing, error))
                 continue
             if data is None:
                 continue
             self._digest.update(b"%s\0%d\0" % (name, len(data)))
             self._digest.update(data)
             self._size += len(data)
-            yield Supplied(image, os.fsdecode(path), partial(bytes, data))
+            yield Supplied(image, shown(path), partial(bytes, data))
 
     def source(self) -> SourceEntry:
         """Returns the folder's name, the bytes of its images and their digest."""
