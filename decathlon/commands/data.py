@@ -129,7 +129,7 @@ def _named(values: list[str]) -> dict[str, Path]:
     """Parses NAME=DIR.
 
     Raises:
-        UsageError: One is not of that form, or a name is given twice.
+        UsageError: One is not of that form, or a name is given to two folders.
     """
     found: dict[str, Path] = {}
     for value in values:
@@ -138,8 +138,10 @@ def _named(values: list[str]) -> dict[str, Path]:
             raise UsageError(
                 f"--folder '{value}': give a name and a folder, e.g. birds=photos/birds"
             )
-        if name in found:
-            raise UsageError(f"--folder {name} is given twice; give each folder a name of its own")
+        if name in found and found[name].resolve() != Path(place).expanduser().resolve():
+            raise UsageError(
+                f"--folder {name} is given to two folders; give each folder a name of its own"
+            )
         found[name] = Path(place).expanduser()
     return found
 
@@ -155,8 +157,14 @@ def verify(data: Data = None) -> None:
         f"{target}: {found.shards} shards, {found.images} images,"
         f" {found.size / 1e6:.0f} MB, all as the manifest says"
     )
-    for remark in found.remarks:
-        print(remark)
+    _print_remarks(found.remarks)
+
+
+def _print_remarks(remarks: list[str]) -> None:
+    """Prints remarks, with the names of files in them, whatever the terminal can show."""
+    encoding = sys.stdout.encoding or "utf-8"
+    for remark in remarks:
+        print(remark.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def show(
@@ -189,5 +197,4 @@ def domains(data: Data = None) -> None:
     console = Console()
     target = data_folder(data)
     console.print(domains_table(target, console.width))
-    for remark in remarks_on(target):
-        print(remark)
+    _print_remarks(remarks_on(target))

@@ -167,7 +167,10 @@ class ImageFile:
             ImageError: The file is damaged or truncated, or its mode is refused.
         """
         found = self._turbo(None) if self._plain else self._pillow()
-        return _TURNS[self._orientation](found)
+        found = _TURNS[self._orientation](found)
+        if found.shape[:2] != self.shape:
+            raise ImageError(f"decodes to another size than its header says ({found.shape[:2]})")
+        return found
 
     def decode_into(self, memory: memoryview, size: tuple[int, int]) -> None:
         """Decodes the image, resizes it where it has another size, and stores its pixels.

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -385,6 +387,27 @@ def test_an_ordinary_manifest_has_no_new_fields(tmp_path: Path, birds: Path) -> 
     text = (tmp_path / "data" / "manifest.json").read_text()
     assert "skipped" not in text
     assert "split_folders" not in text
+
+
+def test_an_archive_is_not_taken_for_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "birds.zip").write_bytes(b"PK")
+    assert "is a file; unpack it" in told(tmp_path, tmp_path / "birds.zip")
+
+
+def test_names_are_shown_on_any_terminal(tmp_path: Path) -> None:
+    birds = photos(tmp_path / "birds", *(f"train/Zaunkönig/{k}.jpg" for k in range(3)))
+    (birds / "train" / "Zaunkönig" / "1.jpg").write_bytes(b"")
+    make(tmp_path, birds, skip_broken=True)
+    for command in ("verify", "domains"):
+        done = subprocess.run(
+            [sys.executable, "-m", "decathlon", command, "--data", tmp_path / "data"],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
+            cwd=Path(__file__).parents[2],
+        )
+        assert done.returncode == 0, done.stderr
+        assert r"train/Zaunk\xf6nig/1.jpg: no image that can be read" in done.stdout
 
 
 def test_a_scan_reads_no_pixels_of_named_images(
