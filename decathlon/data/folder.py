@@ -207,5 +207,6 @@ def _messages(folder: Path, found: Found) -> list[str]:
             f"{folder}: passed over {len(found.passed):,} that are no images or classes:"
             f" {listed(found.passed)}"
         )
-    messages += [f"{folder}: {pair} are taken for different classes" for pair in found.alike]
+    if found.alike:
+        messages.append(f"{folder}: taken for different classes: {listed(found.alike)}")
     return messages

@@ -94,8 +94,8 @@ class Writer:
             ``crc32``, of each image, null where it is not written; ``resized``, positions;
             ``others``, (position, height, width) of images of another size than expected;
             ``broken``, (position, reason) of images that cannot be taken; ``remarks``, the
-            number of images by what was decided about them. None of the last two is written.
-            ``{"errno": n, "error": text}`` where writing failed.
+            number of images by what was decided about them. The others and the broken ones
+            are not written. ``{"errno": n, "error": text}`` where writing failed.
         """
         answer: dict[str, Any] = {
             "crc32": [],

@@ -277,8 +277,8 @@ def test_names_in_two_unicode_forms_are_one_class(tmp_path: Path) -> None:
 def test_names_that_are_nearly_alike_are_told(tmp_path: Path, birds: Path) -> None:
     photos(birds, "train/A/1.jpg", "train/two words/1.jpg", "train/two words./1.jpg")
     messages = make(tmp_path, birds).messages
-    assert f"{birds}: 'A' and 'a' are taken for different classes" in messages
-    assert f"{birds}: 'two words' and 'two words.' are taken for different classes" in messages
+    pairs = "'A' and 'a', 'two words' and 'two words.'"
+    assert messages == [f"{birds}: taken for different classes: {pairs}"]
     assert entry(tmp_path).class_names == ["A", "a", "b", "two words", "two words."]
 
 
