@@ -352,6 +352,11 @@ def test_the_command(birds: Path, tmp_path: Path) -> None:
     done = run("domains")
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("birds")]
     assert line.split() == ["birds", "2", "6", "4", "2", "0", "own", "-"]
+    again = [f"--folder=birds={path}" for path in (birds, f"{birds}/../{birds.name}/")]
+    done = run("prepare", *again)
+    assert (done.returncode, done.stdout) == (0, "data: nothing to do, all is prepared\n")
+    done = run("prepare", *again, f"--folder=birds={birds / 'train'}")
+    assert (done.returncode, "birds is given to two folders" in done.stderr) == (2, True)
     done = run("prepare", "--folder", "birds")
     assert done.returncode == 2
     assert "birds=photos/birds" in done.stderr
