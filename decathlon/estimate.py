@@ -81,7 +81,7 @@ def num_trained(run: Run, trial: Trial) -> float:
         return 0
     recipe = run.method.recipe
     counts = [
-        sum(run.store.domains[domain].splits[split].num_images for split in run.trained_on)
+        sum(run.store.domains[domain].splits[split].num_images for split in run.trained_on(domain))
         for domain in trial.domains
     ]
     steps = [-(-count // recipe.batch_size) for count in counts]
@@ -162,7 +162,7 @@ def _training(
     feeds = []
     for domain in trial.domains:
         view = method.view(domain, training=True)
-        splits = run.trained_on
+        splits = run.trained_on(domain)
         feeds.append(Feed(run.store, domain, splits, view, size, trial.seed, fabric.device))
     network = build(run, trial, [feed.task for feed in feeds])
     took: list[dict[str, Any]] = []

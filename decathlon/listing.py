@@ -56,6 +56,14 @@ def _state(data: Path, entry: "DomainEntry") -> str:
     return "official" if entry.official else "own" if entry.own else "other"
 
 
+def remarks_on(data: Path) -> list[str]:
+    """Returns what should be known of how the domains of a data folder were prepared."""
+    from decathlon.data.manifest import read_manifest
+
+    manifest = read_manifest(data)
+    return manifest.remarks if manifest is not None else []
+
+
 def domains_table(data: Path, width: int) -> Table:
     """Lists the official domains, and counts and sizes of what is prepared in a folder.
 

@@ -4,11 +4,12 @@ A finished record of another recipe, other data or another source is never taken
 one that is asked for: it is said.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from decathlon.data.store import Store
+from decathlon.data.store import DomainInfo, Store
 from decathlon.domains import DOMAINS, SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, first_difference, nearest
 from decathlon.files import CHECKPOINT_SECONDS
@@ -19,7 +20,32 @@ from decathlon.records import RECORD, RESERVED, read_record, trial_folder
 from decathlon.training.device import Compute
 
 TRAINED_ON = {"val": ("train",), "test": ("train", "val")}
-"""Splits that are trained on, by the split that is reported."""
+"""Splits that are trained on, by the split that is reported; val where there is one."""
+
+
+def trained_on(domain: DomainInfo, split: str) -> tuple[str, ...]:
+    """Returns the splits of a domain that are trained on.
+
+    Args:
+        domain: A prepared domain, which has a train split.
+        split: The split that is reported.
+    """
+    return tuple(name for name in TRAINED_ON[split] if name == "train" or name in domain.splits)
+
+
+def notes_on_splits(store: Store, domains: Iterable[str], split: str) -> list[str]:
+    """Says which domains are trained on less than their protocol asks for."""
+    short = []
+    for name in domains:
+        info = store.domains.get(name)
+        if (
+            info is not None
+            and split in info.splits
+            and trained_on(info, split) != TRAINED_ON[split]
+        ):
+            short.append(name)
+    named = ", ".join(short)
+    return [f"{named}: no val split, so trained on train alone"] if short else []
 
 
 def counted(trials: int) -> str:
@@ -88,10 +114,9 @@ class Run:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     checkpoint_steps: int = 0
 
-    @property
-    def trained_on(self) -> tuple[str, ...]:
-        """Splits that are trained on."""
-        return TRAINED_ON[self.split]
+    def trained_on(self, domain: str) -> tuple[str, ...]:
+        """Returns the splits of a domain that are trained on."""
+        return trained_on(self.store.domains[domain], self.split)
 
     def trials(self) -> list[Trial]:
         """Lists all trials, whether done or not.
@@ -134,6 +159,16 @@ class Run:
                         f"--set {setting}.{domain}: unknown domain{nearest(domain, known)}"
                     )
 
+    def check_splits(self, trial: Trial) -> None:
+        """Checks that a trial's domains have the splits that it needs.
+
+        Raises:
+            DataError: One has none to train on or to evaluate on.
+        """
+        needed = (trial.split,) if trial.kept else ("train", trial.split)
+        for domain in trial.domains:
+            self.store.check_splits(domain, needed)
+
     def check_kept(self) -> None:
         """Checks that the source network can be evaluated as it is, where that is asked for.
 
@@ -153,7 +188,7 @@ class Run:
     def expected(self, trial: Trial, domain: str) -> dict[str, Any]:
         """Returns the fields by which a finished record is known to be of this run."""
         kept = trial.kept
-        splits = (trial.split,) if kept else (*self.trained_on, trial.split)
+        splits = (trial.split,) if kept else (*self.trained_on(domain), trial.split)
         digests = self.store.domains[domain].splits
         recipe = {} if kept else self.method.recipe.as_json()
         if self.method.scope == "joint" and not kept:

@@ -17,7 +17,7 @@ from decathlon.method import Method
 from decathlon.models.noise import noise_key
 from decathlon.models.resnet import Architecture, ResidualNetwork
 from decathlon.models.weights import write_source
-from decathlon.plan import TRAINED_ON
+from decathlon.plan import trained_on
 from decathlon.recipes import Recipe
 from decathlon.training.checkpoint import Checkpoints
 from decathlon.training.device import Compute
@@ -81,30 +81,33 @@ def pretrain(
         checkpoint_steps: Steps after which there is one at the latest; 0 for no such rule.
 
     Raises:
-        DataError: imagenet12 is not prepared.
+        DataError: imagenet12 is not prepared, or lacks a split that is needed.
     """
     if SOURCE_DOMAIN not in store.domains:
         raise DataError(
             f"{store.data}: has no {SOURCE_DOMAIN}, on which the source network is trained;"
             " prepare it, or import the authors' network with 'decathlon import-weights'"
         )
+    store.check_splits(SOURCE_DOMAIN, ("train", split))
+    splits = trained_on(store.domains[SOURCE_DOMAIN], split)
     fabric = compute.fabric()
     architecture: Architecture = method.pretraining(width)
     plain = Method(recipe)
     view = plain.view(SOURCE_DOMAIN, training=True)
     size, device = recipe.batch_size, fabric.device
-    feed = Feed(store, SOURCE_DOMAIN, TRAINED_ON[split], view, size, seed, device, here())
+    feed = Feed(store, SOURCE_DOMAIN, splits, view, size, seed, device, here())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(noise_key(seed, SOURCE_DOMAIN, "init"))
         network = architecture.build(feed.task.num_classes)
     started = time.perf_counter()
-    splits = (*TRAINED_ON[split], split)
     facts = {
         "method": method_name,
         "recipe": recipe.as_json(),
         "seed": seed,
-        "trained_on": "+".join(TRAINED_ON[split]),
-        "data": {name: store.domains[SOURCE_DOMAIN].splits[name].digest for name in splits},
+        "trained_on": "+".join(splits),
+        "data": {
+            name: store.domains[SOURCE_DOMAIN].splits[name].digest for name in (*splits, split)
+        },
         "threads": torch.get_num_threads(),
         "precision": compute.numerics(fabric)["precision"],
     }

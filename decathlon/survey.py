@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from decathlon.claims import is_claimed
-from decathlon.errors import UsageError
+from decathlon.errors import DataError, UsageError
 from decathlon.faults import Failure, failure, noted
 from decathlon.plan import Run, Trial, is_done
 from decathlon.training.checkpoint import peek
 from decathlon.trials import CHECKPOINTS, build, task_of
 
 State = Literal["done", "differs", "refused", "held", "begun", "failed", "to do"]
+SETTLED = ("done", "differs", "refused")
 MAX_LISTED = 5
 
 
@@ -23,7 +24,8 @@ class Work:
         run: What it belongs to.
         trial: The trial.
         state: ``done``; ``differs``: finished, but with another recipe, data or source;
-            ``refused``: the method cannot start from the source; ``held``: another process
+            ``refused``: the method cannot start from the source, or a domain lacks a split;
+            ``held``: another process
             is at work on it; ``begun``: there is a checkpoint; ``failed`` before; ``to do``.
         epoch: Epochs that are done, of one that is begun.
         failure: Why it failed before, or cannot be done.
@@ -70,6 +72,10 @@ def _stands(run: Run, trial: Trial) -> Work:
                 return Work(run, trial, "done")
         except UsageError as error:
             return Work(run, trial, "differs", failure=failure(error, run, trial))
+    try:
+        run.check_splits(trial)
+    except DataError as error:
+        return Work(run, trial, "refused", failure=failure(error, run, trial))
     folder = trial.folder(run.results, trial.domains[0])
     epoch = _epochs_done(run, trial)
     if is_claimed(folder):
@@ -92,7 +98,7 @@ def _epochs_done(run: Run, trial: Trial) -> int | None:
 
 def _refusal(run: Run, found: Sequence[Work]) -> Failure | None:
     """Tries once whether a method takes its source, if there is anything left to do."""
-    left = [w.trial for w in found if w.run is run and w.state not in ("done", "differs")]
+    left = [w.trial for w in found if w.run is run and w.state not in SETTLED]
     if not left:
         return None
     try:
@@ -105,7 +111,7 @@ def _refusal(run: Run, found: Sequence[Work]) -> Failure | None:
 
 
 def _refused(work: Work, refusal: Failure | None) -> Work:
-    if refusal is None or work.state in ("done", "differs"):
+    if refusal is None or work.state in SETTLED:
         return work
     reason = Failure(work.trial, refusal.code, refusal.reason)
     return Work(work.run, work.trial, "refused", failure=reason)

@@ -168,12 +168,12 @@ def _kept_parameters(source: Source) -> Parameters:
 def _num_images(run: Run, domain: str) -> int:
     """Counts the images that a domain is trained on."""
     splits = run.store.domains[domain].splits
-    return sum(splits[split].num_images for split in run.trained_on)
+    return sum(splits[split].num_images for split in run.trained_on(domain))
 
 
 def _training_feed(run: Run, domain: str, seed: int, device: torch.device) -> Feed:
     view = run.method.view(domain, training=True)
-    return _feed(run, domain, run.trained_on, view, seed, device)
+    return _feed(run, domain, run.trained_on(domain), view, seed, device)
 
 
 def _held_out(run: Run, trial: Trial, method: Method, domain: str, fabric: Fabric) -> Feed:
@@ -221,7 +221,7 @@ def _record(
         domain=domain,
         split=trial.split,  # type: ignore[arg-type]
         seed=trial.seed,
-        trained_on="" if trial.kept else "+".join(run.trained_on),
+        trained_on="" if trial.kept else "+".join(run.trained_on(domain)),
         trained=not trial.kept,
         source_domain=run.method.source_domain,
         official=info.official,

@@ -30,9 +30,26 @@ def prepare(
         list[str] | None,
         typer.Option(
             metavar="NAME=DIR",
-            help="A domain of your own: DIR/train|val|test/<class>/<image>; may be repeated.",
+            help="A domain of your own: DIR/train|val|test/CLASS/IMAGE, or DIR/CLASS/IMAGE; may"
+            " be repeated.",
         ),
     ] = None,
+    split_folders: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRAIN/VAL/TEST",
+            help="Shares by which a --folder without splits is divided, class by class, always"
+            " in the same way (default: 0.8/0.1/0.1).",
+            show_default=False,
+        ),
+    ] = None,
+    skip_broken: Annotated[
+        bool,
+        typer.Option(
+            "--skip-broken",
+            help="Leave out images of a --folder that cannot be read; the manifest lists them.",
+        ),
+    ] = False,
     imagenet: Annotated[
         Path | None,
         typer.Option(
@@ -69,6 +86,8 @@ def prepare(
 
     target = data_folder(data)
     folders = _named(folder or [])
+    if not folders and (split_folders is not None or skip_broken):
+        raise UsageError("--split-folders and --skip-broken are for a --folder; name one")
     if archives is None and (download or domain or labels or imagenet or not folders):
         archives = Path("archives")
     if archives is not None and download:
@@ -81,6 +100,8 @@ def prepare(
         labels=labels,
         folders=folders,
         imagenet=imagenet,
+        split_folders=split_folders,
+        skip_broken=skip_broken,
     )
     for message in prepared.messages:
         print(message, file=sys.stderr)
@@ -108,7 +129,7 @@ def _named(values: list[str]) -> dict[str, Path]:
     """Parses NAME=DIR.
 
     Raises:
-        UsageError: One is not of that form, or a name is given twice.
+        UsageError: One is not of that form, or a name is given to two folders.
     """
     found: dict[str, Path] = {}
     for value in values:
@@ -117,9 +138,11 @@ def _named(values: list[str]) -> dict[str, Path]:
             raise UsageError(
                 f"--folder '{value}': give a name and a folder, e.g. birds=photos/birds"
             )
-        if name in found:
-            raise UsageError(f"--folder {name} is given twice; give each folder a name of its own")
-        found[name] = Path(place)
+        if name in found and found[name].resolve() != Path(place).expanduser().resolve():
+            raise UsageError(
+                f"--folder {name} is given to two folders; give each folder a name of its own"
+            )
+        found[name] = Path(place).expanduser()
     return found
 
 
@@ -134,6 +157,14 @@ def verify(data: Data = None) -> None:
         f"{target}: {found.shards} shards, {found.images} images,"
         f" {found.size / 1e6:.0f} MB, all as the manifest says"
     )
+    _print_remarks(found.remarks)
+
+
+def _print_remarks(remarks: list[str]) -> None:
+    """Prints remarks, with the names of files in them, whatever the terminal can show."""
+    encoding = sys.stdout.encoding or "utf-8"
+    for remark in remarks:
+        print(remark.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def show(
@@ -161,7 +192,9 @@ def domains(data: Data = None) -> None:
     from rich.console import Console
 
     from decathlon.data.store import data_folder
-    from decathlon.listing import domains_table
+    from decathlon.listing import domains_table, remarks_on
 
     console = Console()
-    console.print(domains_table(data_folder(data), console.width))
+    target = data_folder(data)
+    console.print(domains_table(target, console.width))
+    _print_remarks(remarks_on(target))

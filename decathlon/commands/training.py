@@ -1,5 +1,6 @@
 """Commands that train: methods, pretrain, import-weights, run, demo."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,9 +62,11 @@ def pretrain(
     from decathlon import pretraining
     from decathlon.data.bus import bus_error_says, cut_short
     from decathlon.data.store import data_folder, open_store
+    from decathlon.domains import SOURCE_DOMAIN
     from decathlon.faults import telling
     from decathlon.method import find
     from decathlon.models.processes import rank
+    from decathlon.plan import notes_on_splits
     from decathlon.progress import progress
     from decathlon.recipes import apply, parse_settings
     from decathlon.track import Curves, check_tensorboard
@@ -78,6 +81,8 @@ def pretrain(
     compute = Compute(device, precision, threads, sync_bn, compiled)
     assemble(compute)
     folder = data_folder(data)
+    store = open_store(folder)
+    _tell(notes_on_splits(store, [SOURCE_DOMAIN], split))
     curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
     with (
         united(),
@@ -92,7 +97,7 @@ def pretrain(
                 curves.epoch(facts)
 
         done = pretraining.pretrain(
-            open_store(folder),
+            store,
             out,
             method=chosen,
             method_name=method,
@@ -181,6 +186,7 @@ def run(
     from decathlon.cluster import Cluster, execute_on
     from decathlon.data.store import data_folder
     from decathlon.faults import exit_code
+    from decathlon.plan import notes_on_splits
     from decathlon.request import Order, chosen
     from decathlon.survey import check_unmixed, survey
     from decathlon.teamwork import perform
@@ -215,7 +221,9 @@ def run(
         checkpoint_steps=checkpoint_steps,
     )
     with one_fate():
-        work = survey(order.runs())
+        runs = order.runs()
+        work = survey(runs)
+    _tell(notes_on_splits(runs[0].store, runs[0].domains, split))
     if dry_run:
         from decathlon.preview import preview
 
@@ -230,6 +238,15 @@ def run(
             failures = perform(work, told)
     summarise(failures, len(work))
     raise typer.Exit(call(exit_code(failures, all_failed=len(failures) == len(work))))
+
+
+def _tell(notes: list[str]) -> None:
+    """Prints notes on standard error, once if several processes share the work."""
+    from decathlon.models.processes import rank
+
+    if rank() == 0:
+        for note in notes:
+            print(note, file=sys.stderr)
 
 
 def demo(

@@ -7,6 +7,7 @@ an image, file names included.
 """
 
 import hashlib
+import math
 import re
 from array import array
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ NAME_BYTES = 64
 _FREE_NAME_BYTES = 1 << 25
 """Bytes of names before :data:`NAME_BYTES` is looked at."""
 _INT64 = 1 << 63
+_EXACT = 1 << 53
+"""Largest number up to which floating point has every whole one."""
 _CONTROL = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _UNPRINTABLE = re.compile(_CONTROL)
 _UNSAFE = re.compile(rf"(?:^|/)\.?\.?(?:/|\Z)|{_CONTROL}")
@@ -101,6 +104,27 @@ def printable(text: str) -> bool:
     return _UNPRINTABLE.search(text) is None
 
 
+def _whole(value: object) -> int | None:
+    """Returns a whole number, also one that is written as 96.0 or 1e2; None if it is none."""
+    if type(value) is float and value.is_integer() and abs(value) <= _EXACT:
+        return int(value)
+    return value if type(value) is int else None
+
+
+def _described(value: object) -> str:
+    """Says what kind of JSON value it is that does not fit."""
+    kinds = {str: "a text", bool: "a truth value", list: "a list", dict: "an object"}
+    if isinstance(value, float) and math.isfinite(value) and not value.is_integer():
+        return "a fraction"
+    return kinds.get(type(value), "null" if value is None else "a number out of range")
+
+
+def shown(name: bytes) -> str:
+    """Returns a file name that can be printed: what cannot be is escaped."""
+    text = name.decode("utf-8", "backslashreplace")
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 class _Digesting:
     def __init__(self, source: Source) -> None:
         self.source, self.digest = source, hashlib.sha256()
@@ -131,11 +155,20 @@ class _Reader:
         """Returns a whole number in [0, high) of each; one that is missing is ``default``."""
         values = [item.get(key, default) for item in items]
         # All at once: bool is no int here.
-        if set(map(type, values)) != {int} or min(values) < 0 or max(values) >= high:
-            for item, value in zip(items, values, strict=True):
-                if type(value) is not int or not 0 <= value < high:
-                    raise self.fail(f"'{key}' is {str(value)[:40]!r} in {str(item)[:120]}")
-        return values
+        if set(map(type, values)) == {int} and min(values) >= 0 and max(values) < high:
+            return values
+        found = []
+        for item, value in zip(items, values, strict=True):
+            number = _whole(value)
+            if key not in item and default < 0:
+                raise self.fail(f"'{key}' is missing in {str(item)[:120]}")
+            if number is None or not 0 <= number < high:
+                raise self.fail(
+                    f"'{key}' is {str(value)[:40]!r} in {str(item)[:120]}: {_described(value)},"
+                    f" where a whole number from 0 to {high - 1} belongs"
+                )
+            found.append(number)
+        return found
 
     def images(self, items: list[dict[str, Any]]) -> None:
         ids = self.wholes(items, "id", _INT64)

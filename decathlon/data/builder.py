@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ class Builder:
         self.written: dict[str, dict[str, int]] = {}
         self.messages: list[str] = []
         self._pool: Pool | None = None
+        self._remarks: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
     def starting(self, size: int) -> Iterator[None]:
@@ -113,6 +115,8 @@ class Builder:
         for source in sources:
             self.tell(source)
         self._publish(works, [*notes, *sources])
+        for (name, remark), count in self._remarks.items():
+            self.messages.append(f"{name}: {remark}: {count:,}")
 
     def _kept(
         self, entry: DomainEntry | None, plan: DomainPlan, notes: Sequence[SourceEntry]
@@ -155,7 +159,8 @@ class Builder:
             work.begin(digest_of([*identity, LIBRARIES]))
         pool, self._pool = self._pool, None
         with pool or Pool(self._processes(sum(map(len, splits)))) as pool:
-            return convert(supplies, works, pool)
+            sources, self._remarks = convert(supplies, works, pool)
+        return sources
 
     def _processes(self, images: int) -> int:
         cores = len(os.sched_getaffinity(0))

@@ -1,14 +1,17 @@
 """Images to shards: reads where they are, in order, and decodes in several processes."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
 import numpy as np
 
 from decathlon.data.build import IN_PLACE, WRITTEN, Build
+from decathlon.data.decode import ImageError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.plan import NameIndex
 from decathlon.data.pool import Pool
@@ -22,6 +25,8 @@ BATCH_IMAGES = 64
 BATCH_BYTES = 1 << 19
 FLUSH_SECONDS = 0.3
 """Seconds between two times that what has been written is brought to the disk."""
+MOST_LISTED = 20
+"""Broken images that a message names."""
 
 
 class _Batch:
@@ -30,6 +35,7 @@ class _Batch:
     Attributes:
         build: The shard.
         supply: Where they come from.
+        images: Positions of the images in the index.
         positions: Of the images in the shard.
         where: Where each was read, for messages.
         data: The image files.
@@ -40,6 +46,7 @@ class _Batch:
         self, build: Build, supply: Supply, sizes: list[tuple[int, int]] | None = None
     ) -> None:
         self.build, self.supply, self.sizes = build, supply, sizes
+        self.images: list[int] = []
         self.positions: list[int] = []
         self.where: list[str] = []
         self.data: list[bytes] = []
@@ -51,8 +58,9 @@ class _Batch:
         """Whether it should be sent off."""
         return len(self.data) >= BATCH_IMAGES or self._bytes >= BATCH_BYTES
 
-    def add(self, position: int, where: str, data: bytes) -> None:
+    def add(self, image: int, position: int, where: str, data: bytes) -> None:
         """Adds an image."""
+        self.images.append(image)
         self.positions.append(position)
         self.where.append(where)
         self.data.append(data)
@@ -62,7 +70,7 @@ class _Batch:
         """Returns the batch of the images that have another size: (index, height, width)."""
         batch = _Batch(self.build, self.supply, [(height, width) for _, height, width in found])
         for k, _, _ in found:
-            batch.add(self.positions[k], self.where[k], self.data[k])
+            batch.add(self.images[k], self.positions[k], self.where[k], self.data[k])
         return batch
 
     def header(self) -> dict[str, Any]:
@@ -79,6 +87,7 @@ class _Batch:
             "limit": self.supply.limit,
             "tolerance": self.supply.tolerance,
             "originals": self.supply.originals,
+            "photographs": self.supply.photographs,
             "file": str(file),
             "images": list(zip(*places, map(len, self.data), strict=True)),
         }
@@ -96,6 +105,46 @@ class _Batch:
         self.build.record(images)
 
 
+class BrokenError(DataError):
+    """Image files that cannot be taken.
+
+    Attributes:
+        images: Why, by name.
+    """
+
+    def __init__(self, problems: Sequence["Broken"]) -> None:
+        """Lists the first files."""
+        self.images = {problem.name: problem.reason for problem in problems}
+        lines = [f"{p.where}: {p.reason}" for p in problems[:MOST_LISTED]]
+        if len(problems) > MOST_LISTED:
+            lines.append(f"and {len(problems) - MOST_LISTED:,} more")
+        mend = problems[0].mend
+        if len(problems) == 1:
+            super().__init__(f"{lines[0]}; {mend}")
+        else:
+            listed = "\n  ".join(lines)
+            super().__init__(
+                f"{len(problems):,} images cannot be taken:\n  {listed}\nFor each of them: {mend}"
+            )
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One image file that cannot be taken.
+
+    Attributes:
+        name: As annotated.
+        where: Where it was found.
+        reason: Why.
+        mend: What to do about it.
+    """
+
+    name: bytes
+    where: str
+    reason: str
+    mend: str
+
+
 class Converter:
     """Takes the images of some splits from where they are and builds their shards.
 
@@ -103,6 +152,9 @@ class Converter:
         works: Domains whose images these are, begun.
         pool: The decoding processes.
         bar: Told of every image.
+
+    Attributes:
+        remarks: Number of images by domain and by what was decided in decoding them.
     """
 
     def __init__(self, works: Sequence[Work], pool: Pool, bar: Bar) -> None:
@@ -117,6 +169,8 @@ class Converter:
                 self.starts.append(first)
                 self.builds.append(build)
                 first += count
+        self.remarks: Counter[tuple[str, str]] = Counter()
+        self._broken: list[Broken] = []
         self._open: dict[Build, _Batch] = {}
         self._others: list[_Batch] = []
 
@@ -124,7 +178,8 @@ class Converter:
         """Reads all there is; every image is written when this returns.
 
         Raises:
-            DataError: A supply is damaged or an image is lacking or cannot be decoded.
+            BrokenError: Images cannot be decoded: all of a folder's, the first of an archive's.
+            DataError: A supply is damaged or an image is lacking.
             OSError: Pixels cannot be written.
         """
         for supply in supplies:
@@ -135,6 +190,8 @@ class Converter:
         self.pool.drain()
         self._submit_others()
         self.pool.drain()
+        if self._broken:
+            raise BrokenError(sorted(self._broken, key=lambda problem: problem.name))
         self._complete(supplies)
         return [supply.source() for supply in supplies]
 
@@ -145,10 +202,15 @@ class Converter:
         if build is None or build.done.item(position):
             self.bar.advance()
             return
+        try:
+            data = found.read()
+        except ImageError as error:
+            self._break(supply, found.image, found.where, str(error))
+            return
         batch = self._open.get(build)
         if batch is None:
             batch = self._open[build] = _Batch(build, supply)
-        batch.add(position, found.where, found.read())
+        batch.add(found.image, position, found.where, data)
         if batch.full:
             self._submit(self._open.pop(build))
             self._submit_others()
@@ -159,18 +221,26 @@ class Converter:
 
     def _submit(self, batch: _Batch) -> None:
         def reply(answer: dict[str, Any]) -> None:
-            if "image" in answer:
-                where = batch.where[answer["image"]]
-                raise DataError(f"{where}: {answer['error']}; {batch.supply.mend}")
             if "errno" in answer:
                 raise OSError(answer["errno"], answer["error"])
             others = answer["others"]
             batch.record(answer["crc32"], answer["resized"])
+            for k, reason in answer["broken"]:
+                self._break(batch.supply, batch.images[k], batch.where[k], reason)
+            for remark, count in answer["remarks"].items():
+                self.remarks[batch.build.plan.header.domain, remark] += count
             self.bar.advance(len(batch.data) - len(others))
             if others:
                 self._others.append(batch.others(others))
 
         self.pool.submit(batch.header(), batch.data, reply)
+
+    def _break(self, supply: Supply, image: int, where: str, reason: str) -> None:
+        """Notes an image that cannot be taken; a damaged archive is not read on."""
+        problem = Broken(self.index.name(image), where, reason, supply.mend)
+        if not supply.apart:
+            raise BrokenError([problem])
+        self._broken.append(problem)
 
     def _complete(self, supplies: Sequence[Supply]) -> None:
         missing = self.index.seen.count(0)
@@ -185,7 +255,9 @@ class Converter:
             )
 
 
-def convert(supplies: Sequence[Supply], works: Sequence[Work], pool: Pool) -> list[SourceEntry]:
+def convert(
+    supplies: Sequence[Supply], works: Sequence[Work], pool: Pool
+) -> tuple[list[SourceEntry], Counter[tuple[str, str]]]:
     """Builds the shards of some domains.
 
     Args:
@@ -194,7 +266,8 @@ def convert(supplies: Sequence[Supply], works: Sequence[Work], pool: Pool) -> li
         pool: The decoding processes.
 
     Returns:
-        What each supply was.
+        (what each supply was, the number of images by domain and by what was decided about
+        them).
 
     Raises:
         DataError: See :meth:`Converter.run`.
@@ -203,7 +276,8 @@ def convert(supplies: Sequence[Supply], works: Sequence[Work], pool: Pool) -> li
     title = f"decoding {supplies[0].name}"
     builds = [build for work in works for build in work.all_builds()]
     with flushing(builds), progress(title, total, "images") as bar:
-        return Converter(works, pool, bar).run(supplies)
+        converter = Converter(works, pool, bar)
+        return converter.run(supplies), converter.remarks
 
 
 @contextmanager

@@ -1,38 +1,52 @@
-"""A user's own domain: a folder ``train|val|test/<class>/<image>``.
+"""A user's own domain: a folder of photographs, with or without splits.
 
-Classes are the names of the class folders of all splits, sorted; category ids count from
-1 in that order, image ids from 1 through train, val and test, in the order of the names.
-The listing (paths and sizes of the files) stands for the annotations. Where it has
-changed, or the folder is another, or a file has changed since, by its size and the time
-that the system keeps of its last change, the domain is prepared anew; equal images then
-give equal shards.
+:mod:`decathlon.data.classes` says what is found in the folder, and
+:mod:`decathlon.data.shares` how a folder without splits is divided. Classes are the folders
+that hold training images, sorted; category ids count from 1 in that order, image ids from 1
+through train, val and test, in the order of the names. The listing (paths and sizes of the
+files) stands for the annotations. When it changes, or a file does (by its size and the time
+that the system keeps of its last change), the domain is prepared again; equal images then give
+equal shards.
 """
 
-import os
 from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
-from decathlon.data.annotations import MOST_CLASSES, Annotations, Names, printable
+from decathlon.data.annotations import MOST_CLASSES, Annotations, Names, shown
+from decathlon.data.classes import (
+    LAYOUT,
+    Found,
+    FoundImage,
+    listed,
+    orphans,
+    scan,
+    without,
+)
 from decathlon.data.decode import PHOTOGRAPH_PIXELS
 from decathlon.data.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
+from decathlon.data.shares import Shares
 from decathlon.data.supply import FolderSupply
 from decathlon.domains import DOMAINS, SPLITS
-from decathlon.errors import DataError, UsageError
+from decathlon.errors import DataError, UsageError, nearest
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".webp")
-"""Files that are taken; others are passed over, and said."""
-_LAYOUT = "a domain of your own is a folder train|val|test/<class>/<image>"
+MEND = "replace the file, or leave out all that are broken with --skip-broken"
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, prepared: Iterable[str] = ()) -> None:
     """Checks the name of a user's own domain.
 
+    Args:
+        name: The name.
+        prepared: Names of domains that are prepared, or about to be.
+
     Raises:
-        UsageError: It is an official one's, one of the program's files, or does not fit
-            into file names.
+        UsageError: It is an official one's, one of the program's files, does not fit
+            into file names, or differs from another by case only.
     """
     # Some file systems take names for the same that differ by case only.
     if name.lower() in DOMAINS:
@@ -47,51 +61,27 @@ def check_name(name: str) -> None:
             f"'{name}' cannot name a domain: begin with a letter or digit, go on with"
             " letters, digits, '_', '-' and '.', at most 100"
         )
+    for other in prepared:
+        if name != other and name.lower() == other.lower():
+            raise UsageError(
+                f"'{name}' differs from the domain '{other}' by case only, which some file"
+                " systems do not tell apart: give it another name"
+            )
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Returns what a folder holds by name, without what is hidden."""
-    try:
-        with os.scandir(folder) as found:
-            entries = [entry for entry in found if not entry.name.startswith(".")]
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}); {_LAYOUT}") from None
-    return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+@dataclass(frozen=True)
+class OwnDomain:
+    """A user's own domain, as its folder stands.
 
+    Attributes:
+        plan: What is to be prepared.
+        supply: Where its images are.
+        messages: What the user should be told.
+    """
 
-def _unfollowed(entry: os.DirEntry[str], error: OSError) -> DataError:
-    return DataError(f"{entry.path}: cannot be read ({error.strerror}); mend or remove it")
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a folder, or a link to one."""
-    try:
-        return entry.is_dir()
-    except OSError as error:  # a link that leads to itself
-        raise _unfollowed(entry, error) from None
-
-
-def _splits(folder: Path) -> list[str]:
-    names = [entry.name for entry in _entries(folder) if _is_folder(entry)]
-    for name in names:
-        if name not in SPLITS:
-            raise DataError(f"{folder / name}: is none of train, val and test; {_LAYOUT}")
-    if "train" not in names:
-        raise DataError(f"{folder}: has no folder train; {_LAYOUT}")
-    return [split for split in SPLITS if split in names]
-
-
-def _classes(folder: Path) -> list[str]:
-    """Returns the class names of one split."""
-    names = []
-    for entry in _entries(folder):
-        if _is_folder(entry):
-            if not printable(entry.name):
-                raise DataError(f"{folder}: the class {entry.name!r} has no printable name")
-            names.append(entry.name)
-        elif entry.name.lower().endswith(SUFFIXES):
-            raise DataError(f"{entry.path}: is in no folder of a class; {_LAYOUT}")
-    return names
+    plan: DomainPlan
+    supply: FolderSupply
+    messages: list[str]
 
 
 class _Split:
@@ -99,24 +89,13 @@ class _Split:
 
     def __init__(self) -> None:
         self.text, self.ends, self.categories = bytearray(), array("q"), array("q")
-        self.digest, self.passed = sha256(), 0
+        self.digest = sha256()
 
-    def take(self, folder: Path, place: str, category: int) -> None:
-        for entry in _entries(folder / place):
-            if _is_folder(entry):
-                raise DataError(f"{entry.path}: is a folder within a class; {_LAYOUT}")
-            if not entry.name.lower().endswith(SUFFIXES):
-                self.passed += 1
-                continue
-            name = os.fsencode(f"{place}/{entry.name}")
-            try:
-                size = entry.stat().st_size
-            except OSError as error:
-                raise _unfollowed(entry, error) from None
-            self.digest.update(b"%s\0%d\n" % (name, size))
-            self.text += name
-            self.ends.append(len(self.text))
-            self.categories.append(category)
+    def take(self, image: FoundImage, category: int) -> None:
+        self.digest.update(b"%s\0%d\n" % (image.name, image.size))
+        self.text += image.name
+        self.ends.append(len(self.text))
+        self.categories.append(category)
 
     def annotations(self, where: str, first: int, names: dict[int, str]) -> Annotations:
         count = len(self.ends)
@@ -133,45 +112,101 @@ class _Split:
         )
 
 
-def own_plan(name: str, folder: Path) -> tuple[DomainPlan, list[str]]:
+def own_domain(
+    name: str, folder: Path, shares: Shares | None, skipped: Mapping[str, str]
+) -> OwnDomain:
     """Lists a user's own domain; reads no image.
 
     Args:
         name: What the domain is called.
-        folder: Holds ``train|val|test/<class>/<image>``; val and test may be absent.
-
-    Returns:
-        (what is to be prepared, what the user should be told).
+        folder: See :mod:`decathlon.data.classes`.
+        shares: How a folder without splits is divided, None for the default.
+        skipped: Why images are left out, by name.
 
     Raises:
-        DataError: The folder is missing or of another layout.
+        DataError: The folder is missing or of another layout, or a class has no training
+            images.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; {_LAYOUT}")
-    splits = _splits(folder)
-    found = sorted({c for split in splits for c in _classes(folder / split)}, key=os.fsencode)
-    if not 0 < len(found) <= MOST_CLASSES:
-        raise DataError(f"{folder}: has {len(found)} classes (1 to {MOST_CLASSES}); {_LAYOUT}")
-    category = {text: number for number, text in enumerate(found, start=1)}
+    found, gone = without(scan(folder), skipped)
+    rule = (shares or Shares()) if found.plain else None
+    if rule is not None:
+        found = _divided(found, rule)
+    _check_classes(folder, found)
+    plan = replace(
+        _plan(name, folder, found, rule),
+        split_folders=str(rule or ""),
+        skipped={shown(image): skipped[shown(image)] for image in gone},
+    )
+    supply = FolderSupply(
+        folder,
+        name,
+        limit=PHOTOGRAPH_PIXELS,
+        tolerance=0,
+        photographs=True,
+        skipped=gone,
+        mend=MEND,
+    )
+    return OwnDomain(plan, supply, _messages(folder, found))
+
+
+def _divided(found: Found, shares: Shares) -> Found:
+    images: dict[str, dict[str, list[FoundImage]]] = {split: {} for split in SPLITS}
+    for name, files in found.images[""].items():
+        by_name = {image.name: image for image in files}
+        for split, part in shares.divide(list(by_name)).items():
+            if part:
+                images[split][name] = [by_name[image] for image in part]
+    return replace(found, images={split: part for split, part in images.items() if part})
+
+
+def _check_classes(folder: Path, found: Found) -> None:
+    """Checks that there are training images, of every class.
+
+    Raises:
+        DataError: There are none, of one class or of all; the classes are named.
+    """
+    train = found.images.get("train", {})
+    if "train" not in found.images and found.images:
+        raise DataError(f"{folder}: has no folder train; {LAYOUT}")
+    if not train:
+        place = folder / "train" if "train" in found.images else folder
+        raise DataError(f"{place}: holds no images; {LAYOUT}")
+    for split, classes in orphans(found.images):
+        named = listed([f"'{name}'{nearest(name, train)}" for name in classes])
+        raise DataError(
+            f"{folder / split}: has classes without training images: {named}; add images to"
+            f" {folder / 'train'}, rename the folders, or move them away"
+        )
+    if len(train) > MOST_CLASSES:
+        raise DataError(f"{folder}: has {len(train)} classes (at most {MOST_CLASSES})")
+
+
+def _plan(name: str, folder: Path, found: Found, rule: Shares | None) -> DomainPlan:
+    classes = sorted(found.images["train"], key=str.encode)
+    category = {text: number for number, text in enumerate(classes, start=1)}
     class_names = {number: text for text, number in category.items()}
-    annotations, first, passed = {}, 1, 0
-    for split in splits:
+    annotations, first = {}, 1
+    for split, images in found.images.items():
         made = _Split()
-        for text in _classes(folder / split):
-            made.take(folder, f"{split}/{text}", category[text])
+        for text, files in images.items():
+            for image in files:
+                made.take(image, category[text])
         # Other classes in another split change the labels of this one.
-        made.digest.update("\n".join(found).encode())
+        made.digest.update("\n".join(classes).encode())
+        if rule is not None:
+            made.digest.update(f"\n{split} of {rule}".encode())
         annotations[split] = made.annotations(str(folder / split), first, class_names)
         first += len(made.ends)
-        passed += made.passed
-    if not len(annotations["train"]):
-        raise DataError(f"{folder / 'train'}: holds no images ({', '.join(SUFFIXES)}); {_LAYOUT}")
+    return domain_plan(name, annotations)
+
+
+def _messages(folder: Path, found: Found) -> list[str]:
     messages = []
-    if passed:
-        messages.append(f"{folder}: {passed} files that are no images were passed over")
-    return domain_plan(name, annotations), messages
-
-
-def own_supply(name: str, folder: Path) -> FolderSupply:
-    """Returns the images of a user's own domain."""
-    return FolderSupply(folder, name, limit=PHOTOGRAPH_PIXELS, tolerance=0)
+    if found.passed:
+        messages.append(
+            f"{folder}: passed over {len(found.passed):,} that are no images or classes:"
+            f" {listed(found.passed)}"
+        )
+    if found.alike:
+        messages.append(f"{folder}: taken for different classes: {listed(found.alike)}")
+    return messages

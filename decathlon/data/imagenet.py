@@ -34,6 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from decathlon.data.annotations import Annotations, Names
+from decathlon.data.classes import LITTER, listed
 from decathlon.data.decode import (
     PHOTOGRAPH_PIXELS,
     ImageError,
@@ -53,8 +54,8 @@ from decathlon.errors import DataError
 from decathlon.progress import progress
 
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
-_TRAIN = re.compile(r"(n\d{8})_\d+\.JPEG", re.ASCII)
-_VAL = re.compile(r"ILSVRC2012_val_\d{8}\.JPEG", re.ASCII)
+_TRAIN = re.compile(r"(n\d{8})_\d+\.(?i:jpe?g)", re.ASCII)
+_VAL = re.compile(r"ILSVRC2012_val_\d{8}\.(?i:jpe?g)", re.ASCII)
 _HEAD = 1 << 16
 """Bytes in which a header is looked for before the whole file is read."""
 _FORMS = (
@@ -91,17 +92,19 @@ class Originals:
     supply: Supply
 
 
-def _size(data: bytes, where: str) -> Size:
-    try:
-        return _shared(stored_size(*ImageFile(data, PHOTOGRAPH_PIXELS).shape, 0))
-    except ImageError as error:
-        raise DataError(f"{where}: {error}; fetch it again") from None
+def _size(data: bytes) -> Size:
+    """Returns the size at which a photograph is stored.
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    return _shared(stored_size(*ImageFile(data, PHOTOGRAPH_PIXELS, True).shape, 0))
 
 
 def _size_of_head(head: bytes) -> Size | None:
     """Returns the size that the first bytes of a file tell, None where they do not suffice."""
     try:
-        return _shared(stored_size(*ImageFile(head, PHOTOGRAPH_PIXELS).shape, 0))
+        return _size(head)
     except ImageError:
         return None
 
@@ -114,50 +117,82 @@ def _shared(size: Size) -> Size:
 
 def _in_tar(path: Path, pattern: re.Pattern[str]) -> Originals:
     supply = ArchiveSupply(
-        path, None, limit=PHOTOGRAPH_PIXELS, tolerance=0, originals=True, key=last_part
+        path,
+        None,
+        limit=PHOTOGRAPH_PIXELS,
+        tolerance=0,
+        originals=True,
+        photographs=True,
+        key=last_part,
     )
     found = []
     with progress(f"sizes in {path.name}", None, "photographs") as bar:
         for tar, member in supply.members():
             name = last_part(member.name)
             if member.kind == "file" and pattern.fullmatch(name):
-                where = f"{tar.where}: {member.name}"
                 head = tar.take(_HEAD)
-                size = _size_of_head(head) or _size(head + tar.read(), where)
+                try:
+                    size = _size_of_head(head) or _size(head + tar.read())
+                except ImageError as error:
+                    where = f"{tar.where}: {member.name}"
+                    raise DataError(f"{where}: {error}; fetch it again") from None
                 found.append(Photograph(name, size))
                 bar.advance()
     return Originals(sorted(found, key=lambda photo: photo.name), supply)
 
 
 def _files(folder: Path, pattern: re.Pattern[str]) -> Iterator[str]:
-    """Yields the paths of photographs within a folder, directly in it or one below."""
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+    """Yields the paths of photographs within a folder, directly in it or one below.
+
+    Raises:
+        DataError: A folder cannot be read.
+    """
+    for entry in _entries(folder):
         if pattern.fullmatch(entry.name):
             yield entry.name
-        elif entry.is_dir():
-            for inner in sorted(os.scandir(entry.path), key=lambda inner: inner.name):
+        elif not entry.name.startswith(".") and entry.name not in LITTER and entry.is_dir():
+            for inner in _entries(Path(entry.path)):
                 if pattern.fullmatch(inner.name):
                     yield f"{entry.name}/{inner.name}"
 
 
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror}); make it readable") from None
+
+
 def _in_folder(folder: Path, pattern: re.Pattern[str]) -> Originals:
-    found, elsewhere = [], {}
+    found, problems = [], []
+    places: dict[str, str] = {}
     root = os.fsencode(folder)
     with progress(f"sizes in {folder.name}", None, "photographs") as bar:
         for place in _files(folder, pattern):
-            path, where = b"%s/%s" % (root, place.encode()), f"{folder}/{place}"
-            size = _size_of_head(read_regular(path, _HEAD) or b"")
-            name = last_part(place)
-            found.append(Photograph(name, size or _size(read_regular(path) or b"", where)))
-            if place.encode() != _by_class(name.encode()):
-                elsewhere[name.encode()] = place.encode()
+            name, path = last_part(place), b"%s/%s" % (root, os.fsencode(place))
+            try:
+                if places.setdefault(name, place) != place:
+                    raise ImageError(f"is there twice, also as {places[name]}")
+                size = _size_of_head(read_regular(path, _HEAD) or b"")
+                found.append(Photograph(name, size or _size(read_regular(path) or b"")))
+            except ImageError as error:
+                problems.append(f"{folder}/{place}: {error}")
             bar.advance()
+    if problems:
+        lines = listed(problems, "\n")
+        raise DataError(f"{lines}; fetch what is damaged again")
+    elsewhere = {
+        os.fsencode(name): os.fsencode(place)
+        for name, place in places.items()
+        if os.fsencode(place) != _by_class(os.fsencode(name))
+    }
     supply = FolderSupply(
         folder,
         folder.name,
         limit=PHOTOGRAPH_PIXELS,
         tolerance=0,
         originals=True,
+        photographs=True,
         place=lambda name: elsewhere.get(name) or _by_class(name),
     )
     return Originals(sorted(found, key=lambda photo: photo.name), supply)

@@ -26,6 +26,26 @@ _AT_ONCE = 1 << 17
 _SPACE = " \t\r\n"
 
 
+_KINDS = (
+    (b"\x1f\x8b", "a gzip file"),
+    (b"PK\3\4", "a zip archive"),
+    (b"\xff\xfe", "UTF-16 text, where UTF-8 belongs"),
+    (b"\xfe\xff", "UTF-16 text, where UTF-8 belongs"),
+    (b"{\0", "UTF-16 text, where UTF-8 belongs"),
+    (b"\0{", "UTF-16 text, where UTF-8 belongs"),
+    (b"<", "a web page or XML"),
+    (b"[", "a list, where an object with images, annotations and categories belongs"),
+)
+
+
+def _kind(head: bytes) -> str:
+    """Returns what a file is by its first bytes, ``""`` where it may well be an object."""
+    start = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if not start and len(head) < _CHUNK:
+        return "an empty file"
+    return next((kind for magic, kind in _KINDS if start.startswith(magic)), "")
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
@@ -35,9 +55,11 @@ class _Text:
 
     def __init__(self, source: Source, where: str) -> None:
         self.source, self.where = source, where
-        self.decoder = codecs.getincrementaldecoder("utf-8")("strict")
+        # Some editors begin a file with a byte order mark, which is no part of the text.
+        self.decoder = codecs.getincrementaldecoder("utf-8-sig")("strict")
         self.json = json.JSONDecoder(parse_constant=_refuse_constant)
         self.buffer, self.at, self.dropped, self.ended = "", 0, 0, False
+        self.begun = False
 
     def fail(self, what: str) -> DataError:
         place = self.dropped + self.at
@@ -56,6 +78,12 @@ class _Text:
         while not self.ended and length < 2 * LONGEST:
             chunk = self.source.read(_CHUNK)
             self.ended = not chunk
+            if not self.begun and (kind := _kind(chunk)):
+                raise DataError(
+                    f"{self.where}: not a valid annotation file: it looks like {kind}; fetch the"
+                    " file again"
+                )
+            self.begun = True
             try:
                 parts.append(self.decoder.decode(chunk, final=self.ended))
             except UnicodeDecodeError as error:

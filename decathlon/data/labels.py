@@ -50,8 +50,10 @@ def read_labels(labels: Path, domains: Sequence[str]) -> dict[str, Annotations]:
     found: dict[str, Annotations] = {}
     with _opened(labels) as archive:
         for info in archive.infolist():
-            domain = info.filename.rsplit("/", 1)[-1].removesuffix("_test.json")
-            if domain not in domains or not info.filename.endswith("_test.json"):
+            # Some programs for Windows write backslashes.
+            file = info.filename.replace("\\", "/").rsplit("/", 1)[-1]
+            domain = file.removesuffix("_test.json")
+            if domain not in domains or domain == file:
                 continue
             where = f"{labels.name}: {info.filename}"
             if domain in found:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from decathlon.data.shard import shard_names
+from decathlon.domains import SPLITS
 from decathlon.errors import DataError, fault_lines
 from decathlon.files import digest_of, write_json
 
@@ -21,6 +22,10 @@ FILE = "manifest.json"
 FORMAT: Literal[1] = 1
 DIGEST = "digest"
 """Field of the file with the digest of all others."""
+NEW = ("split_folders", "skipped")
+"""Fields of a domain that earlier versions do not know."""
+MOST_LISTED = 10
+"""Broken images that a remark names."""
 
 Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -121,6 +126,9 @@ class DomainEntry(_Model):
         sources: The files it was prepared from: annotations, images.
         splits: Its splits.
         left_out: By split that is annotated and could not be made: what it was looked for in.
+        split_folders: Shares of train, val and test by which a folder without splits was
+            divided, see :mod:`decathlon.data.shares`; ``""`` where it had splits.
+        skipped: Why image files were left out, by their paths in the folder.
     """
 
     official: bool
@@ -133,11 +141,42 @@ class DomainEntry(_Model):
     sources: list[SourceEntry]
     splits: dict[SplitName, SplitEntry]
     left_out: dict[SplitName, str] = {}
+    split_folders: Annotated[str, Field(pattern=r"^([\d.e-]+(/[\d.e-]+){2})?$")] = ""
+    skipped: dict[str, str] = {}
 
     @property
     def own(self) -> bool:
         """Whether it is a user's own: made of one folder, without annotations."""
         return len(self.sources) == 1
+
+    @property
+    def remarks(self) -> list[str]:
+        """What someone who uses the domain should know of how it was prepared."""
+        told = []
+        if self.split_folders:
+            told.append(
+                f"has no folders train, val and test, and is divided {self.split_folders} by the"
+                " names of the images (--split-folders)"
+            )
+        told += self._lacking()
+        if self.skipped:
+            shown = list(self.skipped.items())[:MOST_LISTED]
+            more = len(self.skipped) - len(shown)
+            lines = [f"\n  {name}: {reason}" for name, reason in shown]
+            lines += [f"\n  and {more:,} more"] if more else []
+            told.append(f"{len(self.skipped):,} broken images are left out:{''.join(lines)}")
+        return told
+
+    def _lacking(self) -> list[str]:
+        """Says what the domain cannot be used for, as it lacks a split."""
+        lacking = {s for s in SPLITS if s not in self.splits and s not in self.left_out}
+        if "train" in lacking:
+            return ["has no train split: it can be shown, but not trained on"]
+        if lacking == {"val", "test"}:
+            return ["has a train split alone: it can be shown, but 'run' needs val or test"]
+        if "val" in lacking:
+            return ["has no val split: 'run --split test' trains on train alone"]
+        return ["has no test split: use 'run --split val'"] if lacking else []
 
     @model_validator(mode="after")
     def _has_names_for_ids(self) -> Self:
@@ -166,6 +205,11 @@ class Manifest(_Model):
                 if files != [f"{name}/{file}" for file in shard_names(split, len(files))]:
                     raise ValueError(f"the shards of {name} {split} are {', '.join(files)}")
         return self
+
+    @property
+    def remarks(self) -> list[str]:
+        """What should be known of how domains were prepared."""
+        return [f"{name}: {text}" for name, entry in self.domains.items() for text in entry.remarks]
 
     def shards(self) -> Iterator["Listed"]:
         """Yields all shards."""
@@ -246,4 +290,8 @@ def read_manifest(data: Path) -> Manifest | None:
 def write_manifest(data: Path, manifest: Manifest) -> None:
     """Writes DATA's manifest, whole or not at all."""
     value: dict[str, Any] = manifest.model_dump(mode="json")
+    for entry in value["domains"].values():
+        for key in NEW:  # so that earlier versions read what does not need them
+            if not entry[key]:
+                del entry[key]
     write_json(data / FILE, {**value, DIGEST: digest_of(value)})

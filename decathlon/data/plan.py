@@ -73,6 +73,8 @@ class DomainPlan:
         exact: Whether the images are those that the annotations name, and no others in
             their place.
         left_out: See :class:`decathlon.data.manifest.DomainEntry`.
+        split_folders: See :class:`decathlon.data.manifest.DomainEntry`.
+        skipped: See :class:`decathlon.data.manifest.DomainEntry`.
     """
 
     name: str
@@ -81,6 +83,8 @@ class DomainPlan:
     splits: dict[str, Annotations]
     exact: bool = True
     left_out: dict[str, str] = field(default_factory=dict)
+    split_folders: str = ""
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def official(self) -> bool:

@@ -6,14 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from decathlon.data.annotations import shown
 from decathlon.data.builder import Builder, same_source
-from decathlon.data.folder import check_name, own_plan, own_supply
+from decathlon.data.convert import BrokenError
+from decathlon.data.folder import OwnDomain, check_name, own_domain
 from decathlon.data.imagenet import from_originals, validation
 from decathlon.data.labels import SPLIT, add_labels
 from decathlon.data.leftovers import parts
 from decathlon.data.lock import exclusive
 from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, write_manifest
 from decathlon.data.missing import told_missing
+from decathlon.data.shares import Shares, parse_shares
 from decathlon.data.sources import (
     has_annotations,
     images_of,
@@ -26,6 +29,9 @@ from decathlon.data.verify import examine, noted
 from decathlon.data.work import intact, same_plan
 from decathlon.domains import DOMAINS, SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, nearest
+
+MOST_SKIPPED = 10_000
+"""Broken images of a domain that are left out at most."""
 
 
 @dataclass
@@ -59,6 +65,8 @@ def prepare(
     labels: Path | None = None,
     folders: Mapping[str, Path] | None = None,
     imagenet: Path | None = None,
+    split_folders: str | None = None,
+    skip_broken: bool = False,
 ) -> Prepared:
     """Converts images to shards in ``data``, as far as they are not there.
 
@@ -76,10 +84,13 @@ def prepare(
             are never more than images, nor than four a core.
         labels: The official ``labels_test.zip``, to fill in the labels of the test
             splits.
-        folders: The user's own domains by name: folders ``train|val|test/<class>/<image>``
-            (see :mod:`decathlon.data.folder`).
+        folders: The user's own domains by name: folders of photographs (see
+            :mod:`decathlon.data.classes`).
         imagenet: Folder of the original ILSVRC-2012 photographs, for imagenet12 where the
             archive of 72-pixel images is not had (see :mod:`decathlon.data.imagenet`).
+        split_folders: Shares ``TRAIN/VAL/TEST`` by which those of ``folders`` that have no
+            splits are divided; None for what they were divided by before, else 0.8/0.1/0.1.
+        skip_broken: Leave out images of ``folders`` that cannot be read, and record which.
 
     Returns:
         What was done.
@@ -92,12 +103,13 @@ def prepare(
             domain cannot have.
     """
     for name in folders or {}:
-        check_name(name)
+        check_name(name, folders or {})
+    shares = parse_shares(split_folders) if split_folders is not None else None
     if jobs is not None and jobs < 0:
         raise UsageError(f"jobs is {jobs}: give the number of decoding processes, 0 or more")
     with exclusive(data, "data folder", "--data"), _writing(data):
         preparation = _Preparation(archives, data, domains, jobs, imagenet, folders or {})
-        preparation.own()
+        preparation.own(shares, skip_broken)
         if archives is not None:
             preparation.convert()
         if labels is not None:
@@ -167,21 +179,53 @@ class _Preparation:
         found.lacking += sorted(self.told)
         return found
 
-    def own(self) -> None:
+    def own(self, shares: Shares | None, skip_broken: bool) -> None:
         """Builds the shards of a user's own domains that are not there or out of date."""
+        for name in self.folders:
+            check_name(name, self.manifest.domains)
         for name, folder in self.folders.items():
-            plan, messages = own_plan(name, folder)
-            supply = own_supply(name, folder)
             entry = self.manifest.domains.get(name)
-            if (
-                entry is None
-                or not self._whole(entry)
-                or not same_plan(entry, plan)
-                or entry.sources[0].folder != supply.path
-                or entry.sources[0].state != supply.state(list(plan.splits.values()))
-            ):
-                self.builder.messages += messages
-                self.builder.build([supply], [plan], [])
+            rule = shares
+            if rule is None and entry is not None and entry.split_folders:
+                rule = parse_shares(entry.split_folders)
+            known = entry.skipped if entry is not None and skip_broken else {}
+            found = own_domain(name, folder, rule, known)
+            if entry is None or not self._is_current(entry, found):
+                self._build_own(name, folder, rule, skip_broken)
+            if shares is not None and not found.plan.split_folders:
+                self.builder.messages.append(
+                    f"{folder}: has splits of its own; --split-folders does not divide them"
+                )
+
+    def _build_own(self, name: str, folder: Path, rule: Shares | None, skip_broken: bool) -> None:
+        """Builds the shards of a user's own domain, without broken images if that is wanted.
+
+        Raises:
+            BrokenError: Images are broken and not to be left out, or there are too many.
+        """
+        skipped: dict[str, str] = {}
+        while True:  # once more if images turn out to be broken
+            found = own_domain(name, folder, rule, skipped)
+            try:
+                self.builder.build([found.supply], [found.plan], [])
+            except BrokenError as error:
+                skipped |= {shown(image): reason for image, reason in error.images.items()}
+                if not skip_broken or len(skipped) > MOST_SKIPPED:
+                    raise
+            else:
+                break
+        told = [f"{name}: {remark}" for remark in self.manifest.domains[name].remarks]
+        self.builder.messages += [*found.messages, *told]
+
+    def _is_current(self, entry: DomainEntry, found: OwnDomain) -> bool:
+        """Whether a user's own domain is prepared from what its folder holds now."""
+        source = entry.sources[0]
+        return (
+            self._whole(entry)
+            and same_plan(entry, found.plan)
+            and found.supply.is_at(source.folder)
+            and source.state == found.supply.state(list(found.plan.splits.values()))
+        )
 
     def convert(self) -> None:
         """Builds the shards of the official domains that are not there."""
@@ -298,6 +342,7 @@ class _Preparation:
         """Says how shards of a domain are had again whose source is not at hand."""
         source = entry.sources[0] if entry.own else None
         how = f" --folder {name}={source.folder or 'DIR'}" if source else " --archives DIR"
+        how += " --skip-broken" * bool(entry.skipped)
         return (
             f"{name}: shards are missing or damaged; run 'decathlon prepare{how}' with what they"
             " were made of"

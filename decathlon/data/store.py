@@ -145,6 +145,21 @@ class Store:
             )
         return self.domains[name]
 
+    def check_splits(self, domain: str, splits: Sequence[str]) -> None:
+        """Checks that a domain has some splits.
+
+        Raises:
+            UsageError: The domain is not prepared here.
+            DataError: A split is not there.
+        """
+        found = self.domain(domain).splits
+        for split in splits:
+            if split not in found:
+                raise DataError(
+                    f"{domain} has no split '{split}' in {self.data} (it has {', '.join(found)});"
+                    " choose another split, or prepare this one"
+                )
+
     def images(self, domain: str, splits: Sequence[str]) -> Images:
         """Opens the images of some splits, in the order given.
 
@@ -152,16 +167,9 @@ class Store:
             UsageError: The domain is not prepared here.
             DataError: A split is not there, or a shard is missing or damaged.
         """
-        info = self.domain(domain)
-        entry = self._manifest.domains[domain]
-        shards: list[Shard] = []
-        for split in splits:
-            if split not in entry.splits:
-                raise DataError(
-                    f"{domain} has no split '{split}' in {self.data}"
-                    f" (it has {', '.join(entry.splits)})"
-                )
-            shards += self._open(domain, split)
+        self.check_splits(domain, splits)
+        info = self.domains[domain]
+        shards = [shard for split in splits for shard in self._open(domain, split)]
         return Images(shards, {split: info.splits[split].digest for split in splits})
 
     def _open(self, domain: str, split: str) -> list[Shard]:

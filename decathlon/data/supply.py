@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from decathlon.data.annotations import Annotations
-from decathlon.data.decode import ARCHIVE_PIXELS, TOLERANCE
+from decathlon.data.annotations import Annotations, shown
+from decathlon.data.decode import ARCHIVE_PIXELS, TOLERANCE, ImageError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.plan import NameIndex
-from decathlon.data.reading import Reading, reading, unreadable
+from decathlon.data.reading import reading, unreadable
 from decathlon.data.streams import Hashed, unpacked
 from decathlon.data.tar import Member, Tar, told
 from decathlon.domains import ARCHIVES
@@ -23,6 +25,8 @@ LARGEST_IMAGE = 32 << 20
 """Bytes of an image file; an official one takes under 100 kB."""
 LARGEST_SKIPPED = 1 << 33
 """Bytes of a member that is passed over."""
+_RULE = b"photographs: upright, modes as in decathlon.data.colour, version 1\0"
+"""How photographs are decoded: data that was prepared by another rule is prepared again."""
 
 
 @dataclass(slots=True)
@@ -32,7 +36,8 @@ class Supplied:
     Attributes:
         image: Its position in the index.
         where: Where it was found, for messages.
-        read: Returns its bytes; valid until the next image is asked for.
+        read: Returns its bytes; valid until the next image is asked for. Raises
+            :class:`~decathlon.data.decode.ImageError` where a file of a folder cannot be read.
     """
 
     image: int
@@ -49,6 +54,9 @@ class Supply(Protocol):
         limit: Largest number of pixels of an image.
         tolerance: See :func:`decathlon.data.decode.stored_size`.
         originals: Whether the annotated sizes are of these images made smaller.
+        photographs: Whether these are photographs, see
+            :class:`decathlon.data.decode.ImageFile`.
+        apart: Whether each image is a file of its own, which can be replaced alone.
     """
 
     name: str
@@ -56,6 +64,8 @@ class Supply(Protocol):
     limit: int
     tolerance: int
     originals: bool
+    photographs: bool
+    apart: bool
 
     def identity(self, splits: Sequence[Annotations]) -> list[str | int]:
         """Returns what tells this place from another, without reading it.
@@ -96,10 +106,12 @@ class ArchiveSupply:
         limit: Largest number of pixels of an image.
         tolerance: See :func:`decathlon.data.decode.stored_size`.
         originals: See :class:`Supply`.
+        photographs: See :class:`Supply`.
         key: Turns a member's name into the one by which it is looked for.
     """
 
     mend = "fetch the archive again"
+    apart = False
 
     def __init__(
         self,
@@ -109,10 +121,12 @@ class ArchiveSupply:
         limit: int = ARCHIVE_PIXELS,
         tolerance: int = TOLERANCE,
         originals: bool = False,
+        photographs: bool = False,
         key: Callable[[str], str] = str,
     ) -> None:
         self.path, self.name = path, path.name
         self.limit, self.tolerance, self.originals = limit, tolerance, originals
+        self.photographs = photographs
         self._tars = None if tars is None else frozenset(tars)
         self._key = key
         self._entry: SourceEntry | None = None
@@ -195,10 +209,13 @@ class FolderSupply:
         limit: Largest number of pixels of an image.
         tolerance: See :func:`decathlon.data.decode.stored_size`.
         originals: See :class:`Supply`.
+        photographs: See :class:`Supply`.
         place: Turns an image's name into its path in the folder.
+        skipped: Names of images that are left out because they are broken.
+        mend: What to do about a broken image.
     """
 
-    mend = "replace the file"
+    apart = True
 
     def __init__(
         self,
@@ -208,33 +225,45 @@ class FolderSupply:
         limit: int = ARCHIVE_PIXELS,
         tolerance: int = TOLERANCE,
         originals: bool = False,
+        photographs: bool = False,
         place: Callable[[bytes], bytes] = bytes,
+        skipped: Sequence[bytes] = (),
+        mend: str = "replace the file",
     ) -> None:
-        self.folder, self.name = folder, name
+        self.folder, self.name, self.mend = folder, name, mend
         self.limit, self.tolerance, self.originals = limit, tolerance, originals
-        self._place = place
-        self._digest, self._size = sha256(), 0
+        self.photographs = photographs
+        self._place, self._skipped = place, skipped
+        # Equal files that are decoded by another rule are another source.
+        self._rule = _RULE if photographs else b""
+        self._digest, self._size = sha256(self._rule), 0
         self._state: str | None = None
 
     @property
     def path(self) -> str:
-        """The folder's path; what is no UTF-8 in it is replaced."""
-        return os.fsencode(self.folder.absolute()).decode(errors="replace")
+        """The folder's one path, without links; what is no UTF-8 in it is replaced."""
+        return os.fsencode(self.folder.resolve()).decode(errors="replace")
+
+    def is_at(self, path: str) -> bool:
+        """Whether a path, however it is spelled, leads to this folder."""
+        try:
+            return bool(path) and (path == self.path or self.folder.samefile(path))
+        except (OSError, ValueError):
+            return False
 
     def state(self, splits: Sequence[Annotations]) -> str:
         """Returns a digest of names, sizes and times of the files that are there.
 
         The time is that of the last change of any kind, which a copy cannot take along.
         """
-        digest, root = sha256(), os.fsencode(self.folder)
-        for notes in splits:
-            for name in notes.names:
-                try:
-                    # No Path takes bytes.
-                    state = os.stat(b"%s/%s" % (root, self._place(name)))  # noqa: PTH116
-                except OSError:
-                    continue  # it may be in another place, or else is told when it is read
-                digest.update(b"%s\0%d %d\n" % (name, state.st_size, state.st_ctime_ns))
+        digest, root = sha256(self._rule), os.fsencode(self.folder)
+        for name in chain(*(notes.names for notes in splits), self._skipped):
+            try:
+                # No Path takes bytes.
+                state = os.stat(b"%s/%s" % (root, self._place(name)))  # noqa: PTH116
+            except OSError:
+                continue  # it may be in another place, or else is told when it is read
+            digest.update(b"%s\0%d %d\n" % (name, state.st_size, state.st_ctime_ns))
         self._state = digest.hexdigest()
         return self._state
 
@@ -244,20 +273,24 @@ class FolderSupply:
 
     def images(self, index: NameIndex) -> Iterator[Supplied]:
         """Yields the images in the order of the index."""
-        self._digest, self._size = sha256(), 0
+        self._digest, self._size = sha256(self._rule), 0
         root = os.fsencode(self.folder)
         for image in range(len(index)):
             name = index.name(image)
             if index.seen[image]:
                 continue
             path = b"%s/%s" % (root, self._place(name))
-            data = read_regular(path)
+            try:
+                data = read_regular(path)
+            except ImageError as error:
+                yield Supplied(image, shown(path), partial(_failing, error))
+                continue
             if data is None:
                 continue
             self._digest.update(b"%s\0%d\0" % (name, len(data)))
             self._digest.update(data)
             self._size += len(data)
-            yield Supplied(image, os.fsdecode(path), partial(bytes, data))
+            yield Supplied(image, shown(path), partial(bytes, data))
 
     def source(self) -> SourceEntry:
         """Returns the folder's name, the bytes of its images and their digest."""
@@ -272,31 +305,34 @@ class FolderSupply:
         )
 
 
+def _failing(error: ImageError) -> bytes:
+    raise error
+
+
 def read_regular(path: bytes, most: int | None = None) -> bytes | None:
     """Reads an image file, or its first ``most`` bytes; None where there is none.
 
     Raises:
-        DataError: It is no regular file (a pipe would be waited for), too large, or
+        ImageError: It is no regular file (a pipe would be waited for), too large, or
             cannot be read.
     """
-    where = os.fsdecode(path)
     try:
-        with Reading(path, opener=_at_once) as file:
+        with FileIO(path, opener=_at_once) as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
-                raise DataError(f"{where}: {_NO_FILE}")
+                raise ImageError(_NO_FILE)
             if state.st_size > LARGEST_IMAGE:
-                raise DataError(f"{where}: has {state.st_size} bytes (limit {LARGEST_IMAGE})")
+                raise ImageError(f"has {state.st_size} bytes (limit {LARGEST_IMAGE})")
             return file.read(LARGEST_IMAGE if most is None else most)
     except FileNotFoundError:
         return None
     except IsADirectoryError:
-        raise DataError(f"{where}: {_NO_FILE}") from None
+        raise ImageError(_NO_FILE) from None
     except OSError as error:
-        raise unreadable(where, error) from None
+        raise ImageError(f"cannot be read ({error.strerror or error})") from None
 
 
-_NO_FILE = "is no regular file; remove it or put an image there"
+_NO_FILE = "is no regular file"
 
 
 def _at_once(path: str, flags: int) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from decathlon.data.checking import Check, check
@@ -28,11 +28,13 @@ class Verified:
         shards: Number of shards.
         images: Number of images.
         size: Bytes of all shards.
+        remarks: What should be known of how domains were prepared.
     """
 
     shards: int = 0
     images: int = 0
     size: int = 0
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,10 @@ def verify(data: Path) -> Verified:
         DataError: Shards are missing or differ from what was written; names each and
             the range of images.
     """
-    shards = list(_read(data).shards())
+    manifest = _read(data)
+    shards = list(manifest.shards())
     findings: dict[str, Finding] = {}
-    result = Verified()
+    result = Verified(remarks=manifest.remarks)
     with progress("verifying", sum(listed.shard.size for listed in shards) / 1e6, "MB") as bar:
         for listed in shards:
             entry = listed.shard

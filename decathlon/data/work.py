@@ -24,7 +24,7 @@ def same_plan(entry: DomainEntry, plan: DomainPlan) -> bool:
     """Whether a domain was prepared from the same annotations, as far as it could be."""
     return {split: e.annotations_sha256 for split, e in entry.splits.items()} == {
         split: notes.sha256 for split, notes in plan.splits.items() if split not in entry.left_out
-    }
+    } and entry.skipped.keys() == plan.skipped.keys()
 
 
 @dataclass
@@ -106,6 +106,8 @@ class Work:
             sources=sources,
             splits=splits,
             left_out=self.plan.left_out,
+            split_folders=self.plan.split_folders,
+            skipped=self.plan.skipped,
         )
 
     def clean(self) -> None:

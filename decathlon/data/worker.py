@@ -8,6 +8,7 @@ nothing is pickled and a decoder that crashes takes no other process with it.
 import json
 import os
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,46 +84,70 @@ class Writer:
         """Decodes one batch and writes each image's pixels to its place.
 
         Args:
-            header: ``limit`` (pixels), ``tolerance`` and ``originals`` (see
+            header: ``limit`` (pixels), ``photographs`` (see
+                :class:`decathlon.data.decode.ImageFile`), ``tolerance`` and ``originals`` (see
                 :func:`decathlon.data.decode.wanted_size`), ``file`` (path) and ``images``, a
                 list of (offset in the file, height, width, bytes).
             data: The image files, one after the other.
 
         Returns:
-            ``{"crc32": [...], "resized": [k, ...], "others": [[k, height, width], ...]}``:
-            an image that has another size than expected is one of the others; it is not
-            written, and its checksum is null. ``{"image": k, "error": text}`` where image
-            k cannot be taken, ``{"errno": n, "error": text}`` where writing failed.
+            ``crc32``, of each image, null where it is not written; ``resized``, positions;
+            ``others``, (position, height, width) of images of another size than expected;
+            ``broken``, (position, reason) of images that cannot be taken; ``remarks``, the
+            number of images by what was decided about them. The others and the broken ones
+            are not written. ``{"errno": n, "error": text}`` where writing failed.
         """
-        crc32: list[int | None] = []
-        resized: list[int] = []
-        others: list[list[int]] = []
+        answer: dict[str, Any] = {
+            "crc32": [],
+            "resized": [],
+            "others": [],
+            "broken": [],
+            "remarks": Counter(),
+        }
         view, at = memoryview(data), 0
         try:
             self._pixels.begin(header["file"])
-            for k, (offset, height, width, size) in enumerate(header["images"]):
-                image = ImageFile(view[at : at + size], header["limit"])
+            for k, (*place, size) in enumerate(header["images"]):
+                crc32 = self._image(k, view[at : at + size], place, header, answer)
+                answer["crc32"].append(crc32)
                 at += size
-                rule = header["tolerance"], header["originals"]
-                wanted = wanted_size(image.shape, (height, width), *rule)
-                if wanted != (height, width):
-                    others.append([k, *wanted])
-                    crc32.append(None)
-                    continue
-                if wanted != image.shape:
-                    resized.append(k)
-                piece = self._pixels.place(offset, 3 * height * width)
-                image.decode_into(piece, wanted)
-                crc32.append(zlib_ng.crc32(piece))
             self._pixels.write()
-        except ImageError as error:
-            return {"image": len(crc32), "error": str(error)}
         except OSError as error:
             return {"errno": error.errno or 0, "error": str(error)}
+        return answer
+
+    def _image(
+        self,
+        k: int,
+        data: memoryview,
+        place: Sequence[int],
+        header: dict[str, Any],
+        answer: dict[str, Any],
+    ) -> int | None:
+        """Decodes one image; returns its checksum, None where it is not written."""
+        offset, height, width = place
+        try:
+            image = ImageFile(data, header["limit"], header["photographs"])
+            rule = header["tolerance"], header["originals"]
+            wanted = wanted_size(image.shape, (height, width), *rule)
+            if wanted != (height, width):
+                answer["others"].append([k, *wanted])
+                return None
+            piece = self._pixels.place(offset, 3 * height * width)
+            image.decode_into(piece, wanted)
+        except ImageError as error:
+            answer["broken"].append([k, str(error)])
+            return None
+        except OSError:  # of the shard: a decoder's own is an ImageError
+            raise
         except Exception as error:  # noqa: BLE001  (decoders may raise anything)
             what = f"cannot be decoded ({type(error).__name__}: {error})"
-            return {"image": len(crc32), "error": what}
-        return {"crc32": crc32, "resized": resized, "others": others}
+            answer["broken"].append([k, what])
+            return None
+        if wanted != image.shape:
+            answer["resized"].append(k)
+        answer["remarks"].update(image.remarks)
+        return zlib_ng.crc32(piece)
 
     def close(self) -> None:
         """Closes all files."""

@@ -88,6 +88,14 @@ def _on_trials(trials: Trials, split: str) -> list[str]:
             f"{trials.name}: the {split} labels of {', '.join(trials.unknown)} are unknown:"
             " prepare the data with --labels and run again with --force."
         )
+    short = sorted(
+        {r.domain for r in trials.records if r.split == "test" and r.trained_on == "train"}
+    )
+    if short:
+        notes.append(
+            f"{trials.name}: trained on train alone, not on train and val, in domains without"
+            f" val: {', '.join(short)}."
+        )
     left_out = sorted(set(trials.by_seed) - set(trials.counted))
     if trials.counted and left_out:
         seeds = ", ".join(map(str, left_out))

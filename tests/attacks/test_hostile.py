@@ -209,10 +209,10 @@ def test_whatever_a_decoder_raises_is_told_of_the_image(
     """Pillow's decoders have raised struct.error, IndexError and more; none is known today."""
     taken = worker.ImageFile
 
-    def stumbling(data: memoryview, limit: int) -> decode.ImageFile:
+    def stumbling(data: memoryview, limit: int, photograph: bool) -> decode.ImageFile:
         if bytes(data) == small.files["dtd"][NAME]:
             raise IndexError("index out of range")
-        return taken(data, limit)
+        return taken(data, limit, photograph)
 
     monkeypatch.setattr(worker, "ImageFile", stumbling)
     small.write()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from decathlon.data.decode import (
     ARCHIVE_PIXELS,
@@ -65,12 +64,6 @@ def test_other_formats_equal_pillow(kind: str, modes: list[str]) -> None:
     for mode in modes:
         data = encoded(picture(np.random.default_rng(2), 72, 80).convert(mode), kind)
         np.testing.assert_array_equal(decode(data, ARCHIVE_PIXELS), decoded(data))
-
-
-def test_sixteen_bits_equal_pillow() -> None:
-    grey = np.asarray(picture(np.random.default_rng(2), 72, 80).convert("L"))
-    data = encoded(Image.fromarray(grey.astype(np.uint16) * 200), "PNG")
-    np.testing.assert_array_equal(decode(data, ARCHIVE_PIXELS), decoded(data))
 
 
 def test_a_jpeg_stored_as_rgb_equals_pillow() -> None:

@@ -212,6 +212,42 @@ def test_missing_or_damaged_photographs(
     assert not list((tmp_path / "data").rglob("*.h5"))
 
 
+def test_all_damaged_photographs_are_listed(
+    photographs: tuple[Official, Path], tmp_path: Path
+) -> None:
+    made, folder = photographs
+    wrong = [next((folder / "train" / wnid).iterdir()) for wnid in WNIDS]
+    for path in wrong[:2]:
+        path.write_bytes(b"no photograph")
+    copy = folder / "train" / WNIDS[0] / wrong[2].name
+    shutil.copy(wrong[2], copy)
+    with pytest.raises(DataError) as caught:
+        prepare(made.folder, tmp_path / "data", imagenet=folder, jobs=0)
+    for path in wrong[:2]:
+        assert f"{path}: no image that can be read" in str(caught.value)
+    assert f"{wrong[2]}: is there twice, also as {WNIDS[0]}/{copy.name}" in str(caught.value)
+
+
+def test_photographs_are_found_and_turned_upright(
+    photographs: tuple[Official, Path], tmp_path: Path
+) -> None:
+    made, folder = photographs
+    prepare(made.folder, tmp_path / "one", imagenet=folder, jobs=0)
+    exif = Image.Exif()
+    exif[274] = 6
+    for path in list(folder.glob("train/*/*.JPEG")):
+        lying = Image.open(path).transpose(Image.Transpose.ROTATE_90)
+        lying.save(path.with_suffix(".jpg"), "JPEG", exif=exif, quality=98)
+        path.unlink()
+    for litter in ("@eaDir", ".ipynb_checkpoints"):
+        shutil.copytree(folder / "train" / WNIDS[0], folder / "train" / litter)
+    prepare(made.folder, tmp_path / "two", imagenet=folder, jobs=0)
+    one, other = (open_store(tmp_path / n).images("imagenet12", ["train"]) for n in ("one", "two"))
+    assert one.heights.tolist() == other.heights.tolist()
+    for k in range(len(one)):
+        assert np.abs(one.pixels(k).astype(int) - other.pixels(k)).mean() < 8
+
+
 SIZES = st.tuples(st.integers(70, 74), st.integers(70, 74))
 
 

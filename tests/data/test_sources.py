@@ -172,7 +172,8 @@ def test_a_folder_becomes_a_domain(birds: Path, tmp_path: Path) -> None:
     (birds / ".hidden").mkdir()
     result = prepare(None, tmp_path / "data", folders={"birds": birds}, jobs=0)
     assert result.written == {"birds": {"train": 6, "val": 4, "test": 2}}
-    assert result.messages == [f"{birds}: 1 files that are no images were passed over"]
+    told = "passed over 1 that are no images or classes: train/crow/Thumbs.db"
+    assert result.messages == [f"{birds}: {told}"]
     store = open_store(tmp_path / "data")
     info = store.domains["birds"]
     assert not info.official
@@ -351,6 +352,11 @@ def test_the_command(birds: Path, tmp_path: Path) -> None:
     done = run("domains")
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("birds")]
     assert line.split() == ["birds", "2", "6", "4", "2", "0", "own", "-"]
+    again = [f"--folder=birds={path}" for path in (birds, f"{birds}/../{birds.name}/")]
+    done = run("prepare", *again)
+    assert (done.returncode, done.stdout) == (0, "data: nothing to do, all is prepared\n")
+    done = run("prepare", *again, f"--folder=birds={birds / 'train'}")
+    assert (done.returncode, "birds is given to two folders" in done.stderr) == (2, True)
     done = run("prepare", "--folder", "birds")
     assert done.returncode == 2
     assert "birds=photos/birds" in done.stderr
