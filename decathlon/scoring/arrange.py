@@ -42,8 +42,9 @@ def arrange(
         sort: One of :data:`SORTS` or a domain; ``-`` before it turns the order round.
             Accuracies and scores go from high to low, the rest from low to high;
             rows without a value come last.
-        match: Shell patterns; a row is kept when its method or label matches one,
-            whatever the case. All rows where empty.
+        match: Shell patterns; a row is kept when its method or label matches one or is
+            the same text, whatever the case. So a name keeps the rows of all its setups,
+            and a label one of them. All rows where empty.
         kind: ``published`` or ``run`` for those rows only.
 
     Raises:
@@ -71,4 +72,6 @@ def arrange(
 
 def _matches(row: Row, patterns: Sequence[str]) -> bool:
     names = [name.casefold() for name in (row.label, row.method) if name]
-    return not patterns or any(fnmatchcase(n, p.casefold()) for n in names for p in patterns)
+    wanted = [pattern.casefold() for pattern in patterns]
+    # A label may hold brackets, which as a pattern would not match themselves.
+    return not wanted or any(n == p or fnmatchcase(n, p) for n in names for p in wanted)
