@@ -59,7 +59,7 @@ def audit(results: Path, records: Iterable[RunRecord], answers: Answers) -> list
 
     Args:
         results: The folder of records.
-        records: The records to check.
+        records: The records to check; one that is given twice is checked once.
         answers: The labels.
 
     Returns:
@@ -70,7 +70,7 @@ def audit(results: Path, records: Iterable[RunRecord], answers: Answers) -> list
         DataError: The labels cannot be read.
     """
     by_split: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
-    for record in records:
+    for record in {id(record): record for record in records}.values():
         by_split[record.domain, record.split].append(record)
     problems: list[str] = []
     checked, absent, unlabelled = 0, [], []

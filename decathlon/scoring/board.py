@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from decathlon.domains import DOMAINS, SPLITS
 from decathlon.errors import ResultError, UsageError, nearest
-from decathlon.records import RunRecord
 from decathlon.scoring import published, setups
 from decathlon.scoring.integrity import check_same_images, official_problem
 from decathlon.scoring.notes import notes_on
@@ -86,7 +85,7 @@ def build(
             # Imported here: a board of published rows alone does not pay for numpy.
             from decathlon.scoring.audit import audit
 
-            notes += audit(results, _distinct(trials.values()), answers)
+            notes += audit(results, [r for t in trials.values() for r in t.records], answers)
     domains = _columns(trials.values())
     runs = _grouped([run_row(t, domains, e_max, base) for t in trials.values()])
     literature = published.published_rows(results) if base is None and split == "test" else []
@@ -103,11 +102,6 @@ def build(
     )
     label = base.label if base else None
     return Board(split, domains, e_max, label, tuple(rows), tuple(notes), results, trials)
-
-
-def _distinct(trials: Iterable[Trials]) -> list[RunRecord]:
-    """Returns all records; one that belongs to several rows once."""
-    return list({id(record): record for t in trials for record in t.records}.values())
 
 
 def _grouped(runs: list[Row]) -> list[Row]:

@@ -184,8 +184,12 @@ def _board_figures(board: Board) -> list[dict[str, str]]:
     figures = []
     if any(row.score is not None and row.params_ratio for row in board.rows):
         figures.append(_image("tradeoff", board, "S against the number of parameters"))
-    if board.baseline and len(board.trials) > 1:
-        text = f"Accuracy by domain relative to {visible(board.baseline)}, with 95 % intervals"
+    base = board.trials[board.baseline].domains if board.baseline else []
+    others = [one for label, one in board.trials.items() if label != board.baseline]
+    if any(set(base) & set(one.domains) for one in others):
+        text = (
+            f"Accuracy by domain relative to {visible(board.baseline or '')}, with 95 % intervals"
+        )
         figures.append(_image("domains", board, text))
     return figures
 

@@ -50,7 +50,13 @@ def submit(results: Path, name: str, out: Path, seed: int | None = None) -> Subm
             several setups.
         ResultError: A record or its predictions are missing or not valid.
     """
-    trials = find_trials(read_trials(results, "test"), name, results, "test")
+    found = read_trials(results, "test")
+    if not found:
+        raise UsageError(
+            f"no test results in {results}; make them with `decathlon run --split test --results"
+            f" {results}`"
+        )
+    trials = find_trials(found, name, results, "test")
     chosen = _seed_of(trials, seed)
     records = {d: r for d, r in _records(trials, chosen).items() if d in DOMAINS}
     predictions = {d: read_predictions(results, records[d]) for d in DOMAINS if d in records}

@@ -172,11 +172,7 @@ def find_trials(
         return trials[wanted]
     named = [one for one in trials.values() if one.name == wanted]
     if not named:
-        known = ", ".join(trials) or "none"
-        raise UsageError(
-            f"no {split} results of {role}'{wanted}'{nearest(wanted, trials)} (there are: {known})"
-            + (f"; {hint_on(results, split)}" if results is not None and not trials else "")
-        )
+        raise UsageError(_unknown(trials, wanted, results, split, role))
     if len(named) == 1:
         return named[0]
     own = setups.differences([one.setup for one in named], sources_of(trials.values()))
@@ -189,6 +185,22 @@ def find_trials(
         f"{role}'{wanted}' was run with {len(named)} setups, each of them a row of its own;"
         f" name one of these in full:\n{listed}"
     )
+
+
+def _unknown(
+    trials: Mapping[str, Trials], wanted: str, results: Path | None, split: str, role: str
+) -> str:
+    """Says that there are no trials of a name, and what there is."""
+    known = ", ".join(trials) or "none"
+    where = f" in {results}" if results is not None else ""
+    text = f"no {split} results of {role}'{wanted}'{where}{nearest(wanted, trials)}"
+    text += f" (there are: {known})"
+    if results is None:
+        return text
+    others = {p.parts[-3] for p in find_records(results) if p.parts[-5] == wanted} - {split}
+    if others:
+        return f"{text}; '{wanted}' has results of {' and '.join(sorted(others))}"
+    return text if trials else f"{text}; {hint_on(results, split)}"
 
 
 def sources_of(trials: Iterable[Trials]) -> list[str]:

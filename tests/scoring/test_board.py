@@ -59,7 +59,9 @@ def test_a_seed_under_way_is_left_out_and_said(results: Path, add_runs: AddRuns)
     add_runs("mine", {"dtd": (40, 50)}, seed=1)
     board = build(results)
     assert run_of(board, "mine").seeds == (0,)
-    assert any("mine: seed 1 is left out: it lacks" in note and "(svhn)" in note for note in board.notes)
+    assert any(
+        "mine: seed 1 is left out: it lacks" in note and "(svhn)" in note for note in board.notes
+    )
 
 
 def test_an_untrained_record_stands_for_all_seeds(results: Path, add_runs: AddRuns) -> None:

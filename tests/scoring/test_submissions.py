@@ -18,7 +18,7 @@ from decathlon import zipped
 from decathlon.domains import DOMAINS
 from decathlon.errors import DataError, ResultError, UsageError
 from decathlon.scoring import predictions, reports
-from decathlon.scoring.evaluate import evaluate, read_submission
+from decathlon.scoring.evaluate import evaluate, read_baseline_errors, read_submission
 from decathlon.scoring.labels import read_labels
 from decathlon.scoring.submit import submit
 
@@ -213,6 +213,169 @@ def test_what_is_no_archive(tmp_path: Path, labels: Path) -> None:
         evaluate(flipped, labels)
 
 
+def certain(tmp_path: Path) -> dict[str, Path]:
+    """The same predictions of dtd in forms that can have but one meaning."""
+    entries = entries_of("dtd", wrong=5)
+    text = json.dumps(entries)
+    floats = [{key: float(value) for key, value in entry.items()} for entry in entries]
+    texts = [{key: str(value) for key, value in entry.items()} for entry in entries]
+    coco = {"images": [{"id": 1}], "annotations": entries, "categories": [{"id": 2}]}
+    contents: dict[str, Any] = {
+        "bare": text,
+        "with a mark of UTF-8": "\ufeff" + text,
+        "with decimal points": json.dumps(floats),
+        "with text": json.dumps(texts),
+        "with scores": json.dumps([entry | {"score": 0.5} for entry in entries]),
+        "in an object": json.dumps({"results": entries}),
+        "in an object of COCO": json.dumps(coco),
+        "by domain": json.dumps({"dtd": entries[:9], "more": entries[9:]}),
+        "in lists": json.dumps([entries[:9], entries[9:]]),
+        "repeated": json.dumps(entries + entries[:3]),
+        "from last to first": json.dumps(entries[::-1]),
+    }
+    paths = {}
+    for name, content in contents.items():
+        paths[name] = tmp_path / f"{name}.json"
+        paths[name].write_text(content, encoding="utf-8")
+    for name, inside in (("folder in zip", "mine/results.json"), ("other name", "mine.json")):
+        paths[name] = tmp_path / f"{name}.zip"
+        with zipfile.ZipFile(paths[name], "w") as archive:
+            archive.writestr(inside, text)
+            archive.writestr("__MACOSX/mine/._results.json", b"\0")
+    paths["folder"] = tmp_path / "folder"
+    paths["folder"].mkdir()
+    (paths["folder"] / "results.json").write_text(text)
+    paths["UTF-16"] = tmp_path / "utf-16.json"
+    paths["UTF-16"].write_text(text, encoding="utf-16")
+    return paths
+
+
+FORGIVEN = {
+    "with decimal points": "taken as whole numbers",
+    "with text": "taken as whole numbers",
+    "in an object": "those under results",
+    "in an object of COCO": "those under annotations",
+    "by domain": "those under dtd, more",
+    "in lists": "those of all 2 lists",
+    "repeated": "3 entries are repeated and count once",
+}
+
+
+def test_what_can_have_but_one_meaning_is_taken_and_noted(tmp_path: Path, labels: Path) -> None:
+    for name, path in certain(tmp_path).items():
+        found = evaluate(path, labels, ERRORS)
+        assert found.correct == {"dtd": 15}, name
+        notes = [note for note in found.notes if "E_max" not in note]
+        assert len(notes) == (name in FORGIVEN), name
+        assert FORGIVEN.get(name, "") in "".join(notes)
+
+
+def shifted(domain: str, images: int = 0, categories: int = 0, first: int | None = None) -> Any:
+    """A domain's true predictions, with other ids."""
+    change = categories if first is None else first - first_ids(domain)[1]
+    return [
+        {"image_id": image + images, "category_id": category + change}
+        for image, category in truth(domain)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (shifted("dtd", first=0), "contiguous labels 0..3: add 40000001 to each"),
+        (shifted("dtd", first=1), "contiguous labels 1..4: add 40000000 to each"),
+        (
+            [e for e in shifted("dtd", first=1) if e["category_id"] < 4],
+            "contiguous labels: add 40000001 to each if they count from 0, 40000000 if from 1",
+        ),
+        (shifted("dtd", categories=1), "40000001..40000004: these look one too high, subtract 1"),
+        (shifted("dtd", categories=-1), "these look one too low, add 1 to each"),
+        (shifted("dtd", categories=77), "(the ids are 40000001..40000004)"),
+        (shifted("dtd", images=1), "the ids look one too high: subtract 1"),
+        (shifted("dtd", images=-1), "the ids look one too low: add 1"),
+        (shifted("dtd", images=-first_ids("dtd")[0]), "they look like positions in a list"),
+    ],
+)
+def test_ids_that_are_off_are_refused_with_what_they_look_like(
+    tmp_path: Path, labels: Path, entries: Any, said: str
+) -> None:
+    with pytest.raises(ResultError) as caught:
+        evaluate(zip_of(tmp_path, entries), labels, ERRORS)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("image_id,category_id\n1,2\n", "looks like CSV: a submission is JSON"),
+        ('{"image_id": 1, "category_id": 2}\n{"image_id": 3, "category_id": 4}', "object a line"),
+        ('{"1": 2, "3": 4}', "is an object of image ids and categories, it seems"),
+        ('{"results": []}', "is an object, has to be a list"),
+        ("null", "is null, has to be a list"),
+        ("PK\3\4 cut", "not a zip archive, or a damaged one"),
+    ],
+)
+def test_what_a_file_looks_like_is_said(
+    tmp_path: Path, labels: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    with pytest.raises(ResultError, match=said) as caught:
+        evaluate(path, labels)
+    assert caught.value.exit_code == 4
+
+
+def test_other_than_the_official_labels_give_no_official_score(
+    tmp_path: Path, labels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluate(zip_of(tmp_path, entries_of("dtd", wrong=5)), labels)
+    assert (found.score, found.points, found.accuracy) == (None, {}, {"dtd": 75.0})
+    assert "does not hold the official test labels of dtd" in found.notes[0]
+    assert "--baseline-errors FILE" in found.notes[0]
+    reports.render_evaluation(found)
+    said = capsys.readouterr().out
+    (line,) = [line for line in said.splitlines() if line.startswith("S ")]
+    assert line.split()[1:] == ["withheld"]
+    assert "counts 0" not in said
+    reports.render_evaluation(found, "json")
+    assert json.loads(capsys.readouterr().out)["score"] is None
+
+
+def test_errors_of_a_baseline_define_e_max(tmp_path: Path, labels: Path) -> None:
+    path = zip_of(tmp_path, entries_of("dtd", wrong=5) + entries_of("svhn"))
+    found = evaluate(path, labels, {"dtd": 0.5, "gtsrb": 0.2, "svhn": 0.0})
+    assert found.points == {"dtd": 1000 * (1 - 0.25) ** 2, "gtsrb": 0.0}
+    assert found.score == 1000 * (1 - 0.25) ** 2
+    assert found.missing == ("gtsrb",)
+    assert "in 2 domains: S is at most 2000" in found.notes[0]
+    assert "svhn: no baseline error above 0, not part of S." in found.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"dtd": 55.5}', r"dtd is 55.5, outside \[0, 1\].*not a percentage"),
+        ('{"dtd": -0.1}', "outside"),
+        ('{"dtdd": 0.1}', "unknown domain 'dtdd', did you mean 'dtd'"),
+        ('{"dtd": "0.1"}', "the error of dtd is no number"),
+        ('{"dtd": true}', "no number"),
+        ('{"dtd": NaN}', "NaN is no number"),
+        ("{}", "no JSON object with a domain"),
+        ("[0.1]", "no JSON object with a domain"),
+        ("[" * 5000, "not JSON"),
+    ],
+)
+def test_errors_of_a_baseline_are_checked(
+    tmp_path: Path, labels: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "errors.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=said):
+        evaluate(zip_of(tmp_path, entries_of("dtd")), labels, read_baseline_errors(path))
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_baseline_errors(tmp_path / "nowhere.json")
+
+
 def test_an_archive_of_something_else(tmp_path: Path, labels: Path) -> None:
     path = zip_of(tmp_path, [], name="predictions.csv")
     with pytest.raises(ResultError, match=r"holds 0 \(inside: 'predictions.csv'\)"):
@@ -403,6 +566,7 @@ def test_official_labels_score_10000_in_under_five_seconds(tmp_path: Path) -> No
     began = time.process_time()
     found = evaluate(path, OFFICIAL)
     assert time.process_time() - began < 5
+    assert found.notes == ()
     by_hand = sum(
         exact_points(name, planted.get(name, 0), domain.sizes[2])
         for name, domain in DOMAINS.items()

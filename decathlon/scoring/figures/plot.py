@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from decathlon.errors import ResultError, UsageError, nearest
 from decathlon.scoring.board import build
 from decathlon.scoring.figures import boards, canvas, curves, routing
+from decathlon.scoring.integrity import check_same_images
 from decathlon.scoring.trials import Trials, find_trials, hint_on, read_trials
 
 REFERENCE = "fine-tuning"
@@ -74,6 +75,8 @@ def _domains(request: Request) -> Figure:
         hint = "" if request.baseline else "; name one to compare with by --baseline"
         raise UsageError(f"{error}{hint}") from None
     shown = {**request.trials(), reference: everything[reference]}
+    counted = [r for t in shown.values() for s in t.counted.values() for r in s.values()]
+    check_same_images(request.results, counted)
     return boards.domains(shown, reference, request.split)
 
 
