@@ -41,7 +41,7 @@ def arrange(
         board: The board.
         sort: One of :data:`SORTS` or a domain; ``-`` before it turns the order round.
             Accuracies and scores go from high to low, the rest from low to high;
-            rows without a value come last.
+            rows without a value come last. All but ``table`` ignore groups of one source.
         match: Shell patterns; a row is kept when its method or label matches one or is
             the same text, whatever the case. So a name keeps the rows of all its setups,
             and a label one of them. All rows where empty.
@@ -64,7 +64,7 @@ def arrange(
         without = [row for row in rows if _value(row, key) is None]
         high_first = key != "label" and key not in LOW_FIRST
         with_value.sort(key=lambda row: _value(row, key) or 0, reverse=high_first != turned)
-        rows = with_value + without
+        rows = [replace(row, group=0) for row in with_value + without]
     elif turned:
         rows.reverse()
     return replace(board, rows=tuple(ranked(rows, board.domains)))

@@ -113,8 +113,8 @@ def _on_setups(rows: Sequence[Row], trials: Sequence[Trials]) -> list[str]:
             if own[0].setup is not None
         ]
         notes.append(
-            f"The runs rest on {len(texts)} different source networks and are grouped by them;"
-            f" a difference between groups may be the source's. {'; '.join(texts)}."
+            "The runs do not all start from the same source network, so a difference between their"
+            f" rows may be the source's: {'; '.join(texts)}."
         )
     return notes
 
@@ -166,10 +166,10 @@ def _on_seeds(trials: Trials) -> list[str]:
         unknown = [name for name in lacking if name in records]
         if not trials.counted or not lacking:
             continue
-        why = f"it lacks domains that others have ({', '.join(lacking)})"
+        why = f"lacks domains that others have ({', '.join(lacking)})"
         if len(unknown) == len(lacking):
-            why = f"the labels of {', '.join(unknown)} are unknown in it"
-        notes.append(f"{trials.label}: seed {seed} is left out: {why}.")
+            why = f"does not know the labels of {', '.join(unknown)}"
+        notes.append(f"{trials.label}: seed {seed} {why} and is left out of the means.")
     return notes
 
 

@@ -74,6 +74,11 @@ class Row:
     group: int = 0
 
     @property
+    def section(self) -> tuple[str, int]:
+        """Kind and group: rows that differ in it are set apart."""
+        return self.kind, self.group
+
+    @property
     def covered(self) -> int:
         """Number of columns with an accuracy."""
         return sum(value is not None for value in self.accuracy.values())

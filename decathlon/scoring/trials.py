@@ -192,9 +192,9 @@ def _unknown(
 ) -> str:
     """Says that there are no trials of a name, and what there is."""
     known = ", ".join(trials) or "none"
-    where = f" in {results}" if results is not None else ""
-    text = f"no {split} results of {role}'{wanted}'{where}{nearest(wanted, trials)}"
-    text += f" (there are: {known})"
+    where = f"in {results} " if results is not None else ""
+    text = f"no {split} results of {role}'{wanted}'{nearest(wanted, trials)}"
+    text += f" ({where}there are: {known})"
     if results is None:
         return text
     others = {p.parts[-3] for p in find_records(results) if p.parts[-5] == wanted} - {split}
@@ -219,7 +219,7 @@ def hint_on(results: Path, split: str) -> str:
     if others:
         found = " and ".join(f"{count} of {name}" for name, count in sorted(others.items()))
         options = " or ".join(f"--split {name}" for name in sorted(others))
-        return f"{results} has {found}: add {options}"
+        return f"{results} has {found}: see {options}"
     if next(results.glob(f"*/*/seed*/{RECORD}"), None):
         return f"{results} is the folder of one name: give the folder above it, {results.parent}"
     if inner := next(results.glob(f"*/*/*/*/seed*/{RECORD}"), None):

@@ -66,7 +66,7 @@ def test_rows_are_grouped_by_source_and_the_notes_name_it(mixed: Path, add_runs:
     groups = {row.label: row.group for row in board.rows}
     assert groups == {"best": 0, PART: 0, "mine": 1, FULL: 1}
     assert labels_of(board)[:2] == ["best", PART]
-    (note,) = [note for note in board.notes if "different source networks" in note]
+    (note,) = [note for note in board.notes if "same source network" in note]
     assert f"source bbbbbb (resnet26, width 0.5): best, {PART}" in note
     assert "source aaaaaa (resnet26, width 1): " in note
     (note,) = [note for note in board.notes if "another source than these rows" in note]
@@ -262,7 +262,7 @@ def test_widths_of_a_method_without_a_source_are_told_apart(
         "scratch [1,000 parameters]",
         "scratch [2,000 parameters]",
     ]
-    assert any("2 different source networks" in note for note in board.notes)
+    assert any("same source network" in note for note in board.notes)
     add_runs("scratch", {"dtd": (30, 50)}, official=False, network=NARROW)
     add_runs("scratch", {"svhn": (30, 50)}, official=False, parameters=double, network=WIDE)
     assert sorted(labels_of(build(results, baseline="base")))[1:] == [
@@ -293,7 +293,7 @@ def test_a_seed_that_is_left_out_changes_no_column(results: Path, add_runs: AddR
     for column in ("params_ratio", "params_domains", "unknown", "missing", "training_seconds"):
         assert getattr(after, column) == getattr(before, column)
     assert (after.score, after.ci, after.seeds) == (before.score, before.ci, (0,))
-    assert any("x: seed 1 is left out" in note and "(svhn)" in note for note in board.notes)
+    assert any("x: seed 1 lacks domains that others have (svhn)" in note for note in board.notes)
 
 
 def test_a_seed_without_labels_is_left_out_and_the_note_says_why(
@@ -302,7 +302,7 @@ def test_a_seed_without_labels_is_left_out_and_the_note_says_why(
     add_runs("x", {"dtd": (30, 50)}, official=False, seed=0)
     add_runs("x", {"dtd": None}, official=False, seed=1)
     notes = build(results, baseline="x").notes
-    assert "x: seed 1 is left out: the labels of dtd are unknown in it." in notes
+    assert "x: seed 1 does not know the labels of dtd and is left out of the means." in notes
 
 
 def test_what_can_change_a_score_is_noted(results: Path, add_runs: AddRuns) -> None:
