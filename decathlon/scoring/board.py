@@ -154,7 +154,7 @@ def check_official(trials: Iterable[Trials]) -> None:
     have to be the official ones.
     """
     for trial in trials:
-        for record in trial.records:
+        for record in trial.used:
             if problem := official_problem(record):
                 raise ResultError(
                     f"{problem}; so the official E_max does not apply: name the run that defines"

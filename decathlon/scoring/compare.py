@@ -5,12 +5,13 @@ from pathlib import Path
 
 from decathlon.domains import DOMAINS, SPLITS
 from decathlon.errors import ResultError, UsageError, nearest
+from decathlon.scoring import setups
 from decathlon.scoring.audit import Answers, audit
 from decathlon.scoring.board import check_official, defining_e_max
 from decathlon.scoring.integrity import check_same_images
 from decathlon.scoring.notes import common_notes
 from decathlon.scoring.rows import Pair, plug_in_score
-from decathlon.scoring.trials import MIN_SEEDS, Trials, find_trials, read_trials
+from decathlon.scoring.trials import MIN_SEEDS, Trials, find_trials, read_trials, sources_of
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,11 @@ def _notes(
     notes = []
     if score.within_noise:
         notes.append("The difference in S is within noise: its interval holds 0.")
+    groups = setups.groups([trials.setup for trials in pair])
+    if len(set(groups.values())) > 1:
+        sources = sources_of(pair)
+        said = [f"{t.label} with {setups.in_words(t.setup, sources)}" for t in pair]
+        notes.append(f"They start from different networks, {' and '.join(said)}.")
     for one, other in (pair, reversed(pair)):
         lacking = sorted(set(other.domains) - set(one.domains))
         if lacking:

@@ -114,6 +114,8 @@ def read_baseline_errors(path: Path) -> dict[str, float]:
     """
     form = 'write the error in [0, 1] of the baseline by domain, {"dtd": 0.45, ...}'
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: is no regular file; {form}")
         value = json.loads(path.read_bytes(), parse_constant=refuse_constant)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); {form}") from None

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from decathlon.records import RunRecord
 from decathlon.scoring import setups
 from decathlon.scoring.rows import Row
-from decathlon.scoring.setups import Setup
 from decathlon.scoring.trials import MIN_SEEDS, Trials, sources_of
 
 
@@ -108,7 +107,7 @@ def _on_setups(rows: Sequence[Row], trials: Sequence[Trials]) -> list[str]:
             by_group.setdefault(row.group, []).append(row)
     if len(by_group) > 1:
         texts = [
-            f"{_source_text(own[0].setup, sources)}: {', '.join(row.label for row in own)}"
+            f"{setups.in_words(own[0].setup, sources)}: {', '.join(row.label for row in own)}"
             for own in by_group.values()
             if own[0].setup is not None
         ]
@@ -117,16 +116,6 @@ def _on_setups(rows: Sequence[Row], trials: Sequence[Trials]) -> list[str]:
             f" rows may be the source's: {'; '.join(texts)}."
         )
     return notes
-
-
-def _source_text(setup: Setup, sources: Sequence[str]) -> str:
-    """Returns a source in words: ``"source 3fa4c1 (resnet26, width 0.5)"``."""
-    network = setups.describe(setup.network)
-    if setup.network is None:
-        network = f"network not recorded, {setup.unit // 32:,} parameters"
-    if setup.source is None:
-        return f"no source ({network})"
-    return f"source {setups.short(setup.source, sources)} ({network})"
 
 
 def common_notes(trials: Sequence[Trials], baseline: Trials | None) -> list[str]:
@@ -179,7 +168,7 @@ def _on_source_of_baseline(baseline: Trials, trials: Sequence[Trials]) -> list[s
     others = [t.label for t in trials if groups[t.setup] != groups[baseline.setup]]
     text = (
         f"E_max rests on another source than these rows: it comes from {baseline.label}, with"
-        f" {_source_text(baseline.setup, sources)}; they are {', '.join(dict.fromkeys(others))}."
+        f" {setups.in_words(baseline.setup, sources)}; they are {', '.join(dict.fromkeys(others))}."
     )
     return [text] if others else []
 

@@ -118,6 +118,8 @@ def _kind(value: Any) -> str:
 
 def _hint(raw: bytes) -> str:
     """Says what a file that is not JSON looks like, where that can be told."""
+    if raw.startswith(b"\x1f\x8b"):
+        return "; it looks like gzip: give results.json itself, or in a zip archive"
     lines = raw.lstrip(b"\xef\xbb\xbf").split(b"\n", 2)
     if len(lines) > 1 and all(line.strip().startswith(b"{") for line in lines[:2]):
         return f"; it looks like one JSON object a line: put them into one list, {FORM}"

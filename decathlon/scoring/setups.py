@@ -95,6 +95,16 @@ def describe(network: dict[str, Any] | None) -> str:
     return text if adapters in (None, "none") else f"{text}, {adapters} adapters"
 
 
+def in_words(setup: Setup, sources: Sequence[str | None]) -> str:
+    """Returns a setup's source in words: ``"source 3fa4c1 (resnet26, width 0.5)"``."""
+    network = describe(setup.network)
+    if setup.network is None:
+        network = f"network not recorded, {setup.unit // 32:,} parameters"
+    if setup.source is None:
+        return f"no source ({network})"
+    return f"source {short(setup.source, sources)} ({network})"
+
+
 def short(digest: str, among: Iterable[str | None]) -> str:
     """Returns the first digits of a digest, as many as tell it from the others."""
     others = {other for other in among if other is not None and other != digest}
@@ -187,12 +197,12 @@ def labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]) ->
     chosen = keys if len(keys) <= MAX_FACTS else _enough(setups, keys)
     more = len(keys) - len(chosen)
     known = list(sources)
-    found = []
+    found: list[str] = []
     for setup in setups:
         said = _said(setup, chosen, known, MAX_VALUE)
         if more:
             said.append(f"{more} more setting{'' if more == 1 else 's'}")
-        found.append(f"{name} [{', '.join(said)}]")
+        found.append(f"{name} [{', '.join(said) or f'setup {len(found) + 1}'}]")
     return found
 
 
@@ -203,7 +213,7 @@ def differences(setups: Sequence[Setup], sources: Iterable[str | None]) -> list[
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _differing(setups: Sequence[Setup]) -> list[Key]:
@@ -226,7 +236,10 @@ def _differing(setups: Sequence[Setup]) -> list[Key]:
 
 def _classes(setups: Sequence[Setup], keys: Sequence[Key]) -> set[tuple[str, ...]]:
     """Returns the combinations of some facts that setups have."""
-    return {tuple(_text(setup.facts.get(key, "")) for key in keys) for setup in setups}
+    return {
+        tuple(_text(facts[key]) if key in facts else "" for key in keys)
+        for facts in (setup.facts for setup in setups)
+    }
 
 
 def _enough(setups: Sequence[Setup], keys: Sequence[Key]) -> list[Key]:
@@ -253,7 +266,7 @@ def _said(
         elif kind == "unit":
             said.append(f"{setup.unit // 32:,} parameters")
         elif (kind, name) in facts:
-            text = _text(value)
+            text = value if isinstance(value, str) else _text(value)
             cut = text if len(text) <= width else f"{text[: width - 10]}...{digest_of(value)[:6]}"
             said.append(f"{name} {cut}")
         elif setup.recipe is not None:

@@ -222,8 +222,8 @@ def hint_on(results: Path, split: str) -> str:
         return f"{results} has {found}: see {options}"
     if next(results.glob(f"*/*/seed*/{RECORD}"), None):
         return f"{results} is the folder of one name: give the folder above it, {results.parent}"
-    if inner := next(results.glob(f"*/*/*/*/seed*/{RECORD}"), None):
-        return f"{results} has no records, {inner.parents[4]} has: give that folder"
+    if next(find_records(results / "results"), None):
+        return f"{results} has no records, {results / 'results'} has: give that folder"
     return (
         f"{results} has no runs yet; make some with `decathlon run --method fine-tuning --source"
         f" SOURCE.safetensors --data DATA --split {split} --results {results}`"

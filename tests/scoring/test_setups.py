@@ -135,6 +135,7 @@ def test_the_command_ends_with_exit_code_2(mixed: Path) -> None:
         ),
         ({"recipe": {"epochs": 1, "note": "y" * 99}}, None),
         ({"recipe": {}}, ["x [epochs 1]", "x [no epochs]"]),
+        ({"recipe": {"epochs": "1"}}, None),
         ({"method": "other"}, ["x [method x]", "x [method other]"]),
         ({"trained_on": "train"}, ["x [trained on train+val]", "x [trained on train]"]),
         ({"source_domain": "train"}, ["x [source domain keep]", "x [source domain train]"]),
@@ -326,9 +327,24 @@ def test_what_can_change_a_score_is_noted(results: Path, add_runs: AddRuns) -> N
     assert "train 333333" in notes
 
 
-def test_comparisons_name_other_sources(mixed: Path) -> None:
+def test_comparisons_name_other_sources(mixed: Path, add_runs: AddRuns) -> None:
     mine = compare("mine", FULL, mixed, baseline="mine")
     assert not any("source" in note for note in mine.notes)
+    add_runs("other", {"dtd": (40, 50)}, official=False, source=B, network=NARROW)
+    other = compare("mine", "other", mixed, baseline="mine").notes
+    assert (
+        "They start from different networks, mine with source aaaaaa (resnet26, width 1) and other"
+        " with source bbbbbb (resnet26, width 0.5)."
+    ) in other
+
+
+def test_the_tradeoff_shows_the_names_asked_for(mixed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tradeoff.svg"
+    plot("tradeoff", mixed, out, baseline="mine", names=["mine"])
+    assert "mine" in out.read_text()
+    assert "fine-tuning" not in out.read_text()
+    with pytest.raises(UsageError, match="no test results of 'mien', did you mean 'mine'"):
+        plot("tradeoff", mixed, out, baseline="mine", names=["mien"])
 
 
 def test_json_and_csv_name_source_and_recipe(mixed: Path) -> None:

@@ -312,6 +312,7 @@ def test_ids_that_are_off_are_refused_with_what_they_look_like(
         ('{"1": 2, "3": 4}', "is an object of image ids and categories, it seems"),
         ('{"results": []}', "is an object, has to be a list"),
         ("null", "is null, has to be a list"),
+        ("\x1f\x0b", "not JSON"),
         ("PK\3\4 cut", "not a zip archive, or a damaged one"),
     ],
 )

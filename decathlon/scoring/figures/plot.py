@@ -24,7 +24,7 @@ class Request:
         results: The folder of records.
         split: Split of the records.
         baseline: Name that defines E_max, and the zero line of ``domains``.
-        names: Names or labels to show; all where empty.
+        names: Names or labels of runs to show; all where empty. Published rows stay.
     """
 
     results: Path
@@ -63,7 +63,13 @@ def _routed(draw: Callable[[Path, Trials], Figure]) -> Callable[[Request], Figur
 
 
 def _tradeoff(request: Request) -> Figure:
-    return boards.tradeoff(build(request.results, request.split, request.baseline))
+    board = build(request.results, request.split, request.baseline)
+    found = [
+        find_trials(board.trials, name, request.results, request.split) for name in request.names
+    ]
+    labels = {one.label for one in found}
+    rows = [row for row in board.rows if row.kind == "published" or row.label in labels]
+    return boards.tradeoff(replace(board, rows=tuple(rows)) if found else board)
 
 
 def _domains(request: Request) -> Figure:
