@@ -246,7 +246,7 @@ def refuse_constant(constant: str) -> NoReturn:
 def _parse(model: type[M], path: Path) -> M:
     try:
         if not path.is_file():  # a pipe, for instance, would be waited for
-            raise ResultError(f"{path}: is no regular file")
+            raise ResultError(f"{path}: is not a regular file")
         raw = path.read_bytes()
     except OSError as error:
         raise ResultError(f"{path}: cannot be read ({error.strerror})") from None

@@ -2,7 +2,7 @@
 
 A record states how many images were right, and nothing in it proves that. With the labels at
 hand (a prepared data folder, or the official ``labels_test.zip``) the statement can be
-checked, and everything in which a record and the labels disagree is named.
+checked, and every disagreement is named.
 """
 
 from collections import defaultdict
@@ -66,7 +66,7 @@ def audit(results: Path, records: Iterable[RunRecord], answers: Answers) -> list
         Sentences that say what was checked and what could not be.
 
     Raises:
-        ResultError: A record disagrees with the labels; all that differs is named.
+        ResultError: A record disagrees with the labels; every difference is named.
         DataError: The labels cannot be read.
     """
     by_split: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
@@ -105,7 +105,7 @@ def audit(results: Path, records: Iterable[RunRecord], answers: Answers) -> list
 
 
 def _problems(results: Path, record: RunRecord, key: AnswerKey) -> list[str]:
-    """Returns all in which a record and the answers disagree."""
+    """Returns every disagreement between a record and the answers."""
     where = f"{record.folder}: "
     try:
         found = read_predictions(results, record)

@@ -25,9 +25,8 @@ RESULTS_FILE = "results.json"
 class Evaluation:
     """The score of a submission.
 
-    S is given where it is certain which E_max applies: the official ones where all labels
-    are the official ones, or those of ``baseline_errors``. Otherwise accuracies are all there
-    is.
+    S is computed only if it is certain which E_max applies: the official values if all labels
+    are the official ones, or those of ``baseline_errors``. Otherwise there are only accuracies.
 
     Attributes:
         correct: Images right, by domain that was predicted.
@@ -115,17 +114,17 @@ def read_baseline_errors(path: Path) -> dict[str, float]:
     form = 'write the error in [0, 1] of the baseline by domain, {"dtd": 0.45, ...}'
     try:
         if path.exists() and not path.is_file():
-            raise UsageError(f"{path}: is no regular file; {form}")
+            raise UsageError(f"{path}: is not a regular file; {form}")
         value = json.loads(path.read_bytes(), parse_constant=refuse_constant)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); {form}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON ({error}); {form}") from None
     if not isinstance(value, dict) or not value:
-        raise UsageError(f"{path}: is no JSON object with a domain in it; {form}")
+        raise UsageError(f"{path}: is not a JSON object with a domain in it; {form}")
     for name, given in value.items():
         if isinstance(given, bool) or not isinstance(given, int | float):
-            raise UsageError(f"{path}: the error of {visible(name)} is no number; {form}")
+            raise UsageError(f"{path}: the error of {visible(name)} is not a number; {form}")
     return value
 
 
@@ -170,10 +169,10 @@ def _e_max(
 
 
 def read_submission(path: Path) -> Predictions:
-    """Reads the predictions of a submission; entries that are none are among its problems.
+    """Reads the predictions of a submission; malformed entries are listed in its problems.
 
-    Taken are ``results.json`` itself, a folder that holds it, and a zip archive that holds it
-    at any depth or holds but one JSON file.
+    Accepts ``results.json`` itself, a folder that contains it, and a zip archive that contains
+    it at any depth or contains exactly one JSON file.
 
     Raises:
         ResultError: It is none of these.

@@ -85,7 +85,7 @@ def check_same_images(results: Path, records: Iterable[RunRecord]) -> list[str]:
     instance; then the ids beside the predictions decide.
 
     Returns:
-        A sentence for each domain where that cannot be told, for want of predictions.
+        A sentence for each domain in which missing predictions leave that unknown.
 
     Raises:
         ResultError: Two records are of different images.
@@ -132,7 +132,7 @@ def read_predictions(results: Path, record: RunRecord) -> "Predictions":
     path = results / record.folder / PREDICTIONS
     try:
         if path.exists() and not path.is_file():
-            raise ResultError(f"{path}: is no regular file")
+            raise ResultError(f"{path}: is not a regular file")
         if path.stat().st_size > MAX_BYTES:
             raise ResultError(f"{path}: too large for predictions")
         found = parse_predictions(path.read_bytes(), str(path))
@@ -149,14 +149,14 @@ def read_predictions(results: Path, record: RunRecord) -> "Predictions":
 
 
 def official_problem(record: RunRecord) -> str | None:
-    """Returns why a record is not of official data, whatever it says, or None if it may be.
+    """Returns why a record cannot count as official, or None if it can.
 
-    A record is taken to be official where it says so and its numbers of classes and images
-    are the official ones.
+    A record counts as official if it says so and its numbers of classes and images are the
+    official ones.
     """
     where = f"{record.folder}: "
     if record.domain not in DOMAINS:
-        return f"{where}'{record.domain}' is no official domain"
+        return f"{where}'{record.domain}' is not an official domain"
     if not record.official:
         return f"{where}not on the official {record.domain} data"
     domain = DOMAINS[record.domain]

@@ -9,10 +9,10 @@ from decathlon.scoring.predictions import Ids, Predictions, lookup, some
 
 
 def problems_of(predictions: Predictions, labels: Mapping[str, Labels]) -> list[str]:
-    """Returns all in which predictions do not fit the labels, a sentence each.
+    """Describes every mismatch between predictions and labels, one sentence each.
 
-    Ids are never changed: contiguous labels or ids that are one too high could as well be
-    the ids of other images or classes. What they look like is part of the sentence.
+    Ids are never corrected: whether contiguous labels are in the order of the categories is
+    the submitter's to know. The sentence says what the ids look like and what to add.
     """
     problems = []
     images, times = np.unique(predictions.image_ids, return_counts=True)
@@ -66,7 +66,7 @@ def _categories(
 
 
 def _hint_on_categories(ids: Ids, categories: Ids) -> str:
-    """Says what a domain's category ids look like, where that can be told."""
+    """Guesses what a domain's category ids are instead."""
     low, high, count = int(ids.min()), int(ids.max()), len(categories)
     first, last = int(categories[0]), int(categories[-1])
     if high <= count:
@@ -87,7 +87,7 @@ def _hint_on_categories(ids: Ids, categories: Ids) -> str:
 
 
 def _hint_on_images(images: Ids, foreign: np.ndarray, known: Ids) -> str:
-    """Says what image ids look like, where that can be told."""
+    """Guesses what image ids are instead."""
     for shift, text in ((1, "one too low: add 1 to each"), (-1, "one too high: subtract 1")):
         if lookup(known, images + shift)[1].all():
             return f" (the ids look {text})"

@@ -121,8 +121,8 @@ def _on_setups(rows: Sequence[Row], trials: Sequence[Trials]) -> list[str]:
 def common_notes(trials: Sequence[Trials], baseline: Trials | None) -> list[str]:
     """Returns notes on what differs between trials that are shown together.
 
-    Named is what can change a score: seeds that were left out, the baseline's source,
-    training data, precision, number of processes, and whether the data is called official.
+    Covers everything that can change a score: seeds left out, the baseline's source, training
+    data, precision, number of processes, and whether the data is called official.
     """
     notes = [note for trial in trials for note in _on_seeds(trial)]
     if baseline is not None:
@@ -134,7 +134,9 @@ def common_notes(trials: Sequence[Trials], baseline: Trials | None) -> list[str]
     for domain in domains:
         found = _by_value(trials, lambda r: "yes" if r.official else "no", domain)
         if len(found) > 1:
-            notes.append(f"{domain}: whether its data is official is disputed: {_values(found)}.")
+            notes.append(
+                f"{domain}: records disagree on whether its data is official: {_values(found)}."
+            )
     for trial in trials:
         nameless = sum(r.code is None for r in trial.used if r.trained)
         if trial.setup.code is not None and nameless:

@@ -38,8 +38,8 @@ class Predictions:
     Attributes:
         image_ids: One id per prediction, in the order of the file.
         category_ids: The category predicted for each.
-        problems: What is wrong with entries that are none and were left out.
-        notes: In which respects the file was forgiven.
+        problems: What is wrong with malformed entries, which were left out.
+        notes: What was accepted although it deviates from the official form.
     """
 
     image_ids: Ids
@@ -54,11 +54,11 @@ def parse_predictions(raw: bytes, where: str, forgiving: bool = False) -> Predic
     Args:
         raw: JSON.
         where: What the messages call it.
-        forgiving: Take what can have but one meaning, and note it: ids written as ``96.0``
-            or ``"96"``, lists inside an object or a list, entries that are repeated.
+        forgiving: Accept, with a note, what can only have one meaning: ids written as
+            ``96.0`` or ``"96"``, lists inside an object or a list, repeated entries.
 
     Raises:
-        ResultError: It is no JSON, no list, or so large that it cannot be meant.
+        ResultError: It is no JSON, no list, or too large to be predictions.
     """
     # Before anything is built: brackets cost 1 byte here and 60 in memory.
     if raw.count(b"{") > MAX_PREDICTIONS or raw.count(b"[") > MAX_LISTS:
@@ -117,7 +117,7 @@ def _kind(value: Any) -> str:
 
 
 def _hint(raw: bytes) -> str:
-    """Says what a file that is not JSON looks like, where that can be told."""
+    """Guesses what a file that is not JSON is instead."""
     if raw.startswith(b"\x1f\x8b"):
         return "; it looks like gzip: give results.json itself, or in a zip archive"
     lines = raw.lstrip(b"\xef\xbb\xbf").split(b"\n", 2)

@@ -10,9 +10,9 @@ these become rows of their own, and their labels say what differs.
 * Records of format 1 name neither code nor network. They join the records that do, as long
   as those agree with each other; else they are a row of their own.
 
-What cannot change a score by more than rounding (threads, device, versions of libraries) is
-no part of a setup: the page lists it. Precision, number of processes and training data are
-no part of it either, but a note names the rows in which they differ.
+A setup does not include what changes a score by no more than rounding (threads, device,
+versions of libraries); the HTML page lists it. Precision, number of processes and training
+data are not part of it either, but a note names the rows in which they differ.
 """
 
 import json

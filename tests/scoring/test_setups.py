@@ -319,7 +319,7 @@ def test_what_can_change_a_score_is_noted(results: Path, add_runs: AddRuns) -> N
     assert "train 111111 + val 222222 (x, y); train 333333 + val 222222 (x)" in text
     assert "precision: 32-true (x, y); bf16-mixed (x)" in text
     assert "number of processes: 1 (x, y); 2 (x)" in text
-    assert "dtd: whether its data is official is disputed: no (x); yes (y)" in text
+    assert "dtd: records disagree on whether its data is official: no (x); yes (y)" in text
     assert "2.2" not in text
     assert "threads" not in text
     notes = "\n".join(compare("x", "y", results, baseline="x").notes)
@@ -416,7 +416,7 @@ def test_a_pipe_in_place_of_a_record_is_not_waited_for(results: Path) -> None:
     path = write_record(results, make_record("x", "dtd", None))
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(ResultError, match="is no regular file"):
+    with pytest.raises(ResultError, match="is not a regular file"):
         build(results)
     path.unlink()
     write_record(results, make_record("x", "dtd", None, predictions="0" * 64))
