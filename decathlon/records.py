@@ -21,6 +21,7 @@ from decathlon.files import write_json
 FORMAT: Final = 2
 """Version of the records written here; records of version 1 are upgraded when they are read."""
 RECORD = "record.json"
+PREDICTIONS = "predictions.json"
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
 
@@ -244,6 +245,8 @@ def refuse_constant(constant: str) -> NoReturn:
 
 def _parse(model: type[M], path: Path) -> M:
     try:
+        if not path.is_file():  # a pipe, for instance, would be waited for
+            raise ResultError(f"{path}: is not a regular file")
         raw = path.read_bytes()
     except OSError as error:
         raise ResultError(f"{path}: cannot be read ({error.strerror})") from None

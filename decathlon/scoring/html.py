@@ -7,7 +7,7 @@ script (by their digests) and images that are part of it, and nothing else.
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from decathlon.records import RunRecord
 from decathlon.scoring.board import Board
 from decathlon.scoring.columns import cells, choose, default_keys, duration, notes_of
 from decathlon.scoring.escape import visible
@@ -82,7 +83,7 @@ def _detail(board: Board, row: Row) -> dict[str, Any]:
     """Returns what the page says of one row beyond the table."""
     facts = [(term, visible(value)) for term, value in _facts(row) if value]
     details: dict[str, Any] = {"facts": facts, "domains": _by_domain(board, row)}
-    trials = board.trials.get(row.method or "") if row.kind == "run" else None
+    trials = board.trials.get(row.label) if row.kind == "run" else None
     details["figures"] = _own_figures(board, trials) if trials else []
     details["blocks"] = _provenance(trials) if trials else []
     return details
@@ -124,17 +125,39 @@ def _by_domain(board: Board, row: Row) -> list[list[str]]:
 
 
 def _provenance(trials: Trials) -> list[tuple[str, str]]:
-    """Returns recipe and origin of the first trial that trained, as JSON."""
-    records = sorted(trials.records, key=lambda record: not record.trained)
-    first = records[0]
+    """Returns the recipe and the origin of all records that a row rests on, as JSON.
+
+    Where records differ in something, every value is listed.
+    """
+    setup, records = trials.setup, trials.used
+    by_domain: dict[str, list[RunRecord]] = {}
+    for record in records:
+        by_domain.setdefault(record.domain, []).append(record)
+    data = {name: _values(record.data for record in own) for name, own in by_domain.items()}
+    keys = dict.fromkeys(key for record in records for key in record.environment)
     origin = {
-        "trained on": first.trained_on,
-        "source weights": first.source,
-        "data": {record.domain: record.data for record in records},
-        "threads": first.threads,
-        "environment": first.environment,
+        "method": setup.method,
+        "trained on": _values(record.trained_on for record in records if record.trained),
+        "source weights": _values(record.source for record in records),
+        "source network": _values(record.network for record in records),
+        "code": _values(r.code.model_dump() if r.code else None for r in records if r.trained),
+        "nothing trained": sorted({record.domain for record in records if not record.trained}),
+        "data": data,
+        "official data": {d: _values(r.official for r in own) for d, own in by_domain.items()},
+        "predictions": {str(record.folder): record.predictions for record in records},
+        "threads": _values(record.threads for record in records),
+        "environment": {key: _values(r.environment.get(key) for r in records) for key in keys},
     }
-    return [("Recipe", _pretty(first.recipe)), ("Provenance", _pretty(origin))]
+    return [("Recipe", _pretty(setup.recipe)), ("Provenance", _pretty(origin))]
+
+
+def _values(found: Iterable[Any]) -> Any:
+    """Returns the one value there is, or ``{"several": [...]}``."""
+    distinct: list[Any] = []
+    for value in found:
+        if value not in distinct:
+            distinct.append(value)
+    return distinct[0] if len(distinct) == 1 else {"several": distinct}
 
 
 def _pretty(value: object) -> str:
@@ -161,8 +184,12 @@ def _board_figures(board: Board) -> list[dict[str, str]]:
     figures = []
     if any(row.score is not None and row.params_ratio for row in board.rows):
         figures.append(_image("tradeoff", board, "S against the number of parameters"))
-    if board.baseline and len(board.trials) > 1:
-        text = f"Accuracy by domain relative to {visible(board.baseline)}, with 95 % intervals"
+    base = board.trials[board.baseline].domains if board.baseline else []
+    others = [one for label, one in board.trials.items() if label != board.baseline]
+    if any(set(base) & set(one.domains) for one in others):
+        text = (
+            f"Accuracy by domain relative to {visible(board.baseline or '')}, with 95 % intervals"
+        )
         figures.append(_image("domains", board, text))
     return figures
 
@@ -177,4 +204,4 @@ def _own_figures(board: Board, trials: Trials) -> list[dict[str, str]]:
 
     if board.results is None or not is_routed(board.results, trials):
         return []
-    return [_image(kind, board, text, trials.name) for kind, text in texts.items()]
+    return [_image(kind, board, text, trials.label) for kind, text in texts.items()]

@@ -44,7 +44,7 @@ def table(board: "Board", width: int, columns: Sequence[str] | None = None) -> T
         heading = column.heading if digits == 2 else SHORT.get(column.heading, column.heading)
         shown.add_column(Text(visible(heading)), justify="right", no_wrap=True)
     for i, (row, line) in enumerate(zip(board.rows, cells(board, chosen, digits), strict=True)):
-        last = i + 1 == len(board.rows) or board.rows[i + 1].kind != row.kind
+        last = i + 1 == len(board.rows) or board.rows[i + 1].section != row.section
         shown.add_row(Text(visible(row.label)), *map(_text, line), end_section=last)
     return shown
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from decathlon.errors import ResultError, UsageError, nearest
+from decathlon.errors import ResultError, UsageError
 from decathlon.scoring import statistics
 from decathlon.scoring.board import Board
 from decathlon.scoring.escape import visible
@@ -113,20 +113,15 @@ def domains(trials: dict[str, Trials], reference: str, split: str) -> Figure:
     """Draws each run's accuracy per domain relative to a reference, paired on images.
 
     Args:
-        trials: The trials to show by name, the reference's among them.
-        reference: The name that is the zero line.
+        trials: The trials to show by label, the reference's among them.
+        reference: The label that is the zero line.
         split: Split of the records.
 
     Raises:
-        UsageError: There is no such reference, or nothing beside it.
+        UsageError: There is nothing beside the reference.
     """
-    if reference not in trials:
-        raise UsageError(
-            f"no {split} results of '{reference}'{nearest(reference, trials)} to compare"
-            f" with (there are: {', '.join(trials) or 'none'}); name one with --baseline"
-        )
     base = trials[reference]
-    shown = [one for name, one in trials.items() if name != reference]
+    shown = [one for label, one in trials.items() if label != reference]
     names = canvas.in_order([d for d in base.domains if any(d in t.domains for t in shown)])
     if not shown or not names:
         raise UsageError(f"there are no results beside those of '{reference}' to compare with it")
@@ -152,7 +147,7 @@ def _relative(
     own, reference = statistics.draw([one, base], {})
     means = one.mean_errors(), base.mean_errors()
     ink, marker = canvas.INKS[place % 8], canvas.MARKERS[place % 8]
-    label: str | None = visible(one.name)
+    label: str | None = visible(one.label)
     for x, name in enumerate(names):
         if name not in own.accuracy:
             continue
