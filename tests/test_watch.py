@@ -75,7 +75,7 @@ def test_of_many_trials_the_one_at_work_is_shown() -> None:
             shown = terminal()
             shown.print(table)
             assert f"m, dtd, val, seed {at} " in text(shown)
-            assert table.row_count == ROWS  # type: ignore[union-attr]
+            assert text(shown).count("m, dtd, val, seed") == ROWS
 
 
 SAME = [

@@ -23,9 +23,10 @@ class Board:
         e_max: E_max in [0, 1] by scored domain.
         baseline: Name whose errors define E_max, or None for the official values.
         rows: The rows in the order in which they are shown.
-        notes: What a reader has to know, one sentence or two each.
+        notes: What a reader has to know of the board as a whole, one sentence or two each.
         results: The folder of records, if there is one.
         trials: The trials behind the runs, by name.
+        hidden: Published rows that are not shown.
     """
 
     split: str
@@ -36,6 +37,7 @@ class Board:
     notes: tuple[str, ...]
     results: Path | None = None
     trials: dict[str, Trials] = field(default_factory=dict)
+    hidden: tuple[Row, ...] = ()
 
 
 def build(
@@ -73,15 +75,10 @@ def build(
     literature = published.published_rows(results) if base is None and split == "test" else []
     shown = [row for row in literature if all_rows or row.table == published.TABLE_3]
     rows = ranked([*map(published_row, shown), *runs], domains)
-    notes = notes_on(
-        rows,
-        list(trials.values()),
-        split=split,
-        baseline=base,
-        others=splits_present(results) if results is not None and not trials else {},
-        hidden=len(literature) - len(shown),
-    )
-    return Board(split, domains, e_max, baseline, tuple(rows), tuple(notes), results, trials)
+    hidden = tuple(published_row(row) for row in literature if row not in shown)
+    others = splits_present(results) if results is not None and not trials else {}
+    notes = tuple(notes_on(split=split, baseline=base, others=others))
+    return Board(split, domains, e_max, baseline, tuple(rows), notes, results, trials, hidden)
 
 
 def defining_e_max(
