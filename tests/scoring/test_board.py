@@ -272,7 +272,9 @@ def test_notes_are_about_the_rows_shown(results: Path, add_runs: AddRuns) -> Non
     everything = arrange(build(results, all_rows=True), match=["*Res*"])
     hidden = len(everything.rows) - len(some.rows)
     assert notes_of(some, []) == [f"{hidden} more published rows are shown by --all."]
-    with pytest.raises(UsageError, match=r"'MTAN\*'; published rows that match: 1, see --all"):
+    with pytest.raises(
+        UsageError, match=r"'MTAN\*'; hidden published rows that match: 1, see --all"
+    ):
         arrange(board, match=["MTAN*"])
 
 

@@ -1,7 +1,7 @@
 """``decathlon plot``: one figure of a results folder, to a file."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -65,7 +65,16 @@ def _routed(draw: Callable[[Path, Trials], Figure]) -> Callable[[Request], Figur
 
 
 def _tradeoff(request: Request) -> Figure:
-    return boards.tradeoff(build(request.results, request.split, request.baseline))
+    board = build(request.results, request.split, request.baseline)
+    known = {row.method: row for row in board.rows if row.method}
+    for name in request.names:
+        if name not in known:
+            raise UsageError(
+                f"no {request.split} results of '{name}'{nearest(name, known)} (there are:"
+                f" {', '.join(known)})"
+            )
+    rows = tuple(row for row in board.rows if not request.names or row.method in request.names)
+    return boards.tradeoff(replace(board, rows=rows))
 
 
 def _domains(request: Request) -> Figure:
@@ -111,7 +120,8 @@ def plot(
         split: Split of the records.
         baseline: Name that defines E_max, and that ``domains`` compares with
             (``fine-tuning`` by default).
-        names: Names to show; all where empty.
+        names: Names to show; all where empty. ``tradeoff`` shows the published rows of
+            these methods as well.
 
     Raises:
         UsageError: Unknown kind, name or baseline, or another kind of file.
