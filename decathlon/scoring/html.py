@@ -53,6 +53,7 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
                 "id": f"row-{number}",
                 "label": visible(row.label),
                 "kind": row.kind,
+                "score": "" if row.score is None else f"{row.score:.0f}",
                 "cells": [
                     {"text": visible(c.text), "mark": c.mark, "value": "" if v is None else v}
                     for c, v in zip(line, values, strict=True)

@@ -12,7 +12,7 @@ from decathlon.errors import ResultError, UsageError, nearest
 from decathlon.scoring import statistics
 from decathlon.scoring.board import Board
 from decathlon.scoring.figures import canvas
-from decathlon.scoring.figures.naming import name_points
+from decathlon.scoring.figures.naming import Point, name_points
 from decathlon.scoring.rows import Row
 from decathlon.scoring.trials import Trials
 
@@ -44,9 +44,12 @@ def tradeoff(board: Board) -> Figure:
         axes.set_ylim(0, top * 1.06 + 1)
         canvas.set_ticks(axes.yaxis, 8)
         _key(drawn, rows)
-        points = [(row.params_ratio or 1.0, row.score or 0.0) for row in rows]
+        points = [
+            Point(row.params_ratio or 1.0, y := row.score or 0.0, *(row.ci or (y, y)))
+            for row in rows
+        ]
         name_points(drawn, axes, points, [row.label for row in rows])
-        ticks = _ticks([x for x, _ in points])
+        ticks = _ticks([point.x for point in points])
         axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
         axes.minorticks_off()
     return drawn

@@ -102,7 +102,7 @@ def look(place: int) -> Look:
     return Look(
         INKS[place % len(INKS)],
         MARKERS[(place + 3 * turn) % len(MARKERS)],
-        LINES[(place + turn) % len(LINES)],
+        LINES[(place + 3 * turn) % len(LINES)],
     )
 
 

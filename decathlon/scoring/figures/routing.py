@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -92,13 +94,10 @@ def policy(results: Path, trials: Trials) -> Figure:
     drawn = canvas.figure(max(1.2 + 0.42 * num_blocks, 3.0), 1.2 + 0.3 * len(decisions))
     with canvas.styled():
         axes = drawn.subplots()
-        image = axes.imshow(shares, cmap="Reds", vmin=0, vmax=100, aspect="auto")
+        image = axes.imshow(shares, cmap=_reds(), vmin=0, vmax=100, aspect="auto")
         for (row, block), share in np.ndenumerate(shares):
             if np.isfinite(share):
-                ink = "white" if share > 60 else "black"
-                axes.text(
-                    block, row, f"{share:.0f}", ha="center", va="center", color=ink, fontsize=7
-                )
+                axes.text(block, row, f"{share:.0f}", ha="center", va="center", fontsize=7)
         axes.set_xticks(range(num_blocks), [str(block + 1) for block in range(num_blocks)])
         axes.set_yticks(range(len(decisions)), [canvas.column(name) for name in decisions])
         axes.set_xlabel("routed block")
@@ -108,6 +107,11 @@ def policy(results: Path, trials: Trials) -> Figure:
         bar.set_label("images fine-tuned (%)")
         bar.outline.set_visible(False)
     return drawn
+
+
+def _reds() -> ListedColormap:
+    """Returns reds on which black numbers are readable, as white ones are on their inverse."""
+    return ListedColormap(colormaps["Reds"](np.linspace(0, 0.45, 256)))
 
 
 def usage(results: Path, trials: Trials) -> Figure:
