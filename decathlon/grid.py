@@ -150,7 +150,8 @@ class Grid:
         headings = [Text(column.heading, style="bold") for column in self.columns]
         yield from self._lines(headings, layout)
         total = max(line.width for line in layout)
-        yield from console.render(Rule(style=""), options.update(width=total))
+        rule = Rule(characters="-" if options.ascii_only else "─", style="")
+        yield from console.render(rule, options.update(width=total))
         for number, row in enumerate(self.rows):
             yield from self._lines(row, layout)
             if number in self.ends and number + 1 < len(self.rows):

@@ -64,3 +64,12 @@ def test_numbers_stand_below_their_headings_where_rows_take_several_lines() -> N
         heading = next(line for line in lines if f"D{first}" in line)
         value = next(line for line in lines if line.split()[:1] == [first])
         assert heading.index(f"D{last}") + 1 == value.index(last)
+
+
+def test_a_terminal_without_unicode_gets_a_plain_line() -> None:
+    raw = io.BytesIO()
+    console = Console(width=40, file=io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    made = Grid([Column("name"), Column("S", right=True)])
+    made.add_row("dan", "2852.0")
+    console.print(made)
+    assert raw.getvalue().decode("ascii").splitlines()[1] == "-" * 12
