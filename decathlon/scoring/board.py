@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from decathlon.domains import DOMAINS, SPLITS
@@ -23,10 +24,10 @@ class Board:
         e_max: E_max in [0, 1] by scored domain.
         baseline: Name whose errors define E_max, or None for the official values.
         rows: The rows in the order in which they are shown.
-        notes: What a reader has to know of the board as a whole, one sentence or two each.
         results: The folder of records, if there is one.
         trials: The trials behind the runs, by name.
         hidden: Published rows that are not shown.
+        others: Number of records of each other split, where this one has none.
     """
 
     split: str
@@ -34,10 +35,27 @@ class Board:
     e_max: dict[str, float]
     baseline: str | None
     rows: tuple[Row, ...]
-    notes: tuple[str, ...]
     results: Path | None = None
     trials: dict[str, Trials] = field(default_factory=dict)
     hidden: tuple[Row, ...] = ()
+    others: dict[str, int] = field(default_factory=dict)
+
+    def behind(self, row: Row) -> Trials | None:
+        """Returns the trials behind a row, or None where it is a published one."""
+        return self.trials.get(row.method or "") if row.kind == "run" else None
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know of the rows that are shown, one sentence or two each."""
+        found = notes_on(
+            self.rows,
+            [trials for row in self.rows if (trials := self.behind(row))],
+            split=self.split,
+            baseline=self.trials[self.baseline] if self.baseline else None,
+            others=self.others,
+            hidden=len(self.hidden),
+        )
+        return tuple(found)
 
 
 def build(
@@ -76,9 +94,8 @@ def build(
     shown = [row for row in literature if all_rows or row.table == published.TABLE_3]
     rows = ranked([*map(published_row, shown), *runs], domains)
     hidden = tuple(published_row(row) for row in literature if row not in shown)
-    others = splits_present(results) if results is not None and not trials else {}
-    notes = tuple(notes_on(split=split, baseline=base, others=others))
-    return Board(split, domains, e_max, baseline, tuple(rows), notes, results, trials, hidden)
+    others = dict(splits_present(results)) if results is not None and not trials else {}
+    return Board(split, domains, e_max, baseline, tuple(rows), results, trials, hidden, others)
 
 
 def defining_e_max(

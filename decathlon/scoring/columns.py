@@ -7,7 +7,7 @@ from typing import Literal
 from decathlon.domains import DOMAINS
 from decathlon.errors import UsageError, nearest
 from decathlon.scoring.board import Board
-from decathlon.scoring.notes import interval_note, notes_on_rows
+from decathlon.scoring.notes import interval_note
 from decathlon.scoring.rows import Pair, Row
 
 Better = Literal["high", "low"]
@@ -159,11 +159,8 @@ def shown_domains(board: Board) -> list[str]:
 
 def notes_of(board: Board, keys: Sequence[str]) -> list[str]:
     """Returns the notes for the rows of a board and those columns."""
-    notes = [*board.notes, *notes_on_rows(board.rows, board.trials, board.split)]
-    if board.hidden:
-        notes.append(f"{len(board.hidden)} more published rows are shown by --all.")
     intervals = interval_note(board.rows) if "ci" in keys else None
-    return [*notes, *([intervals] if intervals else [])]
+    return [*board.notes, *([intervals] if intervals else [])]
 
 
 def choose(board: Board, keys: Sequence[str]) -> list[Column]:

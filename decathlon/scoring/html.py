@@ -90,7 +90,7 @@ def _detail(board: Board, row: Row) -> dict[str, Any]:
     """Returns what the page says of one row beyond the table."""
     facts = [(term, visible(value)) for term, value in _facts(row) if value]
     details: dict[str, Any] = {"facts": facts, "domains": _by_domain(board, row)}
-    trials = board.trials.get(row.method or "") if row.kind == "run" else None
+    trials = board.behind(row)
     details["figures"] = _own_figures(board, trials) if trials else []
     details["blocks"] = _provenance(trials) if trials else []
     return details
@@ -160,7 +160,7 @@ def _image(figure: "Figure", text: str) -> dict[str, str]:
 
 def _board_figures(board: Board) -> list[dict[str, str]]:
     """Draws the rows of the board that are shown."""
-    shown = {row.method for row in board.rows if row.kind == "run"}
+    shown = [behind for row in board.rows if (behind := board.behind(row))]
     if not shown:
         return []
     from decathlon.scoring.figures import boards
@@ -169,10 +169,9 @@ def _board_figures(board: Board) -> list[dict[str, str]]:
     if any(row.score is not None and row.params_ratio for row in board.rows):
         text = "S against the number of parameters"
         figures.append(_image(boards.tradeoff(board), text))
-    if board.baseline and shown - {board.baseline}:
+    if board.baseline and any(one.name != board.baseline for one in shown):
         text = f"Accuracy by domain relative to {visible(board.baseline)}, with 95 % intervals"
-        names = {*shown, board.baseline}
-        trials = {name: one for name, one in board.trials.items() if name in names}
+        trials = {one.name: one for one in (board.trials[board.baseline], *shown)}
         figures.append(_image(boards.domains(trials, board.baseline, board.split), text))
     return figures
 

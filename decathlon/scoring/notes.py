@@ -6,33 +6,34 @@ from decathlon.scoring.rows import Row
 from decathlon.scoring.trials import MIN_SEEDS, Trials
 
 
-def notes_on(*, split: str, baseline: Trials | None, others: Mapping[str, int]) -> list[str]:
-    """Returns the notes on a board as a whole.
+def notes_on(
+    rows: Sequence[Row],
+    trials: Sequence[Trials],
+    *,
+    split: str,
+    baseline: Trials | None,
+    others: Mapping[str, int],
+    hidden: int,
+) -> list[str]:
+    """Returns the notes of a board.
 
     Args:
+        rows: Its rows.
+        trials: The trials behind its runs.
         split: Its split.
         baseline: The trials that define E_max, or None.
         others: Number of records of each split, where this one has none.
+        hidden: Number of published rows not shown.
     """
     notes = _on_split(split, others)
     if baseline is not None:
         notes += _on_baseline(baseline)
+    for trial in trials:
+        notes += _on_trials(trial, split)
+    notes += [audit_note(row) for row in rows if row.consistent is False]
+    if hidden:
+        notes.append(f"{hidden} more published rows are shown by --all.")
     return notes
-
-
-def notes_on_rows(rows: Sequence[Row], trials: Mapping[str, Trials], split: str) -> list[str]:
-    """Returns the notes on the rows of a board that are shown.
-
-    Args:
-        rows: The rows.
-        trials: The trials behind the runs, by name.
-        split: The board's split.
-    """
-    notes = []
-    for row in rows:
-        behind = trials.get(row.method or "") if row.kind == "run" else None
-        notes += _on_trials(behind, split) if behind else []
-    return notes + [audit_note(row) for row in rows if row.consistent is False]
 
 
 def audit_note(row: Row) -> str:

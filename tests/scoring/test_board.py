@@ -12,7 +12,7 @@ from decathlon.errors import ResultError, UsageError
 from decathlon.records import Parameters
 from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import Board, build
-from decathlon.scoring.columns import choose, notes_of
+from decathlon.scoring.columns import choose
 from decathlon.scoring.rows import Row
 from decathlon.scoring.score import decathlon_score
 from tests.scoring.making import everywhere
@@ -60,7 +60,7 @@ def test_a_seed_under_way_is_left_out_and_said(results: Path, add_runs: AddRuns)
     add_runs("mine", {"dtd": (40, 50)}, seed=1)
     board = build(results)
     assert run_of(board, "mine").seeds == (0,)
-    assert any("seed 1 lacks domains" in note for note in notes_of(board, []))
+    assert any("seed 1 lacks domains" in note for note in board.notes)
 
 
 def test_an_untrained_record_stands_for_all_seeds(results: Path, add_runs: AddRuns) -> None:
@@ -140,7 +140,7 @@ def test_unknown_labels_are_shown_as_unknown(results: Path, add_runs: AddRuns) -
     row = run_of(board, "mine")
     assert row.unknown == ("dtd",)
     assert "dtd" in row.missing
-    assert any("labels of dtd are unknown" in n and "--labels" in n for n in notes_of(board, []))
+    assert any("labels of dtd are unknown" in n and "--labels" in n for n in board.notes)
 
 
 def test_nothing_but_unknown_labels_has_no_score(results: Path, add_runs: AddRuns) -> None:
@@ -264,14 +264,14 @@ def test_filters() -> None:
 def test_notes_are_about_the_rows_shown(results: Path, add_runs: AddRuns) -> None:
     add_runs("mine", everywhere(90, 100) | {"dtd": None})
     board = build(results)
-    assert len(notes_of(board, [])) == 6
-    assert notes_of(arrange(board, match=["LwF"]), []) == []
-    (note,) = notes_of(arrange(board, kind="run"), [])
+    assert len(board.notes) == 6
+    assert arrange(board, match=["LwF"]).notes == ()
+    (note,) = arrange(board, kind="run").notes
     assert note.startswith("mine: the test labels of dtd are unknown")
     some = arrange(board, match=["*Res*"])
     everything = arrange(build(results, all_rows=True), match=["*Res*"])
     hidden = len(everything.rows) - len(some.rows)
-    assert notes_of(some, []) == [f"{hidden} more published rows are shown by --all."]
+    assert list(some.notes) == [f"{hidden} more published rows are shown by --all."]
     with pytest.raises(
         UsageError, match=r"'MTAN\*'; hidden published rows that match: 1, see --all"
     ):

@@ -66,15 +66,11 @@ def _routed(draw: Callable[[Path, Trials], Figure]) -> Callable[[Request], Figur
 
 def _tradeoff(request: Request) -> Figure:
     board = build(request.results, request.split, request.baseline)
-    known = {row.method: row for row in board.rows if row.method}
-    for name in request.names:
-        if name not in known:
-            raise UsageError(
-                f"no {request.split} results of '{name}'{nearest(name, known)} (there are:"
-                f" {', '.join(known)})"
-            )
-    rows = tuple(row for row in board.rows if not request.names or row.method in request.names)
-    return boards.tradeoff(replace(board, rows=rows))
+    if not request.names:
+        return boards.tradeoff(board)
+    named = request.trials()
+    rows = [row for row in board.rows if row.kind == "published" or row.method in named]
+    return boards.tradeoff(replace(board, rows=tuple(rows)))
 
 
 def _domains(request: Request) -> Figure:
@@ -120,8 +116,8 @@ def plot(
         split: Split of the records.
         baseline: Name that defines E_max, and that ``domains`` compares with
             (``fine-tuning`` by default).
-        names: Names to show; all where empty. ``tradeoff`` shows the published rows of
-            these methods as well.
+        names: Names to show; all where empty. ``tradeoff`` shows them beside all
+            published rows.
 
     Raises:
         UsageError: Unknown kind, name or baseline, or another kind of file.
