@@ -264,10 +264,15 @@ def test_filters() -> None:
 def test_notes_are_about_the_rows_shown(results: Path, add_runs: AddRuns) -> None:
     add_runs("mine", everywhere(90, 100) | {"dtd": None})
     board = build(results)
-    assert len(board.notes) == 6
+    assert sum("no rounding" in note for note in board.notes) == 4
+    assert board.notes[-1] == "10 more published rows are shown by --all."
     assert arrange(board, match=["LwF"]).notes == ()
-    (note,) = arrange(board, kind="run").notes
-    assert note.startswith("mine: the test labels of dtd are unknown")
+    unknown = "mine: the test labels of dtd are unknown"
+    for one, about_runs in ((board, True), (arrange(board, kind="published"), False)):
+        assert any(note.startswith(unknown) for note in one.notes) == about_runs
+    own = arrange(board, kind="run").notes
+    assert any(note.startswith(unknown) for note in own)
+    assert not any("no rounding" in note or "--all" in note for note in own)
     some = arrange(board, match=["*Res*"])
     everything = arrange(build(results, all_rows=True), match=["*Res*"])
     hidden = len(everything.rows) - len(some.rows)

@@ -124,7 +124,7 @@ def domains(trials: dict[str, Trials], reference: str, split: str) -> Figure:
             axes.grid(axis="y", linewidth=0.3, color="0.85")
             axes.set_axisbelow(True)
         canvas.set_ticks(grid[0, 0].yaxis, 6)
-        drawn.supylabel(f"accuracy - {canvas.folded(reference)} (points)", fontsize=8)
+        drawn.supylabel(f"accuracy - {canvas.folded(reference, 24)} (points)", fontsize=8)
         canvas.legend(drawn, list(handles.values()), list(handles))
     return drawn
 

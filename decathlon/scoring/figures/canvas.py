@@ -78,7 +78,7 @@ LINES: tuple[LineStyleType, ...] = (
     (0, (10, 3)),
     (0, (3, 1, 1, 1, 1, 1)),
 )
-LONGEST = 32
+LONGEST = 40
 """Characters of a line of a name; longer names take several lines."""
 MARGIN = 0.15
 """Inches around a legend."""

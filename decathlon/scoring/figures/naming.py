@@ -17,8 +17,6 @@ from decathlon.scoring.figures import canvas
 
 SIZE = 6.5
 """Points of a name's letters."""
-LONGEST = 24
-"""Characters of a line of a name."""
 APART = 0.12
 """Inches around a point, and from a point to a name at the same height."""
 LEADER = 0.25
@@ -83,7 +81,7 @@ def name_points(drawn: Figure, axes: Axes, points: Sequence[Point], names: Seque
         points: The points.
         names: Their names.
     """
-    texts = [canvas.folded(name, LONGEST) for name in names]
+    texts = [canvas.folded(name) for name in names]
     sizes = [_measured(drawn, text) for text in texts]
     octaves = np.log2([point.x for point in points])
     low, spread = octaves.min(), octaves.max() - octaves.min()
