@@ -263,3 +263,21 @@ IMAGENET = Archive(
 )
 ARCHIVES = (DEVKIT, NINE, IMAGENET)
 """The three official archives."""
+
+OFFICIAL_LABELS = {
+    "imagenet12": "3ca76457f1c4fde266e8e30b02b90bb77b989311615f441078f7be4f61c13ddd",
+    "aircraft": "11b29f1b2ce0cace0f4454ead744c009678685594d8eb40527b40e17b3b160d3",
+    "cifar100": "2fb15ee11f05ba21706a5abb6ccc9f3d27a7166418e8347df6ffd886dc3ad1e4",
+    "daimlerpedcls": "9bf225121d4c345137d57dc0fe03af5093afc9b61907770441f9bbed6d8127f2",
+    "dtd": "c6f3b19e078789e7379507a75fd43a01bbc6e51ee5ec5cca7ab5f7b69225f3ed",
+    "gtsrb": "518c9dc9a6fef62b2d89ed44a350beb4ffe265bd96e08371c77bd32fdd217865",
+    "vgg-flowers": "e364ae59886dc6a93e4487bc9dd5bf84327613daf3ca7e4286c818ea6cc96d77",
+    "omniglot": "cb73c1762eed0fd12d606fbcab2c72d0590e900a87451eff95ee6254089ad0c4",
+    "svhn": "6770c4ac873384124ab2d1e72b434326b7945d17dadaa0081ad806849afea1d1",
+    "ucf101": "55082184baa6b9d7a9b540bb7d9cde074eda1ca17a0f694f7438977840f34977",
+}
+"""Digest of the official test labels by domain (``decathlon.scoring.labels.Labels.digest``).
+
+Of ``labels_test.zip`` as published with srebuffi/residual_adapters: of the ids and categories,
+so that the same labels in a folder, packed again or written in another order are recognised.
+"""

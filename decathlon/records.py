@@ -18,17 +18,35 @@ from decathlon.domains import DOMAINS
 from decathlon.errors import ResultError, fault_lines, nearest
 from decathlon.files import write_json
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Version of the records written here; records of version 1 are upgraded when they are read."""
 RECORD = "record.json"
+PREDICTIONS = "predictions.json"
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
 
 Count = Annotated[int, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Code(_Model):
+    """The code of the method that computed a result.
+
+    Attributes:
+        distribution: Name of the distribution that the method comes from.
+        version: Its version.
+        sha256: Digest of the method's module and of what it imports; see
+            :func:`decathlon.method.code_of`.
+    """
+
+    distribution: str
+    version: str
+    sha256: Sha256
 
 
 class Parameters(_Model):
@@ -76,11 +94,14 @@ class RunRecord(_Model):
         threads: Threads that torch computed with.
         data: SHA-256 of the shards used, by split.
         source: SHA-256 of the source weights, or None where none were used.
+        network: Architecture of the source network, or None in records of format 1.
+        code: Code of the method, or None in records of format 1.
+        predictions: SHA-256 of ``predictions.json``, or None in records of format 1.
         environment: Device, precision, versions, git state.
         timing: Seconds and rates.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     name: Annotated[str, Field(min_length=1, max_length=200)]
     method: Annotated[str, Field(min_length=1)]
     domain: Annotated[str, Field(min_length=1)]
@@ -99,6 +120,9 @@ class RunRecord(_Model):
     threads: Annotated[int, Field(ge=1)]
     data: dict[str, str]
     source: str | None
+    network: dict[str, Any] | None
+    code: Code | None
+    predictions: Sha256 | None
     environment: dict[str, Any]
     timing: dict[str, Any]
 
@@ -149,7 +173,7 @@ class PublishedRow(_Model):
         note: What is known to be odd about it.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     label: Annotated[str, Field(min_length=1)]
     method: str | None
     year: int
@@ -221,6 +245,8 @@ def refuse_constant(constant: str) -> NoReturn:
 
 def _parse(model: type[M], path: Path) -> M:
     try:
+        if not path.is_file():  # a pipe, for instance, would be waited for
+            raise ResultError(f"{path}: is not a regular file")
         raw = path.read_bytes()
     except OSError as error:
         raise ResultError(f"{path}: cannot be read ({error.strerror})") from None
@@ -228,19 +254,28 @@ def _parse(model: type[M], path: Path) -> M:
         value = json.loads(raw, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{path}: not JSON ({error}); delete it or run the trial again") from None
-    if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
-        raise ResultError(
-            f"{path}: format: is {value['format']!r}, this version reads {FORMAT};"
-            " read it with the version that wrote it"
-        )
+    newest = model.model_fields["format"].default
+    if isinstance(value, dict):
+        if model is RunRecord and value.get("format") == 1:
+            value = _upgraded(value)
+        if value.get("format", newest) != newest:
+            raise ResultError(
+                f"{path}: format: is {value['format']!r}, this version reads up to {newest};"
+                " install the version of decathlon that wrote it"
+            )
     try:
-        return model.model_validate_json(raw)
+        return model.model_validate_json(json.dumps(value))
     except ValidationError as error:
         problems = fault_lines(error.errors(include_url=False), "record")
         raise ResultError(
             f"{path}: not a valid {model.__name__}:\n{problems}\n"
             "mend or delete the file, or run the trial again with --force"
         ) from None
+
+
+def _upgraded(value: dict[str, Any]) -> dict[str, Any]:
+    """Returns a record of format 1 as one of format 2; what it does not say is None."""
+    return {**value, "format": FORMAT, "network": None, "code": None, "predictions": None}
 
 
 def read_record(path: Path) -> RunRecord:

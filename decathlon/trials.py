@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from decathlon.domains import View
-from decathlon.files import append_line, write_json, write_text
+from decathlon.files import append_line, sha256, write_json, write_text
 from decathlon.launch import here
 from decathlon.method import Method, Task
 from decathlon.models.noise import noise_key
@@ -87,10 +87,9 @@ def _run(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
         else:
             save_trained(weights, method, part, run.source, [task_of(run, domain)], trunk)
             parameters = count_parameters(method, part, run.source)
-        _write_predictions(run, target, feed, result)
-        record = _record(
-            run, trial, domain, result, parameters, run.compute.environment(fabric), timing
-        )
+        digest = _write_predictions(run, target, feed, result)
+        machine = run.compute.environment(fabric)
+        record = _record(run, trial, domain, result, parameters, digest, machine, timing)
         write_record(run.results, record)
         records.append(record)
     if not trial.kept and fabric.is_global_zero:
@@ -189,17 +188,20 @@ def _feed(
     return Feed(run.store, domain, splits, view, size, seed, device, here())
 
 
-def _write_predictions(run: Run, folder: Path, feed: Feed, result: Evaluation) -> None:
+def _write_predictions(run: Run, folder: Path, feed: Feed, result: Evaluation) -> str:
+    """Writes predictions and routing, and returns the SHA-256 of the predictions' file."""
     first = run.store.domains[feed.domain].first_category
     ids = feed.images.image_ids.tolist()
     predictions = [
         {"image_id": image, "category_id": first + label}
         for image, label in zip(ids, result.predicted.tolist(), strict=True)
     ]
-    write_json(folder / "predictions.json", predictions, indent=None)
+    path = folder / "predictions.json"
+    write_json(path, predictions, indent=None)
     if result.routing is not None:
         rows = ["".join(map(str, row)) for row in result.routing.tolist()]
         write_json(folder / "routing.json", {"blocks": result.routing.shape[1], "images": rows})
+    return sha256(path)
 
 
 def _record(
@@ -208,6 +210,7 @@ def _record(
     domain: str,
     result: Evaluation,
     parameters: Parameters,
+    predictions: str,
     machine: dict[str, Any],
     timing: dict[str, Any],
 ) -> RunRecord:
@@ -228,6 +231,9 @@ def _record(
         correctness=None if correct is None else pack_bits(correct.tolist()),
         parameters=parameters,
         threads=torch.get_num_threads(),
+        network=run.source.architecture.as_json(),
+        code=None,
+        predictions=predictions,
         environment=machine,
         timing=timing,
         **run.expected(trial, domain),

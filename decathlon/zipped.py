@@ -30,6 +30,8 @@ def opened(path: Path, error: type[DecathlonError]) -> Iterator[zipfile.ZipFile]
             or one whose name leads outside.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            raise error(f"{path}: is not a regular file")
         with zipfile.ZipFile(path) as archive:
             if len(archive.infolist()) > MAX_MEMBERS:
                 raise error(f"{path}: holds more than {MAX_MEMBERS} files; it is refused")

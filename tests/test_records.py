@@ -37,6 +37,19 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert make_record("mine", "dtd", None).accuracy is None
 
 
+def test_a_record_of_format_1_is_upgraded(tmp_path: Path) -> None:
+    record = make_record("mine", "dtd", [True, False])
+    path = write_record(tmp_path, record)
+    value = json.loads(path.read_text())
+    for key in ("network", "code", "predictions"):
+        del value[key]
+    path.write_text(json.dumps(value | {"format": 1}))
+    assert read_record(path) == record
+    path.write_text(json.dumps(value))  # of format 2, which has them
+    with pytest.raises(ResultError, match="code"):
+        read_record(path)
+
+
 def test_records_are_found_in_order_and_reserved_folders_are_not(tmp_path: Path) -> None:
     for name in ("b", "a", "published", "sources"):
         write_record(tmp_path, make_record(name, "dtd", [True]))
@@ -58,7 +71,9 @@ def test_records_are_found_in_order_and_reserved_folders_are_not(tmp_path: Path)
         ({"split": "dev"}, "split"),
         ({"unheard": 1}, "unheard"),
         ({"parameters": {"source": 1}}, "parameters.shared"),
-        ({"format": 2}, "format: is 2"),
+        ({"format": 3}, "format: is 3"),
+        ({"predictions": "0"}, "predictions"),
+        ({"code": {"distribution": "mine"}}, "code.version"),
         ({"timing": {"train_seconds": float("nan")}}, "NaN is no number"),
     ],
 )

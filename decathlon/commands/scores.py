@@ -2,11 +2,54 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from decathlon.commands.options import Baseline, Out, Results, Split, check_split
+from decathlon.errors import UsageError
+
+if TYPE_CHECKING:
+    from decathlon.scoring.audit import Answers
+
+CheckData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Prepared data folder: recompute every record's counts from its predictions.",
+        readable=False,
+    ),
+]
+CheckLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        help="labels_test.zip or a folder of its files: recompute every record's counts.",
+        readable=False,
+    ),
+]
+
+
+def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | None":
+    """Opens the labels that records are to be checked against, if any.
+
+    Raises:
+        UsageError: Both are given, or labels of another split.
+        DataError: They cannot be read.
+    """
+    if data is not None and labels is not None:
+        raise UsageError("--data and --labels each hold the labels to check against: give one")
+    if data is not None:
+        from decathlon.data.answers import open_answers
+
+        return open_answers(data)
+    if labels is None:
+        return None
+    from decathlon.scoring.labels import LabelsFile, read_labels
+
+    if split != "test":
+        raise UsageError(f"--labels are of the test split; check the {split} split with --data")
+    return LabelsFile(labels, read_labels(labels))
 
 
 def score(
@@ -37,6 +80,8 @@ def score(
         list[str] | None, typer.Option(help="Only rows like this (* and ?); may be repeated.")
     ] = None,
     kind: Annotated[str | None, typer.Option(help="Only rows that are published, or run.")] = None,
+    data: CheckData = None,
+    labels: CheckLabels = None,
 ) -> None:
     """Print the leaderboard: your runs beside the published rows."""
     from decathlon.scoring.arrange import arrange
@@ -45,7 +90,8 @@ def score(
     from decathlon.scoring.render import render
 
     check_split(split)
-    board = build(results, split=split, baseline=baseline, all_rows=everything)
+    answers = _answers(data, labels, split)
+    board = build(results, split, baseline, all_rows=everything, answers=answers)
     board = arrange(board, sort=sort, match=match or (), kind=kind)
     chosen = columns.split(",") if columns else SENSITIVITY if sensitivity else None
     render(board, form, out, chosen)
@@ -58,7 +104,7 @@ def plot(
     split: Split = "test",
     baseline: Baseline = None,
     name: Annotated[
-        list[str] | None, typer.Option(help="Only this method or variant; may be repeated.")
+        list[str] | None, typer.Option(help="Only this method, variant or row; may be repeated.")
     ] = None,
 ) -> None:
     """Draw a figure of results."""
@@ -70,25 +116,28 @@ def plot(
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="Name of a method or variant.")],
+    a: Annotated[str, typer.Argument(help="Name of a method or variant, or a row's label.")],
     b: Annotated[str, typer.Argument(help="Another one.")],
     results: Results,
     split: Split = "test",
     baseline: Baseline = None,
     form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
     out: Out = None,
+    data: CheckData = None,
+    labels: CheckLabels = None,
 ) -> None:
     """Compare two methods, paired on images: difference, interval, superiority."""
     from decathlon.scoring.compare import compare as run
     from decathlon.scoring.reports import render_comparison
 
     check_split(split)
-    render_comparison(run(a, b, results, split=split, baseline=baseline), form, out)
+    answers = _answers(data, labels, split)
+    render_comparison(run(a, b, results, split, baseline, answers), form, out)
 
 
 def submit(
     results: Results,
-    method: Annotated[str, typer.Option(help="Name of a method or variant.")],
+    method: Annotated[str, typer.Option(help="Name of a method or variant, or a row's label.")],
     out: Annotated[Path, typer.Option(help="Archive to write.")] = Path("results.zip"),
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed (default: the first with most domains).")
@@ -108,16 +157,26 @@ def submit(
 
 def evaluate(
     submission: Annotated[
-        Path, typer.Argument(help="Zip archive of results.json.", readable=False)
+        Path, typer.Argument(help="results.json, or a zip archive of it.", readable=False)
     ],
     labels: Annotated[
         Path, typer.Option(help="labels_test.zip, or a folder of its files.", readable=False)
     ],
+    baseline_errors: Annotated[
+        Path | None,
+        typer.Option(
+            help="For other than the official labels: JSON of a baseline's error in 0 to 1 by"
+            " domain, whose doubles are E_max.",
+            readable=False,
+        ),
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
     out: Out = None,
 ) -> None:
     """Score any submission in the official format, offline."""
     from decathlon.scoring.evaluate import evaluate as run
+    from decathlon.scoring.evaluate import read_baseline_errors
     from decathlon.scoring.reports import render_evaluation
 
-    render_evaluation(run(submission, labels), form, out)
+    errors = read_baseline_errors(baseline_errors) if baseline_errors else None
+    render_evaluation(run(submission, labels, errors), form, out)

@@ -41,9 +41,10 @@ def arrange(
         board: The board.
         sort: One of :data:`SORTS` or a domain; ``-`` before it turns the order round.
             Accuracies and scores go from high to low, the rest from low to high;
-            rows without a value come last.
-        match: Shell patterns; a row is kept when its method or label matches one,
-            whatever the case. All rows where empty.
+            rows without a value come last. All but ``table`` ignore groups of one source.
+        match: Shell patterns; a row is kept when its method or label matches one or is
+            the same text, whatever the case. So a name keeps the rows of all its setups,
+            and a label one of them. All rows where empty.
         kind: ``published`` or ``run`` for those rows only.
 
     Raises:
@@ -67,7 +68,7 @@ def arrange(
         without = [row for row in rows if _value(row, key) is None]
         high_first = key != "label" and key not in LOW_FIRST
         with_value.sort(key=lambda row: _value(row, key) or 0, reverse=high_first != turned)
-        rows = with_value + without
+        rows = [replace(row, group=0) for row in with_value + without]
     elif turned:
         rows.reverse()
     return replace(board, rows=tuple(ranked(rows, board.domains)), hidden=tuple(hidden))
@@ -75,4 +76,6 @@ def arrange(
 
 def _matches(row: Row, patterns: Sequence[str]) -> bool:
     names = [name.casefold() for name in (row.label, row.method) if name]
-    return not patterns or any(fnmatchcase(n, p.casefold()) for n in names for p in patterns)
+    wanted = [pattern.casefold() for pattern in patterns]
+    # A label may hold brackets, which as a pattern would not match themselves.
+    return not wanted or any(n == p or fnmatchcase(n, p) for n in names for p in wanted)

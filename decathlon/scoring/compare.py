@@ -1,16 +1,17 @@
 """Two methods on the same images: is one better, or is it noise?"""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from decathlon.domains import DOMAINS, SPLITS
 from decathlon.errors import ResultError, UsageError, nearest
-from decathlon.records import RunRecord
+from decathlon.scoring import setups
+from decathlon.scoring.audit import Answers, audit
 from decathlon.scoring.board import check_official, defining_e_max
+from decathlon.scoring.integrity import check_same_images
+from decathlon.scoring.notes import common_notes
 from decathlon.scoring.rows import Pair, plug_in_score
-from decathlon.scoring.submit import read_predictions
-from decathlon.scoring.trials import MIN_SEEDS, Trials, read_trials
+from decathlon.scoring.trials import MIN_SEEDS, Trials, find_trials, read_trials, sources_of
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,30 @@ class Comparison:
 
 
 def compare(
-    a: str, b: str, results: Path, split: str = "test", baseline: str | None = None
+    a: str,
+    b: str,
+    results: Path,
+    split: str = "test",
+    baseline: str | None = None,
+    answers: Answers | None = None,
 ) -> Comparison:
     """Compares two names, paired on images.
 
     Args:
-        a: The first name under ``results``.
+        a: The first name under ``results``, or a row's label.
         b: The second.
         results: The folder of records.
         split: Split whose records are read.
         baseline: Name whose mean errors define E_max; by default E_max is official.
+        answers: Labels to check every record against; the digests of predictions are
+            checked in any case.
 
     Raises:
-        UsageError: Unknown name, split or baseline.
-        ResultError: A record is not valid, the two share no domain with known labels,
-            they saw different images, or other than the official data is scored
-            without a baseline.
+        UsageError: Unknown name, split or baseline, or a name that was run with several
+            setups.
+        ResultError: A record is not valid or is not what its predictions give, the two
+            share no domain with known labels, they saw different images, or other than
+            the official data is scored without a baseline.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split '{split}'{nearest(split, SPLITS)} ({', '.join(SPLITS)})")
@@ -87,26 +96,39 @@ def compare(
     pair = [_named(trials, name, split, results) for name in (a, b)]
     if baseline is None:
         check_official(pair)
-    e_max, base = defining_e_max(trials, baseline, split)
+    e_max, base = defining_e_max(trials, baseline, split, results)
     both = set(pair[0].domains) & set(pair[1].domains)
     domains = tuple(d for d in (*DOMAINS, *sorted(both - set(DOMAINS))) if d in both)
     if not domains:
-        raise ResultError(f"'{a}' and '{b}' have no domain with known {split} labels in common")
-    _check_same_images(results, domains, [*pair, *([base] if base else [])])
+        raise ResultError(
+            f"'{pair[0].label}' and '{pair[1].label}' have no domain with known {split} labels in"
+            " common"
+        )
+    entrants = [*pair, *([base] if base else [])]
+    checked = audit(results, [r for t in entrants for r in t.used], answers) if answers else []
+    _check_same_images(results, domains, entrants)
     scored = {name: limit for name, limit in e_max.items() if name in both}
     score, accuracy = _differences(pair, domains, scored, base)
-    notes = tuple(_notes(pair, domains, scored, score))
-    return Comparison(a, b, split, baseline, score, accuracy, notes)
+    notes = [*_notes(pair, domains, scored, score), *common_notes(entrants, base), *checked]
+    labels = pair[0].label, pair[1].label
+    return Comparison(*labels, split, base.label if base else None, score, accuracy, tuple(notes))
 
 
 def _named(trials: dict[str, Trials], name: str, split: str, results: Path) -> Trials:
-    if name not in trials:
-        known = ", ".join(trials) or "none"
-        raise UsageError(
-            f"no {split} results of '{name}' in {results}{nearest(name, trials)} (there are:"
-            f" {known}); published rows have no predictions to compare"
-        )
-    return trials[name]
+    try:
+        return find_trials(trials, name, results, split)
+    except UsageError as error:
+        if any(one.name == name for one in trials.values()):
+            raise
+        raise UsageError(f"{error}; published rows have no predictions to compare") from None
+
+
+def _check_same_images(results: Path, domains: tuple[str, ...], entrants: list[Trials]) -> None:
+    """Raises ResultError unless all records of these domains are of the same images."""
+    records = [s[d] for t in entrants for s in t.counted.values() for d in domains if d in s]
+    unsure = check_same_images(results, records)
+    if unsure:
+        raise ResultError("\n".join(unsure))
 
 
 def _differences(
@@ -134,42 +156,21 @@ def _differences(
     }
 
 
-def _check_same_images(results: Path, domains: Iterable[str], trials: list[Trials]) -> None:
-    """Raises where records of a domain are of different images.
-
-    Equal shards hold equal images. Shards differ where labels were filled in later,
-    for instance; then the ids beside the predictions decide.
-    """
-    for name in domains:
-        records = [s[name] for t in trials for s in t.counted.values() if name in s]
-        first = records[0]
-        for other in records[1:]:
-            if not _same_shard(first, other) and not _same_ids(results, first, other):
-                raise ResultError(
-                    f"{first.folder} and {other.folder}: evaluated on different images, so they"
-                    " cannot be compared image by image; run both on the same data"
-                )
-
-
-def _same_shard(a: RunRecord, b: RunRecord) -> bool:
-    return a.split in a.data and a.data.get(a.split) == b.data.get(b.split)
-
-
-def _same_ids(results: Path, a: RunRecord, b: RunRecord) -> bool:
-    first, second = (read_predictions(results, record).image_ids for record in (a, b))
-    return first.shape == second.shape and bool((first == second).all())
-
-
 def _notes(
     pair: list[Trials], domains: tuple[str, ...], e_max: dict[str, float], score: Difference
 ) -> list[str]:
     notes = []
     if score.within_noise:
         notes.append("The difference in S is within noise: its interval holds 0.")
+    groups = setups.groups([trials.setup for trials in pair])
+    if len(set(groups.values())) > 1:
+        sources = sources_of(pair)
+        said = [f"{t.label} with {setups.in_words(t.setup, sources)}" for t in pair]
+        notes.append(f"They start from different networks, {' and '.join(said)}.")
     for one, other in (pair, reversed(pair)):
         lacking = sorted(set(other.domains) - set(one.domains))
         if lacking:
-            notes.append(f"{one.name} lacks {', '.join(lacking)}: left out for both.")
+            notes.append(f"{one.label} lacks {', '.join(lacking)}: left out for both.")
     unscored = [name for name in domains if name not in e_max]
     if unscored:
         notes.append(f"{', '.join(unscored)}: without E_max, not part of S.")

@@ -1,38 +1,46 @@
 """Scoring a submission offline, with the public test labels."""
 
-from collections.abc import Mapping
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-
-from decathlon.domains import DOMAINS
-from decathlon.errors import ResultError
+from decathlon.domains import DOMAINS, domain_of
+from decathlon.errors import ResultError, UsageError
+from decathlon.records import refuse_constant
+from decathlon.scoring.escape import visible
 from decathlon.scoring.labels import Labels, read_labels
-from decathlon.scoring.predictions import MAX_BYTES, Ids, Predictions, parse_predictions
-from decathlon.scoring.score import decathlon_score, domain_points
+from decathlon.scoring.mismatch import problems_of
+from decathlon.scoring.predictions import MAX_BYTES, Predictions, lookup, parse_predictions
+from decathlon.scoring.score import OFFICIAL_E_MAX, domain_points
 from decathlon.zipped import member, opened
 
 RESULTS_FILE = "results.json"
 """The one file that an official submission holds."""
-SHOWN = 3
-"""How many of the ids at fault a message names."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """The score of a submission.
 
+    S is computed only if it is certain which E_max applies: the official values if all labels
+    are the official ones, or those of ``baseline_errors``. Otherwise there are only accuracies.
+
     Attributes:
         correct: Images right, by domain that was predicted.
         total: Images, by domain that was predicted.
-        missing: Domains without any prediction; they count 0.
+        missing: Scored domains without any prediction; they count 0.
+        e_max: E_max by scored domain, or None where S is withheld.
+        notes: What a reader has to know.
     """
 
     correct: dict[str, int]
     total: dict[str, int]
     missing: tuple[str, ...]
+    e_max: Mapping[str, float] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def errors(self) -> dict[str, float]:
@@ -46,51 +54,141 @@ class Evaluation:
 
     @property
     def points(self) -> dict[str, float]:
-        """Points by domain; 0 where it is missing."""
-        found = domain_points(self.errors)
-        return {name: found.get(name, 0.0) for name in DOMAINS}
+        """Points by scored domain, 0 where it is missing; nothing where S is withheld."""
+        if self.e_max is None:
+            return {}
+        scored = {name: error for name, error in self.errors.items() if name in self.e_max}
+        found = domain_points(scored, self.e_max)
+        return {name: found.get(name, 0.0) for name in DOMAINS if name in self.e_max}
 
     @property
-    def score(self) -> float:
-        """S with the official E_max."""
-        return decathlon_score(self.errors)
+    def score(self) -> float | None:
+        """S, or None where it is withheld."""
+        return None if self.e_max is None else math.fsum(self.points.values())
 
 
-def evaluate(submission: Path, labels: Path) -> Evaluation:
+def evaluate(
+    submission: Path, labels: Path, baseline_errors: Mapping[str, float] | None = None
+) -> Evaluation:
     """Scores a submission in the official format.
 
+    The official E_max belong to the official test labels, which are recognised by their
+    content. With other labels, accuracies are computed and S is withheld, unless the errors
+    of a baseline on that data are given.
+
     Args:
-        submission: A zip archive of ``results.json``.
+        submission: ``results.json``, or a zip archive of it.
         labels: The official ``labels_test.zip``, or a folder of its files.
+        baseline_errors: Error in [0, 1] of the baseline by domain, whose doubles are E_max in
+            place of the official values.
 
     Raises:
         ResultError: The submission is not valid; all problems are named at once.
         DataError: The labels cannot be read.
+        UsageError: An error of the baseline is not in [0, 1], or is of an unknown domain.
     """
+    limits = _limits(baseline_errors)
     predictions = read_submission(submission)
     known = read_labels(labels)
-    problems = [*predictions.problems, *_problems(predictions, known)]
+    problems = [*predictions.problems, *problems_of(predictions, known)]
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise ResultError(f"{submission}: not a valid submission:\n{listed}")
     correct, total = {}, {}
     for name, label in known.items():
-        position, found = _lookup(label.image_ids, predictions.image_ids)
+        position, found = lookup(label.image_ids, predictions.image_ids)
         if found.any():
             right = label.category_ids[position[found]] == predictions.category_ids[found]
             correct[name], total[name] = int(right.sum()), len(right)
-    return Evaluation(correct, total, tuple(name for name in DOMAINS if name not in total))
+    e_max, notes = _e_max(limits, [known[name] for name in total], labels)
+    missing = tuple(name for name in e_max or DOMAINS if name not in total)
+    return Evaluation(correct, total, missing, e_max, (*predictions.notes, *notes))
+
+
+def read_baseline_errors(path: Path) -> dict[str, float]:
+    """Reads a JSON file of the baseline's errors, ``{"dtd": 0.45, ...}``.
+
+    Raises:
+        UsageError: It cannot be read, or is no such file.
+    """
+    form = 'write the error in [0, 1] of the baseline by domain, {"dtd": 0.45, ...}'
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: is not a regular file; {form}")
+        value = json.loads(path.read_bytes(), parse_constant=refuse_constant)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); {form}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not JSON ({error}); {form}") from None
+    if not isinstance(value, dict) or not value:
+        raise UsageError(f"{path}: is not a JSON object with a domain in it; {form}")
+    for name, given in value.items():
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise UsageError(f"{path}: the error of {visible(name)} is not a number; {form}")
+    return value
+
+
+def _limits(errors: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Returns twice the errors of a baseline, in the order of the paper's columns."""
+    if errors is None:
+        return None
+    for name, error in errors.items():
+        domain_of(name)
+        if not 0 <= error <= 1:
+            raise UsageError(
+                f"baseline error of {name} is {error}, outside [0, 1]: give the share of images"
+                " that are wrong, not a percentage"
+            )
+    return {name: 2 * errors[name] for name in DOMAINS if name in errors}
+
+
+def _e_max(
+    limits: dict[str, float] | None, labels: Sequence[Labels], path: Path
+) -> tuple[Mapping[str, float] | None, list[str]]:
+    """Returns E_max by scored domain, or None where S is withheld, and what to say of it."""
+    if limits is not None:
+        scored = {name: limit for name, limit in limits.items() if limit > 0}
+        text = (
+            f"E_max is twice the given errors of a baseline, in {len(scored)} domains: S is at most"
+            f" {1000 * len(scored)} and compares with no published score."
+        )
+        notes = [text]
+        unscored = [one.domain for one in labels if one.domain not in scored]
+        if unscored:
+            notes.append(f"{', '.join(unscored)}: no baseline error above 0, not part of S.")
+        return scored, notes
+    foreign = [one.domain for one in labels if not one.official]
+    if not foreign:
+        return OFFICIAL_E_MAX, []
+    text = (
+        f"S is withheld: {path} does not hold the official test labels of {', '.join(foreign)}, so"
+        " the official E_max do not apply. Give the errors of a baseline on this data with"
+        " --baseline-errors FILE to get an S that compares within it."
+    )
+    return None, [text]
 
 
 def read_submission(path: Path) -> Predictions:
-    """Reads the predictions of a submission; entries that are none are among its problems.
+    """Reads the predictions of a submission; malformed entries are listed in its problems.
+
+    Accepts ``results.json`` itself, a folder that contains it, and a zip archive that contains
+    it at any depth or contains exactly one JSON file.
 
     Raises:
-        ResultError: It is no zip archive of one ``results.json``.
+        ResultError: It is none of these.
     """
+    try:
+        if path.is_dir() and (path / RESULTS_FILE).is_file():
+            path = path / RESULTS_FILE
+        if path.is_file() and not zipfile.is_zipfile(path):
+            return _read_plain(path)
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read ({error.strerror})") from None
     with opened(path, ResultError) as archive:
         names = [n for n in archive.namelist() if not n.startswith("__MACOSX/")]
         found = [n for n in names if PurePosixPath(n).name == RESULTS_FILE]
+        if not found:
+            found = [n for n in names if PurePosixPath(n).suffix == ".json"]
         if len(found) != 1:
             inside = ", ".join(map(repr, names[:5])) or "nothing"
             raise ResultError(
@@ -98,62 +196,15 @@ def read_submission(path: Path) -> Predictions:
                 " `decathlon submit` writes one"
             )
         raw = member(archive, found[0], MAX_BYTES, path, ResultError)
-    return parse_predictions(raw, f"{path}: {RESULTS_FILE}")
+    return parse_predictions(raw, f"{path}: {found[0]}", forgiving=True)
 
 
-def _lookup(known: Ids, wanted: Ids) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Returns where each wanted id stands among the ascending known ones, and whether."""
-    position = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return position, known[position] == wanted
-
-
-def _some(ids: Ids) -> str:
-    first = ", ".join(map(str, ids[:SHOWN].tolist()))
-    return f"{first}, ..." if len(ids) > SHOWN else first
-
-
-def _problems(predictions: Predictions, labels: Mapping[str, Labels]) -> list[str]:
-    problems = []
-    images, times = np.unique(predictions.image_ids, return_counts=True)
-    if not len(images):
-        problems.append("there is no prediction in it")
-    twice = images[times > 1]
-    if len(twice):
-        problems.append(f"{len(twice)} image ids are predicted more than once: {_some(twice)}")
-    foreign = np.ones(len(images), dtype=bool)
-    for name, label in labels.items():
-        foreign &= ~_lookup(label.image_ids, images)[1]
-        problems += _missing(name, label, images)
-        problems += _categories(name, label, predictions, labels)
-    if foreign.any():
-        ids = images[foreign]
-        problems.append(f"{len(ids)} image ids are of no test image: {_some(ids)}")
-    return problems
-
-
-def _missing(name: str, label: Labels, images: Ids) -> list[str]:
-    missing = np.setdiff1d(label.image_ids, images, assume_unique=True)
-    if not len(missing) or len(missing) == len(label.image_ids):
-        return []
-    total = len(label.image_ids)
-    return [f"{name}: {len(missing)} of {total} images have no prediction: {_some(missing)}"]
-
-
-def _categories(
-    name: str, label: Labels, predictions: Predictions, labels: Mapping[str, Labels]
-) -> list[str]:
-    own = _lookup(label.image_ids, predictions.image_ids)[1]
-    wrong = own & ~_lookup(label.categories, predictions.category_ids)[1]
-    problems = []
-    for other in labels.values():
-        of_other = wrong & _lookup(other.categories, predictions.category_ids)[1]
-        if of_other.any():
-            ids = predictions.category_ids[of_other]
-            problems.append(
-                f"{name}: {len(ids)} predictions name a category of {other.domain}: {_some(ids)}"
-            )
-            wrong &= ~of_other
-    if wrong.any():
-        ids = predictions.category_ids[wrong]
-        problems.append(f"{name}: {len(ids)} predictions name no known category: {_some(ids)}")
-    return problems
+def _read_plain(path: Path) -> Predictions:
+    """Reads a submission that is not packed."""
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise ResultError(f"{path}: has more than {MAX_BYTES / 1e6:.0f} MB; it is refused")
+    if raw.startswith(b"PK"):
+        raise ResultError(f"{path}: not a zip archive, or a damaged one")
+    return parse_predictions(raw, str(path), forgiving=True)

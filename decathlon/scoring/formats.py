@@ -43,6 +43,18 @@ def _json_row(row: Row) -> dict[str, Any]:
         "ci": list(row.ci) if row.ci else None,
         "seeds": list(row.seeds),
         "missing": list(row.missing),
+        **_setup(row),
+    }
+
+
+def _setup(row: Row) -> dict[str, Any]:
+    """Returns what a run's records have in common; None throughout for published rows."""
+    setup = row.setup
+    return {
+        "source": setup.source if setup else None,
+        "network": setup.network if setup else None,
+        "recipe": setup.recipe if setup else None,
+        "code": setup.code.model_dump() if setup and setup.code else None,
     }
 
 
@@ -73,7 +85,14 @@ def _flat(row: Row, domains: Sequence[str]) -> dict[str, Any]:
         "training_seconds": row.training_seconds,
         "year": row.year,
         "table": row.table,
+        **{
+            key: value if key == "source" else _compact(value) for key, value in _setup(row).items()
+        },
     }
+
+
+def _compact(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, separators=(",", ":"))
 
 
 def to_csv(board: "Board", columns: Sequence[str] | None = None) -> str:

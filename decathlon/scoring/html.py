@@ -7,13 +7,14 @@ script (by their digests) and images that are part of it, and nothing else.
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment
 from markupsafe import Markup
 
+from decathlon.records import RunRecord
 from decathlon.scoring.board import Board
 from decathlon.scoring.columns import (
     EXTRA,
@@ -132,17 +133,39 @@ def _by_domain(board: Board, row: Row) -> list[list[str]]:
 
 
 def _provenance(trials: Trials) -> list[tuple[str, str]]:
-    """Returns recipe and origin of the first trial that trained, as JSON."""
-    records = sorted(trials.records, key=lambda record: not record.trained)
-    first = records[0]
+    """Returns the recipe and the origin of all records that a row rests on, as JSON.
+
+    Where records differ in something, every value is listed.
+    """
+    setup, records = trials.setup, trials.used
+    by_domain: dict[str, list[RunRecord]] = {}
+    for record in records:
+        by_domain.setdefault(record.domain, []).append(record)
+    data = {name: _values(record.data for record in own) for name, own in by_domain.items()}
+    keys = dict.fromkeys(key for record in records for key in record.environment)
     origin = {
-        "trained on": first.trained_on,
-        "source weights": first.source,
-        "data": {record.domain: record.data for record in records},
-        "threads": first.threads,
-        "environment": first.environment,
+        "method": setup.method,
+        "trained on": setup.trained_on,
+        "source weights": _values(record.source for record in records),
+        "source network": _values(record.network for record in records),
+        "code": _values(r.code.model_dump() if r.code else None for r in records if r.trained),
+        "nothing trained": sorted({record.domain for record in records if not record.trained}),
+        "data": data,
+        "official data": {d: _values(r.official for r in own) for d, own in by_domain.items()},
+        "predictions": {str(record.folder): record.predictions for record in records},
+        "threads": _values(record.threads for record in records),
+        "environment": {key: _values(r.environment.get(key) for r in records) for key in keys},
     }
-    return [("Recipe", _pretty(first.recipe)), ("Provenance", _pretty(origin))]
+    return [("Recipe", _pretty(setup.recipe)), ("Provenance", _pretty(origin))]
+
+
+def _values(found: Iterable[Any]) -> Any:
+    """Returns the one value there is, or ``{"several": [...]}``."""
+    distinct: list[Any] = []
+    for value in found:
+        if value not in distinct:
+            distinct.append(value)
+    return distinct[0] if len(distinct) == 1 else {"several": distinct}
 
 
 def _pretty(value: object) -> str:
@@ -169,9 +192,13 @@ def _board_figures(board: Board) -> list[dict[str, str]]:
     if any(row.score is not None and row.params_ratio for row in board.rows):
         text = "S against the number of parameters"
         figures.append(_image(boards.tradeoff(board), text))
-    if board.baseline and any(one.name != board.baseline for one in shown):
+    if board.baseline and any(
+        set(board.trials[board.baseline].domains) & set(one.domains)
+        for one in shown
+        if one.label != board.baseline
+    ):
         text = f"Accuracy by domain relative to {visible(board.baseline)}, with 95 % intervals"
-        trials = {one.name: one for one in (board.trials[board.baseline], *shown)}
+        trials = {one.label: one for one in (board.trials[board.baseline], *shown)}
         figures.append(_image(boards.domains(trials, board.baseline, board.split), text))
     return figures
 

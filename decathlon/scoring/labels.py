@@ -4,14 +4,17 @@
                      "categories": [{"id"}]}, in a zip archive or a folder
 """
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from decathlon.domains import DOMAINS
-from decathlon.errors import DataError
+from decathlon.domains import DOMAINS, OFFICIAL_LABELS
+from decathlon.errors import DataError, UsageError
 from decathlon.scoring.predictions import Ids
 from decathlon.zipped import member, opened
 
@@ -35,6 +38,52 @@ class Labels:
     image_ids: Ids
     category_ids: Ids
     categories: Ids
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the ids and categories, however the file is written.
+
+        Of the image ids in ascending order, the category of each, and all category ids, as
+        little-endian 64-bit integers.
+        """
+        parts = (self.image_ids, self.category_ids, self.categories)
+        return hashlib.sha256(b"".join(part.astype("<i8").tobytes() for part in parts)).hexdigest()
+
+    @property
+    def official(self) -> bool:
+        """Whether these are the official labels, by their content."""
+        return OFFICIAL_LABELS.get(self.domain) == self.digest
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Digests of shards, of which there are none."""
+        return {}
+
+
+@dataclass(frozen=True)
+class LabelsFile:
+    """The labels of ``labels_test.zip`` or of a folder of its files, as answers for an audit.
+
+    Attributes:
+        where: The archive or folder.
+        labels: Labels by domain.
+    """
+
+    where: Path
+    labels: Mapping[str, Labels]
+
+    def key(self, domain: str, split: str) -> Labels | None:
+        """Returns the labels of a domain, or None where there are none.
+
+        Raises:
+            UsageError: The split is not test.
+        """
+        if split != "test":
+            raise UsageError(
+                f"--labels {self.where}: holds labels of the test split, not of {split}; check the"
+                f" {split} split with --data"
+            )
+        return self.labels.get(domain)
 
 
 def read_labels(path: Path) -> dict[str, Labels]:

@@ -28,11 +28,11 @@ def to_latex(board: "Board", columns: Sequence[str] | None = None) -> str:
         head + r" \\",
         r"\midrule",
     ]
-    kind = board.rows[0].kind if board.rows else None
+    section = board.rows[0].section if board.rows else None
     for row, line in zip(board.rows, cells(board, chosen), strict=True):
-        if row.kind != kind:
+        if row.section != section:
             lines.append(r"\midrule")
-            kind = row.kind
+            section = row.section
         lines.append(" & ".join([escaped(row.label), *map(_cell, line)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 

@@ -111,14 +111,15 @@ def render_evaluation(evaluation: Evaluation, form: str = "table", out: Path | N
     Raises:
         UsageError: There is no such format.
     """
-    value = {
+    value: dict[str, object] = {
         "score": evaluation.score,
         "accuracy": evaluation.accuracy,
         "points": evaluation.points,
         "missing": list(evaluation.missing),
     }
-    notes = []
-    if evaluation.missing:
+    value["notes"] = list(evaluation.notes)
+    notes = list(evaluation.notes)
+    if evaluation.missing and evaluation.e_max is not None:
         notes.append(f"{', '.join(evaluation.missing)}: missing, counts 0.")
     notes.append("Intervals are 95 % and cover the choice of images only.")
     _emit(form, out, value, _evaluation_table(evaluation), notes)
@@ -129,11 +130,12 @@ def _evaluation_table(evaluation: Evaluation) -> Grid:
     from decathlon.scoring.statistics import count_intervals
 
     counts = {d: (evaluation.correct[d], evaluation.total[d]) for d in evaluation.total}
-    score_ci, accuracy_ci = count_intervals(counts)
+    score_ci, accuracy_ci = count_intervals(counts, evaluation.e_max or {})
+    points = {name: f"{value:.1f}" for name, value in evaluation.points.items()}
     rows = []
     for name in DOMAINS:
-        if name in evaluation.missing:
-            rows.append([name, "-", "-", "-", "-", "0.0"])
+        if name not in evaluation.total:
+            rows.append([name, "-", "-", "-", "-", points.get(name, "-")])
             continue
         low, high = accuracy_ci[name]
         rows.append(
@@ -143,9 +145,11 @@ def _evaluation_table(evaluation: Evaluation) -> Grid:
                 str(evaluation.correct[name]),
                 f"{evaluation.accuracy[name]:.2f}",
                 f"{low:.2f} to {high:.2f}",
-                f"{evaluation.points[name]:.1f}",
+                points.get(name, "-"),
             ]
         )
-    span = f"{score_ci[0]:.0f} to {score_ci[1]:.0f}"
-    rows.append(["S", "", "", "", span, f"{evaluation.score:.1f}"])
+    span, total = "", "withheld"
+    if evaluation.score is not None:
+        span, total = f"{score_ci[0]:.0f} to {score_ci[1]:.0f}", f"{evaluation.score:.1f}"
+    rows.append(["S", "", "", "", span, total])
     return _grid(("", "images", "right", "accuracy", "95 %", "points"), rows, below=6)

@@ -1,4 +1,4 @@
-"""The rows of a board: what is known of one published result, or of one name's runs."""
+"""The rows of a board: what is known of one published result, or of runs with one setup."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,6 +9,7 @@ from decathlon.domains import DOMAINS
 from decathlon.records import PublishedRow, RunRecord, params_ratio
 from decathlon.scoring import rounding
 from decathlon.scoring.score import OFFICIAL_E_MAX, decathlon_score, domain_points, slope
+from decathlon.scoring.setups import Setup
 from decathlon.scoring.trials import Trials
 
 Pair = tuple[float, float]
@@ -20,7 +21,7 @@ class Row:
 
     Attributes:
         method: Name under RESULTS of a run; registered method of a published row, if any.
-        label: What the row is called.
+        label: What the row is called: unique among runs.
         kind: ``"published"`` or ``"run"``.
         params_ratio: #par, in units of one plain network, or None where it is unknown.
         params_domains: Number of target domains that #par of a run rests on.
@@ -42,6 +43,8 @@ class Row:
         table: Table that a published row is printed in.
         source: Citation of a published row.
         note: What is known to be odd about it.
+        setup: How the records of a run were made.
+        group: Number of the row's group on the board; rows of a group rest on one source.
     """
 
     method: str | None
@@ -67,6 +70,13 @@ class Row:
     table: str = ""
     source: str = ""
     note: str = ""
+    setup: Setup | None = None
+    group: int = 0
+
+    @property
+    def section(self) -> tuple[str, int]:
+        """Kind and group: rows that differ in it are set apart."""
+        return self.kind, self.group
 
     @property
     def covered(self) -> int:
@@ -122,7 +132,7 @@ def run_row(
     e_max: dict[str, float],
     baseline: Trials | None = None,
 ) -> Row:
-    """Scores all seeds of one name.
+    """Scores the seeds of one name and setup that cover the most domains.
 
     Args:
         trials: Its records.
@@ -135,11 +145,11 @@ def run_row(
     points = [domain_points(seed, e_max) for seed in seeds]
     scored = [name for name in e_max if name in errors]
     ci, accuracy_ci = _intervals(trials, e_max, baseline)
-    params = params_ratio(trials.records)
+    params = params_ratio(trials.used)
     accuracy = {name: 100 * (1 - errors[name]) if name in errors else None for name in domains}
     return Row(
         method=trials.name,
-        label=trials.name,
+        label=trials.label,
         kind="run",
         params_ratio=params[0] if params else None,
         params_domains=params[1] if params else None,
@@ -153,6 +163,7 @@ def run_row(
         seeds=tuple(trials.counted),
         unknown=tuple(name for name in domains if name in trials.unknown),
         training_seconds=_training_seconds(trials),
+        setup=trials.setup,
     )
 
 

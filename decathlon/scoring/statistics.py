@@ -73,12 +73,13 @@ def draw_errors(bits: NDArray[np.uint8], rng: np.random.Generator, draws: int = 
 
 
 def count_intervals(
-    counts: Mapping[str, tuple[int, int]],
+    counts: Mapping[str, tuple[int, int]], e_max: Mapping[str, float] = OFFICIAL_E_MAX
 ) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
-    """Returns the intervals of one set of predictions on official data.
+    """Returns the intervals of one set of predictions.
 
     Args:
-        counts: Images right and images in all, by official domain.
+        counts: Images right and images in all, by domain.
+        e_max: E_max by scored domain.
 
     Returns:
         The interval of S, and that of each accuracy in percent.
@@ -88,14 +89,15 @@ def count_intervals(
     for name in sorted(counts):
         correct, total = counts[name]
         right = rng.beta(correct + 0.5, total - correct + 0.5, DRAWS)
-        score += PERFECT * np.maximum(0.0, 1 - (1 - right) / OFFICIAL_E_MAX[name]) ** 2
+        if name in e_max:
+            score += PERFECT * np.maximum(0.0, 1 - (1 - right) / e_max[name]) ** 2
         accuracy[name] = interval(100 * right)
     return interval(score), accuracy
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Draws of one name.
+    """Draws of one row.
 
     Attributes:
         score: S, one per draw.
@@ -125,10 +127,10 @@ def draw(
     baseline: Trials | None = None,
     draws: int = DRAWS,
 ) -> list[Drawn]:
-    """Draws S and accuracies of one or more names, jointly.
+    """Draws S and accuracies of one or more rows, jointly.
 
     Args:
-        entrants: The names; their draws are paired on images.
+        entrants: The trials; their draws are paired on images.
         e_max: E_max by scored domain.
         baseline: Redraw E_max from these trials, paired on images too; None keeps
             ``e_max`` fixed, as the official values are.
@@ -138,7 +140,7 @@ def draw(
         The draws of each entrant, in order.
     """
     rng = np.random.default_rng(GENERATOR)
-    names = {t.name: t for t in (*entrants, *([baseline] if baseline else []))}
+    names = {t.label: t for t in (*entrants, *([baseline] if baseline else []))}
     weights = {name: _seed_weights(len(t.counted), draws, rng) for name, t in names.items()}
     accuracy: dict[str, dict[str, Floats]] = {name: {} for name in names}
     points: dict[str, dict[str, Floats]] = {name: {} for name in names}
@@ -146,7 +148,7 @@ def draw(
         errors = _domain_errors(domain, list(names.values()), rng, draws)
         limit: float | Floats | None = e_max.get(domain)
         if baseline is not None and limit is not None:
-            mean = (weights[baseline.name] * errors[baseline.name]).sum(axis=0)
+            mean = (weights[baseline.label] * errors[baseline.label]).sum(axis=0)
             limit = np.maximum(2 * mean, np.finfo(float).tiny)
         for name, drawn in errors.items():
             accuracy[name][domain] = 100 * (1 - (weights[name] * drawn).sum(axis=0))
@@ -155,9 +157,9 @@ def draw(
                 points[name][domain] = (weights[name] * by_seed).sum(axis=0)
     return [
         Drawn(
-            np.sum([*points[t.name].values(), np.zeros(draws)], axis=0),
-            accuracy[t.name],
-            points[t.name],
+            np.sum([*points[t.label].values(), np.zeros(draws)], axis=0),
+            accuracy[t.label],
+            points[t.label],
             len(t.counted) >= MIN_SEEDS,
         )
         for t in entrants
@@ -167,7 +169,7 @@ def draw(
 def _domain_errors(
     domain: str, trials: list[Trials], rng: np.random.Generator, draws: int
 ) -> dict[str, Floats]:
-    """Draws the errors of all names that have ``domain``, each seeds x draws.
+    """Draws the errors of all trials that have ``domain``, each seeds x draws.
 
     A record that stands for several seeds is drawn once.
     """
@@ -180,7 +182,7 @@ def _domain_errors(
     rows = {key: row for row, key in enumerate(records)}
     drawn = draw_errors(np.stack([bits_of(r) for r in records.values()]), rng, draws)
     return {
-        t.name: drawn[[rows[id(seed[domain])] for seed in t.counted.values()]]
+        t.label: drawn[[rows[id(seed[domain])] for seed in t.counted.values()]]
         for t in trials
         if domain in t.domains
     }

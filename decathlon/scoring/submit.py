@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from decathlon.domains import DOMAINS
-from decathlon.errors import ResultError, UsageError, nearest
+from decathlon.errors import ResultError, UsageError
 from decathlon.files import replacing
 from decathlon.records import RunRecord
 from decathlon.scoring.evaluate import RESULTS_FILE
-from decathlon.scoring.predictions import MAX_BYTES, Predictions, parse_predictions
-from decathlon.scoring.trials import Trials, read_trials
-
-PREDICTIONS = "predictions.json"
+from decathlon.scoring.integrity import official_problem, read_predictions
+from decathlon.scoring.predictions import Predictions
+from decathlon.scoring.trials import Trials, find_trials, read_trials
 
 
 @dataclass(frozen=True)
@@ -42,23 +41,24 @@ def submit(results: Path, name: str, out: Path, seed: int | None = None) -> Subm
 
     Args:
         results: The folder of records.
-        name: The method's or variant's name.
+        name: The method's or variant's name, or a row's label.
         out: The zip archive to write; equal predictions give equal bytes.
         seed: The seed to submit; by default the first with the most domains.
 
     Raises:
-        UsageError: There are no test results of that name or seed.
+        UsageError: There are no test results of that name or seed, or the name was run with
+            several setups.
         ResultError: A record or its predictions are missing or not valid.
     """
-    trials = read_trials(results, "test")
-    if name not in trials:
-        known = ", ".join(trials) or "none"
+    found = read_trials(results, "test")
+    if not found:
         raise UsageError(
-            f"no test results of '{name}' in {results}{nearest(name, trials)} (there are: {known});"
-            " make them with `decathlon run --split test`"
+            f"no test results in {results}; make them with `decathlon run --split test --results"
+            f" {results}`"
         )
-    chosen = _seed_of(trials[name], seed)
-    records = {d: r for d, r in _records(trials[name], chosen).items() if d in DOMAINS}
+    trials = find_trials(found, name, results, "test")
+    chosen = _seed_of(trials, seed)
+    records = {d: r for d, r in _records(trials, chosen).items() if d in DOMAINS}
     predictions = {d: read_predictions(results, records[d]) for d in DOMAINS if d in records}
     if not predictions:
         raise ResultError(f"'{name}' has no test results of an official domain in {results}")
@@ -70,7 +70,7 @@ def submit(results: Path, name: str, out: Path, seed: int | None = None) -> Subm
         chosen,
         {domain: len(found.image_ids) for domain, found in predictions.items()},
         tuple(domain for domain in DOMAINS if domain not in predictions),
-        all(record.official for record in records.values()),
+        not any(map(official_problem, records.values())),
     )
 
 
@@ -85,31 +85,10 @@ def _seed_of(trials: Trials, seed: int | None) -> int:
         return max(trials.by_seed, key=lambda s: (len(trials.by_seed[s]), -s))
     if seed not in trials.by_seed:
         known = ", ".join(map(str, trials.by_seed))
-        raise UsageError(f"'{trials.name}' has no test results of seed {seed} (there are: {known})")
+        raise UsageError(
+            f"'{trials.label}' has no test results of seed {seed} (there are: {known})"
+        )
     return seed
-
-
-def read_predictions(results: Path, record: RunRecord) -> Predictions:
-    """Reads the predictions beside a record, in the order of its correctness bits.
-
-    Raises:
-        ResultError: They are missing, not valid, or not as many as the record says.
-    """
-    path = results / record.folder / PREDICTIONS
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ResultError(f"{path}: too large for predictions")
-        found = parse_predictions(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ResultError(
-            f"{path}: cannot be read ({error.strerror}); run the trial again with --force"
-        ) from None
-    problems = list(found.problems)
-    if record.total is not None and len(found.image_ids) != record.total:
-        problems.append(f"{len(found.image_ids)} predictions, but {record.total} in the record")
-    if problems:
-        raise ResultError(f"{path}: {'; '.join(problems)}; run the trial again with --force")
-    return found
 
 
 def _check_distinct(predictions: dict[str, Predictions]) -> None:

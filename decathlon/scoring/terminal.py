@@ -93,7 +93,7 @@ def _grid(board: "Board", keys: Sequence[str], digits: int) -> Grid:
         ]
     )
     for i, (row, line) in enumerate(zip(board.rows, cells(board, chosen, digits), strict=True)):
-        last = i + 1 == len(board.rows) or board.rows[i + 1].kind != row.kind
+        last = i + 1 == len(board.rows) or board.rows[i + 1].section != row.section
         grid.add_row(visible(row.label), *map(_text, line), end_section=last)
     return grid
 

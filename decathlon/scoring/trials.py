@@ -1,14 +1,18 @@
-"""The user's runs, as a board needs them: all records of one name on one split."""
+"""The user's runs, as a board needs them: the records of one row on one split."""
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from decathlon.errors import ResultError
-from decathlon.records import RunRecord, find_records, read_record
+from decathlon.errors import ResultError, UsageError, nearest
+from decathlon.files import digest_of
+from decathlon.records import RECORD, RunRecord, find_records, read_record
+from decathlon.scoring import setups
+from decathlon.scoring.integrity import check_predictions, check_same_data
+from decathlon.scoring.setups import Setup
 
 MIN_SEEDS = 5
 """From this many seeds on, intervals cover the choice of seeds, not of images only."""
@@ -18,20 +22,35 @@ Errors = dict[str, float]
 
 @dataclass(frozen=True)
 class Trials:
-    """All finished trials of one name on one split.
+    """All finished trials of one name on one split that were run with one setup.
 
     Attributes:
         name: Folder name under RESULTS: the method's, or a variant's.
+        label: The name, with what tells its setups apart where it has several.
+        setup: How the records were made.
         by_seed: Record by seed and domain.
     """
 
     name: str
+    label: str
+    setup: Setup
     by_seed: dict[int, dict[str, RunRecord]]
 
     @property
     def records(self) -> list[RunRecord]:
-        """All records, by seed and domain."""
+        """All records, by seed and domain, those of seeds that do not count too."""
         return [record for seed in self.by_seed.values() for record in seed.values()]
+
+    @cached_property
+    def used(self) -> list[RunRecord]:
+        """The records that the row rests on, by seed and domain.
+
+        Those of the counted seeds, labels known or not; all where no label is known.
+        """
+        seeds = self.counted or self.by_seed
+        borrowed = [record for records in self.counted.values() for record in records.values()]
+        own = [record for seed in seeds for record in self.by_seed[seed].values()]
+        return list({id(record): record for record in (*own, *borrowed)}.values())
 
     @cached_property
     def known(self) -> dict[int, dict[str, RunRecord]]:
@@ -54,7 +73,7 @@ class Trials:
         """The seeds that S is the mean of: those that cover the most domains.
 
         A seed that lacks a domain others have is under way or failed; the mean over
-        it would mix sets of domains.
+        it would mix sets of domains. Nothing of a row comes from it.
         """
         covered = {seed: frozenset(records) for seed, records in self.known.items()}
         most = max(covered.values(), key=len)
@@ -67,9 +86,8 @@ class Trials:
 
     @property
     def unknown(self) -> list[str]:
-        """Domains predicted on images whose labels are unknown."""
-        known = {name for records in self.known.values() for name in records}
-        return sorted({r.domain for r in self.records} - known)
+        """Domains that the row predicts on images whose labels are unknown."""
+        return sorted({r.domain for r in self.used} - set(self.domains))
 
     def errors(self, seed: int, domains: Collection[str] | None = None) -> Errors:
         """Returns the errors of one counted seed, of ``domains`` only if given."""
@@ -87,6 +105,37 @@ class Trials:
         return {name: math.fsum(s[name] for s in seeds) / len(seeds) for name in self.domains}
 
 
+def read_trials(results: Path, split: str) -> dict[str, Trials]:
+    """Reads all records of one split under ``results``, by label.
+
+    Raises:
+        ResultError: ``results`` is no folder, a record is not valid or not in its own
+            folder, its predictions are not those that it was written with, or the records
+            of a domain were evaluated on different data.
+    """
+    if not results.is_dir():
+        raise ResultError(f"{results}: no such results folder; `decathlon run` makes one")
+    found: dict[str, list[RunRecord]] = {}
+    for path in find_records(results):
+        if path.parts[-3] == split:
+            record = _placed(results, path)
+            found.setdefault(record.name, []).append(record)
+    records = [record for own in found.values() for record in own]
+    check_predictions(results, records)
+    check_same_data(records)
+    sources = [record.source for record in records]
+    trials: dict[str, Trials] = {}
+    for name, own in found.items():
+        parts = setups.split(own)
+        labels = setups.labels(name, [setup for setup, _ in parts], sources)
+        for text, (setup, part) in zip(labels, parts, strict=True):
+            label = text
+            if label in trials or (label != name and label in found):  # another name is like it
+                label += f" {digest_of([str(record.folder) for record in part])[: setups.SHORT]}"
+            trials[label] = Trials(name, label, setup, _by_seed(part))
+    return trials
+
+
 def _placed(results: Path, path: Path) -> RunRecord:
     record = read_record(path)
     if path.parent != results / record.folder:
@@ -97,41 +146,85 @@ def _placed(results: Path, path: Path) -> RunRecord:
     return record
 
 
-def _check_totals(trials: list[Trials]) -> None:
-    totals: dict[str, Counter[int]] = defaultdict(Counter)
-    for record in (r for t in trials for r in t.records if r.total is not None):
-        totals[record.domain][record.total or 0] += 1
-    for trial in trials:
-        for record in trial.records:
-            counts = totals[record.domain]
-            usual = counts.most_common(1)[0][0] if counts else None
-            if record.total not in (None, usual):
-                raise ResultError(
-                    f"{record.folder}: total: evaluated on {record.total} images of"
-                    f" {record.domain}, other records on {usual}; results of different data"
-                    " do not go on one board: keep them in separate folders"
-                )
+def _by_seed(records: list[RunRecord]) -> dict[int, dict[str, RunRecord]]:
+    found: dict[int, dict[str, RunRecord]] = {}
+    for record in records:
+        found.setdefault(record.seed, {})[record.domain] = record
+    return dict(sorted(found.items()))
 
 
-def read_trials(results: Path, split: str) -> dict[str, Trials]:
-    """Reads all records of one split under ``results``, by name.
+def find_trials(
+    trials: Mapping[str, Trials], wanted: str, results: Path | None, split: str, role: str = ""
+) -> Trials:
+    """Returns the trials of a label, or of a name that was run with one setup.
+
+    Args:
+        trials: The trials by label.
+        wanted: The label or name.
+        results: The folder they were read from.
+        split: Their split.
+        role: What the name is wanted for, for the message.
 
     Raises:
-        ResultError: ``results`` is no folder, a record is not valid or not in its own
-            folder, or the records of a domain were evaluated on different data.
+        UsageError: There are none of that name, or it was run with several setups.
     """
-    if not results.is_dir():
-        raise ResultError(f"{results}: no such results folder; `decathlon run` makes one")
-    found: dict[str, dict[int, dict[str, RunRecord]]] = {}
-    for path in find_records(results):
-        if path.parts[-3] == split:
-            record = _placed(results, path)
-            found.setdefault(record.name, {}).setdefault(record.seed, {})[record.domain] = record
-    trials = {name: Trials(name, dict(sorted(seeds.items()))) for name, seeds in found.items()}
-    _check_totals(list(trials.values()))
-    return trials
+    if wanted in trials:
+        return trials[wanted]
+    named = [one for one in trials.values() if one.name == wanted]
+    if not named:
+        raise UsageError(_unknown(trials, wanted, results, split, role))
+    if len(named) == 1:
+        return named[0]
+    own = setups.differences([one.setup for one in named], sources_of(trials.values()))
+    lines = [
+        f"  {one.label}" + ("" if one.label == f"{wanted} [{said}]" else f": {said}")
+        for one, said in zip(named, own, strict=True)
+    ]
+    listed = "\n".join(lines)
+    raise UsageError(
+        f"{role}'{wanted}' was run with {len(named)} setups, each of them a row of its own;"
+        f" name one of these in full:\n{listed}"
+    )
+
+
+def _unknown(
+    trials: Mapping[str, Trials], wanted: str, results: Path | None, split: str, role: str
+) -> str:
+    """Says that there are no trials of a name, and what there is."""
+    known = ", ".join(trials) or "none"
+    where = f"in {results} " if results is not None else ""
+    text = f"no {split} results of {role}'{wanted}'{nearest(wanted, trials)}"
+    text += f" ({where}there are: {known})"
+    if results is None:
+        return text
+    others = {p.parts[-3] for p in find_records(results) if p.parts[-5] == wanted} - {split}
+    if others:
+        return f"{text}; '{wanted}' has results of {' and '.join(sorted(others))}"
+    return text if trials else f"{text}; {hint_on(results, split)}"
+
+
+def sources_of(trials: Iterable[Trials]) -> list[str]:
+    """Returns the digests of the source networks that trials start from, without repetition."""
+    return list(dict.fromkeys(one.setup.source for one in trials if one.setup.source))
 
 
 def splits_present(results: Path) -> Counter[str]:
     """Counts the records under ``results`` by split, by their folders alone."""
     return Counter(path.parts[-3] for path in find_records(results))
+
+
+def hint_on(results: Path, split: str) -> str:
+    """Returns what to do where ``results`` has no record of a split."""
+    others = splits_present(results)
+    if others:
+        found = " and ".join(f"{count} of {name}" for name, count in sorted(others.items()))
+        options = " or ".join(f"--split {name}" for name in sorted(others))
+        return f"{results} has {found}: see {options}"
+    if next(results.glob(f"*/*/seed*/{RECORD}"), None):
+        return f"{results} is the folder of one name: give the folder above it, {results.parent}"
+    if next(find_records(results / "results"), None):
+        return f"{results} has no records, {results / 'results'} has: give that folder"
+    return (
+        f"{results} has no runs yet; make some with `decathlon run --method fine-tuning --source"
+        f" SOURCE.safetensors --data DATA --split {split} --results {results}`"
+    )

@@ -46,6 +46,9 @@ def ratio(name: str, settings: dict[str, object], source: Source) -> float:
         threads=1,
         data={},
         source=None,
+        network=None,
+        code=None,
+        predictions=None,
         environment={},
         timing={},
     )

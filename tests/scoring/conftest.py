@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from decathlon.domains import DOMAINS, SPLITS
 from decathlon.files import write_json
 from decathlon.records import write_record
 from tests.scoring.making import bits_with, make_record
@@ -23,11 +24,20 @@ AddRuns = Callable[..., None]
 
 @pytest.fixture
 def add_runs(results: Path) -> AddRuns:
-    """Writes one record per domain: ``add_runs("name", {"dtd": (30, 40)}, seed=1)``."""
+    """Writes one record per domain: ``add_runs("name", {"dtd": (30, 40)}, seed=1)``.
+
+    Official records have as many images as the official split, of which that share is right.
+    """
 
     def add(name: str, counts: Mapping[str, tuple[int, int] | None], **fields: Any) -> None:
         for domain, pair in counts.items():
-            bits = None if pair is None else bits_with(*pair, seed=fields.get("seed", 0))
+            bits = None
+            if pair is not None:
+                correct, total = pair
+                if fields.get("official", True):
+                    total = DOMAINS[domain].sizes[SPLITS.index(fields.get("split", "test"))]
+                    correct = round(pair[0] * total / pair[1])
+                bits = bits_with(correct, total, seed=fields.get("seed", 0))
             write_record(results, make_record(name, domain, bits, **fields))
 
     return add

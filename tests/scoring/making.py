@@ -23,7 +23,7 @@ def make_record(name: str, domain: str, bits: Bits, **fields: Any) -> RunRecord:
         "trained": True,
         "source_domain": "keep",
         "official": True,
-        "num_classes": 10,
+        "num_classes": DOMAINS[domain].num_classes if domain in DOMAINS else 10,
         "correct": None if bits is None else sum(bits),
         "total": None if bits is None else len(bits),
         "correctness": None if bits is None else pack_bits(bits),
@@ -32,6 +32,9 @@ def make_record(name: str, domain: str, bits: Bits, **fields: Any) -> RunRecord:
         "threads": 1,
         "data": {"test": "0" * 64},
         "source": None,
+        "network": None,
+        "code": None,
+        "predictions": None,
         "environment": {},
         "timing": {"train_seconds": 1.5},
     }

@@ -124,6 +124,7 @@ def test_json_is_exactly_the_documented_one(results: Path, add_runs: AddRuns) ->
     value = json.loads(text_of(build(results), "json"))
     assert set(value) == {"split", "rows"}
     keys = "method label kind params_ratio accuracy score score_printed consistent ci seeds missing"
+    keys += " source network recipe code"
     assert all(set(row) == set(keys.split()) for row in value["rows"])
     mine = value["rows"][-1]
     assert (mine["kind"], mine["method"], mine["seeds"]) == ("run", "mine", [0])
@@ -137,11 +138,11 @@ def test_json_is_exactly_the_documented_one(results: Path, add_runs: AddRuns) ->
 
 
 def test_csv_holds_the_unrounded_numbers(results: Path, add_runs: AddRuns) -> None:
-    add_runs("mine", {"dtd": (1, 3)})
+    add_runs("mine", {"dtd": (333, 1880)})
     board = build(results)
     rows = list(csv.DictReader(io.StringIO(text_of(board, "csv"))))
     assert len(rows) == 16
-    assert float(rows[-1]["dtd"]) == pytest.approx(100 / 3, abs=1e-9)
+    assert float(rows[-1]["dtd"]) == pytest.approx(100 * 333 / 1880, abs=1e-9)
     assert rows[-1]["svhn"] == ""
     for line, row in zip(rows, board.rows, strict=True):
         assert float(line["score"]) == row.score

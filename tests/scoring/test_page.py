@@ -51,12 +51,12 @@ def parsed(html: str) -> Links:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of a method that routes images, and of one with a hostile name."""
     results = tmp_path_factory.mktemp("page") / "results"
-    bits = bits_with(45, 50)
-    for name in DOMAINS:
+    for name, domain in DOMAINS.items():
+        bits = bits_with(round(0.9 * domain.sizes[2]), domain.sizes[2])
         recipe = {"epochs": 7, "note": HOSTILE}
         path = write_record(results, make_record("spottune", name, bits, recipe=recipe))
         write_json(path.parent / "routing.json", {"blocks": 2, "images": ["00", "01", "11"]})
-    write_record(results, make_record(HOSTILE.replace("/", "|"), "dtd", bits_with(30, 50)))
+    write_record(results, make_record(HOSTILE.replace("/", "|"), "dtd", bits_with(1128, 1880)))
     return results
 
 

@@ -103,9 +103,10 @@ def build_interval(results: Path, name: str) -> float:
 
 
 def test_board_interval_is_that_of_the_counts(results: Path, add_runs: AddRuns) -> None:
-    add_runs("mine", {"dtd": (700, 1000), "svhn": (980, 1000)})
+    counts = {"dtd": (1316, 1880), "svhn": (25_511, 26_032)}
+    add_runs("mine", counts)
     row = build(results).rows[-1]
-    (low, high), accuracy = statistics.count_intervals({"dtd": (700, 1000), "svhn": (980, 1000)})
+    (low, high), accuracy = statistics.count_intervals(counts)
     assert row.ci == (pytest.approx(low, rel=0.02), pytest.approx(high, rel=0.02))
     assert row.accuracy_ci is not None
     assert row.accuracy_ci["dtd"] == pytest.approx(accuracy["dtd"], abs=0.15)
@@ -162,8 +163,8 @@ def test_comparison_of_equal_predictions_is_zero(results: Path, add_runs: AddRun
 
 
 def test_comparison_finds_a_consistent_gain_that_unpaired_intervals_miss(results: Path) -> None:
-    weak = bits_with(700, 1000)
-    gains = [i for i, bit in enumerate(weak) if not bit][:25]
+    weak = bits_with(1316, 1880)
+    gains = [i for i, bit in enumerate(weak) if not bit][:47]
     strong = [bit or i in gains for i, bit in enumerate(weak)]
     write_record(results, make_record("weak", "dtd", weak))
     write_record(results, make_record("strong", "dtd", strong))
@@ -210,7 +211,7 @@ def test_comparison_with_a_baseline(results: Path, add_runs: AddRuns) -> None:
 def test_comparison_refuses_what_cannot_be_paired(results: Path, add_runs: AddRuns) -> None:
     add_runs("a", {"dtd": (40, 50)}, data={"test": "1" * 64})
     add_runs("b", {"dtd": (40, 50)}, data={"test": "2" * 64})
-    with pytest.raises(ResultError, match=r"predictions\.json: cannot be read"):
+    with pytest.raises(ResultError, match=r"predictions\.json is missing"):
         compare("a", "b", results)
     with pytest.raises(UsageError, match=r"no test results of 'c'.*published rows"):
         compare("a", "c", results)
@@ -224,7 +225,7 @@ def test_other_shards_of_the_same_images_can_be_paired(
 ) -> None:
     for name, digest, first in (("a", "1", 100), ("b", "2", 100), ("c", "3", 900)):
         add_runs(name, {"dtd": (40, 50)}, data={"test": digest * 64})
-        add_predictions(name, "dtd", [(first + i, 1) for i in range(50)])
+        add_predictions(name, "dtd", [(first + i, 1) for i in range(1880)])
     assert compare("a", "b", results).score.difference == 0
     with pytest.raises(ResultError, match="evaluated on different images"):
         compare("a", "c", results)

@@ -18,7 +18,7 @@ from decathlon import zipped
 from decathlon.domains import DOMAINS
 from decathlon.errors import DataError, ResultError, UsageError
 from decathlon.scoring import predictions, reports
-from decathlon.scoring.evaluate import evaluate, read_submission
+from decathlon.scoring.evaluate import evaluate, read_baseline_errors, read_submission
 from decathlon.scoring.labels import read_labels
 from decathlon.scoring.submit import submit
 
@@ -77,6 +77,10 @@ def zip_of(tmp_path: Path, content: Any, name: str = "results.json") -> Path:
     return path
 
 
+ERRORS = {name: 1 - domain.baseline / 100 for name, domain in DOMAINS.items()}
+"""The errors behind the official E_max, for labels that are not the official ones."""
+
+
 def exact_points(domain: str, wrong: int, total: int) -> Fraction:
     limit = 2 * (1 - Fraction(str(DOMAINS[domain].baseline)) / 100)
     return 1000 * max(Fraction(0), 1 - Fraction(wrong, total) / limit) ** 2
@@ -87,7 +91,7 @@ def test_planted_errors_give_the_score_computed_by_hand(tmp_path: Path, labels: 
     everything = [e for name in DOMAINS for e in entries_of(name, wrong[name])]
     rng = np.random.default_rng(0)
     shuffled = [everything[i] for i in rng.permutation(len(everything))]
-    found = evaluate(zip_of(tmp_path, shuffled), labels)
+    found = evaluate(zip_of(tmp_path, shuffled), labels, ERRORS)
     by_hand = sum(exact_points(name, wrong[name], NUM_IMAGES) for name in DOMAINS)
     assert found.score == pytest.approx(float(by_hand), abs=1e-9)
     assert found.accuracy["ucf101"] == pytest.approx(55)
@@ -96,14 +100,14 @@ def test_planted_errors_give_the_score_computed_by_hand(tmp_path: Path, labels: 
 
 def test_perfect_is_10000(tmp_path: Path, labels: Path) -> None:
     everything = [e for name in DOMAINS for e in entries_of(name)]
-    found = evaluate(zip_of(tmp_path, everything), labels)
+    found = evaluate(zip_of(tmp_path, everything), labels, ERRORS)
     assert found.score == 10_000
     assert set(found.points.values()) == {1000.0}
 
 
 def test_a_missing_domain_counts_0_and_is_listed(tmp_path: Path, labels: Path) -> None:
     most = [e for name in DOMAINS if name != "imagenet12" for e in entries_of(name)]
-    found = evaluate(zip_of(tmp_path, most), labels)
+    found = evaluate(zip_of(tmp_path, most), labels, ERRORS)
     assert found.score == 9000
     assert found.missing == ("imagenet12",)
     assert found.points["imagenet12"] == 0
@@ -116,18 +120,18 @@ def test_labels_may_be_a_folder(tmp_path: Path, labels: Path) -> None:
     (folder / "dtd_test.json").write_text(json.dumps(annotations("dtd")))
     (folder / "dtd_val.json").write_text("not read")
     assert list(read_labels(folder)) == ["dtd"]
-    assert evaluate(zip_of(tmp_path, entries_of("dtd")), folder).score == 1000
+    assert evaluate(zip_of(tmp_path, entries_of("dtd")), folder, ERRORS).score == 1000
 
 
 def test_all_problems_are_named_at_once(tmp_path: Path, labels: Path) -> None:
     _, dtd = first_ids("dtd")
     _, svhn = first_ids("svhn")
     entries: list[Any] = entries_of("dtd")[:-3] + entries_of("gtsrb") + entries_of("svhn")
-    entries.append(entries[0])
+    entries.append(entries[0] | {"category_id": dtd + 1})
     entries[1] = entries[1] | {"category_id": svhn}
     entries[2] = entries[2] | {"category_id": 7}
     entries += [{"image_id": 5, "category_id": dtd}, {"image_id": True, "category_id": 1}]
-    entries += [{"image_id": "6", "category_id": 1}, [1, 2], None, {"image_id": 1.0}]
+    entries += [{"image_id": "six", "category_id": 1}, [1, 2], None, {"image_id": 1.0}]
     with pytest.raises(ResultError) as caught:
         evaluate(zip_of(tmp_path, entries), labels)
     message = str(caught.value)
@@ -149,8 +153,12 @@ def test_all_problems_are_named_at_once(tmp_path: Path, labels: Path) -> None:
     [
         {"image_id": 1},
         {"category_id": 1},
-        {"image_id": 1, "category_id": "1"},
-        {"image_id": 1, "category_id": 1.0},
+        {"image_id": 1, "category_id": "one"},
+        {"image_id": 1, "category_id": "1.5"},
+        {"image_id": 1, "category_id": 1.5},
+        {"image_id": 1, "category_id": 2.0**53},
+        {"image_id": 1, "category_id": "9" * 30},
+        {"image_id": 1, "category_id": "-1"},
         {"image_id": 1, "category_id": None},
         {"image_id": -1, "category_id": 1},
         {"image_id": 2**63, "category_id": 1},
@@ -171,8 +179,8 @@ def test_wrong_types_are_no_predictions(tmp_path: Path, entry: Any) -> None:
         (b"", "not JSON"),
         (b"[{", "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
-        (b"{}", "is a dict, has to be a list"),
-        (b"3", "is a int"),
+        (b"{}", "is an object, has to be a list"),
+        (b"3", "is a number"),
         (b"[]", "there is no prediction in it"),
         (b'[{"image_id": NaN, "category_id": 1}]', "NaN is no number"),
         (b"[" * 900 + b"]" * 900, "entries are not|not JSON"),
@@ -190,10 +198,6 @@ def test_bad_content_is_one_message(
 
 
 def test_what_is_no_archive(tmp_path: Path, labels: Path) -> None:
-    plain = tmp_path / "results.json"
-    plain.write_text(json.dumps(entries_of("dtd")))
-    with pytest.raises(ResultError, match="not a zip archive"):
-        evaluate(plain, labels)
     with pytest.raises(ResultError, match="cannot be read"):
         evaluate(tmp_path / "nowhere.zip", labels)
     with pytest.raises(ResultError, match="cannot be read"):
@@ -207,6 +211,170 @@ def test_what_is_no_archive(tmp_path: Path, labels: Path) -> None:
     flipped.write_bytes(whole[:60] + bytes([whole[60] ^ 255]) + whole[61:])
     with pytest.raises(ResultError, match="damaged"):
         evaluate(flipped, labels)
+
+
+def certain(tmp_path: Path) -> dict[str, Path]:
+    """The same predictions of dtd in forms that can have but one meaning."""
+    entries = entries_of("dtd", wrong=5)
+    text = json.dumps(entries)
+    floats = [{key: float(value) for key, value in entry.items()} for entry in entries]
+    texts = [{key: str(value) for key, value in entry.items()} for entry in entries]
+    coco = {"images": [{"id": 1}], "annotations": entries, "categories": [{"id": 2}]}
+    contents: dict[str, Any] = {
+        "bare": text,
+        "with a mark of UTF-8": "\ufeff" + text,
+        "with decimal points": json.dumps(floats),
+        "with text": json.dumps(texts),
+        "with scores": json.dumps([entry | {"score": 0.5} for entry in entries]),
+        "in an object": json.dumps({"results": entries}),
+        "in an object of COCO": json.dumps(coco),
+        "by domain": json.dumps({"dtd": entries[:9], "more": entries[9:]}),
+        "in lists": json.dumps([entries[:9], entries[9:]]),
+        "repeated": json.dumps(entries + entries[:3]),
+        "from last to first": json.dumps(entries[::-1]),
+    }
+    paths = {}
+    for name, content in contents.items():
+        paths[name] = tmp_path / f"{name}.json"
+        paths[name].write_text(content, encoding="utf-8")
+    for name, inside in (("folder in zip", "mine/results.json"), ("other name", "mine.json")):
+        paths[name] = tmp_path / f"{name}.zip"
+        with zipfile.ZipFile(paths[name], "w") as archive:
+            archive.writestr(inside, text)
+            archive.writestr("__MACOSX/mine/._results.json", b"\0")
+    paths["folder"] = tmp_path / "folder"
+    paths["folder"].mkdir()
+    (paths["folder"] / "results.json").write_text(text)
+    paths["UTF-16"] = tmp_path / "utf-16.json"
+    paths["UTF-16"].write_text(text, encoding="utf-16")
+    return paths
+
+
+FORGIVEN = {
+    "with decimal points": "taken as whole numbers",
+    "with text": "taken as whole numbers",
+    "in an object": "those under results",
+    "in an object of COCO": "those under annotations",
+    "by domain": "those under dtd, more",
+    "in lists": "those of all 2 lists",
+    "repeated": "3 entries are repeated and count once",
+}
+
+
+def test_what_can_have_but_one_meaning_is_taken_and_noted(tmp_path: Path, labels: Path) -> None:
+    for name, path in certain(tmp_path).items():
+        found = evaluate(path, labels, ERRORS)
+        assert found.correct == {"dtd": 15}, name
+        notes = [note for note in found.notes if "E_max" not in note]
+        assert len(notes) == (name in FORGIVEN), name
+        assert FORGIVEN.get(name, "") in "".join(notes)
+
+
+def shifted(domain: str, images: int = 0, categories: int = 0, first: int | None = None) -> Any:
+    """A domain's true predictions, with other ids."""
+    change = categories if first is None else first - first_ids(domain)[1]
+    return [
+        {"image_id": image + images, "category_id": category + change}
+        for image, category in truth(domain)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (shifted("dtd", first=0), "contiguous labels 0..3: add 40000001 to each"),
+        (shifted("dtd", first=1), "contiguous labels 1..4: add 40000000 to each"),
+        (
+            [e for e in shifted("dtd", first=1) if e["category_id"] < 4],
+            "contiguous labels: add 40000001 to each if they count from 0, 40000000 if from 1",
+        ),
+        (shifted("dtd", categories=1), "40000001..40000004: these look one too high, subtract 1"),
+        (shifted("dtd", categories=-1), "these look one too low, add 1 to each"),
+        (shifted("dtd", categories=77), "(the ids are 40000001..40000004)"),
+        (shifted("dtd", images=1), "the ids look one too high: subtract 1"),
+        (shifted("dtd", images=-1), "the ids look one too low: add 1"),
+        (shifted("dtd", images=-first_ids("dtd")[0]), "they look like positions in a list"),
+    ],
+)
+def test_ids_that_are_off_are_refused_with_what_they_look_like(
+    tmp_path: Path, labels: Path, entries: Any, said: str
+) -> None:
+    with pytest.raises(ResultError) as caught:
+        evaluate(zip_of(tmp_path, entries), labels, ERRORS)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("image_id,category_id\n1,2\n", "looks like CSV: a submission is JSON"),
+        ('{"image_id": 1, "category_id": 2}\n{"image_id": 3, "category_id": 4}', "object a line"),
+        ('{"1": 2, "3": 4}', "is an object of image ids and categories, it seems"),
+        ('{"results": []}', "is an object, has to be a list"),
+        ("null", "is null, has to be a list"),
+        ("\x1f\x0b", "not JSON"),
+        ("PK\3\4 cut", "not a zip archive, or a damaged one"),
+    ],
+)
+def test_what_a_file_looks_like_is_said(
+    tmp_path: Path, labels: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    with pytest.raises(ResultError, match=said) as caught:
+        evaluate(path, labels)
+    assert caught.value.exit_code == 4
+
+
+def test_other_than_the_official_labels_give_no_official_score(
+    tmp_path: Path, labels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluate(zip_of(tmp_path, entries_of("dtd", wrong=5)), labels)
+    assert (found.score, found.points, found.accuracy) == (None, {}, {"dtd": 75.0})
+    assert "does not hold the official test labels of dtd" in found.notes[0]
+    assert "--baseline-errors FILE" in found.notes[0]
+    reports.render_evaluation(found)
+    said = capsys.readouterr().out
+    (line,) = [line for line in said.splitlines() if line.startswith("S ")]
+    assert line.split()[1:] == ["withheld"]
+    assert "counts 0" not in said
+    reports.render_evaluation(found, "json")
+    assert json.loads(capsys.readouterr().out)["score"] is None
+
+
+def test_errors_of_a_baseline_define_e_max(tmp_path: Path, labels: Path) -> None:
+    path = zip_of(tmp_path, entries_of("dtd", wrong=5) + entries_of("svhn"))
+    found = evaluate(path, labels, {"dtd": 0.5, "gtsrb": 0.2, "svhn": 0.0})
+    assert found.points == {"dtd": 1000 * (1 - 0.25) ** 2, "gtsrb": 0.0}
+    assert found.score == 1000 * (1 - 0.25) ** 2
+    assert found.missing == ("gtsrb",)
+    assert "in 2 domains: S is at most 2000" in found.notes[0]
+    assert "svhn: no baseline error above 0, not part of S." in found.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"dtd": 55.5}', r"dtd is 55.5, outside \[0, 1\].*not a percentage"),
+        ('{"dtd": -0.1}', "outside"),
+        ('{"dtdd": 0.1}', "unknown domain 'dtdd', did you mean 'dtd'"),
+        ('{"dtd": "0.1"}', "the error of dtd is not a number"),
+        ('{"dtd": true}', "not a number"),
+        ('{"dtd": NaN}', "NaN is no number"),
+        ("{}", "not a JSON object with a domain"),
+        ("[0.1]", "not a JSON object with a domain"),
+        ("[" * 5000, "not JSON"),
+    ],
+)
+def test_errors_of_a_baseline_are_checked(
+    tmp_path: Path, labels: Path, content: str, said: str
+) -> None:
+    path = tmp_path / "errors.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=said):
+        evaluate(zip_of(tmp_path, entries_of("dtd")), labels, read_baseline_errors(path))
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_baseline_errors(tmp_path / "nowhere.json")
 
 
 def test_an_archive_of_something_else(tmp_path: Path, labels: Path) -> None:
@@ -301,12 +469,12 @@ def test_submit_and_evaluate_agree_with_the_records(
 ) -> None:
     wrong = {name: k for k, name in enumerate(DOMAINS)}
     for name in DOMAINS:
-        add_runs("mine", {name: (NUM_IMAGES - wrong[name], NUM_IMAGES)})
+        add_runs("mine", {name: (NUM_IMAGES - wrong[name], NUM_IMAGES)}, official=False)
         pairs = [(e["image_id"], e["category_id"]) for e in entries_of(name, wrong[name])]
         add_predictions("mine", name, pairs)
     out = tmp_path / "mine.zip"
     written = submit(results, "mine", out)
-    assert (written.seed, written.missing, written.official) == (0, (), True)
+    assert (written.seed, written.missing, written.official) == (0, (), False)
     assert set(written.num_predictions.values()) == {NUM_IMAGES}
     found = evaluate(out, labels)
     assert found.accuracy == {
@@ -353,14 +521,14 @@ def test_submit_refuses_what_is_not_there(
     add_predictions("mine", "svhn", truth("dtd"))
     with pytest.raises(ResultError, match=r"predicted more than once \(in dtd, svhn\)"):
         submit(results, "mine", out)
-    add_runs("mine", {"svhn": (3, 5)})
+    add_runs("mine", {"svhn": (3, 5)}, official=False)
     with pytest.raises(ResultError, match="20 predictions, but 5 in the record"):
         submit(results, "mine", out)
     assert not out.exists()
 
 
 def test_reports(tmp_path: Path, labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = evaluate(zip_of(tmp_path, entries_of("dtd", wrong=5)), labels)
+    found = evaluate(zip_of(tmp_path, entries_of("dtd", wrong=5)), labels, ERRORS)
     reports.render_evaluation(found)
     said = capsys.readouterr().out
     assert "imagenet12, aircraft" in said
@@ -372,7 +540,7 @@ def test_reports(tmp_path: Path, labels: Path, capsys: pytest.CaptureFixture[str
     out = tmp_path / "report.json"
     reports.render_evaluation(found, "json", out)
     value = json.loads(out.read_text())
-    assert set(value) == {"score", "accuracy", "points", "missing"}
+    assert set(value) == {"score", "accuracy", "points", "missing", "notes"}
     assert value["accuracy"] == {"dtd": 75.0}
     with pytest.raises(UsageError, match="unknown format 'jsno', did you mean 'json'"):
         reports.render_evaluation(found, "jsno")
@@ -399,6 +567,7 @@ def test_official_labels_score_10000_in_under_five_seconds(tmp_path: Path) -> No
     began = time.process_time()
     found = evaluate(path, OFFICIAL)
     assert time.process_time() - began < 5
+    assert found.notes == ()
     by_hand = sum(
         exact_points(name, planted.get(name, 0), domain.sizes[2])
         for name, domain in DOMAINS.items()

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from decathlon.errors import ResultError, UsageError, nearest
+from decathlon.errors import ResultError, UsageError
 from decathlon.scoring import statistics
 from decathlon.scoring.board import Board
 from decathlon.scoring.figures import canvas
@@ -86,20 +86,15 @@ def domains(trials: dict[str, Trials], reference: str, split: str) -> Figure:
     """Draws each run's accuracy per domain relative to a reference, paired on images.
 
     Args:
-        trials: The trials to show by name, the reference's among them.
-        reference: The name that is the zero line.
+        trials: The trials to show by label, the reference's among them.
+        reference: The label that is the zero line.
         split: Split of the records.
 
     Raises:
-        UsageError: There is no such reference, or nothing beside it.
+        UsageError: There is nothing beside the reference.
     """
-    if reference not in trials:
-        raise UsageError(
-            f"no {split} results of '{reference}'{nearest(reference, trials)} to compare"
-            f" with (there are: {', '.join(trials) or 'none'}); name one with --baseline"
-        )
     base = trials[reference]
-    shown = [one for name, one in trials.items() if name != reference]
+    shown = [one for label, one in trials.items() if label != reference]
     names = canvas.in_order([d for d in base.domains if any(d in t.domains for t in shown)])
     if not shown or not names:
         raise UsageError(f"there are no results beside those of '{reference}' to compare with it")
@@ -118,7 +113,7 @@ def domains(trials: dict[str, Trials], reference: str, split: str) -> Figure:
             for place, one in enumerate(shown):
                 offset = (place - (len(shown) - 1) / 2) * 0.09 / slot
                 marker = _relative(axes, one, base, part, place, offset)
-                handles.update({one.name: marker} if marker else {})
+                handles.update({one.label: marker} if marker else {})
             axes.set_xticks(range(len(part)), [canvas.column(name) for name in part])
             axes.set_xlim(-0.5, across - 0.5)
             axes.grid(axis="y", linewidth=0.3, color="0.85")

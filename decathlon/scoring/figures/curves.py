@@ -48,15 +48,15 @@ def curves(results: Path, shown: list[Trials]) -> Figure:
     """
     found: dict[str, dict[str, Curve]] = defaultdict(dict)
     for trials in shown:
-        for record in trials.records:
+        for record in trials.used:
             path = results / record.folder / LOG
             if path.exists():
-                curve = found[record.domain].setdefault(trials.name, defaultdict(list))
+                curve = found[record.domain].setdefault(trials.label, defaultdict(list))
                 for epoch, loss in read_losses(path):
                     curve[epoch].append(loss)
     if not found:
         raise ResultError(f"{results}: no trial has a {LOG} to plot")
-    return _draw(found, [trials.name for trials in shown])
+    return _draw(found, [trials.label for trials in shown])
 
 
 def _draw(found: dict[str, dict[str, Curve]], names: list[str]) -> Figure:

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from decathlon.errors import ResultError, UsageError, nearest
 from decathlon.scoring.board import build
 from decathlon.scoring.figures import boards, canvas, curves, routing
-from decathlon.scoring.trials import Trials, read_trials
+from decathlon.scoring.integrity import check_same_images
+from decathlon.scoring.trials import Trials, find_trials, hint_on, read_trials
 
 REFERENCE = "fine-tuning"
 """What ``domains`` compares with where nothing else is named."""
@@ -23,7 +24,7 @@ class Request:
         results: The folder of records.
         split: Split of the records.
         baseline: Name that defines E_max, and the zero line of ``domains``.
-        names: Names to show; all where empty.
+        names: Names or labels of runs to show; all where empty. Published rows stay.
     """
 
     results: Path
@@ -32,23 +33,20 @@ class Request:
     names: tuple[str, ...]
 
     def trials(self) -> dict[str, Trials]:
-        """Reads the trials of the names asked for.
+        """Reads the trials of the names asked for, by label.
 
         Raises:
-            UsageError: There are no results of a name.
+            UsageError: There are no results of a name, or it was run with several setups.
             ResultError: There are none at all, or a record is not valid.
         """
         found = read_trials(self.results, self.split)
-        for name in self.names:
-            if name not in found:
-                known = ", ".join(found) or "none"
-                raise UsageError(
-                    f"no {self.split} results of '{name}'{nearest(name, found)} (there are:"
-                    f" {known})"
-                )
-        if not found:
-            raise ResultError(f"{self.results}: no results of the {self.split} split to plot")
-        return {name: found[name] for name in found if not self.names or name in self.names}
+        if not found and not self.names:
+            raise ResultError(
+                f"{self.results}: no results of the {self.split} split to plot:"
+                f" {hint_on(self.results, self.split)}"
+            )
+        asked = [find_trials(found, name, self.results, self.split).label for name in self.names]
+        return {label: one for label, one in found.items() if not asked or label in asked}
 
 
 def _routed(draw: Callable[[Path, Trials], Figure]) -> Callable[[Request], Figure]:
@@ -58,7 +56,7 @@ def _routed(draw: Callable[[Path, Trials], Figure]) -> Callable[[Request], Figur
         trials = request.trials()
         routed = [n for n, one in trials.items() if routing.is_routed(request.results, one)]
         if len(routed) > 1:
-            raise UsageError(f"{', '.join(routed)} have policies: name one with --method")
+            raise UsageError(f"{', '.join(routed)} have policies: name one with --name")
         return draw(request.results, trials[routed[0] if routed else next(iter(trials))])
 
     return drawn
@@ -66,20 +64,26 @@ def _routed(draw: Callable[[Path, Trials], Figure]) -> Callable[[Request], Figur
 
 def _tradeoff(request: Request) -> Figure:
     board = build(request.results, request.split, request.baseline)
-    if not request.names:
-        return boards.tradeoff(board)
-    named = request.trials()
-    rows = [row for row in board.rows if row.kind == "published" or row.method in named]
-    return boards.tradeoff(replace(board, rows=tuple(rows)))
+    found = [
+        find_trials(board.trials, name, request.results, request.split) for name in request.names
+    ]
+    labels = {one.label for one in found}
+    rows = [row for row in board.rows if row.kind == "published" or row.label in labels]
+    return boards.tradeoff(replace(board, rows=tuple(rows)) if found else board)
 
 
 def _domains(request: Request) -> Figure:
-    reference = request.baseline or REFERENCE
-    asked = Request(request.results, request.split, request.baseline, ())
-    trials = asked.trials()
-    names = {*(request.names or trials), reference}
-    trials = {name: one for name, one in trials.items() if name in names}
-    return boards.domains(trials, reference, request.split)
+    everything = replace(request, names=()).trials()
+    wanted = request.baseline or REFERENCE
+    try:
+        reference = find_trials(everything, wanted, request.results, request.split).label
+    except UsageError as error:
+        hint = "" if request.baseline else "; name one to compare with by --baseline"
+        raise UsageError(f"{error}{hint}") from None
+    shown = {**request.trials(), reference: everything[reference]}
+    counted = [r for t in shown.values() for s in t.counted.values() for r in s.values()]
+    check_same_images(request.results, counted)
+    return boards.domains(shown, reference, request.split)
 
 
 def _curves(request: Request) -> Figure:

@@ -55,7 +55,7 @@ def read_decisions(path: Path) -> Decisions:
 
 def is_routed(results: Path, trials: Trials) -> bool:
     """Tells whether any trial of a name has recorded its routing."""
-    return any(_path(results, record).exists() for record in trials.records)
+    return any(_path(results, record).exists() for record in trials.used)
 
 
 def decisions_of(results: Path, trials: Trials) -> dict[str, Decisions]:
@@ -65,18 +65,20 @@ def decisions_of(results: Path, trials: Trials) -> dict[str, Decisions]:
         ResultError: There is none, or a domain's seeds have other numbers of blocks.
     """
     found: dict[str, list[Decisions]] = {}
-    for record in trials.records:
+    for record in trials.used:
         path = _path(results, record)
         if path.exists():
             found.setdefault(record.domain, []).append(read_decisions(path))
     if not found:
         raise ResultError(
-            f"'{trials.name}' has no {ROUTING}: only methods that route images between frozen and"
+            f"'{trials.label}' has no {ROUTING}: only methods that route images between frozen and"
             " fine-tuned blocks, as spottune does, have policies to plot"
         )
     for domain, parts in found.items():
         if len({part.shape[1] for part in parts}) > 1:
-            raise ResultError(f"'{trials.name}': the seeds of {domain} route unlike many blocks")
+            raise ResultError(
+                f"'{trials.label}': the seeds of {domain} route different numbers of blocks"
+            )
     return {name: np.concatenate(found[name]) for name in canvas.in_order(list(found))}
 
 

@@ -1,0 +1,161 @@
+"""The audit of records: every count computed again from the predictions and the labels.
+
+A record states how many images were right, and nothing in it proves that. With the labels at
+hand (a prepared data folder, or the official ``labels_test.zip``) the statement can be
+checked, and every disagreement is named.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decathlon.errors import ResultError
+from decathlon.records import RunRecord, pack_bits, unpack_bits
+from decathlon.scoring.integrity import listed, read_predictions
+from decathlon.scoring.predictions import Ids, lookup, some
+
+
+class AnswerKey(Protocol):
+    """What is known of one split of one domain, independently of any record."""
+
+    @property
+    def image_ids(self) -> Ids:
+        """Ids of all images, ascending."""
+
+    @property
+    def category_ids(self) -> Ids | None:
+        """The category of each image, or None where labels are unknown."""
+
+    @property
+    def categories(self) -> Ids:
+        """Ids of all categories, ascending."""
+
+    @property
+    def official(self) -> bool:
+        """Whether this is the official data."""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 of the domain's shards by split; empty where there are no shards."""
+
+
+class Answers(Protocol):
+    """Where the answers come from."""
+
+    @property
+    def where(self) -> Path:
+        """The folder or file."""
+
+    def key(self, domain: str, split: str) -> AnswerKey | None:
+        """Returns the answers of a split, or None where it has none."""
+
+
+def audit(results: Path, records: Iterable[RunRecord], answers: Answers) -> list[str]:
+    """Checks records against the labels.
+
+    Args:
+        results: The folder of records.
+        records: The records to check; one that is given twice is checked once.
+        answers: The labels.
+
+    Returns:
+        Sentences that say what was checked and what could not be.
+
+    Raises:
+        ResultError: A record disagrees with the labels; every difference is named.
+        DataError: The labels cannot be read.
+    """
+    by_split: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for record in {id(record): record for record in records}.values():
+        by_split[record.domain, record.split].append(record)
+    problems: list[str] = []
+    checked, absent, unlabelled = 0, [], []
+    for (domain, split), own in by_split.items():
+        key = answers.key(domain, split)
+        if key is None:
+            absent.append(domain)
+            continue
+        problems += [problem for record in own for problem in _problems(results, record, key)]
+        if key.category_ids is None:
+            unlabelled.append(domain)
+        else:
+            checked += len(own)
+    if problems:
+        raise ResultError(
+            f"{results}: records that disagree with {answers.where}:\n{listed(problems)}\n"
+            "run these trials again with --force, or name the data that they belong to"
+        )
+    notes = []
+    if checked:
+        notes.append(
+            f"Checked against {answers.where}: the counts of {checked} records are what their"
+            " predictions give."
+        )
+    if unlabelled:
+        notes.append(
+            f"Not checked: {', '.join(unlabelled)}; {answers.where} does not hold the labels."
+        )
+    if absent:
+        notes.append(f"Not checked: {', '.join(absent)}; not in {answers.where}.")
+    return notes
+
+
+def _problems(results: Path, record: RunRecord, key: AnswerKey) -> list[str]:
+    """Returns every disagreement between a record and the answers."""
+    where = f"{record.folder}: "
+    try:
+        found = read_predictions(results, record)
+    except ResultError as error:
+        return [str(error)]
+    position, known = lookup(key.image_ids, found.image_ids)
+    problems = _on_ids(found.image_ids, known, key)
+    foreign = ~lookup(key.categories, found.category_ids)[1]
+    if foreign.any():
+        ids = some(found.category_ids[foreign])
+        problems.append(f"{int(foreign.sum())} predictions name no category of the domain: {ids}")
+    if key.category_ids is not None and record.correct is not None:
+        right = np.zeros(len(known), dtype=bool)
+        right[known] = key.category_ids[position[known]] == found.category_ids[known]
+        problems += _on_counts(record, right, len(key.image_ids))
+    if record.num_classes != len(key.categories):
+        problems.append(f"num_classes: is {record.num_classes}, has to be {len(key.categories)}")
+    if record.official and not key.official:
+        problems.append("official: is true, but this is not the official data")
+    # A record without labels was made before labels were filled in, which changes the shard.
+    exempt = record.split if record.correct is None else ""
+    for split, digest in record.data.items():
+        other = key.digests.get(split, digest)
+        if other != digest and split != exempt:
+            problems.append(f"data.{split}: is {digest[:12]}..., the data there {other[:12]}...")
+    return [where + problem for problem in problems]
+
+
+def _on_ids(ids: Ids, known: NDArray[np.bool_], key: AnswerKey) -> list[str]:
+    problems = []
+    images, times = np.unique(ids, return_counts=True)
+    for wrong, text in (
+        (images[times > 1], "are predicted more than once"),
+        (np.setdiff1d(key.image_ids, images, assume_unique=True), "have no prediction"),
+        (np.unique(ids[~known]), "are of no image of this split"),
+    ):
+        if len(wrong):
+            problems.append(f"{len(wrong)} image ids {text}: {some(wrong)}")
+    return problems
+
+
+def _on_counts(record: RunRecord, right: NDArray[np.bool_], total: int) -> list[str]:
+    problems = []
+    correct = int(right.sum())
+    if record.total != total:
+        problems.append(f"total: is {record.total}, has to be {total}")
+    if record.correct != correct:
+        problems.append(f"correct: is {record.correct}, the predictions give {correct}")
+    if record.correctness != pack_bits(right.tolist()):
+        stated = np.array(unpack_bits(record.correctness or "", len(right)), dtype=bool)
+        count = int((stated != right[: len(stated)]).sum())
+        problems.append(f"correctness: {count} of its bits are not what the predictions give")
+    return problems

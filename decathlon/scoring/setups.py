@@ -1,0 +1,291 @@
+"""Setups: what the records of one row have in common.
+
+A row is one name run in one way: one method, one source network, one recipe, one version
+of the method's code, trained on the same splits. Records of one name that differ in any of
+these become rows of their own, and their labels say what differs.
+
+* Records where nothing was trained (the source network on its own domain) have no recipe.
+  They belong to every row that starts from the same source. A method that starts from no
+  source takes them from a network of its own size.
+* Records of format 1 name neither code nor network. They join the records that do, as long
+  as those agree with each other; else they are a row of their own.
+
+A setup does not include what changes a score by no more than rounding (threads, device,
+versions of libraries); the HTML page lists it. Precision, number of processes and training
+data are not part of it either, but a note names the rows in which they differ.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from decathlon.files import digest_of
+from decathlon.records import Code, RunRecord
+
+SHORT = 6
+"""Hex digits that stand for a digest, unless two of them begin alike."""
+MAX_FACTS = 3
+"""Facts that a label holds before it is cut to those that tell the rows apart."""
+MAX_VALUE = 24
+"""Characters of a value in a label."""
+_UNSET = object()
+
+Key = tuple[str, str]
+"""A fact's kind and name: ``("recipe", "epochs")``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """How the records of a row were made.
+
+    Attributes:
+        method: Registered name of the method.
+        source: SHA-256 of the source network's weights, or None where none were used.
+        network: Architecture of the source network, or None where no record names it.
+        unit: Bits of a plain network of that width, which tells widths apart without a name.
+        recipe: Settings of the method, or None where nothing was trained.
+        trained_on: Splits trained on, joined by "+".
+        source_domain: What the method does on the source domain.
+        code: Code of the method, or None where no record names it.
+    """
+
+    method: str
+    source: str | None
+    network: dict[str, Any] | None
+    unit: int
+    recipe: dict[str, Any] | None
+    trained_on: str
+    source_domain: str
+    code: Code | None
+
+    @property
+    def facts(self) -> dict[Key, Any]:
+        """All that can differ between two setups, what matters most first."""
+        found: dict[Key, Any] = {("method", "method"): self.method}
+        found["source", "source"] = self.source
+        for name, value in (self.network or {}).items():
+            found["network", "network" if name == "name" else name] = value
+        found["unit", "unit"] = self.unit
+        if self.recipe is not None:
+            found |= {("recipe", name): value for name, value in _flat(self.recipe).items()}
+            found["trained on", "trained on"] = self.trained_on
+            found["source domain", "source domain"] = self.source_domain
+            found["code", "code"] = self.code.sha256 if self.code else None
+        return found
+
+
+def _flat(value: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Returns ``{"weight_decay.dtd": 0.002}`` for ``{"weight_decay": {"dtd": 0.002}}``."""
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        if isinstance(inner, dict) and inner:
+            found |= _flat(inner, f"{path}{name}.")
+        else:
+            found[f"{path}{name}"] = inner
+    return dict(sorted(found.items(), key=lambda item: item[0] != "protocol"))
+
+
+def describe(network: dict[str, Any] | None) -> str:
+    """Returns an architecture in words: ``"resnet26, width 0.5, series adapters"``."""
+    if network is None:
+        return "network not recorded"
+    name, width, adapters = (network.get(key) for key in ("name", "width", "adapters"))
+    text = f"{name}, width {width:g}" if isinstance(width, int | float) else f"{name}"
+    return text if adapters in (None, "none") else f"{text}, {adapters} adapters"
+
+
+def in_words(setup: Setup, sources: Sequence[str | None]) -> str:
+    """Returns a setup's source in words: ``"source 3fa4c1 (resnet26, width 0.5)"``."""
+    network = describe(setup.network)
+    if setup.network is None:
+        network = f"network not recorded, {setup.unit // 32:,} parameters"
+    if setup.source is None:
+        return f"no source ({network})"
+    return f"source {short(setup.source, sources)} ({network})"
+
+
+def short(digest: str, among: Iterable[str | None]) -> str:
+    """Returns the first digits of a digest, as many as tell it from the others."""
+    others = {other for other in among if other is not None and other != digest}
+    length = SHORT
+    while length < len(digest) and any(o.startswith(digest[:length]) for o in others):
+        length += 1
+    return digest[:length]
+
+
+def split(records: Sequence[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
+    """Splits the records of one name by setup, the setup with the most domains first."""
+    groups: dict[str, list[RunRecord]] = {}
+    for record in (r for r in records if r.trained):
+        groups.setdefault(_identity(record), []).append(record)
+    found = [part for group in groups.values() for part in _by_code(group)]
+    kept = [record for record in records if not record.trained]
+    found = [joined for part in found for joined in _with_kept(part, kept)]
+    taken = {id(record) for _, part in found for record in part}
+    alone: dict[str, list[RunRecord]] = {}
+    for record in (r for r in kept if id(r) not in taken):
+        alone.setdefault(digest_of([record.source, record.parameters.unit]), []).append(record)
+    found += [(_setup(part), part) for part in alone.values()]
+    return sorted(found, key=lambda pair: (-len({r.domain for r in pair[1]}), -len(pair[1])))
+
+
+def _identity(record: RunRecord) -> str:
+    """Returns a digest of what every record names."""
+    unit = record.parameters.unit
+    values = [record.method, record.source, unit, record.recipe]
+    return digest_of([*values, record.trained_on, record.source_domain])
+
+
+def _by_code(records: list[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
+    """Splits by code and network; records that do not name them join those that do."""
+    codes = {r.code.sha256 for r in records if r.code}
+    networks = {digest_of(r.network) for r in records if r.network is not None}
+    parts: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in records:
+        code = record.code.sha256 if record.code and len(codes) > 1 else ""
+        named = record.network is not None and len(networks) > 1
+        network = digest_of(record.network) if named else ""
+        parts.setdefault((code, network), []).append(record)
+    return [(_setup(part), part) for part in parts.values()]
+
+
+def _setup(records: list[RunRecord]) -> Setup:
+    first = records[0]
+    return Setup(
+        method=first.method,
+        source=first.source,
+        network=next((r.network for r in records if r.network is not None), None),
+        unit=first.parameters.unit,
+        recipe=first.recipe if first.trained else None,
+        trained_on=first.trained_on,
+        source_domain=first.source_domain,
+        code=next((r.code for r in records if r.code is not None), None),
+    )
+
+
+def _with_kept(
+    part: tuple[Setup, list[RunRecord]], kept: list[RunRecord]
+) -> list[tuple[Setup, list[RunRecord]]]:
+    """Adds the records where nothing was trained, of one source network only."""
+    setup, records = part
+    by_source: dict[str | None, list[RunRecord]] = {}
+    for record in kept:
+        own = record.parameters.unit == setup.unit if setup.source is None else False
+        if own or (record.source is not None and record.source == setup.source):
+            by_source.setdefault(record.source, []).append(record)
+    return [
+        (replace(setup, source=source, network=setup.network or own[0].network), [*records, *own])
+        for source, own in by_source.items()
+    ] or [part]
+
+
+def labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
+    """Returns a label for each setup of a name: the name alone where there is only one.
+
+    Args:
+        name: The name.
+        setups: Its setups.
+        sources: All sources whose digests have to be told apart.
+
+    Example:
+        ``fine-tuning [source 3fa4c1, epochs 1]``
+    """
+    if len(setups) == 1:
+        return [name]
+    keys = _differing(setups)
+    chosen = keys if len(keys) <= MAX_FACTS else _enough(setups, keys)
+    more = len(keys) - len(chosen)
+    known = list(sources)
+    found: list[str] = []
+    for setup in setups:
+        said = _said(setup, chosen, known, MAX_VALUE)
+        if more:
+            said.append(f"{more} more setting{'' if more == 1 else 's'}")
+        found.append(f"{name} [{', '.join(said) or f'setup {len(found) + 1}'}]")
+    return found
+
+
+def differences(setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
+    """Returns in words, for each of several setups, everything in which they differ."""
+    keys, known = _differing(setups), list(sources)
+    return [", ".join(_said(setup, keys, known, 4 * MAX_VALUE)) for setup in setups]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _differing(setups: Sequence[Setup]) -> list[Key]:
+    """Returns the facts in which setups differ; those that follow from another are left out."""
+    trained = [setup.facts for setup in setups if setup.recipe is not None]
+    facts = [setup.facts for setup in setups]
+    keys = dict.fromkeys(key for one in facts for key in one)
+    found = []
+    for key in keys:
+        of = facts if key[0] in ("method", "source", "network", "unit") else trained
+        if len({_text(one[key]) if key in one else _UNSET for one in of}) > 1:
+            found.append(key)
+    # A source's file holds its network, and a network has a size: one of them will do.
+    for implied in (("network", "unit"), ("unit",)):
+        fewer = [key for key in found if key[0] not in implied]
+        if len(_classes(setups, fewer)) == len(_classes(setups, found)):
+            return fewer
+    return found
+
+
+def _classes(setups: Sequence[Setup], keys: Sequence[Key]) -> set[tuple[str, ...]]:
+    """Returns the combinations of some facts that setups have."""
+    return {
+        tuple(_text(facts[key]) if key in facts else "" for key in keys)
+        for facts in (setup.facts for setup in setups)
+    }
+
+
+def _enough(setups: Sequence[Setup], keys: Sequence[Key]) -> list[Key]:
+    """Returns the first of some facts that together tell setups apart."""
+    chosen: list[Key] = []
+    for key in keys:
+        if len(_classes(setups, [*chosen, key])) > len(_classes(setups, chosen)):
+            chosen.append(key)
+    return chosen
+
+
+def _said(
+    setup: Setup, keys: Sequence[Key], sources: Sequence[str | None], width: int
+) -> list[str]:
+    """Returns some facts of a setup in words."""
+    facts = setup.facts
+    said = []
+    for kind, name in keys:
+        value = facts.get((kind, name))
+        if kind == "source":
+            said.append(f"source {short(value, sources)}" if value else "no source")
+        elif kind == "code" and setup.recipe is not None:
+            said.append(f"code {value[:SHORT]}" if value else "code not recorded")
+        elif kind == "unit":
+            said.append(f"{setup.unit // 32:,} parameters")
+        elif (kind, name) in facts:
+            text = value if isinstance(value, str) else _text(value)
+            cut = text if len(text) <= width else f"{text[: width - 10]}...{digest_of(value)[:6]}"
+            said.append(f"{name} {cut}")
+        elif setup.recipe is not None:
+            said.append(f"no {name}")
+    return said if setup.recipe is not None else [*said, "nothing trained"]
+
+
+def groups(found: Sequence[Setup]) -> dict[Setup, int]:
+    """Numbers the groups of setups whose scores can be compared: 0, 1, ... by appearance.
+
+    Setups of one source are a group. Setups without a source are groups of networks of one
+    size; they join the only source there is if its network has their size.
+    """
+    units = {setup.source: setup.unit for setup in found if setup.source}
+    keys: dict[Setup, tuple[bool, str]] = {}
+    for setup in found:
+        source = setup.source
+        if source is None and list(units.values()) == [setup.unit]:
+            source = next(iter(units))
+        keys[setup] = (source is None, source or str(setup.unit))
+    distinct = sorted(dict.fromkeys(keys.values()), key=lambda key: key[0])
+    return {setup: distinct.index(key) for setup, key in keys.items()}
