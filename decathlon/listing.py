@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from decathlon.domains import DOMAINS, SPLITS
+from decathlon.grid import Column, Grid
 from decathlon.method import about, registered
+from decathlon.scoring.escape import visible
 from decathlon.scoring.published import TABLE_3, in_table_order, published_rows
 
 if TYPE_CHECKING:
@@ -18,33 +16,33 @@ WIDE = 140
 """Characters from which a table tells more."""
 
 
-def _table(*columns: str, whole: int = 1) -> Table:
-    """Starts a table whose first ``whole`` columns are never cut or wrapped."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, no_wrap=index < whole)
-    return table
-
-
-def methods_table(width: int) -> Table:
+def methods_table(width: int) -> Grid:
     """Lists all registered methods with what their tables printed, importing none.
 
     Those of Table 3 come first, in its order.
 
     Args:
-        width: Characters there are; where they are many, what a method does is told too.
+        width: Width in characters; wide tables also say what a method does.
     """
     rows = {row.method: row for row in published_rows() if row.table == TABLE_3}
     wide = width >= WIDE
-    table = _table("method", "#par", "S", "year", "paper", "trains", *["does"] * wide, whole=4)
+    numbers = [Column(heading, right=True) for heading in ("#par", "S", "year")]
+    texts = [Column(text, wraps=True, below=True) for text in ("paper", "trains", *["does"] * wide)]
+    table = Grid([Column("method"), *numbers, *texts])
     for name in in_table_order(registered()):
         facts, row = about(name), rows.get(name)
         ratio = f"{row.params_ratio:g}x" if row and row.params_ratio else ""
         score = f"{row.score_printed:g}" if row and row.score_printed is not None else ""
         cells = [name, ratio, score, str(facts.year or ""), facts.paper, facts.trains]
-        table.add_row(*(Text(cell) for cell in cells + [facts.text] * wide))
-    table.caption = "#par and S as printed in Table 3 of the SpotTune paper"
+        table.add_row(*map(visible, cells + [facts.text] * wide))
+    table.caption = "#par and S as printed in Table 3 of the SpotTune paper" + _more(
+        "what a method does", wide
+    )
     return table
+
+
+def _more(left_out: str, wide: bool) -> str:
+    return "" if wide else f"; from {WIDE} columns on, this table also shows {left_out}"
 
 
 def _state(data: Path, entry: "DomainEntry") -> str:
@@ -64,12 +62,12 @@ def remarks_on(data: Path) -> list[str]:
     return manifest.remarks if manifest is not None else []
 
 
-def domains_table(data: Path, width: int) -> Table:
+def domains_table(data: Path, width: int) -> Grid:
     """Lists the official domains, and counts and sizes of what is prepared in a folder.
 
     Args:
         data: The data folder.
-        width: Characters there are; where they are many, what the images are is told too.
+        width: Width in characters; wide tables also say what the images are.
 
     Raises:
         DataError: What is prepared cannot be read.
@@ -78,12 +76,10 @@ def domains_table(data: Path, width: int) -> Table:
 
     manifest = read_manifest(data) or Manifest(domains={})
     wide = width >= WIDE
-    table = _table("domain", "classes", whole=2)
-    table.padding = (0, int(wide), 0, 0)
-    for column in (*SPLITS, "MB"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column in ("state", "official counts", *["images"] * wide):
-        table.add_column(column, no_wrap=True)
+    counted = [Column(heading, right=True) for heading in ("classes", *SPLITS, "MB")]
+    texts = [Column("official counts", below=True)]
+    texts += [Column("images", wraps=True, below=True)] * wide
+    table = Grid([Column("domain"), *counted, Column("state"), *texts])
     totals = dict.fromkeys((*SPLITS, "MB"), 0.0)
     for name in dict.fromkeys([*DOMAINS, *manifest.domains]):
         official, entry = DOMAINS.get(name), manifest.domains.get(name)
@@ -99,11 +95,14 @@ def domains_table(data: Path, width: int) -> Table:
         classes = len(entry.class_names) if entry else official.num_classes if official else 0
         sizes = "/".join(map(str, official.sizes)) if official else "-"
         text = [official.text if official else ""] * wide
-        table.add_row(*map(Text, [name, str(classes), *numbers.values(), state, sizes, *text]))
-    table.add_section()
-    table.add_row("total", "", *(f"{value:.0f}" for value in totals.values()))
+        cells = [name, str(classes), *numbers.values(), state, sizes, *text]
+        table.add_row(*map(visible, cells))
+    table.ends.add(len(table.rows) - 1)
+    sums = [f"{value:.0f}" for value in totals.values()]
+    table.add_row("total", "", *sums, "", "", *[""] * wide)
     table.caption = (
         "images and sizes as prepared; * labels not known (prepare --labels);"
         " official: its classes, counts and images; other: not all of these"
+        + _more("what the images are", wide)
     )
     return table

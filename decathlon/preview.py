@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from decathlon.estimate import STEPS, Estimates, duration
 from decathlon.faults import Failure, grouped
+from decathlon.grid import Column, Grid
 from decathlon.plan import Run, counted
 from decathlon.progress import progress
+from decathlon.scoring.escape import visible
 from decathlon.survey import Work
 
 MEASURED = ("begun", "failed", "to do")
@@ -69,36 +69,35 @@ def _state(item: Work) -> str:
     return WORDS[item.state] + epochs + (": see below" if item.failure is not None else "")
 
 
-def _table(*columns: tuple[str, bool]) -> Table:
-    """Starts a table of (heading, whether its numbers stand to the right)."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for heading, right in columns:
-        table.add_column(heading, justify="right" if right else "left")
-    return table
-
-
-def _trials(work: Sequence[Work], seconds: Sequence[float | None]) -> Table:
-    table = _table(
-        ("name", False), ("domain", False), ("seed", True), ("state", False), ("time", True)
+def _trials(work: Sequence[Work], seconds: Sequence[float | None]) -> Grid:
+    table = Grid(
+        [
+            Column("name"),
+            Column("domain"),
+            Column("seed", right=True),
+            Column("state", wraps=True, below=True),
+            Column("time", right=True),
+        ]
     )
     for item, needed in zip(work, seconds, strict=True):
         trial = item.trial
         domains = trial.domains[0] if len(trial.domains) == 1 else f"{len(trial.domains)} jointly"
         time = "" if needed is None else duration(needed)
         cells = (trial.name, domains, str(trial.seed), _state(item), time)
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*map(visible, cells))
     return table
 
 
-def _methods(work: Sequence[Work], seconds: Sequence[float | None]) -> Table:
-    table = _table(("name", False), ("trials", True), ("done", True), ("time to go", True))
+def _methods(work: Sequence[Work], seconds: Sequence[float | None]) -> Grid:
+    numbers = [Column(heading, right=True) for heading in ("trials", "done", "time to go")]
+    table = Grid([Column("name"), *numbers])
     for name in dict.fromkeys(item.trial.name for item in work):
         own = [(i, s) for i, s in zip(work, seconds, strict=True) if i.trial.name == name]
         done = sum(item.state == "done" for item, _ in own)
         left = [s for item, s in own if item.state in MEASURED]
         known = sum(s for s in left if s is not None)
         time = "" if not left else "not known" if None in left else duration(known)
-        table.add_row(*(Text(cell) for cell in (name, str(len(own)), str(done), time)))
+        table.add_row(*map(visible, (name, str(len(own)), str(done), time)))
     return table
 
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from decathlon.faults import Failure, grouped
+from decathlon.grid import Column, Grid
 from decathlon.plan import Trial, counted
 from decathlon.records import RunRecord
 from decathlon.runs import Watch
@@ -122,11 +121,23 @@ class LiveWatch:
         self.current = list(self.rows).index(trial)
         self.live.update(self._table())
 
-    def _table(self) -> Table:
-        table = Table("trial", "state", "epoch", "loss", "images/s or time")
-        first = max(0, min(self.current - ROWS // 2, len(self.rows) - ROWS))
-        for trial, cells in list(self.rows.items())[first : first + ROWS]:
-            table.add_row(*(Text(cell) for cell in (str(trial), *cells)))
+    def _table(self) -> Grid:
+        """Returns the trials around the one at work, as many as the terminal has lines for."""
+        console = self.live.console
+        table = self._rows(min(ROWS, len(self.rows)))
+        lines = len(console.render_lines(table, pad=False))
+        if lines <= console.height:
+            return table
+        taken = -(-lines // max(1, len(table.rows)))
+        return self._rows(max(1, (console.height - 4) // taken))
+
+    def _rows(self, count: int) -> Grid:
+        numbers = [Column(heading, right=True) for heading in ("epoch", "loss")]
+        state, speed = Column("state", wraps=True), Column("images/s or time", right=True)
+        table = Grid([Column("trial"), state, *numbers, speed])
+        first = max(0, min(self.current - count // 2, len(self.rows) - count))
+        for trial, cells in list(self.rows.items())[first : first + count]:
+            table.add_row(*map(visible, (str(trial), *cells)))
         done, failed = self.counts["done"], self.counts["failed"]
         table.caption = f"{done} of {len(self.rows)} done, {failed} failed"
         return table
@@ -192,10 +203,10 @@ def summarise(failures: Sequence[Failure], total: int, console: Console | None =
         return
     console = console or Console(stderr=True)
     print(f"{len(failures)} of {counted(total)} failed:", file=console.file)
-    table = Table("failed", "why, and what to do", box=box.SIMPLE_HEAD, show_edge=False)
+    table = Grid([Column("failed"), Column("why, and what to do", wraps=True, below=True)])
     for which, reason in grouped(failures):
         if console.is_terminal:
-            table.add_row(Text(_shown(which)), Text(_shown(reason)))
+            table.add_row(_shown(which), _shown(reason))
         else:
             print(_shown(f"  {which}: {reason}"), file=console.file)
     if console.is_terminal:

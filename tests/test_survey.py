@@ -59,11 +59,23 @@ def adapted(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def printed(work: Any) -> str:
-    console = Console(file=io.StringIO(), width=80)
+def printed(work: Any, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
     preview(work, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_preview_shows_names_in_full(
+    width: int, tiny: Path, adapted: Path, tmp_path: Path
+) -> None:
+    work = survey(asked(tiny, [adapted], tmp_path / "r", "dan", "series-adapters-finetune-all"))
+    said = printed(work, width)
+    assert max(map(len, said.splitlines())) <= width
+    assert said.split().count("series-adapters-finetune-all") >= 2
+    assert "cannot be run: see below" in " ".join(said.split())
+    assert "…" not in said
 
 
 def test_all_methods_are_those_of_table_3_and_strangers() -> None:

@@ -67,7 +67,11 @@ def score(
         bool, typer.Option("--sensitivity", help="Points of S for one more percent, by domain.")
     ] = False,
     columns: Annotated[
-        str | None, typer.Option(help="Columns to show, separated by commas.")
+        str | None,
+        typer.Option(
+            help="Columns to show, separated by commas (default: those that fit; narrow terminals"
+            " leave out time, covered, rank, mean and ci, in this order)."
+        ),
     ] = None,
     sort: Annotated[
         str, typer.Option(help="Column or domain to sort by, - before it turns the order round.")

@@ -56,9 +56,13 @@ def arrange(
     known = (*SORTS, *board.domains)
     if key not in known:
         raise UsageError(f"cannot sort by '{key}'{nearest(key, known)} ({', '.join(known)})")
-    rows = [row for row in board.rows if kind in (None, row.kind) and _matches(row, match)]
+    rows, hidden = (
+        [row for row in group if kind in (None, row.kind) and _matches(row, match)]
+        for group in (board.rows, board.hidden)
+    )
     if match and not rows:
-        raise UsageError(f"no row matches {' or '.join(map(repr, match))}")
+        more = f"; hidden published rows that match: {len(hidden)}, see --all" if hidden else ""
+        raise UsageError(f"no row matches {' or '.join(map(repr, match))}{more}")
     if key != "table":
         with_value = [row for row in rows if _value(row, key) is not None]
         without = [row for row in rows if _value(row, key) is None]
@@ -67,7 +71,7 @@ def arrange(
         rows = [replace(row, group=0) for row in with_value + without]
     elif turned:
         rows.reverse()
-    return replace(board, rows=tuple(ranked(rows, board.domains)))
+    return replace(board, rows=tuple(ranked(rows, board.domains)), hidden=tuple(hidden))
 
 
 def _matches(row: Row, patterns: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,12 @@ class Board:
         e_max: E_max in [0, 1] by scored domain.
         baseline: Label of the run whose errors define E_max, or None for the official values.
         rows: The rows in the order in which they are shown.
-        notes: What a reader has to know, one sentence or two each.
         results: The folder of records, if there is one.
         trials: The trials behind the runs, by label.
+        hidden: Published rows that are not shown.
+        hint: What to do where there are no runs.
+        checks: What the check of the records found.
+        audited: Whether the records were checked against the labels.
     """
 
     split: str
@@ -38,9 +42,30 @@ class Board:
     e_max: dict[str, float]
     baseline: str | None
     rows: tuple[Row, ...]
-    notes: tuple[str, ...]
     results: Path | None = None
     trials: dict[str, Trials] = field(default_factory=dict)
+    hidden: tuple[Row, ...] = ()
+    hint: str = ""
+    checks: tuple[str, ...] = ()
+    audited: bool = False
+
+    def behind(self, row: Row) -> Trials | None:
+        """Returns the trials behind a row, or None where it is a published one."""
+        return self.trials.get(row.label) if row.kind == "run" else None
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know of the rows that are shown, one sentence or two each."""
+        found = notes_on(
+            self.rows,
+            [trials for row in self.rows if (trials := self.behind(row))],
+            split=self.split,
+            baseline=self.trials[self.baseline] if self.baseline else None,
+            hint=self.hint,
+            hidden=len(self.hidden),
+            audited=self.audited,
+        )
+        return (*self.checks, *found)
 
 
 def build(
@@ -91,17 +116,20 @@ def build(
     literature = published.published_rows(results) if base is None and split == "test" else []
     shown = [row for row in literature if all_rows or row.table == published.TABLE_3]
     rows = ranked([*map(published_row, shown), *runs], domains)
-    notes += notes_on(
-        rows,
-        list(trials.values()),
-        split=split,
-        baseline=base,
+    hidden = tuple(published_row(row) for row in literature if row not in shown)
+    return Board(
+        split,
+        domains,
+        e_max,
+        base.label if base else None,
+        tuple(rows),
+        results,
+        trials,
+        hidden,
         hint=hint_on(results, split) if results is not None and not trials else "",
-        hidden=len(literature) - len(shown),
+        checks=tuple(notes),
         audited=answers is not None,
     )
-    label = base.label if base else None
-    return Board(split, domains, e_max, label, tuple(rows), tuple(notes), results, trials)
 
 
 def _grouped(runs: list[Row]) -> list[Row]:

@@ -130,32 +130,35 @@ _FIXED = {
 }
 SENSITIVITY = ("score", "slopes")
 """How S moves per accuracy point in each domain, at each row's own accuracies."""
-WITH_INTERVALS, WITH_ALL = 130, 170
-"""Widths in characters from which intervals fit beside printed scores, and all columns fit."""
+OPTIONAL = ("ci",)
+"""Default columns that a narrow table may leave out."""
+EXTRA = ("mean", "rank", "covered", "time")
+"""Columns that are shown beside the default ones where there is room."""
 
 
-def default_keys(board: Board, width: int | None = None) -> list[str]:
-    """Returns the columns of the paper, and what else there is to show and room for.
+def default_keys(board: Board) -> list[str]:
+    """Returns the columns of the paper, and what else there is to show.
 
     Args:
         board: The board; without published rows there is no printed score, and
             without runs there are no intervals.
-        width: Width in characters, or None where there is no limit to it.
     """
-    room = WITH_ALL if width is None else width
     kinds = {row.kind for row in board.rows}
     keys = ["params", "domains", "score"]
-    if "published" in kinds:
-        keys.append("printed")
-    if "run" in kinds and room >= (WITH_INTERVALS if "published" in kinds else 112):
-        keys.append("ci")
-    if width is not None and room >= WITH_ALL:
-        keys += ["mean", "rank", "covered", "time"]
-    return keys
+    return keys + ["printed"] * ("published" in kinds) + ["ci"] * ("run" in kinds)
+
+
+def shown_domains(board: Board) -> list[str]:
+    """Returns the domains to show: those with any result, and those that count in S."""
+    filled = {
+        name for row in board.rows for name, value in row.accuracy.items() if value is not None
+    }
+    filled.update(name for row in board.rows for name in row.unknown)
+    return [name for name in board.domains if name in filled or name in board.e_max]
 
 
 def notes_of(board: Board, keys: Sequence[str]) -> list[str]:
-    """Returns what has to be said of a board that shows those columns."""
+    """Returns the notes for the rows of a board and those columns."""
     intervals = interval_note(board.rows) if "ci" in keys else None
     return [*board.notes, *([intervals] if intervals else [])]
 
@@ -163,8 +166,8 @@ def notes_of(board: Board, keys: Sequence[str]) -> list[str]:
 def choose(board: Board, keys: Sequence[str]) -> list[Column]:
     """Returns the columns of those keys.
 
-    ``domains`` stands for the accuracies of all domains, ``slopes`` for the points that
-    S gains per accuracy point in each scored domain.
+    ``domains`` stands for the accuracies of the :func:`shown_domains`, ``slopes`` for the
+    points that S gains per accuracy point in each scored domain.
 
     Raises:
         UsageError: There is no such column; the nearest is suggested.
@@ -172,7 +175,7 @@ def choose(board: Board, keys: Sequence[str]) -> list[Column]:
     columns: list[Column] = []
     for key in keys:
         if key == "domains":
-            columns += [_domain(name) for name in board.domains]
+            columns += [_domain(name) for name in shown_domains(board)]
         elif key == "slopes":
             columns += [_slope(name) for name in board.domains if name in board.e_max]
         elif key in board.domains:

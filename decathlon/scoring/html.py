@@ -9,23 +9,30 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from importlib import resources
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment
 from markupsafe import Markup
 
 from decathlon.records import RunRecord
 from decathlon.scoring.board import Board
-from decathlon.scoring.columns import cells, choose, default_keys, duration, notes_of
+from decathlon.scoring.columns import (
+    EXTRA,
+    cells,
+    choose,
+    default_keys,
+    duration,
+    notes_of,
+    shown_domains,
+)
 from decathlon.scoring.escape import visible
 from decathlon.scoring.notes import audit_note
 from decathlon.scoring.rows import Row
 from decathlon.scoring.terminal import conditions, legend
 from decathlon.scoring.trials import Trials
 
-MORE = ("mean", "rank", "covered", "time")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
@@ -35,7 +42,7 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
         UsageError: There is no such column.
         ResultError: A routing record to draw is damaged.
     """
-    keys = list(columns or [*default_keys(board), *MORE])
+    keys = list(columns or [*default_keys(board), *EXTRA])
     chosen = choose(board, keys)
     style, script = _own("board.css"), _own("board.js")
     lines = cells(board, chosen)
@@ -47,6 +54,7 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
                 "id": f"row-{number}",
                 "label": visible(row.label),
                 "kind": row.kind,
+                "score": "" if row.score is None else f"{row.score:.0f}",
                 "cells": [
                     {"text": visible(c.text), "mark": c.mark, "value": "" if v is None else v}
                     for c, v in zip(line, values, strict=True)
@@ -83,7 +91,7 @@ def _detail(board: Board, row: Row) -> dict[str, Any]:
     """Returns what the page says of one row beyond the table."""
     facts = [(term, visible(value)) for term, value in _facts(row) if value]
     details: dict[str, Any] = {"facts": facts, "domains": _by_domain(board, row)}
-    trials = board.trials.get(row.label) if row.kind == "run" else None
+    trials = board.behind(row)
     details["figures"] = _own_figures(board, trials) if trials else []
     details["blocks"] = _provenance(trials) if trials else []
     return details
@@ -109,7 +117,7 @@ def _facts(row: Row) -> list[tuple[str, str]]:
 
 def _by_domain(board: Board, row: Row) -> list[list[str]]:
     lines = []
-    for name in board.domains:
+    for name in shown_domains(board):
         accuracy = row.accuracy.get(name)
         pair = (row.accuracy_ci or {}).get(name)
         lines.append(
@@ -165,43 +173,44 @@ def _pretty(value: object) -> str:
     return "\n".join(visible(line) for line in text.split("\n"))
 
 
-def _image(kind: str, board: Board, text: str, name: str | None = None) -> dict[str, str]:
+def _image(figure: "Figure", text: str) -> dict[str, str]:
     # Imported here: no other format pays for matplotlib.
-    from decathlon.scoring.figures.plot import plot
+    from decathlon.scoring.figures.canvas import svg
 
-    assert board.results is not None
-    with TemporaryDirectory() as folder:
-        out = Path(folder) / "figure.svg"
-        names = [name] if name else []
-        plot(kind, board.results, out, board.split, board.baseline, names)
-        encoded = base64.b64encode(out.read_bytes()).decode()
+    encoded = base64.b64encode(svg(figure)).decode()
     return {"source": f"data:image/svg+xml;base64,{encoded}", "text": text}
 
 
 def _board_figures(board: Board) -> list[dict[str, str]]:
-    if board.results is None or not board.trials:
+    """Draws the rows of the board that are shown."""
+    shown = [behind for row in board.rows if (behind := board.behind(row))]
+    if not shown:
         return []
+    from decathlon.scoring.figures import boards
+
     figures = []
     if any(row.score is not None and row.params_ratio for row in board.rows):
-        figures.append(_image("tradeoff", board, "S against the number of parameters"))
-    base = board.trials[board.baseline].domains if board.baseline else []
-    others = [one for label, one in board.trials.items() if label != board.baseline]
-    if any(set(base) & set(one.domains) for one in others):
-        text = (
-            f"Accuracy by domain relative to {visible(board.baseline or '')}, with 95 % intervals"
-        )
-        figures.append(_image("domains", board, text))
+        text = "S against the number of parameters"
+        figures.append(_image(boards.tradeoff(board), text))
+    if board.baseline and any(
+        set(board.trials[board.baseline].domains) & set(one.domains)
+        for one in shown
+        if one.label != board.baseline
+    ):
+        text = f"Accuracy by domain relative to {visible(board.baseline)}, with 95 % intervals"
+        trials = {one.label: one for one in (board.trials[board.baseline], *shown)}
+        figures.append(_image(boards.domains(trials, board.baseline, board.split), text))
     return figures
 
 
 def _own_figures(board: Board, trials: Trials) -> list[dict[str, str]]:
-    texts = {
-        "policy": "Share of images that took the fine-tuned path, by block and domain",
-        "usage": "Number of fine-tuned blocks used by an image, by domain",
-    }
-    # Imported here: no other format pays for matplotlib.
-    from decathlon.scoring.figures.routing import is_routed
+    from decathlon.scoring.figures import routing
 
-    if board.results is None or not is_routed(board.results, trials):
+    if board.results is None or not routing.is_routed(board.results, trials):
         return []
-    return [_image(kind, board, text, trials.label) for kind, text in texts.items()]
+    share = "Share of images that took the fine-tuned path, by block and domain"
+    used = "Number of fine-tuned blocks used by an image, by domain"
+    return [
+        _image(routing.policy(board.results, trials), share),
+        _image(routing.usage(board.results, trials), used),
+    ]

@@ -1,6 +1,5 @@
 """The board in the format and at the place that were asked for."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from io import StringIO
@@ -10,12 +9,13 @@ from rich.console import Console
 
 from decathlon.errors import UsageError, nearest
 from decathlon.files import write_text
+from decathlon.grid import PLAIN_WIDTH, sized_output
 from decathlon.scoring.board import Board
 from decathlon.scoring.columns import choose, notes_of
 from decathlon.scoring.escape import visible
 from decathlon.scoring.formats import to_csv, to_json, to_markdown
 from decathlon.scoring.latex import to_latex
-from decathlon.scoring.terminal import PLAIN_WIDTH, show
+from decathlon.scoring.terminal import show
 
 Columns = Sequence[str] | None
 
@@ -82,9 +82,8 @@ def render(
     Raises:
         UsageError: There is no such format or column.
     """
-    console = Console()
-    if form == "table" and out is None and (console.is_terminal or "COLUMNS" in os.environ):
-        show(board, console, columns)
+    if form == "table" and out is None and sized_output():
+        show(board, columns=columns)
         return
     text = text_of(board, form, columns)
     if out is None:

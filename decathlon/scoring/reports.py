@@ -3,48 +3,45 @@
 import json
 import sys
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from decathlon.domains import DOMAINS
 from decathlon.errors import UsageError, nearest
 from decathlon.files import write_text
+from decathlon.grid import Column, Grid, emit, plain
 from decathlon.scoring.compare import Comparison, Difference
 from decathlon.scoring.escape import visible
 from decathlon.scoring.evaluate import Evaluation
-from decathlon.scoring.terminal import PLAIN_WIDTH
 
 FORMATS = ("table", "json")
+LONGEST_HEADING = 24
+"""Characters of a name that can head a column of numbers."""
 
 
-def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Returns a table whose last row is set apart."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for i, heading in enumerate(headings):
-        table.add_column(Text(visible(heading)), justify="right" if i else "left", overflow="fold")
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]], below: int) -> Grid:
+    """Returns a grid whose last row is set apart; columns from ``below`` on go below first."""
+    grid = Grid(
+        [
+            Column(visible(heading), right=i > 0, below=i >= below)
+            for i, heading in enumerate(headings)
+        ]
+    )
     for i, row in enumerate(rows):
-        table.add_row(*(Text(visible(cell)) for cell in row), end_section=i + 2 == len(rows))
-    return table
+        grid.add_row(*map(visible, row), end_section=i + 2 == len(rows))
+    return grid
 
 
-def _emit(form: str, out: Path | None, value: object, table: Table, notes: Sequence[str]) -> None:
+def _emit(form: str, out: Path | None, value: object, grid: Grid, notes: Sequence[str]) -> None:
     if form not in FORMATS:
         raise UsageError(f"unknown format '{form}'{nearest(form, FORMATS)} ({', '.join(FORMATS)})")
-    if form == "json":
-        text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    else:
-        lines: list[RenderableType] = [table, *(Text(visible(f"* {note}")) for note in notes)]
-        if out is None and Console().is_terminal:
-            Console().print(*lines, sep="\n")
-            return
-        buffer = StringIO()
-        Console(file=buffer, width=PLAIN_WIDTH).print(*lines, sep="\n")
-        text = "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+    parts: list[RenderableType] = [grid, *(Text(visible(f"* {note}")) for note in notes)]
+    if form == "table" and out is None:
+        emit(*parts)
+        return
+    text = plain(*parts) if form == "table" else json.dumps(value, indent=2, allow_nan=False) + "\n"
     if out is None:
         sys.stdout.write(text)
     else:
@@ -71,9 +68,13 @@ def render_comparison(comparison: Comparison, form: str = "table", out: Path | N
         "notes": list(comparison.notes),
     }
     rows = [_line(name, d, 2) for name, d in comparison.accuracy.items()]
-    headings = ("", comparison.a, comparison.b, "difference", "95 %", "P(first better)")
-    table = _grid(headings, [*rows, _line("S", comparison.score, 1)])
-    _emit(form, out, value, table, comparison.notes)
+    rows.append(_line("S", comparison.score, 1))
+    names, notes = (comparison.a, comparison.b), list(comparison.notes)
+    if max(map(len, names)) > LONGEST_HEADING:
+        notes = [f"A is {comparison.a}, B is {comparison.b}.", *notes]
+        names = ("A", "B")
+    grid = _grid(("", *names, "difference", "95 %", "P(first better)"), rows, below=4)
+    _emit(form, out, value, grid, notes)
 
 
 def _difference(d: Difference) -> dict[str, object]:
@@ -124,7 +125,7 @@ def render_evaluation(evaluation: Evaluation, form: str = "table", out: Path | N
     _emit(form, out, value, _evaluation_table(evaluation), notes)
 
 
-def _evaluation_table(evaluation: Evaluation) -> Table:
+def _evaluation_table(evaluation: Evaluation) -> Grid:
     # Imported here: JSON does not pay for numpy's random generators.
     from decathlon.scoring.statistics import count_intervals
 
@@ -151,4 +152,4 @@ def _evaluation_table(evaluation: Evaluation) -> Table:
     if evaluation.score is not None:
         span, total = f"{score_ci[0]:.0f} to {score_ci[1]:.0f}", f"{evaluation.score:.1f}"
     rows.append(["S", "", "", "", span, total])
-    return _grid(("", "images", "right", "accuracy", "95 %", "points"), rows)
+    return _grid(("", "images", "right", "accuracy", "95 %", "points"), rows, below=6)

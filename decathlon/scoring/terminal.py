@@ -1,32 +1,56 @@
-"""The board on a terminal, by rich."""
+"""The board on a terminal."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from decathlon.scoring.columns import Cell, cells, choose, default_keys, notes_of
+from decathlon.grid import Column, Grid
+from decathlon.scoring.columns import (
+    EXTRA,
+    OPTIONAL,
+    Cell,
+    cells,
+    choose,
+    default_keys,
+    notes_of,
+)
 from decathlon.scoring.escape import visible
 
 if TYPE_CHECKING:
     from decathlon.scoring.board import Board
 
-WIDE = 112
-"""Width from which accuracies have two digits after the point."""
-PLAIN_WIDTH = 120
-"""Width of tables that go to a file or a pipe and not to a terminal."""
 SHORT = {"ImNet": "INet", "Airc.": "Airc"}
 """Headings of narrow tables, as wide as an accuracy with one digit after the point."""
+BESIDE = ("params", "score", "printed", "ci", "mean", "rank")
+"""Columns that stay beside the name where a row takes several lines."""
 STYLES = {"best": "bold", "second": "underline", "": ""}
 
 
-def table(board: "Board", width: int, columns: Sequence[str] | None = None) -> Table:
-    """Returns the board as a rich table that fits ``width`` characters.
+@dataclass(frozen=True)
+class Fitted:
+    """A board as it fits a width.
 
-    Narrow tables have one digit after the point and no padding.
+    Attributes:
+        grid: The table.
+        keys: Keys of its columns.
+        left_out: What there was no room for, in words.
+    """
+
+    grid: Grid
+    keys: Sequence[str]
+    left_out: tuple[str, ...] = ()
+
+
+def fitted(board: "Board", width: int, columns: Sequence[str] | None = None) -> Fitted:
+    """Returns the columns and digits of a board that fit ``width`` characters.
+
+    Where there is no room, these go first, in this order: the columns ``time``,
+    ``covered``, ``rank``, ``mean`` and ``ci``; the second digit after the point;
+    whole names on one line; and last, the accuracies move below the names.
+    Columns that were asked for are never left out.
 
     Args:
         board: The board.
@@ -36,17 +60,42 @@ def table(board: "Board", width: int, columns: Sequence[str] | None = None) -> T
     Raises:
         UsageError: There is no such column.
     """
-    chosen = choose(board, columns or default_keys(board, width))
-    digits = 2 if width >= WIDE else 1
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, digits - 1, 0, 0))
-    shown.add_column("", overflow="fold", min_width=10)
-    for column in chosen:
-        heading = column.heading if digits == 2 else SHORT.get(column.heading, column.heading)
-        shown.add_column(Text(visible(heading)), justify="right", no_wrap=True)
+    keys = list(columns or default_keys(board))
+    optional = [] if columns else [key for key in OPTIONAL if key in keys]
+    if not columns:
+        keys = [key for key in keys if key not in optional]
+        optional += _extra(board)
+    for count in range(len(optional), -1, -1):
+        grid = _grid(board, [*keys, *optional[:count]], 2)
+        if grid.fits(width):
+            return Fitted(grid, [*keys, *optional[:count]], tuple(optional[count:]))
+    short = _grid(board, keys, 1)
+    if short.depth(width) == 1 or short.depth(width) < grid.depth(width):
+        return Fitted(short, keys, (*optional, "second digits"))
+    return Fitted(grid, keys, tuple(optional))
+
+
+def _extra(board: "Board") -> list[str]:
+    timed = any(row.training_seconds is not None for row in board.rows)
+    return [key for key in EXTRA if timed or key != "time"]
+
+
+def _grid(board: "Board", keys: Sequence[str], digits: int) -> Grid:
+    chosen = choose(board, keys)
+    headings = [c.heading if digits == 2 else SHORT.get(c.heading, c.heading) for c in chosen]
+    grid = Grid(
+        [
+            Column(""),
+            *(
+                Column(visible(heading), right=True, below=column.key not in BESIDE)
+                for heading, column in zip(headings, chosen, strict=True)
+            ),
+        ]
+    )
     for i, (row, line) in enumerate(zip(board.rows, cells(board, chosen, digits), strict=True)):
         last = i + 1 == len(board.rows) or board.rows[i + 1].section != row.section
-        shown.add_row(Text(visible(row.label)), *map(_text, line), end_section=last)
-    return shown
+        grid.add_row(visible(row.label), *map(_text, line), end_section=last)
+    return grid
 
 
 def _text(cell: Cell) -> Text:
@@ -85,11 +134,20 @@ def show(
         UsageError: There is no such column.
     """
     console = console or Console()
-    keys = columns or default_keys(board, console.width)
-    shown = table(board, console.width, keys)
+    shown = fitted(board, console.width, columns)
     console.print(Text(visible(f"Visual Decathlon, {conditions(board)}")))
-    console.print(shown)
+    console.print(shown.grid)
     console.print()
-    console.print(Text(legend(keys)))
-    for note in notes_of(board, keys):
+    console.print(Text(legend(shown.keys)))
+    if shown.left_out:
+        console.print(Text(_on_room(shown, console.width)))
+    for note in notes_of(board, shown.keys):
         console.print(Text(visible(f"* {note}")))
+
+
+def _on_room(shown: Fitted, width: int) -> str:
+    return (
+        f"Left out to fit {width} characters: {', '.join(shown.left_out)}. Choose columns with"
+        " --columns (such as --columns score,ci), use a wider terminal, or see everything with"
+        " --format csv."
+    )

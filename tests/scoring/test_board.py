@@ -12,6 +12,7 @@ from decathlon.errors import ResultError, UsageError
 from decathlon.records import Parameters
 from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import Board, build
+from decathlon.scoring.columns import choose
 from decathlon.scoring.rows import Row
 from decathlon.scoring.score import decathlon_score
 from tests.scoring.making import everywhere
@@ -261,3 +262,35 @@ def test_filters() -> None:
         arrange(board, sort="scor")
     with pytest.raises(UsageError, match="unknown kind 'runs'"):
         arrange(board, kind="runs")
+
+
+def test_notes_are_about_the_rows_shown(results: Path, add_runs: AddRuns) -> None:
+    add_runs("mine", everywhere(90, 100) | {"dtd": None})
+    board = build(results)
+    assert sum("no rounding" in note for note in board.notes) == 4
+    assert board.notes[-1] == "10 more published rows are shown by --all."
+    assert arrange(board, match=["LwF"]).notes == ()
+    unknown = "mine: the test labels of dtd are unknown"
+    for one, about_runs in ((board, True), (arrange(board, kind="published"), False)):
+        assert any(note.startswith(unknown) for note in one.notes) == about_runs
+    own = arrange(board, kind="run").notes
+    assert any(note.startswith(unknown) for note in own)
+    assert not any("no rounding" in note or "--all" in note for note in own)
+    some = arrange(board, match=["*Res*"])
+    everything = arrange(build(results, all_rows=True), match=["*Res*"])
+    hidden = len(everything.rows) - len(some.rows)
+    assert list(some.notes) == [f"{hidden} more published rows are shown by --all."]
+    with pytest.raises(
+        UsageError, match=r"'MTAN\*'; hidden published rows that match: 1, see --all"
+    ):
+        arrange(board, match=["MTAN*"])
+
+
+def test_a_board_of_own_domains_has_no_empty_columns(results: Path, add_runs: AddRuns) -> None:
+    add_runs("base", {"pets": (30, 50), "dtd": (30, 50)}, official=False)
+    add_runs("mine", {"pets": (40, 50)}, official=False)
+    board = build(results, baseline="base")
+    assert [c.key for c in choose(board, ["domains"])] == ["dtd", "pets"]
+    assert list(board.rows[0].accuracy) == [*DOMAINS, "pets"]
+    official = arrange(build(None), match=["LwF"])
+    assert len(choose(official, ["domains"])) == 10

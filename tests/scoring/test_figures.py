@@ -1,5 +1,6 @@
 """Figures: what they show, in files that are whole and equal for equal results."""
 
+import itertools
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -7,12 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
 
 from decathlon.errors import ResultError, UsageError
 from decathlon.files import write_json, write_text
-from decathlon.scoring.figures import routing
+from decathlon.scoring.board import build
+from decathlon.scoring.figures import boards, canvas, curves, routing
 from decathlon.scoring.figures.plot import KINDS, plot
 from decathlon.scoring.trials import read_trials
+from tests.scoring.making import everywhere
 
 AddRuns = Callable[..., None]
 DOMAINS = ("aircraft", "dtd", "svhn")
@@ -136,3 +143,137 @@ def test_two_routed_names_ask_which(plotted: Path, tmp_path: Path, add_runs: Add
     plot("policy", plotted, tmp_path / "x.svg", names=["second"])
     assert "DTD" in texts(tmp_path / "x.svg")
     assert "SVHN" not in texts(tmp_path / "x.svg")
+
+
+LONG = "-with-a-long-name-for-a-variant-of-a-method-in-a-longer-study-of-variants"
+OWN = ("birds-of-the-northern-hemisphere", "dtd", *(f"own-{n}" for n in range(8)))
+
+
+def boxes(drawn: Figure) -> list[tuple[str, Bbox]]:
+    """Text and box of all that is written, in pixels."""
+    with canvas.styled():
+        drawn.draw_without_rendering()
+        shown = [t for t in drawn.findobj(Text) if t.get_visible() and t.get_text().strip()]
+        renderer = canvas.renderer_of(drawn)
+        return [(t.get_text(), Text.get_window_extent(t, renderer)) for t in shown]
+
+
+def cover(a: Bbox, b: Bbox) -> bool:
+    return a.x0 < b.x1 - 1 and b.x0 < a.x1 - 1 and a.y0 < b.y1 - 1 and b.y0 < a.y1 - 1
+
+
+def check_text(drawn: Figure) -> None:
+    """Checks that no text lies outside the figure or over other text."""
+    written = boxes(drawn)
+    width, height = drawn.bbox.width, drawn.bbox.height
+    for text, box in written:
+        assert box.x0 > -1, text
+        assert box.y0 > -1, text
+        assert box.x1 < width + 1, text
+        assert box.y1 < height + 1, text
+    for (first, a), (second, b) in itertools.combinations(written, 2):
+        assert not cover(a, b), (first, second)
+
+
+SHORT_NAMES = ((1, 1), (1, 10), (2, 1), (2, 2), (9, 1), (9, 10), (10, 2), (24, 1), (24, 10))
+LONG_NAMES = ((1, 1), (2, 2), (9, 1), (10, 10), (24, 2))
+
+
+@pytest.mark.parametrize(
+    ("num_methods", "num_domains", "long"),
+    [*((*size, "") for size in SHORT_NAMES), *((*size, LONG) for size in LONG_NAMES)],
+)
+def test_no_text_is_cut_or_covered(
+    num_methods: int, num_domains: int, long: str, results: Path, add_runs: AddRuns
+) -> None:
+    names = [f"method-{n:02d}{long}" for n in range(num_methods)]
+    domains = OWN[:num_domains] if long else OWN[1 : num_domains + 1]
+    for place, name in enumerate(names):
+        add_runs(name, dict.fromkeys(domains, (10 + place, 50)), official=False)
+        for domain in domains:
+            folder = results / name / domain / "test" / "seed0"
+            log = [{"epoch": e, "loss": (2.0 + place) / e} for e in range(1, 6)]
+            write_text(folder / "log.jsonl", "".join(json.dumps(facts) + "\n" for facts in log))
+            write_json(folder / "routing.json", {"blocks": 8, "images": ["01" * 4, "1" * 8]})
+    trials = read_trials(results, "test")
+    check_text(boards.tradeoff(build(results, baseline=names[0])))
+    check_text(curves.curves(results, list(trials.values())))
+    check_text(routing.policy(results, trials[names[0]]))
+    check_text(routing.usage(results, trials[names[0]]))
+    if num_methods > 1:
+        check_text(boards.domains(trials, names[0], "test"))
+
+
+@pytest.mark.parametrize("all_rows", [False, True])
+def test_names_lie_on_nothing_and_keep_the_order_of_their_points(
+    all_rows: bool, results: Path, add_runs: AddRuns
+) -> None:
+    for place in range(12):
+        add_runs(f"mine-{place}", everywhere(70 + 2 * place, 100))
+    board = build(results, all_rows=all_rows)
+    drawn = boards.tradeoff(board)
+    check_text(drawn)
+    (axes,) = drawn.axes
+    names = [t for t in axes.texts if isinstance(t, Annotation)]
+    assert len(names) == sum(bool(row.params_ratio) for row in board.rows)
+    renderer = canvas.renderer_of(drawn)
+    covered = [line.get_window_extent(renderer).padded(1) for line in axes.get_lines()]
+    columns: dict[float, list[tuple[float, float]]] = {}
+    for name in names:
+        box = Text.get_window_extent(name, renderer)
+        assert not [other for other in covered if cover(box, other)], name.get_text()
+        if name.arrowprops is None:  # right above or below its point
+            continue
+        column = box.x0 if name.get_horizontalalignment() == "left" else -box.x1
+        columns.setdefault(round(column), []).append((name.xy[1], box.y0))
+    assert len(columns) > 2
+    for column in columns.values():
+        places = [y for _, y in sorted(column)]
+        assert places == sorted(places)
+
+
+def test_looks_can_be_told_apart() -> None:
+    looks = [canvas.look(place) for place in range(24)]
+    assert len({(look.ink, look.marker) for look in looks}) == 24
+    assert len({(look.ink, look.line) for look in looks}) == 24
+    assert len({(look.ink, look.marker) for look in map(canvas.look, range(64))}) == 64
+
+
+def test_curves_and_their_legend_have_one_look_for_each_method(
+    results: Path, add_runs: AddRuns
+) -> None:
+    for place in range(10):
+        add_runs(f"m{place}", {"dtd": (40, 50)})
+        folder = results / f"m{place}" / "dtd" / "test" / "seed0"
+        write_text(folder / "log.jsonl", '{"epoch": 1, "loss": 1.0}\n')
+    drawn = curves.curves(results, list(read_trials(results, "test").values()))
+    (legend,) = drawn.legends
+    handles = [handle for handle in legend.legend_handles if isinstance(handle, Line2D)]
+    assert len({(h.get_color(), h.get_marker()) for h in handles}) == 10
+    assert [t.get_text() for t in legend.get_texts()] == [f"m{place}" for place in range(10)]
+
+
+def test_tradeoff_shows_only_the_names_asked_for(
+    results: Path, add_runs: AddRuns, tmp_path: Path
+) -> None:
+    for name in ("spottune", "mine", "other"):
+        add_runs(name, everywhere(80, 100))
+    out = tmp_path / "x.svg"
+    plot("tradeoff", results, out, names=["mine"])
+    assert {"mine", "published", "SpotTune", "DAN"} <= set(texts(out))
+    assert not {"other", "spottune"} & set(texts(out))
+    plot("tradeoff", results, out, names=["spottune", "other"])
+    assert {"spottune", "other"} <= set(texts(out))
+    assert "mine" not in texts(out)
+    with pytest.raises(UsageError, match="no test results of 'othr', did you mean 'other'"):
+        plot("tradeoff", results, out, names=["othr"])
+
+
+def test_a_png_says_which_characters_it_cannot_show(
+    results: Path, add_runs: AddRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_runs("\U00013000", {"dtd": (40, 50)})
+    plot("tradeoff", results, tmp_path / "x.svg")
+    assert capsys.readouterr().err == ""
+    plot("tradeoff", results, tmp_path / "x.png")
+    assert "no installed font has \U00013000, drawn as boxes" in capsys.readouterr().err

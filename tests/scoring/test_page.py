@@ -1,16 +1,21 @@
 """The page: what is in it, and how it behaves in a browser."""
 
+import base64
+import io
 import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from decathlon.domains import DOMAINS
 from decathlon.files import write_json
 from decathlon.records import write_record
+from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import build
 from decathlon.scoring.render import render, text_of
 from tests.scoring.browser import CHROMIUM, Page, browser
@@ -89,6 +94,16 @@ def test_page_says_what_is_known_of_a_row(html: str) -> None:
 def test_equal_boards_give_equal_pages(filled: Path, html: str, tmp_path: Path) -> None:
     render(build(filled), "html", tmp_path / "board.html")
     assert (tmp_path / "board.html").read_text(encoding="utf-8") == html
+
+
+def test_figures_show_the_rows_that_are_shown(filled: Path) -> None:
+    found = text_of(arrange(build(filled), match=["SpotTune"]), "html")
+    sources = [link for link in parsed(found).links if link.startswith("data:image/svg")]
+    drawn = [base64.b64decode(source.split(",")[1]).decode() for source in sources]
+    assert len(drawn) == 3
+    assert ">spottune<" in drawn[0]
+    assert "Fine-tuning" not in drawn[0]
+    assert "onerror" not in drawn[0]
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +198,69 @@ def test_fits_a_phone_and_both_colour_schemes(page: Page) -> None:
     assert len(inks) == 2
     for ink, paper in inks:
         assert contrast(ink, paper) > 7
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1600])
+def test_only_what_scrolls_in_itself_is_wider_than_the_screen(page: Page, width: int) -> None:
+    page.look(width, 800, dark=False)
+    page.run("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    page.run("new Promise(r => requestAnimationFrame(() => setTimeout(r, 50)))")
+    assert page.run("document.documentElement.scrollWidth") <= width
+    outside = (
+        "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, pre')"
+        " && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert page.run(outside) == []
+    cut = (
+        "[...document.querySelectorAll('th, td, a, dd, summary, figcaption')]"
+        ".filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth)"
+        ".map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert page.run(cut) == []
+    # A frame shows whether there is more on the right, and on the left once it is scrolled.
+    told = (
+        "[...document.querySelectorAll('.scroll')].map(s => [s.scrollWidth > s.clientWidth + 1,"
+        " s.parentElement.classList.contains('after'),"
+        " getComputedStyle(s.parentElement, '::after').opacity])"
+    )
+    page.run("new Promise(r => setTimeout(r, 300))")
+    for more, marked, opacity in page.run(told):
+        assert (marked, opacity) == (more, "1" if more else "0")
+    board = "document.querySelector('.scroll')"
+    if width < 1600:
+        page.run(f"{board}.scrollLeft = 1e6")
+        page.run("new Promise(r => setTimeout(r, 100))")
+        assert page.run(f"{board}.parentElement.className") == "frame before"
+        name = f"{board}.querySelector('tbody th').getBoundingClientRect()"
+        assert page.run(f"{name}.left - {board}.getBoundingClientRect().left") < 3
+        last = f"{board}.querySelector('tbody td:last-child').getBoundingClientRect()"
+        assert page.run(f"{last}.left >= {name}.right")
+
+
+def test_a_phone_shows_the_score_beside_each_name(page: Page) -> None:
+    brief = "[...document.querySelectorAll('.brief')].map(e => e.offsetHeight > 0 && e.innerText)"
+    page.look(390, 800, dark=False)
+    assert "S 3612" in page.run(brief)
+    page.look(1280, 800, dark=False)
+    assert not any(page.run(brief))
+
+
+def test_figures_are_dark_in_the_dark(page: Page) -> None:
+    corner = "document.querySelector('figure img').getBoundingClientRect()"
+    light = {}
+    for dark in (False, True):
+        page.look(1280, 800, dark)
+        x, y = page.run(f"[{corner}.x + scrollX, {corner}.y + scrollY]")
+        part = {"x": x, "y": y, "width": 500, "height": 300, "scale": 1}
+        shot = page.call(
+            "Page.captureScreenshot", format="png", clip=part, captureBeyondViewport=True
+        )
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("L"))
+        light[dark] = np.median(pixels), pixels.max(), pixels.min()
+    assert light[False][0] > 250
+    assert light[False][2] < 60
+    assert light[True][0] < 40
+    assert light[True][1] > 200
 
 
 def contrast(ink: str, paper: str) -> float:

@@ -1,18 +1,25 @@
 """Figures of a whole board: score against size, and domain by domain."""
 
+import math
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from decathlon.errors import ResultError, UsageError
 from decathlon.scoring import statistics
 from decathlon.scoring.board import Board
-from decathlon.scoring.escape import visible
 from decathlon.scoring.figures import canvas
+from decathlon.scoring.figures.naming import Point, name_points
 from decathlon.scoring.rows import Row
 from decathlon.scoring.trials import Trials
 
-TICKS = (0.5, 1, 2, 4, 8, 16, 32)
+OWN = "#b2182b"
+HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": "0.25"}
+ACROSS = 7.5
+"""Inches of one row of domains."""
 
 
 def tradeoff(board: Board) -> Figure:
@@ -29,84 +36,50 @@ def tradeoff(board: Board) -> Figure:
         axes = drawn.subplots()
         for row in rows:
             _point(axes, row)
-        axes.set_xscale("log", base=2)
-        sizes = [row.params_ratio or 1 for row in rows]
-        low, high = min(sizes) / 1.25, max(sizes) * 1.9  # room for the last labels
-        axes.set_xlim(low, high)
-        ticks = [tick for tick in TICKS if low <= tick <= high]
-        axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
-        axes.minorticks_off()
         axes.set_xlabel("#par (plain networks)")
         axes.set_ylabel(f"S, {board.split} split")
         axes.grid(axis="y", linewidth=0.3, color="0.85")
         axes.set_axisbelow(True)
-        _labels(axes, rows)
-        _key(axes, rows)
+        top = max(max(row.score or 0, row.ci[1] if row.ci else 0) for row in rows)
+        axes.set_ylim(0, top * 1.06 + 1)
+        canvas.set_ticks(axes.yaxis, 8)
+        _key(drawn, rows)
+        points = [
+            Point(row.params_ratio or 1.0, y := row.score or 0.0, *(row.ci or (y, y)))
+            for row in rows
+        ]
+        name_points(drawn, axes, points, [row.label for row in rows])
+        ticks = _ticks([point.x for point in points])
+        axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
+        axes.minorticks_off()
     return drawn
+
+
+def _ticks(sizes: list[float]) -> list[float]:
+    """Returns the powers of two among the sizes, or the sizes where there are hardly any."""
+    low, high = math.ceil(math.log2(min(sizes))), math.floor(math.log2(max(sizes)))
+    powers = [2.0**power for power in range(low, high + 1)]
+    return powers if len(powers) > 1 else sorted({min(sizes), max(sizes)})
 
 
 def _point(axes: Axes, row: Row) -> None:
     x, y = row.params_ratio or 1.0, row.score or 0.0
     if row.kind == "published":
-        axes.plot(x, y, "o", markerfacecolor="white", markeredgecolor="0.25", markersize=5)
+        axes.plot(x, y, "o", **HOLLOW, markersize=5)
         return
     if row.ci:
-        axes.plot([x, x], row.ci, color="#b2182b", linewidth=1)
-    axes.plot(x, y, "D", color="#b2182b", markersize=5)
+        axes.plot([x, x], row.ci, color=OWN, linewidth=1)
+    axes.plot(x, y, "D", color=OWN, markersize=5)
 
 
-def _key(axes: Axes, rows: list[Row]) -> None:
+def _key(drawn: Figure, rows: list[Row]) -> None:
     kinds = {row.kind for row in rows}
+    handles: dict[str, Line2D] = {}
     if "published" in kinds:
-        axes.plot([], [], "o", markerfacecolor="white", markeredgecolor="0.25", label="published")
+        handles["published"] = Line2D([], [], marker="o", linestyle="", **HOLLOW)
     if "run" in kinds:
-        axes.plot([], [], "D", color="#b2182b", label="own run, 95 % interval")
-    axes.legend(loc="lower right")
-
-
-def _labels(axes: Axes, rows: list[Row]) -> None:
-    """Writes names beside points, moved up or down until none covers another or a point.
-
-    Widths are in powers of two of #par, heights in points of S; a line of text is taken
-    to be a fortieth of the figure's height.
-    """
-    top = max(max(row.score or 0, row.ci[1] if row.ci else 0) for row in rows) * 1.06 + 1
-    axes.set_ylim(0, top)
-    line = top / 40
-    points = [(float(np.log2(row.params_ratio or 1)), row.score or 0.0) for row in rows]
-    taken = [(x - 0.03, 0.06, y) for x, y in points]
-    for row, (x, wanted) in sorted(
-        zip(rows, points, strict=True), key=lambda pair: (pair[1][0], -pair[1][1])
-    ):
-        left, width = x + 0.1, 0.075 * len(row.label)
-        y = next(
-            (
-                wanted + shift * line * 0.5
-                for shift in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6, 8, -8)
-                if not _covers(taken, left, width, wanted + shift * line * 0.5, line)
-            ),
-            wanted,
-        )
-        taken.append((left, width, y))
-        axes.annotate(
-            visible(row.label),
-            (2**x, wanted),
-            xytext=(2**left, y),
-            textcoords="data",
-            va="center",
-            fontsize=6.5,
-            arrowprops={"arrowstyle": "-", "linewidth": 0.3, "color": "0.5", "shrinkA": 0},
-        )
-
-
-def _covers(
-    taken: list[tuple[float, float, float]], left: float, width: float, y: float, line: float
-) -> bool:
-    """Whether a label would lie on something; all are (left, width, height)."""
-    return any(
-        left < other + wide and other < left + width and abs(y - height) < line
-        for other, wide, height in taken
-    )
+        handles["own run, 95 % interval"] = Line2D([], [], marker="D", color=OWN)
+    canvas.legend(drawn, list(handles.values()), list(handles))
 
 
 def domains(trials: dict[str, Trials], reference: str, split: str) -> Figure:
@@ -125,34 +98,47 @@ def domains(trials: dict[str, Trials], reference: str, split: str) -> Figure:
     names = canvas.in_order([d for d in base.domains if any(d in t.domains for t in shown)])
     if not shown or not names:
         raise UsageError(f"there are no results beside those of '{reference}' to compare with it")
-    drawn = canvas.figure(1.5 + 0.6 * len(names), 2.8)
+    # A method has room for its marker, and a domain for its name.
+    longest = max(len(line) for name in names for line in canvas.column(name).split("\n"))
+    slot = max(0.09 * (len(shown) + 2), 0.07 * longest + 0.1, 0.6)
+    rows = -(-len(names) // max(1, int(ACROSS / slot)))
+    parts = np.array_split(np.array(names), rows)
+    across = len(parts[0])
+    drawn = canvas.figure(max(0.8 + slot * across, 2.6), 0.4 + 2.2 * rows)
     with canvas.styled():
-        axes = drawn.subplots()
-        axes.axhline(0, color="black", linewidth=0.6)
-        for place, one in enumerate(shown):
-            offset = (place - (len(shown) - 1) / 2) * min(0.16, 0.7 / len(shown))
-            _relative(axes, one, base, names, place, offset)
-        axes.set_xticks(range(len(names)), [canvas.column(name) for name in names])
-        axes.set_ylabel(f"accuracy - {visible(reference)} (points)")
-        axes.set_xlim(-0.6, len(names) - 0.4)
-        axes.grid(axis="y", linewidth=0.3, color="0.85")
-        axes.set_axisbelow(True)
-        drawn.legend(loc="outside upper center", ncols=min(4, len(shown)))
+        grid = drawn.subplots(rows, 1, sharey=True, squeeze=False)
+        handles: dict[str, Line2D] = {}
+        for part, axes in zip(map(list, parts), grid.flat, strict=True):
+            axes.axhline(0, color="black", linewidth=0.6)
+            for place, one in enumerate(shown):
+                offset = (place - (len(shown) - 1) / 2) * 0.09 / slot
+                marker = _relative(axes, one, base, part, place, offset)
+                handles.update({one.label: marker} if marker else {})
+            axes.set_xticks(range(len(part)), [canvas.column(name) for name in part])
+            axes.set_xlim(-0.5, across - 0.5)
+            axes.grid(axis="y", linewidth=0.3, color="0.85")
+            axes.set_axisbelow(True)
+        canvas.set_ticks(grid[0, 0].yaxis, 6)
+        drawn.supylabel(f"accuracy - {canvas.folded(reference, 24)} (points)", fontsize=8)
+        canvas.legend(drawn, list(handles.values()), list(handles))
     return drawn
 
 
 def _relative(
     axes: Axes, one: Trials, base: Trials, names: list[str], place: int, offset: float
-) -> None:
+) -> Line2D | None:
+    """Draws one method, and returns one of its markers if there is any."""
     own, reference = statistics.draw([one, base], {})
     means = one.mean_errors(), base.mean_errors()
-    ink, marker = canvas.INKS[place % 8], canvas.MARKERS[place % 8]
-    label: str | None = visible(one.label)
+    look = canvas.look(place)
+    marker = None
     for x, name in enumerate(names):
         if name not in own.accuracy:
             continue
         gap = 100 * (means[1][name] - means[0][name])
         low, high = statistics.interval(own.accuracy[name] - reference.accuracy[name])
-        axes.plot([x + offset] * 2, [low, high], color=ink, linewidth=0.9)
-        axes.plot(x + offset, gap, marker, color=ink, markersize=4, linestyle="", label=label)
-        label = None
+        axes.plot([x + offset] * 2, [low, high], color=look.ink, linewidth=0.9)
+        (marker,) = axes.plot(
+            x + offset, gap, look.marker, color=look.ink, markersize=4, linestyle=""
+        )
+    return marker

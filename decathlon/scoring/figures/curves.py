@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from decathlon.errors import ResultError
-from decathlon.scoring.escape import visible
 from decathlon.scoring.figures import canvas
 from decathlon.scoring.trials import Trials
 
 LOG = "log.jsonl"
+MARKED = 6
+"""Markers on one curve, about."""
 Curve = dict[float, list[float]]
 """Losses of all seeds by epoch."""
 
@@ -59,32 +60,34 @@ def curves(results: Path, shown: list[Trials]) -> Figure:
 
 
 def _draw(found: dict[str, dict[str, Curve]], names: list[str]) -> Figure:
-    domains = canvas.in_order(list(found))
-    columns = min(5, len(domains))
-    rows = -(-len(domains) // columns)
-    drawn = canvas.figure(0.6 + 1.4 * columns, 0.8 + 1.25 * rows)
+    drawn, panels = canvas.panels(canvas.in_order(list(found)), 1.45, 1.3)
+    handles = {}
     with canvas.styled():
-        grid = drawn.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat[len(domains) :]:
-            axes.set_visible(False)
-        handles = {}
-        for axes, domain in zip(grid.flat, domains, strict=False):
+        for domain, axes in panels.items():
             for place, name in enumerate(names):
                 if name in found[domain]:
                     handles[name] = _line(axes, found[domain][name], place)
-            axes.set_title(canvas.column(domain))
             axes.set_ylim(bottom=0)
+            canvas.set_ticks(axes.xaxis, 3, integer=True)
+            canvas.set_ticks(axes.yaxis, 4)
         drawn.supxlabel("epoch", fontsize=8)
         drawn.supylabel("training loss, mean over seeds", fontsize=8)
-        labels = [visible(name) for name in handles]
-        drawn.legend(
-            list(handles.values()), labels, loc="outside upper center", ncols=min(4, len(handles))
-        )
+        in_order = [name for name in names if name in handles]
+        canvas.legend(drawn, [handles[name] for name in in_order], in_order)
     return drawn
 
 
 def _line(axes: Axes, curve: Curve, place: int) -> Line2D:
     epochs = sorted(curve)
     means = [math.fsum(curve[epoch]) / len(curve[epoch]) for epoch in epochs]
-    ink, line = canvas.INKS[place % 8], canvas.LINES[place % 8]
-    return axes.plot(epochs, means, color=ink, linestyle=line)[0]
+    look = canvas.look(place)
+    every = -(-len(epochs) // MARKED)
+    return axes.plot(
+        epochs,
+        means,
+        color=look.ink,
+        linestyle=look.line,
+        marker=look.marker,
+        markersize=3,
+        markevery=(place % every, every),  # those of other curves stand elsewhere
+    )[0]

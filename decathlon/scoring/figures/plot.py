@@ -120,7 +120,8 @@ def plot(
         split: Split of the records.
         baseline: Name that defines E_max, and that ``domains`` compares with
             (``fine-tuning`` by default).
-        names: Names to show; all where empty.
+        names: Names to show; all where empty. ``tradeoff`` shows them beside all
+            published rows.
 
     Raises:
         UsageError: Unknown kind, name or baseline, or another kind of file.

@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from decathlon.errors import ResultError
@@ -92,46 +93,43 @@ def policy(results: Path, trials: Trials) -> Figure:
     shares = np.full((len(decisions), num_blocks), np.nan)
     for row, taken in enumerate(decisions.values()):
         shares[row, : taken.shape[1]] = 100 * taken.mean(axis=0)
-    drawn = canvas.figure(1.6 + 0.42 * num_blocks, 0.9 + 0.3 * len(decisions))
+    drawn = canvas.figure(max(1.2 + 0.42 * num_blocks, 3.0), 1.2 + 0.3 * len(decisions))
     with canvas.styled():
         axes = drawn.subplots()
-        image = axes.imshow(shares, cmap="Reds", vmin=0, vmax=100, aspect="auto")
+        image = axes.imshow(shares, cmap=_reds(), vmin=0, vmax=100, aspect="auto")
         for (row, block), share in np.ndenumerate(shares):
             if np.isfinite(share):
-                ink = "white" if share > 60 else "black"
-                axes.text(
-                    block, row, f"{share:.0f}", ha="center", va="center", color=ink, fontsize=7
-                )
+                axes.text(block, row, f"{share:.0f}", ha="center", va="center", fontsize=7)
         axes.set_xticks(range(num_blocks), [str(block + 1) for block in range(num_blocks)])
         axes.set_yticks(range(len(decisions)), [canvas.column(name) for name in decisions])
         axes.set_xlabel("routed block")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        bar = drawn.colorbar(image, ax=axes, pad=0.02)
+        bar = drawn.colorbar(image, ax=axes, location="top", pad=0.02, fraction=0.1, aspect=40)
         bar.set_label("images fine-tuned (%)")
         bar.outline.set_visible(False)
     return drawn
 
 
+def _reds() -> ListedColormap:
+    """Returns reds on which black numbers are readable, as white ones are on their inverse."""
+    return ListedColormap(colormaps["Reds"](np.linspace(0, 0.45, 256)))
+
+
 def usage(results: Path, trials: Trials) -> Figure:
     """Draws how many images used how many fine-tuned blocks, a histogram per domain."""
     decisions = decisions_of(results, trials)
-    columns = min(5, len(decisions))
-    rows = -(-len(decisions) // columns)
-    drawn = canvas.figure(0.4 + 1.4 * columns, 0.4 + 1.25 * rows)
+    drawn, panels = canvas.panels(list(decisions), 1.4, 1.25)
     with canvas.styled():
-        grid = drawn.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat[len(decisions) :]:
-            axes.set_visible(False)
-        for axes, (name, taken) in zip(grid.flat, decisions.items(), strict=False):
+        for name, axes in panels.items():
+            taken = decisions[name]
             num_blocks = taken.shape[1]
             counts = np.bincount(taken.sum(axis=1), minlength=num_blocks + 1)
             axes.bar(
                 range(num_blocks + 1), counts, color="#b2182b", edgecolor="black", linewidth=0.4
             )
-            axes.set_title(canvas.column(name))
-            axes.set_xticks(range(0, num_blocks + 1, 2 if num_blocks > 6 else 1))
-            axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+            canvas.set_ticks(axes.xaxis, 5, integer=True)
+            canvas.set_ticks(axes.yaxis, 3, integer=True)
         drawn.supxlabel("fine-tuned blocks used by an image", fontsize=8)
         drawn.supylabel("images", fontsize=8)
     return drawn
