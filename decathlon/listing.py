@@ -9,6 +9,7 @@ from rich.text import Text
 
 from decathlon.domains import DOMAINS, SPLITS
 from decathlon.method import about, registered
+from decathlon.scoring.escape import visible
 from decathlon.scoring.published import TABLE_3, in_table_order, published_rows
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def methods_table(width: int) -> Table:
         ratio = f"{row.params_ratio:g}x" if row and row.params_ratio else ""
         score = f"{row.score_printed:g}" if row and row.score_printed is not None else ""
         cells = [name, ratio, score, str(facts.year or ""), facts.paper, facts.trains]
-        table.add_row(*(Text(cell) for cell in cells + [facts.text] * wide))
+        table.add_row(*(Text(visible(cell)) for cell in cells + [facts.text] * wide))
     table.caption = "#par and S as printed in Table 3 of the SpotTune paper"
     return table
 
@@ -91,7 +92,8 @@ def domains_table(data: Path, width: int) -> Table:
         classes = len(entry.class_names) if entry else official.num_classes if official else 0
         sizes = "/".join(map(str, official.sizes)) if official else "-"
         text = [official.text if official else ""] * wide
-        table.add_row(*map(Text, [name, str(classes), *numbers.values(), state, sizes, *text]))
+        cells = [name, str(classes), *numbers.values(), state, sizes, *text]
+        table.add_row(*(Text(visible(cell)) for cell in cells))
     table.add_section()
     table.add_row("total", "", *(f"{value:.0f}" for value in totals.values()))
     table.caption = (

@@ -13,6 +13,7 @@ from decathlon.estimate import STEPS, Estimates, duration
 from decathlon.faults import Failure, grouped
 from decathlon.plan import Run, counted
 from decathlon.progress import progress
+from decathlon.scoring.escape import visible, visible_lines
 from decathlon.survey import Work
 
 MEASURED = ("begun", "failed", "to do")
@@ -46,7 +47,7 @@ def preview(work: Sequence[Work], console: Console | None = None) -> None:
     console.print(_methods(work, seconds))
     console.print()
     for line in [*_reasons(work, estimates), *_advice(work), _conclusion(work, seconds)]:
-        console.print(Text(line))
+        console.print(Text(visible_lines(line)))
 
 
 def _measured(work: Sequence[Work], estimates: Estimates) -> list[float | None]:
@@ -86,7 +87,7 @@ def _trials(work: Sequence[Work], seconds: Sequence[float | None]) -> Table:
         domains = trial.domains[0] if len(trial.domains) == 1 else f"{len(trial.domains)} jointly"
         time = "" if needed is None else duration(needed)
         cells = (trial.name, domains, str(trial.seed), _state(item), time)
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(visible(cell)) for cell in cells))
     return table
 
 
@@ -98,7 +99,7 @@ def _methods(work: Sequence[Work], seconds: Sequence[float | None]) -> Table:
         left = [s for item, s in own if item.state in MEASURED]
         known = sum(s for s in left if s is not None)
         time = "" if not left else "not known" if None in left else duration(known)
-        table.add_row(*(Text(cell) for cell in (name, str(len(own)), str(done), time)))
+        table.add_row(*(Text(visible(cell)) for cell in (name, str(len(own)), str(done), time)))
     return table
 
 

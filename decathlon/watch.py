@@ -17,7 +17,7 @@ from decathlon.faults import Failure, grouped
 from decathlon.plan import Trial, counted
 from decathlon.records import RunRecord
 from decathlon.runs import Watch
-from decathlon.scoring.escape import visible
+from decathlon.scoring.escape import visible, visible_lines
 from decathlon.survey import Work
 
 PLAIN_EVERY = 30.0
@@ -31,10 +31,6 @@ def _accuracy(records: Sequence[RunRecord]) -> str:
         return "done by another process"
     known = [r.accuracy for r in records if r.accuracy is not None]
     return f"{sum(known) / len(known):.2f} %" if known else "labels unknown"
-
-
-def _shown(text: str) -> str:
-    return "\n".join(visible(line) for line in text.splitlines())
 
 
 def _opening(work: Mapping[Trial, Work], trial: Trial) -> str:
@@ -57,7 +53,7 @@ class PlainWatch:
         self.waits = False
 
     def _say(self, line: str) -> None:
-        print(_shown(line), file=sys.stderr, flush=True)
+        print(visible_lines(line), file=sys.stderr, flush=True)
 
     def planned(self, work: Sequence[Work]) -> None:
         """Says how much there is to do."""
@@ -126,7 +122,7 @@ class LiveWatch:
         table = Table("trial", "state", "epoch", "loss", "images/s or time")
         first = max(0, min(self.current - ROWS // 2, len(self.rows) - ROWS))
         for trial, cells in list(self.rows.items())[first : first + ROWS]:
-            table.add_row(*(Text(cell) for cell in (str(trial), *cells)))
+            table.add_row(*(Text(visible(cell)) for cell in (str(trial), *cells)))
         done, failed = self.counts["done"], self.counts["failed"]
         table.caption = f"{done} of {len(self.rows)} done, {failed} failed"
         return table
@@ -162,7 +158,8 @@ class LiveWatch:
         """Shows what went wrong."""
         self.counts["failed"] += 1
         self._show(failure.trial, "failed")
-        self.live.console.print(Text(_shown(f"{failure.trial}: {failure.reason}"), style="red"))
+        text = visible_lines(f"{failure.trial}: {failure.reason}")
+        self.live.console.print(Text(text, style="red"))
 
     def waiting(self, trials: Sequence[Trial]) -> None:
         """Marks what other processes are at work on."""
@@ -195,8 +192,8 @@ def summarise(failures: Sequence[Failure], total: int, console: Console | None =
     table = Table("failed", "why, and what to do", box=box.SIMPLE_HEAD, show_edge=False)
     for which, reason in grouped(failures):
         if console.is_terminal:
-            table.add_row(Text(_shown(which)), Text(_shown(reason)))
+            table.add_row(Text(visible_lines(which)), Text(visible_lines(reason)))
         else:
-            print(_shown(f"  {which}: {reason}"), file=console.file)
+            print(visible_lines(f"  {which}: {reason}"), file=console.file)
     if console.is_terminal:
         console.print(table)

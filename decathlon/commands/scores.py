@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from decathlon.commands.options import Baseline, Out, Results, Split, check_split
+from decathlon.commands.options import Baseline, Out, Results, Split, check_out, check_split
+from decathlon.scoring.escape import visible
 
 
 def score(
@@ -41,6 +42,7 @@ def score(
     from decathlon.scoring.render import render
 
     check_split(split)
+    check_out(out, results)
     board = build(results, split=split, baseline=baseline, all_rows=everything)
     board = arrange(board, sort=sort, match=match or (), kind=kind)
     chosen = columns.split(",") if columns else SENSITIVITY if sensitivity else None
@@ -61,8 +63,9 @@ def plot(
     from decathlon.scoring.figures.plot import plot as run
 
     check_split(split)
+    check_out(out, results)
     run(kind, results, out, split=split, baseline=baseline, names=name or ())
-    print(out)
+    print(visible(str(out)))
 
 
 def compare(
@@ -79,6 +82,7 @@ def compare(
     from decathlon.scoring.reports import render_comparison
 
     check_split(split)
+    check_out(out, results)
     render_comparison(run(a, b, results, split=split, baseline=baseline), form, out)
 
 
@@ -93,9 +97,10 @@ def submit(
     """Write the official submission file from test predictions."""
     from decathlon.scoring.submit import submit as run
 
+    check_out(out, results)
     done = run(results, method, out, seed)
     count = sum(done.num_predictions.values())
-    print(f"{done.path}: {count} predictions of {len(done.num_predictions)} domains")
+    print(f"{visible(str(done.path))}: {count} predictions of {len(done.num_predictions)} domains")
     if done.missing:
         print(f"missing, and counted 0: {', '.join(done.missing)}", file=sys.stderr)
     if not done.official:
@@ -116,4 +121,5 @@ def evaluate(
     from decathlon.scoring.evaluate import evaluate as run
     from decathlon.scoring.reports import render_evaluation
 
+    check_out(out, submission, labels)
     render_evaluation(run(submission, labels), form, out)
