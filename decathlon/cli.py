@@ -101,7 +101,7 @@ def _main() -> NoReturn:
 
 def _told(error: Exception) -> tuple[int, str]:
     """Return the exit code and the message of what ended a command."""
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError):
         error = of_the_system(error)
     if isinstance(error, DecathlonError):
         return error.exit_code, str(error)

@@ -51,7 +51,7 @@ class OutputError(DecathlonError):
     exit_code = 1
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MISPLACED = {
     errno.EISDIR: "is a folder; name a file",
     errno.ENOTDIR: "a file stands where a folder is needed; name another place",
@@ -71,8 +71,10 @@ def of_the_system(error: OSError) -> DecathlonError:
     """Return what an error of the operating system means to a user who named a file to write.
 
     Args:
-        error: It names the file.
+        error: Names the file, if it was about one.
     """
+    if error.filename is None:
+        return OutputError(f"the operating system reports: {error.strerror or error}")
     if error.errno in _MISPLACED:
         return UsageError(f"{error.filename}: {_MISPLACED[error.errno]}")
     if error.errno in _FULL:
@@ -80,7 +82,7 @@ def of_the_system(error: OSError) -> DecathlonError:
             f"{error.filename}: the disk is full ({error.strerror}); free some space, or name a"
             " file on another disk"
         )
-    return OutputError(f"{error.filename}: {error.strerror}; name another file")
+    return OutputError(f"{error.filename}: cannot be used ({error.strerror}); name another file")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

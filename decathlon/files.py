@@ -47,7 +47,8 @@ def replacing(path: Path) -> Iterator[Path]:
         with _renamed(path) if stream is None else _passed_on(path.name, stream) as part:
             yield part
     except OSError as error:
-        if error.filename is None or str(error.filename).endswith(PART):
+        # Errors of writing alone name no file, those of copying both.
+        if error.filename is None or _is_part(error.filename) or _is_part(error.filename2):
             error.filename, error.filename2 = str(path), None
         raise
 
@@ -69,6 +70,10 @@ def _renamed(path: Path) -> Iterator[Path]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_part(name: object) -> bool:
+    return isinstance(name, str | Path) and str(name).endswith(PART)
 
 
 def _part_name(name: str) -> str:
