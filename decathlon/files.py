@@ -210,7 +210,7 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
 
 def append_line(path: Path, line: str) -> None:
     """Appends a line (UTF-8) to ``path``, whole or not at all."""
-    data = f"{line}\n".encode()
+    data = f"{line}\n".encode("utf-8", "backslashreplace")
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         size = os.fstat(handle).st_size
