@@ -21,8 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The Visual Decathlon: ten image domains at 72 pixels, every published method, one score.",
-    epilog="Start with 'decathlon demo'. Exit codes: 0 done, 1 a trial failed or output was lost, 2 wrong usage,"
-    " 3 bad or missing data or weights, 4 invalid result, 130 interrupted.",
+    epilog="Start with 'decathlon demo'. Exit codes: 0 done, 1 a trial failed or output was lost,"
+    " 2 wrong usage, 3 bad or missing data or weights, 4 invalid result, 130 interrupted.",
 )
 
 

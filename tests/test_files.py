@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from decathlon import cli
+from decathlon.demo.archives import write_archives
 from decathlon.errors import OutputError, UsageError, of_the_system
 from decathlon.files import append_line, check_folder, check_output, replacing, write_text
 from decathlon.training.checkpoint import Checkpoints
@@ -320,7 +321,11 @@ def test_everything_follows_the_umask(
     train += SMALL
     old = os.umask(umask)
     try:
-        assert command("demo", "--scale", "0.02", "--out", home) == 0
+        write_archives(home / "archives", scale=0.02)
+        labels = home / "archives/labels_test.zip"
+        prepare = ["prepare", "--archives", home / "archives", "--data", home / "data"]
+        assert command(*prepare, "--domain", "dtd", "--domain", "imagenet12") == 0
+        assert command(*prepare, "--labels", labels) == 0
         source = home / "w/source.safetensors"
         assert command("pretrain", "--width", "0.25", "--out", source, *train) == 0
         run = ["run", "--source", source, "--results", home / "results", *train]
