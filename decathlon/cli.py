@@ -1,6 +1,5 @@
 """The command line."""
 
-import os
 import sys
 import warnings
 from typing import Annotated, NoReturn, TextIO
@@ -9,9 +8,10 @@ import typer
 
 from decathlon import __version__
 from decathlon.commands import data, scores, training
-from decathlon.errors import DEBUG, DecathlonError, UsageError
+from decathlon.errors import DEBUG, DecathlonError, UsageError, of_the_system
 from decathlon.launch import INTERRUPTED, here, one_voice
-from decathlon.scoring.escape import visible
+from decathlon.output import guarded
+from decathlon.scoring.escape import visible, visible_lines
 
 PARALLEL = ("run", "pretrain")
 """Commands that several processes, started by torchrun, do together."""
@@ -21,8 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The Visual Decathlon: ten image domains at 72 pixels, every published method, one score.",
-    epilog="Start with 'decathlon demo'. Exit codes: 0 done, 1 a trial failed, 2 wrong usage,"
-    " 3 bad or missing data or weights, 4 invalid result, 130 interrupted.",
+    epilog="Start with 'decathlon demo'. Exit codes: 0 done, 1 a trial failed or output was lost,"
+    " 2 wrong usage, 3 bad or missing data or weights, 4 invalid result, 130 interrupted.",
 )
 
 
@@ -79,33 +79,31 @@ def main() -> NoReturn:
     """Runs the command line and exits with the documented code."""
     if not DEBUG:
         warnings.showwarning = _warn
-    with one_voice(everyone=DEBUG):
+    with guarded(), one_voice(everyone=DEBUG):
         _main()
 
 
 def _main() -> NoReturn:
     try:
         app(standalone_mode=True)
-    except DecathlonError as error:
-        if DEBUG:
-            raise
-        lines = [visible(line) for line in str(error).splitlines()]
-        print("decathlon: " + "\n".join(lines), file=sys.stderr)
-        sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # what typer makes of an interrupt
             print("decathlon: interrupted; run the same command to go on", file=sys.stderr)
         raise
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except Exception as error:
         if DEBUG:
             raise
-        print(
-            f"decathlon: unexpected {type(error).__name__}: {error};"
-            " DECATHLON_DEBUG=1 shows where, please report it",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        code, text = _told(error)
+        print(f"decathlon: {visible_lines(text)}", file=sys.stderr)
+        sys.exit(code)
     sys.exit(0)
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Return the exit code and the message of what ended a command."""
+    if isinstance(error, OSError):
+        error = of_the_system(error)
+    if isinstance(error, DecathlonError):
+        return error.exit_code, str(error)
+    kind = type(error).__name__
+    return 1, f"unexpected {kind}: {error}; DECATHLON_DEBUG=1 shows where, please report it"

@@ -4,7 +4,6 @@ torchrun says it in environment variables, so that nothing here needs torch.
 """
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from io import StringIO
 
 from decathlon.errors import UsageError
+from decathlon.output import standard_error
 
 GRACE = 30.0
 """Seconds that a process which ends with an error leaves the first one to say why."""
@@ -84,5 +84,5 @@ def one_voice(everyone: bool = False) -> Iterator[None]:
         except SystemExit as end:
             if end.code not in (None, 0, INTERRUPTED):
                 time.sleep(GRACE)
-                print(said.getvalue(), end="", file=sys.__stderr__, flush=True)
+                print(said.getvalue(), end="", file=standard_error(), flush=True)
             raise

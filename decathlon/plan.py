@@ -21,6 +21,8 @@ from decathlon.training.device import Compute
 
 TRAINED_ON = {"val": ("train",), "test": ("train", "val")}
 """Splits that are trained on, by the split that is reported; val where there is one."""
+LONGEST = 200
+"""Bytes of a name in the results, which is also that of a folder."""
 
 
 def trained_on(domain: DomainInfo, split: str) -> tuple[str, ...]:
@@ -142,8 +144,12 @@ class Run:
         return domain == SOURCE_DOMAIN and self.method.source_domain == "keep"
 
     def _check(self) -> None:
-        if self.name in RESERVED or "/" in self.name or self.name.startswith("."):
-            raise UsageError(f"'{self.name}' cannot be the name of results; choose another --name")
+        fits = self.name.isprintable() and len(self.name.encode()) <= LONGEST
+        if self.name in RESERVED or "/" in self.name or self.name.startswith(".") or not fits:
+            raise UsageError(
+                f"'{self.name}' cannot be the name of results; choose another --name: a folder's"
+                f" name of printable characters, at most {LONGEST} bytes of UTF-8"
+            )
         for domain in self.domains:
             if domain not in self.store.domains:
                 known = list(self.store.domains)

@@ -77,7 +77,8 @@ def pretrain(
         compute: Device and precision.
         report: Called once an epoch.
         checkpoint_seconds: Seconds between two checkpoints, which are kept beside ``out``
-            until it is written; 0 for one after every step.
+            (if that is no regular file, in the current folder) until it is written; 0 for one
+            after every step.
         checkpoint_steps: Steps after which there is one at the latest; 0 for no such rule.
 
     Raises:
@@ -114,7 +115,9 @@ def pretrain(
     if fabric.world_size > 1:
         facts |= compute.numerics(fabric)
     identity = {**facts, **compute.numerics(fabric), "architecture": architecture.as_json()}
-    folder = out.with_name(f"{out.name}.checkpoints")
+    # A FIFO or /dev/stdout has no place beside it that is the user's.
+    home = Path() if out.exists() and not out.is_file() else out.parent
+    folder = home / f"{out.name}.checkpoints"
     checkpoints = Checkpoints(folder, identity, checkpoint_seconds, checkpoint_steps)
     resume = checkpoints.latest()
     trained = train(

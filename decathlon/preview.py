@@ -12,7 +12,7 @@ from decathlon.faults import Failure, grouped
 from decathlon.grid import Column, Grid
 from decathlon.plan import Run, counted
 from decathlon.progress import progress
-from decathlon.scoring.escape import visible
+from decathlon.scoring.escape import visible, visible_lines
 from decathlon.survey import Work
 
 MEASURED = ("begun", "failed", "to do")
@@ -46,7 +46,7 @@ def preview(work: Sequence[Work], console: Console | None = None) -> None:
     console.print(_methods(work, seconds))
     console.print()
     for line in [*_reasons(work, estimates), *_advice(work), _conclusion(work, seconds)]:
-        console.print(Text(line))
+        console.print(Text(visible_lines(line)))
 
 
 def _measured(work: Sequence[Work], estimates: Estimates) -> list[float | None]:

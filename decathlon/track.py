@@ -6,6 +6,7 @@ from typing import Any, Protocol, cast
 
 from decathlon.errors import UsageError
 from decathlon.faults import Failure
+from decathlon.files import check_folder
 from decathlon.plan import Trial
 from decathlon.records import RunRecord, trial_folder
 from decathlon.runs import Watch
@@ -22,12 +23,16 @@ class _Writer(Protocol):
     def close(self) -> None: ...
 
 
-def check_tensorboard() -> None:
-    """Checks that TensorBoard's writer is installed.
+def check_tensorboard(folder: Path) -> None:
+    """Checks that curves can be written.
+
+    Args:
+        folder: Where to.
 
     Raises:
-        UsageError: It is not; says how to install it.
+        UsageError: TensorBoard's writer is not installed, or the folder cannot be used.
     """
+    check_folder(folder)
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:

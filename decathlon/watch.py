@@ -16,7 +16,7 @@ from decathlon.grid import Column, Grid
 from decathlon.plan import Trial, counted
 from decathlon.records import RunRecord
 from decathlon.runs import Watch
-from decathlon.scoring.escape import visible
+from decathlon.scoring.escape import visible, visible_lines
 from decathlon.survey import Work
 
 PLAIN_EVERY = 30.0
@@ -30,10 +30,6 @@ def _accuracy(records: Sequence[RunRecord]) -> str:
         return "done by another process"
     known = [r.accuracy for r in records if r.accuracy is not None]
     return f"{sum(known) / len(known):.2f} %" if known else "labels unknown"
-
-
-def _shown(text: str) -> str:
-    return "\n".join(visible(line) for line in text.splitlines())
 
 
 def _opening(work: Mapping[Trial, Work], trial: Trial) -> str:
@@ -56,7 +52,7 @@ class PlainWatch:
         self.waits = False
 
     def _say(self, line: str) -> None:
-        print(_shown(line), file=sys.stderr, flush=True)
+        print(visible_lines(line), file=sys.stderr, flush=True)
 
     def planned(self, work: Sequence[Work]) -> None:
         """Says how much there is to do."""
@@ -173,7 +169,8 @@ class LiveWatch:
         """Shows what went wrong."""
         self.counts["failed"] += 1
         self._show(failure.trial, "failed")
-        self.live.console.print(Text(_shown(f"{failure.trial}: {failure.reason}"), style="red"))
+        text = visible_lines(f"{failure.trial}: {failure.reason}")
+        self.live.console.print(Text(text, style="red"))
 
     def waiting(self, trials: Sequence[Trial]) -> None:
         """Marks what other processes are at work on."""
@@ -206,8 +203,8 @@ def summarise(failures: Sequence[Failure], total: int, console: Console | None =
     table = Grid([Column("failed"), Column("why, and what to do", wraps=True, below=True)])
     for which, reason in grouped(failures):
         if console.is_terminal:
-            table.add_row(_shown(which), _shown(reason))
+            table.add_row(visible_lines(which), visible_lines(reason))
         else:
-            print(_shown(f"  {which}: {reason}"), file=console.file)
+            print(visible_lines(f"  {which}: {reason}"), file=console.file)
     if console.is_terminal:
         console.print(table)

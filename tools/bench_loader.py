@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import machine, told
+from options import output_file
 from PIL import Image
 from sample import jpegs, write_archives
 from torch.utils.data import DataLoader, Dataset
@@ -137,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=6000)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=output_file)
     options = parser.parse_args()
     here = machine()
     print(told(here))

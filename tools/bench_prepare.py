@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 import simplejpeg
 from machine import machine, told
+from options import output_file
 from PIL import Image
 from sample import jpegs, write_archives
 
@@ -130,7 +131,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--memory-images", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=output_file)
     options = parser.parse_args()
     here = machine()
     print(told(here))

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 from machine import machine, told
+from options import output_file
 from sample import CLASSES, write_archives
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -223,7 +224,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=16)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=output_file)
     options = parser.parse_args()
     here = machine()
     print(told(here))

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from decathlon.commands.options import Data, Domains
+from decathlon.commands.options import Data, Domains, check_out
 from decathlon.errors import UsageError
+from decathlon.scoring.escape import visible, visible_lines
 
 
 def prepare(
@@ -104,8 +105,9 @@ def prepare(
         skip_broken=skip_broken,
     )
     for message in prepared.messages:
-        print(message, file=sys.stderr)
-    print(f"{target}: nothing to do, all is prepared" if prepared.done else f"{target}: prepared")
+        print(visible_lines(message), file=sys.stderr)
+    state = "nothing to do, all is prepared" if prepared.done else "prepared"
+    print(f"{visible(str(target))}: {state}")
 
 
 def _downloaded(archives: Path, domains: list[str] | None, photographs: bool) -> list[str] | None:
@@ -121,7 +123,7 @@ def _downloaded(archives: Path, domains: list[str] | None, photographs: bool) ->
         or (domains and SOURCE_DOMAIN not in domains)
     ):
         return domains
-    print(how_to_get_imagenet(archives), file=sys.stderr)
+    print(visible_lines(how_to_get_imagenet(archives)), file=sys.stderr)
     return list(NINE.domains) if domains is None else domains
 
 
@@ -154,17 +156,15 @@ def verify(data: Data = None) -> None:
     target = data_folder(data)
     found = run(target)
     print(
-        f"{target}: {found.shards} shards, {found.images} images,"
+        f"{visible(str(target))}: {found.shards} shards, {found.images} images,"
         f" {found.size / 1e6:.0f} MB, all as the manifest says"
     )
     _print_remarks(found.remarks)
 
 
 def _print_remarks(remarks: list[str]) -> None:
-    """Prints remarks, with the names of files in them, whatever the terminal can show."""
-    encoding = sys.stdout.encoding or "utf-8"
     for remark in remarks:
-        print(remark.encode(encoding, "backslashreplace").decode(encoding))
+        print(visible(remark))
 
 
 def show(
@@ -183,8 +183,10 @@ def show(
     from decathlon.data.sheet import show as run
     from decathlon.data.store import data_folder, open_store
 
-    drawn = run(open_store(data_folder(data)), domain, split, n, out)
-    print(f"{out}: {drawn} images of {domain} {split}")
+    folder = data_folder(data)
+    check_out(out, folder)
+    drawn = run(open_store(folder), domain, split, n, out)
+    print(f"{visible(str(out))}: {drawn} images of {domain} {split}")
 
 
 def domains(data: Data = None) -> None:

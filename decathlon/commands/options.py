@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from decathlon.errors import UsageError
+from decathlon.files import check_output
 from decathlon.launch import here
 
 Data = Annotated[
@@ -63,7 +64,51 @@ Baseline = Annotated[
     str | None,
     typer.Option(help="Name whose mean errors, doubled, are E_max; for other than official data."),
 ]
-Out = Annotated[Path | None, typer.Option(help="File to write instead of the terminal.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="File to write instead of the terminal.",
+        callback=lambda path: None if str(path) == "-" else path,
+    ),
+]
+
+_READ = {
+    "record.json",
+    "predictions.json",
+    "routing.json",
+    "log.jsonl",
+    "weights.safetensors",
+    "manifest.json",
+}
+"""Files of a results or data folder; shards and published rows are known by their place."""
+
+
+def check_out(out: Path | None, *inputs: Path) -> None:
+    """Checks the file that a command is to write, before the work begins.
+
+    Args:
+        out: The file; None for standard output.
+        inputs: Files and folders that the command reads.
+
+    Raises:
+        UsageError: The file cannot be written, or is one of those that the command reads.
+    """
+    if out is None:
+        return
+    check_output(out)
+    if out.is_file() and any(_reads(given, out) for given in inputs):
+        raise UsageError(f"{out}: is read by this command; name another file to write")
+
+
+def _reads(given: Path, out: Path) -> bool:
+    """Whether a command that is given a file or folder reads an existing file."""
+    if not given.is_dir():
+        return given.exists() and out.samefile(given)
+    real = out.resolve()
+    if not real.is_relative_to(given.resolve()):
+        return False
+    row = real.suffix == ".json" and "published" in real.parent.parts[-2:]
+    return row or real.name in _READ or real.suffix == ".h5"
 
 
 def check_split(split: str) -> None:

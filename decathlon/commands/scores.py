@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from decathlon.commands.options import Baseline, Out, Results, Split, check_split
+from decathlon.commands.options import Baseline, Out, Results, Split, check_out, check_split
 from decathlon.errors import UsageError
+from decathlon.scoring.escape import visible
 
 if TYPE_CHECKING:
     from decathlon.scoring.audit import Answers
@@ -90,6 +91,7 @@ def score(
     from decathlon.scoring.render import render
 
     check_split(split)
+    check_out(out, results, *filter(None, (data, labels)))
     answers = _answers(data, labels, split)
     board = build(results, split, baseline, all_rows=everything, answers=answers)
     board = arrange(board, sort=sort, match=match or (), kind=kind)
@@ -111,8 +113,9 @@ def plot(
     from decathlon.scoring.figures.plot import plot as run
 
     check_split(split)
+    check_out(out, results)
     run(kind, results, out, split=split, baseline=baseline, names=name or ())
-    print(out)
+    print(visible(str(out)))
 
 
 def compare(
@@ -131,6 +134,7 @@ def compare(
     from decathlon.scoring.reports import render_comparison
 
     check_split(split)
+    check_out(out, results, *filter(None, (data, labels)))
     answers = _answers(data, labels, split)
     render_comparison(run(a, b, results, split, baseline, answers), form, out)
 
@@ -146,9 +150,10 @@ def submit(
     """Write the official submission file from test predictions."""
     from decathlon.scoring.submit import submit as run
 
+    check_out(out, results)
     done = run(results, method, out, seed)
     count = sum(done.num_predictions.values())
-    print(f"{done.path}: {count} predictions of {len(done.num_predictions)} domains")
+    print(f"{visible(str(done.path))}: {count} predictions of {len(done.num_predictions)} domains")
     if done.missing:
         print(f"missing, and counted 0: {', '.join(done.missing)}", file=sys.stderr)
     if not done.official:
@@ -178,5 +183,6 @@ def evaluate(
     from decathlon.scoring.evaluate import read_baseline_errors
     from decathlon.scoring.reports import render_evaluation
 
+    check_out(out, submission, labels, *filter(None, (baseline_errors,)))
     errors = read_baseline_errors(baseline_errors) if baseline_errors else None
     render_evaluation(run(submission, labels, errors), form, out)

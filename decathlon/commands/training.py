@@ -20,9 +20,11 @@ from decathlon.commands.options import (
     Threads,
     TrainedSplit,
     check_launcher,
+    check_out,
     check_split,
 )
-from decathlon.files import CHECKPOINT_SECONDS
+from decathlon.files import CHECKPOINT_SECONDS, check_folder
+from decathlon.scoring.escape import visible, visible_lines
 
 
 def methods() -> None:
@@ -74,13 +76,14 @@ def pretrain(
     from decathlon.training.team import assemble, united
 
     check_split(split)
+    folder = data_folder(data)
+    check_out(out, folder)
     if tensorboard is not None:
-        check_tensorboard()
+        check_tensorboard(tensorboard)
     chosen = find(method)()
     recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
     compute = Compute(device, precision, threads, sync_bn, compiled)
     assemble(compute)
-    folder = data_folder(data)
     store = open_store(folder)
     _tell(notes_on_splits(store, [SOURCE_DOMAIN], split))
     curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
@@ -114,7 +117,7 @@ def pretrain(
         curves.accuracy(done.accuracy)
         curves.close()
     known = f"{done.accuracy:.2f} % on {split}" if done.accuracy is not None else "labels unknown"
-    print(f"{out}: {known}, trained in {done.seconds:.0f} s")
+    print(f"{visible(str(out))}: {known}, trained in {done.seconds:.0f} s")
 
 
 def import_weights(
@@ -127,7 +130,8 @@ def import_weights(
     """Convert a checkpoint of the reference codes, running nothing in it."""
     from decathlon.models.import_weights import import_weights as run
 
-    print(run(source, out, task))
+    check_out(out)
+    print(visible_lines(str(run(source, out, task))))
 
 
 def run(
@@ -198,7 +202,7 @@ def run(
     check_split(split)
     check_launcher(launcher, address, gpus, dry_run=dry_run)
     if tensorboard is not None:
-        check_tensorboard()
+        check_tensorboard(tensorboard)
     methods = chosen(method)  # a wrong name is said before data are looked for
     own = threads or (1 if launcher == "ray" else 0)
     compute = Compute(device, precision, own, sync_bn, compiled)
@@ -256,4 +260,5 @@ def demo(
     """Go the whole way, from archives to the table, on generated data."""
     from decathlon.demo.tour import tour
 
+    check_folder(out)
     tour(out, scale)

@@ -4,6 +4,7 @@ All data sets are contiguous and uncompressed, so that a reader needs HDF5 only 
 learn where they begin, and writers can fill them in any order from several processes.
 """
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
@@ -191,7 +192,10 @@ def _in_memory(path: Path) -> Iterator[Path]:
         yield path
         return
     with os.fdopen(os.memfd_create("shard"), "rb") as file:
-        yield Path(f"/proc/self/fd/{file.fileno()}")
+        try:
+            yield Path(f"/proc/self/fd/{file.fileno()}")
+        except RuntimeError as error:  # HDF5 met a limit on the size of files, which holds here too
+            raise OSError(errno.EFBIG, f"HDF5 cannot write: {error}", str(path)) from None
         with path.open("wb") as out:
             _copy(file, out)
 

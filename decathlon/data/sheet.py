@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from decathlon.data.shard import UNKNOWN
 from decathlon.data.store import Images, Store
 from decathlon.domains import SPLITS
-from decathlon.errors import DataError, UsageError, nearest
+from decathlon.errors import UsageError, nearest
 from decathlon.files import replacing
 
 MOST = 2000
@@ -158,7 +158,8 @@ def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
 
     Raises:
         UsageError: The domain is not prepared, or another argument is out of its range.
-        DataError: The split is missing or damaged, or the file cannot be written.
+        DataError: The split is missing or damaged.
+        OSError: The file cannot be written.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split '{split}'{nearest(split, SPLITS)} (train, val or test)")
@@ -168,11 +169,6 @@ def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
         raise UsageError(f"{out}: a contact sheet is a PNG file; name it {out.stem}.png")
     images = store.images(domain, [split])
     sheet = draw(images, store.domain(domain).class_names, count)
-    try:
-        with replacing(out) as part:
-            sheet.save(part, "PNG")
-    except OSError as error:
-        raise DataError(
-            f"{out}: cannot be written ({error.strerror or error}); name another file with --out"
-        ) from None
+    with replacing(out) as part:
+        sheet.save(part, "PNG")
     return min(count, len(images))

@@ -31,6 +31,7 @@ def tour(out: Path, scale: float = 1.0) -> None:
     from decathlon.progress import progress
     from decathlon.recipes import apply
     from decathlon.scoring.board import build
+    from decathlon.scoring.escape import visible
     from decathlon.scoring.render import render
     from decathlon.training.device import Compute
 
@@ -66,7 +67,7 @@ def tour(out: Path, scale: float = 1.0) -> None:
         "\nwhole way works, and compare with nothing that was published.\n"
     )
     render(build(out / "results", split="test", baseline="fine-tuning"), "table", None)
-    print(f"\n{time.perf_counter() - began:.0f} s; everything is in {out}")
+    print(f"\n{time.perf_counter() - began:.0f} s; everything is in {visible(str(out))}")
 
 
 def _run(method: str, out: Path, epochs: int) -> None:

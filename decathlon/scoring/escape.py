@@ -18,6 +18,11 @@ def visible(text: str) -> str:
     return "".join(_spelt(c) if _acts(c) else c for c in text)
 
 
+def visible_lines(text: str) -> str:
+    """Does the same for text of several lines, which stay apart."""
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
 def _acts(character: str) -> bool:
     return unicodedata.category(character)[0] == "C" or character in "\u2028\u2029"
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from decathlon.errors import UsageError, nearest
 from decathlon.files import write_text
 from decathlon.grid import PLAIN_WIDTH, sized_output
+from decathlon.output import write_utf8
 from decathlon.scoring.board import Board
 from decathlon.scoring.columns import choose, notes_of
 from decathlon.scoring.escape import visible
@@ -86,10 +87,12 @@ def render(
         show(board, columns=columns)
         return
     text = text_of(board, form, columns)
-    if out is None:
+    if out is not None:
+        write_text(out, text)
+    elif form == "table":
         sys.stdout.write(text)
     else:
-        write_text(out, text)
+        write_utf8(text)
     if form in WITHOUT_NOTES:
         for note in notes_of(board, ["ci"]):
             print(f"* {visible(note)}", file=sys.stderr)

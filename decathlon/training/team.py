@@ -8,7 +8,6 @@ in the first group and go on with the next piece.
 """
 
 import atexit
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +19,7 @@ import torch.distributed as dist
 from decathlon.errors import DataError, DecathlonError, ResultError, TrialError, UsageError
 from decathlon.launch import here
 from decathlon.models.processes import PartedError, disband, enter, leave, num_processes, rank
+from decathlon.output import standard_error
 from decathlon.training.device import Compute
 from decathlon.training.messages import gather, share
 from decathlon.training.parallel import PATIENCE
@@ -159,4 +159,4 @@ def _give_up(own: Exception | None, parted: PartedError) -> NoReturn:
 
 def _say(text: str) -> None:
     """Prints to the terminal, also where only the first process does."""
-    print(f"decathlon: process {rank()}: {text}", file=sys.__stderr__, flush=True)
+    print(f"decathlon: process {rank()}: {text}", file=standard_error(), flush=True)
