@@ -10,7 +10,9 @@ import typer
 from decathlon import __version__
 from decathlon.commands import data, scores, training
 from decathlon.errors import DEBUG, DecathlonError, UsageError
-from decathlon.launch import INTERRUPTED, here, one_voice
+from decathlon.interrupts import INTERRUPTED, RESUME, ending, received
+from decathlon.launch import here, one_voice
+from decathlon.progress import say
 from decathlon.scoring.escape import visible
 
 PARALLEL = ("run", "pretrain")
@@ -72,7 +74,7 @@ def _warn(
     line: str | None = None,
 ) -> None:
     """Shows a warning as every message is shown, without a line of code."""
-    print(f"decathlon: warning: {visible(str(message))}", file=sys.stderr)
+    say(f"decathlon: warning: {visible(str(message))}")
 
 
 def main() -> NoReturn:
@@ -90,11 +92,11 @@ def _main() -> NoReturn:
         if DEBUG:
             raise
         lines = [visible(line) for line in str(error).splitlines()]
-        print("decathlon: " + "\n".join(lines), file=sys.stderr)
+        say("decathlon: " + "\n".join(lines))
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # what typer makes of an interrupt
-            print("decathlon: interrupted; run the same command to go on", file=sys.stderr)
+            _interrupted()
         raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,10 +104,17 @@ def _main() -> NoReturn:
     except Exception as error:
         if DEBUG:
             raise
-        print(
+        if received():  # a library turned the interrupt into an error of its own
+            _interrupted()
+            sys.exit(INTERRUPTED)
+        say(
             f"decathlon: unexpected {type(error).__name__}: {error};"
-            " DECATHLON_DEBUG=1 shows where, please report it",
-            file=sys.stderr,
+            " DECATHLON_DEBUG=1 shows where, please report it"
         )
         sys.exit(1)
     sys.exit(0)
+
+
+def _interrupted() -> None:
+    ending()
+    say(f"decathlon: {RESUME}")

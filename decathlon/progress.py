@@ -3,6 +3,7 @@
 Everything goes to standard error, so that standard output holds results only.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +12,18 @@ from typing import Protocol
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines about the same work."""
+
+
+def say(line: str) -> None:
+    """Prints a line to standard error.
+
+    If its reader is gone (a closed pipe or terminal), this and all later output goes
+    nowhere: that is no reason to lose hours of training.
+    """
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class Bar(Protocol):
@@ -37,8 +50,7 @@ class _PlainBar:
         rate = self.done / max(self.said - self.started, 1e-9)
         whole = f"/{self.total:.0f}" if self.total else ""
         text = f" {self.text}" if self.text else ""
-        line = f"{self.title}: {self.done:.0f}{whole} {self.unit}, {rate:.3g}/s{text}"
-        print(line, file=sys.stderr, flush=True)
+        say(f"{self.title}: {self.done:.0f}{whole} {self.unit}, {rate:.3g}/s{text}")
 
 
 class _RichBar:
