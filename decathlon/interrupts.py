@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Timer
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -23,6 +24,7 @@ RESUME = "interrupted; run the same command to go on"
 ECHO_SECONDS = 0.5
 """A second signal within this time is the first one's echo: ``timeout`` and Slurm send theirs
 to a parent, which passes it on, and to its children as well."""
+RETRY_SECONDS = 0.01
 NOTICE = "ending after this training step, with a checkpoint; another signal ends at once, without"
 
 
@@ -146,6 +148,8 @@ def _retry(unraisable: "sys.UnraisableHookArgs") -> None:
     """Raises an interrupt again that came within a destructor, where Python drops it."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt) and received():
         _State.since = -float("inf")
-        _thread.interrupt_main(signal.Signals(_State.number))
+        again = Timer(RETRY_SECONDS, _thread.interrupt_main, [_State.number])
+        again.daemon = True
+        again.start()
     else:
         sys.__unraisablehook__(unraisable)
