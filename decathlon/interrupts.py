@@ -55,6 +55,19 @@ def install(quiet: bool = False) -> None:
         sys.unraisablehook = _retry
 
 
+@contextmanager
+def handling() -> Iterator[None]:
+    """Handles the signals in a block, silently: in a process that does one piece of work."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    _State.number, _State.since = 0, -float("inf")
+    install(quiet=True)
+    try:
+        yield
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
 def received() -> bool:
     """Returns whether a signal has arrived."""
     return _State.number != 0

@@ -181,6 +181,7 @@ def run(
     """
     from decathlon.cluster import Cluster, execute_on
     from decathlon.data.store import data_folder
+    from decathlon.errors import TrialError
     from decathlon.faults import exit_code
     from decathlon.interrupts import ending
     from decathlon.request import Order, chosen
@@ -232,7 +233,7 @@ def run(
                 failures = execute_on(Cluster(address, gpus), order, work, told)
             else:
                 failures = perform(work, told)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TrialError):  # the latter if a cluster is lost
         ending()
         stopped(work, since)
         raise
