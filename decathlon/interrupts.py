@@ -41,15 +41,15 @@ class _State:
 def install(quiet: bool = False) -> None:
     """Handles the signals from now on. Only the main thread may call this.
 
-    SIGHUP and SIGINT stay ignored where the parent ignores them: ``nohup`` and ``&`` do so.
+    SIGHUP stays ignored where ``nohup`` ignores it. SIGINT is handled even where it was
+    ignored, as shell scripts do for what they start with ``&``: Ray cancels trials with it.
 
     Args:
         quiet: Print nothing when a signal is deferred.
     """
     _State.quiet = quiet
     for number in SIGNALS:
-        ignored = signal.getsignal(number) is signal.SIG_IGN
-        if not (ignored and number in (signal.SIGHUP, signal.SIGINT)):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
     if sys.unraisablehook is not _retry:
         sys.unraisablehook = _retry

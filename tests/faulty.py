@@ -8,6 +8,7 @@ MODULE = '''
 
 import json
 import os
+import signal
 import time
 import weakref
 from pathlib import Path
@@ -65,6 +66,15 @@ def cut(loss, domain):
 
 def sleeps(loss, domain):
     time.sleep(600)
+    return loss
+
+
+def dies(loss, domain):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def terminates(loss, domain):
+    os.kill(os.getpid(), signal.SIGTERM)
     return loss
 
 
