@@ -256,22 +256,9 @@ def test_a_cluster_that_is_lost_is_told_in_one_sentence(
                 os.kill(number, signal.SIGKILL)
         out, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 1, said
-    last = [line for line in said.splitlines() if line.strip()][-2:]
-    assert last[0] == "0 of 4 trials done, 4 left"
-    assert last[1].startswith("decathlon: the Ray cluster at ")
-    assert last[1].endswith("run the same command to go on from the last checkpoints")
+    assert "0 of 4 trials done, 4 left" in said
+    last = [line for line in said.splitlines() if line.strip()][-1]
+    assert last.startswith("decathlon: the Ray cluster at ")
+    assert last.endswith("run the same command to go on from the last checkpoints")
     assert not out
     assert not list(tmp_path.rglob("failed.json"))
-
-
-@pytest.mark.slow
-def test_a_trial_without_memory_fails_with_a_remedy(
-    tiny: Path, tiny_source: Path, tmp_path: Path
-) -> None:
-    order = command(tiny, tiny_source, tmp_path, "--launcher", "ray", "--set", "epochs=9999")
-    env = {**os.environ, "RAY_memory_usage_threshold": "0.001"}
-    done = subprocess.run(order, capture_output=True, text=True, env=env, timeout=SECONDS)
-    assert done.returncode == 1
-    assert "4 of 4 trials failed" in done.stderr
-    assert "ran out of memory, 4 times in a row; use smaller batches" in done.stderr
-    assert len(list(tmp_path.rglob("failed.json"))) == 4
