@@ -9,8 +9,10 @@ import typer
 from decathlon import __version__
 from decathlon.commands import data, scores, training
 from decathlon.errors import DEBUG, DecathlonError, UsageError, of_the_system
-from decathlon.launch import INTERRUPTED, here, one_voice
+from decathlon.interrupts import INTERRUPTED, RESUME, ending, received
+from decathlon.launch import here, one_voice
 from decathlon.output import guarded
+from decathlon.progress import say
 from decathlon.scoring.escape import visible, visible_lines
 
 PARALLEL = ("run", "pretrain")
@@ -72,7 +74,7 @@ def _warn(
     line: str | None = None,
 ) -> None:
     """Shows a warning as every message is shown, without a line of code."""
-    print(f"decathlon: warning: {visible(str(message))}", file=sys.stderr)
+    say(f"decathlon: warning: {visible(str(message))}")
 
 
 def main() -> NoReturn:
@@ -88,15 +90,23 @@ def _main() -> NoReturn:
         app(standalone_mode=True)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # what typer makes of an interrupt
-            print("decathlon: interrupted; run the same command to go on", file=sys.stderr)
+            _interrupted()
         raise
     except Exception as error:
         if DEBUG:
             raise
+        if received() and not isinstance(error, DecathlonError):
+            _interrupted()  # a library turned the interrupt into an error of its own
+            sys.exit(INTERRUPTED)
         code, text = _told(error)
-        print(f"decathlon: {visible_lines(text)}", file=sys.stderr)
+        say(f"decathlon: {visible_lines(text)}")
         sys.exit(code)
     sys.exit(0)
+
+
+def _interrupted() -> None:
+    ending()
+    say(f"decathlon: {RESUME}")
 
 
 def _told(error: Exception) -> tuple[int, str]:

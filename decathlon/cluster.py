@@ -1,35 +1,67 @@
 """Trials on a Ray cluster: each in a process of its own, wherever there is room.
 
-Ray starts the processes, gives them cores and shares of GPUs, and starts a trial again
-whose machine is lost. All machines see the same data and results folders; a trial that is
-started again goes on from its last checkpoint there.
+Ray starts the processes and gives them cores and shares of GPUs. All machines see the same
+data and results folders. A trial whose process or machine is lost is given away again, and
+goes on from its last checkpoint in the results folder.
 
-What goes to a process and comes back is text: the order as JSON, and events. Ray itself
-sends functions as pickles between machines that trust each other.
+An order goes to a process as JSON, and its answer comes back as JSON. How training goes is
+read from the trial's log in the results folder, so that nothing on the cluster has to stay
+alive but the trials. Ray itself sends functions as pickles between machines that trust each
+other.
 """
 
 import json
 import os
-import socket
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from decathlon.errors import DEBUG, DecathlonError, UsageError
-from decathlon.faults import Failure
+from decathlon import interrupts
+from decathlon.connection import Health, connected, import_ray, resources
+from decathlon.errors import DecathlonError, UsageError
+from decathlon.faults import Failure, note, noted
 from decathlon.plan import Run, Trial
-from decathlon.records import RECORD, RunRecord, read_record
+from decathlon.progress import say
+from decathlon.records import RECORD, read_record
 from decathlon.request import Order
 from decathlon.runs import HeldError, Watch, attempt, begin
 from decathlon.survey import Work
+from decathlon.training.checkpoint import peek
+from decathlon.trials import CHECKPOINTS, LOG
+from decathlon.watch import PlainWatch
 
 RETRIES = 3
-"""Times that a trial is started again whose process or machine was lost."""
-ANSWER_SECONDS = 10.0
-"""How long a cluster may take to answer."""
+"""Times that a trial is given away again after its process or machine was lost."""
 POLL_SECONDS = 0.5
-"""Between two looks at what has happened; ten times that, at what other runs hold."""
+"""Between two looks at the trials."""
+LOOK_SECONDS = 5.0
+"""Between two looks at the cluster, and at trials that other runs hold."""
+RECALL_SECONDS = 25.0
+"""How long interrupted trials have to write a checkpoint; Slurm and others kill after 30."""
+CAUSES = {
+    "OutOfMemoryError": (
+        "Ray ended its process because the machine ran out of memory",
+        "use smaller batches (--set batch_size=...), or more --threads or --gpus for each trial",
+    ),
+    "WorkerCrashedError": (
+        "its process was killed or crashed",
+        "look for the cause in the machine's system log (out of memory?)",
+    ),
+    "NodeDiedError": ("its machine was lost", "check the machines of the cluster"),
+    "ObjectStoreFullError": (
+        "Ray's object store is full",
+        "make room in /dev/shm, or start Ray with a larger --object-store-memory",
+    ),
+    "OutOfDiskError": ("the disk of Ray's temporary folder is full", "make room in it"),
+    "RuntimeEnvSetupError": (
+        "Ray could not set up its process",
+        "check the runtime environment that the cluster was started with",
+    ),
+    "TaskCancelledError": ("it was cancelled on the cluster", "find out who cancels it"),
+}
+"""What Ray's errors mean, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -62,98 +94,120 @@ def execute_on(cluster: Cluster, order: Order, work: Sequence[Work], watch: Watc
         UsageError: Ray is not installed, there is no cluster at the address, or no machine
             of it has what a trial needs; a finished record belongs to another run.
     """
-    ray = _import_ray()
+    ray = import_ray()
     failures = begin(work, watch)
     todo = [item for item in work if item.state not in ("done", "refused")]
     if not todo:
         return failures
-    _connect(ray, cluster.address)
-    try:
-        fleet = _Fleet(ray, order, watch, _resources(ray, order, cluster.gpus))
-        return failures + fleet.run(todo)
-    finally:
-        ray.shutdown()  # ends what still runs; its checkpoints stay
+    with connected(ray, cluster.address) as head:
+        needs = resources(ray, order, cluster.gpus)
+        return failures + _Fleet(ray, head, order, watch, needs).run(todo)
 
 
 class _Fleet:
     """The trials that the cluster has been given."""
 
-    def __init__(self, ray: Any, order: Order, watch: Watch, needs: dict[str, float]) -> None:
+    def __init__(
+        self, ray: Any, head: str, order: Order, watch: Watch, needs: dict[str, float]
+    ) -> None:
         self.ray, self.watch = ray, watch
         self.order, self.since = json.dumps(order.as_json()), time.time()
-        self.task = ray.remote(max_retries=RETRIES, **needs)(_work)
-        # On this machine, as it is asked in the rhythm of a screen and must outlive others.
-        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=False
-        )
-        self.post = ray.remote(_Post).options(num_cpus=0, scheduling_strategy=here).remote()
+        # Ray's own retries are without a bound for some causes and without a word for all.
+        self.task = ray.remote(max_retries=0, **needs)(_work)
+        self.health = Health(ray, head, needs)
         self.given: dict[Any, Work] = {}
-        self.trials: dict[str, Trial] = {}
+        self.logs: dict[Trial, _Log] = {}
+        self.losses: Counter[Trial] = Counter()
+        self.held: list[Work] = []
+        self.failures: list[Failure] = []
 
     def run(self, todo: Sequence[Work]) -> list[Failure]:
-        """Gives all trials away and waits for them."""
-        failures: list[Failure] = []
-        held: list[Work] = []
-        for item in todo:
-            self._give(item)
-        looked = time.monotonic()
-        while self.given or held:
-            # A look at post that has not come would find an empty box: all has been told
-            # before a trial ends.
-            done, _ = self.ray.wait(
-                list(self.given), num_returns=len(self.given), timeout=POLL_SECONDS
-            )
-            self._tell()
-            for ref in done:
-                item = self.given.pop(ref)
-                answer = self._answer(ref, item)
-                if answer == "held":
-                    held.append(item)
-                elif isinstance(answer, Failure):
-                    failures.append(answer)
-                    self.watch.failed(answer)
-            if held and time.monotonic() - looked >= 10 * POLL_SECONDS:
-                self.watch.waiting([item.trial for item in held])
-                looked = time.monotonic()
-                while held:
-                    self._give(held.pop())
-            elif not self.given:
-                time.sleep(POLL_SECONDS)
-        return failures
+        """Gives all trials away and waits for them.
+
+        Raises:
+            TrialError: The cluster is lost.
+            KeyboardInterrupt: A signal has arrived; the trials have ended, with checkpoints.
+        """
+        try:
+            for item in todo:
+                self._give(item)
+            looked = time.monotonic()
+            while self.given or self.held:
+                self._collect()
+                if time.monotonic() - looked >= LOOK_SECONDS:
+                    self._look()
+                    looked = time.monotonic()
+        except KeyboardInterrupt:
+            self._recall()
+            raise
+        return self.failures
 
     def _give(self, item: Work) -> None:
         key = str(item.trial)
-        self.trials[key] = item.trial
-        ref = self.task.options(name=key).remote(self.order, key, self.since, self.post)
-        self.given[ref] = item
+        self.logs[item.trial] = _Log(item)
+        self.given[self.task.options(name=key).remote(self.order, key, self.since)] = item
 
-    def _tell(self) -> None:
-        for text in self.ray.get(self.post.take.remote()):
-            event = json.loads(text)
-            trial = self.trials[event["trial"]]
-            if event["event"] == "started":
-                self.watch.started(trial)
-            else:
-                self.watch.epoch(trial, event["facts"])
+    def _collect(self) -> None:
+        """Waits a moment, tells how trials go, and takes the answers of those that ended."""
+        if not self.given:
+            time.sleep(POLL_SECONDS)
+        done, _ = self.ray.wait(list(self.given), num_returns=len(self.given), timeout=POLL_SECONDS)
+        for item in self.given.values():
+            self.logs[item.trial].tell(self.watch)
+        for ref in done:
+            self._take(ref, self.given.pop(ref))
 
-    def _answer(self, ref: Any, item: Work) -> Failure | str | None:
-        """Returns why a trial failed, ``held`` where another run is at work on it, or None."""
+    def _take(self, ref: Any, item: Work) -> None:
+        answer = self._answer(ref, item)
+        if answer["state"] == "held":
+            self.held.append(item)
+        elif answer["state"] == "lost":
+            self._lost(item, answer["reason"], answer["remedy"])
+        elif answer["state"] == "failed":
+            self._fail(item, answer["code"], answer["reason"])
+        else:
+            self._finish(item, answer["machine"])
+
+    def _answer(self, ref: Any, item: Work) -> dict[str, Any]:
+        errors = self.ray.exceptions
         try:
-            answer = json.loads(self.ray.get(ref))
-        except self.ray.exceptions.RayError as error:
-            text = str(error).strip().splitlines()[0]
+            answer: dict[str, Any] = json.loads(self.ray.get(ref))
+        except errors.LocalRayletDiedError:
+            raise self.health.lost() from None
+        except errors.RayTaskError as error:
+            # It could not be read, or not even begin: a lack that another try would have too.
+            text = str(error).strip().splitlines()[-1]
             reason = (
-                f"its process was lost {RETRIES + 1} times ({text});"
-                " run the same command to go on from its last checkpoint"
+                f"Ray could not run it ({text}); all machines need the same versions of Python,"
+                " decathlon and its packages"
             )
-            return Failure(item.trial, 1, reason)
-        if answer["state"] == "failed":
-            return Failure(item.trial, answer["code"], answer["reason"])
-        if answer["state"] == "done":
-            return self._finished(item, answer["machine"])
-        return "held"
+            return {"state": "failed", "code": 1, "reason": reason}
+        except errors.RayError as error:
+            kind = type(error).__name__
+            reason, remedy = CAUSES.get(kind, (f"Ray lost it ({kind})", "check the cluster"))
+            return {"state": "lost", "reason": reason, "remedy": remedy}
+        if answer["state"] == "interrupted":
+            reason = f"its process on {answer['machine']} was ended by {answer['signal']}"
+            return {"state": "lost", "reason": reason, "remedy": "find out who sends the signal"}
+        return answer
 
-    def _finished(self, item: Work, machine: str) -> Failure | None:
+    def _lost(self, item: Work, reason: str, remedy: str) -> None:
+        """Gives a trial away again, unless it has been lost too often."""
+        self.losses[item.trial] += 1
+        if self.losses[item.trial] <= RETRIES:
+            self._give(item)
+            return
+        again = "run the same command to go on from its last checkpoint"
+        self._fail(item, 1, f"{reason}, {RETRIES + 1} times in a row; {remedy}, and {again}")
+
+    def _fail(self, item: Work, code: int, reason: str) -> None:
+        failure = Failure(item.trial, code, reason)
+        if noted(item.run, item.trial, self.since) is None:
+            note(item.run, failure)
+        self.failures.append(failure)
+        self.watch.failed(failure)
+
+    def _finish(self, item: Work, machine: str) -> None:
         records = []
         for domain in item.trial.domains:
             path = item.trial.folder(item.run.results, domain) / RECORD
@@ -162,83 +216,93 @@ class _Fleet:
                     f"{path}: was written on {machine} and is not seen here; name a --results"
                     " folder that all machines share"
                 )
-                return Failure(item.trial, 2, reason)
+                self._fail(item, 2, reason)
+                return
             records.append(read_record(path))
         self.watch.finished(item.trial, records)
-        return None
+
+    def _look(self) -> None:
+        """Looks at the cluster, and gives trials away again that other runs held."""
+        if (missing := self.health.check()) is not None:
+            for ref, item in self.given.items():
+                self.ray.cancel(ref, recursive=False)
+                self._fail(item, 1, f"{missing}; bring one back and run the same command")
+            self.given.clear()
+        if self.held:
+            self.watch.waiting([item.trial for item in self.held])
+            while self.held:
+                self._give(self.held.pop())
+
+    def _recall(self) -> None:
+        """Lets the trials write a checkpoint and end."""
+        if self.given:
+            text = "the trials end after this training step, with a checkpoint"
+            say(f"decathlon: {interrupts.name()}: {text}; another signal ends at once, without")
+            for ref in self.given:
+                self.ray.cancel(ref, recursive=False)
+            refs = list(self.given)
+            self.ray.wait(refs, num_returns=len(refs), timeout=RECALL_SECONDS)
 
 
-class _Post:
-    """A box for the events of trials; one process of the cluster keeps it."""
+class _Log:
+    """How a trial goes, as its log tells."""
 
-    def __init__(self) -> None:
-        self._texts: list[str] = []
+    def __init__(self, item: Work) -> None:
+        self.trial = item.trial
+        folder = item.trial.folder(item.run.results, item.trial.domains[0])
+        self.path = folder / LOG
+        self.stamp, self.began = self._stamp(), False
+        # The log is cut to the epochs of the last checkpoint, which have been told.
+        header = peek(folder / CHECKPOINTS)
+        self.told = 0 if header is None else int(header["facts"]["epoch"])
 
-    def put(self, text: str) -> None:
-        """Adds an event."""
-        self._texts.append(text)
+    def tell(self, watch: Watch) -> None:
+        """Tells a watch what is new."""
+        if (stamp := self._stamp()) == self.stamp:
+            return
+        self.stamp = stamp
+        if not self.began:
+            self.began = True
+            watch.started(self.trial)
+        text = self.path.read_text(encoding="utf-8")
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        for line in lines[min(self.told, len(lines)) :]:
+            watch.epoch(self.trial, json.loads(line))
+        self.told = len(lines)
 
-    def take(self) -> list[str]:
-        """Empties the box."""
-        texts, self._texts = self._texts, []
-        return texts
-
-
-class _Messenger:
-    """Tells the driver of a trial; see :class:`decathlon.runs.Watch`."""
-
-    def __init__(self, put: Callable[[str], object]) -> None:
-        self._put = put
-
-    def _send(self, event: str, trial: Trial, facts: dict[str, Any] | None = None) -> None:
-        self._put(json.dumps({"event": event, "trial": str(trial), "facts": facts}))
-
-    def planned(self, work: Sequence[Work]) -> None:
-        """The driver knows."""
-
-    def started(self, trial: Trial) -> None:
-        """Sends that a trial begins."""
-        self._send("started", trial)
-
-    def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
-        """Sends how an epoch went."""
-        self._send("epoch", trial, facts)
-
-    def finished(self, trial: Trial, records: Sequence[RunRecord]) -> None:
-        """The driver reads the records."""
-
-    def failed(self, failure: Failure) -> None:
-        """The answer says it."""
-
-    def waiting(self, trials: Sequence[Trial]) -> None:
-        """The answer says it."""
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
 
 
-def _work(order: str, key: str, since: float, post: Any) -> str:
+def _work(order: str, key: str, since: float) -> str:
     """Does one trial, in a process of the cluster.
 
     Args:
         order: JSON of the order.
         key: The trial, as text.
         since: When the command began, in seconds since 1970.
-        post: Where events go.
 
     Returns:
-        JSON: ``state`` is ``done`` (with ``machine``), ``held`` or ``failed`` (with ``code``
-        and ``reason``).
+        JSON: ``state`` is ``done`` (with ``machine``), ``held``, ``interrupted`` (with
+        ``machine`` and ``signal``) or ``failed`` (with ``code`` and ``reason``).
     """
-    import ray
-
     machine = os.uname().nodename
-    messenger = _Messenger(lambda text: ray.get(post.put.remote(text)))
-    try:
-        run, trial = _find(Order.from_json(json.loads(order)), key)
-        failed = attempt(run, trial, messenger, since)
-    except HeldError:
-        return json.dumps({"state": "held"})
-    except DecathlonError as error:
-        reason = f"on {machine}: {error}"
-        return json.dumps({"state": "failed", "code": error.exit_code, "reason": reason})
+    with interrupts.handling():
+        try:
+            run, trial = _find(Order.from_json(json.loads(order)), key)
+            failed = attempt(run, trial, PlainWatch(), since)
+        except HeldError:
+            return json.dumps({"state": "held"})
+        except KeyboardInterrupt:
+            found = {"state": "interrupted", "machine": machine, "signal": interrupts.name()}
+            return json.dumps(found)
+        except DecathlonError as error:
+            reason = f"on {machine}: {error}"
+            return json.dumps({"state": "failed", "code": error.exit_code, "reason": reason})
     if failed is not None:
         return json.dumps({"state": "failed", "code": failed.code, "reason": failed.reason})
     return json.dumps({"state": "done", "machine": machine})
@@ -250,73 +314,3 @@ def _find(order: Order, key: str) -> tuple[Run, Trial]:
             if str(trial) == key:
                 return run, trial
     raise UsageError(f"there is no trial '{key}'; all machines need the same version and data")
-
-
-def _import_ray() -> Any:
-    # What is coming to be Ray's default, of which it would warn at every start.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-        import ray.util.scheduling_strategies
-    except ImportError as error:
-        raise UsageError(
-            f"--launcher ray needs the package ray ({error}): pip install 'decathlon[cluster]',"
-            " or use --launcher local"
-        ) from None
-    return ray
-
-
-def _connect(ray: Any, address: str | None) -> None:
-    options = {"logging_level": "ERROR", "log_to_driver": DEBUG}
-    if address is not None:
-        _check_answers(address)
-    try:
-        ray.init(address or "auto", **options)
-    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
-        if address is None and isinstance(error, ConnectionError):  # none is running
-            ray.init(include_dashboard=False, **options)
-            return
-        raise UsageError(
-            f"the Ray cluster takes no trials from here ({str(error).splitlines()[0]}); it has to"
-            " be of the same version of Ray, and both have to know the same token: copy"
-            " ~/.ray/auth_token and export RAY_AUTH_MODE=token on all machines"
-        ) from None
-
-
-def _check_answers(address: str) -> None:
-    """Checks that somebody listens at an address; Ray itself would try for minutes.
-
-    Raises:
-        UsageError: Nobody does.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdecimal():
-        return  # "auto" and the like
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-    except OSError as error:
-        raise UsageError(
-            f"--address {address}: no Ray cluster answers there ({error}); start one with"
-            " 'ray start --head', or leave --address out"
-        ) from None
-
-
-def _resources(ray: Any, order: Order, gpus: float | None) -> dict[str, float]:
-    """Returns what Ray is to keep free for each trial.
-
-    Raises:
-        UsageError: No machine of the cluster has that much.
-    """
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    there = max(machine.get("GPU", 0.0) for machine in machines)
-    if gpus is None:
-        gpus = 1.0 if there and order.compute.device in ("auto", "cuda") else 0.0
-    needs = {"num_cpus": float(order.compute.threads or 1), "num_gpus": gpus}
-    for machine in machines:
-        if machine.get("CPU", 0) >= needs["num_cpus"] and machine.get("GPU", 0) >= gpus:
-            return needs
-    have = "; ".join(f"{m.get('CPU', 0):.0f} cores, {m.get('GPU', 0):.0f} GPUs" for m in machines)
-    raise UsageError(
-        f"a trial needs {needs['num_cpus']:.0f} cores and {gpus:g} GPUs, and no machine of the"
-        f" cluster has them (there are: {have}); lower --threads or --gpus"
-    )

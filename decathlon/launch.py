@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from io import StringIO
 
 from decathlon.errors import UsageError
+from decathlon.interrupts import INTERRUPTED
 from decathlon.output import standard_error
 
 GRACE = 30.0
 """Seconds that a process which ends with an error leaves the first one to say why."""
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ def here() -> Place:
     return place
 
 
+def is_follower() -> bool:
+    """Returns whether torchrun started this process, and it is not the first."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ["RANK"] != "0"
+
+
 @contextmanager
 def one_voice(everyone: bool = False) -> Iterator[None]:
     """Lets the first of several processes alone print.
@@ -74,7 +79,7 @@ def one_voice(everyone: bool = False) -> Iterator[None]:
     Args:
         everyone: Let all processes print, to see what each of them says.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0" or everyone:
+    if everyone or not is_follower():
         yield
         return
     said = StringIO()

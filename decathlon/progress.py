@@ -13,6 +13,11 @@ PLAIN_EVERY = 10.0
 """Seconds between two plain lines about the same work."""
 
 
+def say(line: str) -> None:
+    """Prints a line to standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
 class Bar(Protocol):
     """One piece of work under way."""
 
@@ -37,8 +42,7 @@ class _PlainBar:
         rate = self.done / max(self.said - self.started, 1e-9)
         whole = f"/{self.total:.0f}" if self.total else ""
         text = f" {self.text}" if self.text else ""
-        line = f"{self.title}: {self.done:.0f}{whole} {self.unit}, {rate:.3g}/s{text}"
-        print(line, file=sys.stderr, flush=True)
+        say(f"{self.title}: {self.done:.0f}{whole} {self.unit}, {rate:.3g}/s{text}")
 
 
 class _RichBar:

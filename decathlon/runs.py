@@ -10,13 +10,15 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from decathlon.claims import claim
 from decathlon.data.bus import bus_error_says, cut_short
-from decathlon.errors import UsageError
+from decathlon.errors import DecathlonError, UsageError
 from decathlon.faults import Failure, failure, forget, note, noted, release_memory
+from decathlon.interrupts import check
 from decathlon.plan import Run, Trial, is_done
 from decathlon.records import RECORD, RunRecord
 from decathlon.stored import keep_source
@@ -98,6 +100,7 @@ def execute(work: Sequence[Work], watch: Watch) -> list[Failure]:
     passed = 0
     while waiting:
         item = waiting.popleft()
+        check()
         try:
             failed = attempt(item.run, item.trial, watch, since)
         except HeldError:
@@ -161,6 +164,8 @@ def _try(run: Run, trial: Trial, watch: Watch, since: float) -> Failure | None:
             records = run_trial(run, trial, lambda facts: watch.epoch(trial, facts))
         watch.finished(trial, records)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other trials go on
+        if not isinstance(error, DecathlonError):
+            check()
         return failure(error, run, trial)
     return None
 
@@ -171,6 +176,23 @@ def _is_finished(run: Run, trial: Trial, since: float) -> bool:
     if run.force and (not record.exists() or record.stat().st_mtime < since):
         return False
     return is_done(run, trial)
+
+
+def outcome(item: Work, since: float) -> Literal["done", "failed", "left"]:
+    """Returns how a trial stands now, as its files say.
+
+    Args:
+        item: The trial, as it stood when the command began.
+        since: When that was, in seconds since 1970.
+    """
+    if item.state in ("done", "refused"):
+        return "done" if item.state == "done" else "failed"
+    with suppress(DecathlonError, OSError):
+        if _is_finished(item.run, item.trial, since):
+            return "done"
+        if noted(item.run, item.trial, since) is not None:
+            return "failed"
+    return "left"
 
 
 def _tidy(run: Run, trial: Trial) -> None:

@@ -29,6 +29,7 @@ from decathlon.training.feed import Feed
 from decathlon.training.loop import Report, train
 from decathlon.training.team import call, united
 
+LOG = "log.jsonl"
 CHECKPOINTS = "checkpoints"
 """The folder of a trial's checkpoints, in that of its first domain."""
 
@@ -101,7 +102,7 @@ def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Mod
     """Builds and trains a trial's network, and keeps the log."""
     feeds = [_training_feed(run, d, trial.seed, fabric.device) for d in trial.domains]
     network = build(run, trial, [feed.task for feed in feeds])
-    path = trial.folder(run.results, trial.domains[0]) / "log.jsonl"
+    path = trial.folder(run.results, trial.domains[0]) / LOG
     checkpoints = _checkpoints(run, trial, fabric)
     resume = checkpoints.latest()
     if fabric.is_global_zero:

@@ -14,10 +14,13 @@ from rich.text import Text
 from decathlon.faults import Failure, grouped
 from decathlon.grid import Column, Grid
 from decathlon.plan import Trial, counted
+from decathlon.progress import say
 from decathlon.records import RunRecord
-from decathlon.runs import Watch
+from decathlon.runs import Watch, outcome
 from decathlon.scoring.escape import visible, visible_lines
 from decathlon.survey import Work
+from decathlon.training.checkpoint import peek
+from decathlon.trials import CHECKPOINTS
 
 PLAIN_EVERY = 30.0
 """Seconds between two plain lines about the same trial."""
@@ -52,7 +55,7 @@ class PlainWatch:
         self.waits = False
 
     def _say(self, line: str) -> None:
-        print(visible_lines(line), file=sys.stderr, flush=True)
+        say(visible_lines(line))
 
     def planned(self, work: Sequence[Work]) -> None:
         """Says how much there is to do."""
@@ -176,6 +179,23 @@ class LiveWatch:
         """Marks what other processes are at work on."""
         for trial in trials:
             self._show(trial, "another process")
+
+
+def stopped(work: Sequence[Work], since: float) -> None:
+    """Says on standard error what an interrupted run has done and what is left.
+
+    Args:
+        work: What :func:`decathlon.survey.survey` found when the command began.
+        since: When that was, in seconds since 1970.
+    """
+    stands = [(item, outcome(item, since)) for item in work]
+    count = Counter(state for _, state in stands)
+    failed = f", {count['failed']} failed" if count["failed"] else ""
+    say(f"{count['done']} of {counted(len(work))} done{failed}, {count['left']} left")
+    for item, state in stands:
+        header = peek(item.trial.folder(item.run.results, item.trial.domains[0]) / CHECKPOINTS)
+        if state == "left" and header is not None:
+            say(visible_lines(f"  {item.trial}: has a checkpoint of step {header['step']}"))
 
 
 @contextmanager

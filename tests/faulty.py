@@ -8,6 +8,8 @@ MODULE = '''
 
 import json
 import os
+import signal
+import time
 import weakref
 from pathlib import Path
 
@@ -59,6 +61,20 @@ def removed(loss, domain):
 def cut(loss, domain):
     for path in (DATA / domain).glob("*.h5"):
         os.truncate(path, 0)
+    return loss
+
+
+def sleeps(loss, domain):
+    time.sleep(600)
+    return loss
+
+
+def dies(loss, domain):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def terminates(loss, domain):
+    os.kill(os.getpid(), signal.SIGTERM)
     return loss
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from decathlon.request import Order
 from decathlon.survey import survey
 from decathlon.training.device import Compute
 from decathlon.watch import PlainWatch
+from tests import faulty
+from tests.training.test_parallel import processes_of
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'decathlon[cluster]'")
 # Ray leaves files and processes of its own open.
@@ -46,13 +49,24 @@ class Nodes:
         self.machines.shutdown()
 
 
+FAULTS = {"dtd": "dies", "svhn": "terminates"}
+
+
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PYTHONPATH with a method that goes wrong."""
+    root = Path(__file__).resolve().parents[1]
+    stranger = faulty.install(tmp_path_factory.mktemp("faulty"))
+    found = [str(root), str(stranger), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.pathsep.join(found)
+
+
+@pytest.fixture(scope="module")
+def nodes(path: str) -> Iterator[Nodes]:
     """One cluster for all tests; the last one kills a node of it."""
-    root = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
+        patch.setenv("FAULTS", json.dumps(FAULTS))
         for name, value in {**THREADS, "RAY_health_check_period_ms": "500"}.items():
             patch.setenv(name, value)
         made = Nodes()
@@ -60,21 +74,22 @@ def nodes() -> Iterator[Nodes]:
         made.stop()
 
 
-def command(tiny: Path, source: Path, results: Path, *more: str) -> list[str]:
+def command(
+    tiny: Path, source: Path, results: Path, *more: str, method: str = "fine-tuning"
+) -> list[str]:
     domains = [text for domain in DOMAINS for text in ("--domain", domain)]
     settings = ["--set", "epochs=12", "--set", "batch_size=16"]
     folders = ["--source", str(source), "--data", str(tiny), "--results", str(results)]
-    same = ["--threads", "1", "--precision", "32", "--checkpoint", "0"]
-    run = [sys.executable, "-m", "decathlon", "run", "--method", "fine-tuning"]
-    return [*run, *folders, *domains, *settings, *same, *more]
+    same = ["--threads", "1", "--precision", "32"]
+    run = [sys.executable, "-m", "decathlon", "run", "--method", method]
+    return [*run, *folders, *domains, *settings, *same, "--checkpoint", "0", *more]
 
 
 def training(results: Path) -> int:
-    """Counts the trials that have a checkpoint but no record yet."""
-    folders = results.glob("fine-tuning/*/test/seed0")
+    """Counts the trials that have done an epoch but have no record yet."""
     return sum(
-        any(f.glob("checkpoints/*.safetensors")) and not (f / "record.json").exists()
-        for f in folders
+        log.stat().st_size > 0 and not log.with_name("record.json").exists()
+        for log in results.glob("fine-tuning/*/test/seed0/log.jsonl")
     )
 
 
@@ -108,13 +123,16 @@ def test_an_interrupted_run_is_continued(
 ) -> None:
     far = tmp_path / "far"
     order = command(tiny, tiny_source, far, "--launcher", "ray", "--address", nodes.address)
+    order += ["--checkpoint", "3600"]
     with subprocess.Popen(order, stderr=subprocess.PIPE, text=True) as process:
         wait(process, far)
-        process.send_signal(2)
+        assert not list(far.rglob("step*"))
+        process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
-    assert "run the same command to go on" in said
-    assert training(far) == 2
+    assert said.endswith("decathlon: interrupted; run the same command to go on\n")
+    assert said.count("has a checkpoint of step") == len(list(far.rglob("step*"))) == 2
+    assert not list(far.rglob("failed.json"))
     done = subprocess.run(order, capture_output=True, text=True, check=True)
     assert "2 begun" in done.stderr
     assert len(list(far.rglob("record.json"))) == len(DOMAINS)
@@ -134,6 +152,31 @@ def test_failures_are_told_with_their_reasons(
     done = subprocess.run(order, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "no machine of the cluster has them (there are: 1 cores, 0 GPUs" in done.stderr
+
+
+def test_a_process_that_always_dies_stops_no_other(
+    tiny: Path, tiny_source: Path, tmp_path: Path, nodes: Nodes, path: str
+) -> None:
+    order = command(
+        *(tiny, tiny_source, tmp_path, "--launcher", "ray", "--address", nodes.address),
+        method=faulty.NAME,
+    )
+    env = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(order, capture_output=True, text=True, env=env)
+    assert done.returncode == 1
+    reason = "its process was killed or crashed, 4 times in a row; look for the cause"
+    assert done.stderr.count(f"faulty, dtd, test, seed 0: {reason}") == 1  # the list at the end
+    assert done.stderr.count(f"faulty, dtd, test, seed 0: FAILED: {reason}") == 1
+    assert "1 of 4 trials failed" in done.stderr
+    assert "raylet" not in done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) < 20
+    home = tmp_path / "faulty"
+    assert {path.parts[-4] for path in home.rglob("record.json")} == {*DOMAINS} - {"dtd"}
+    failed = json.loads((home / "dtd" / "test" / "seed0" / "failed.json").read_bytes())
+    assert failed["reason"].startswith(reason)
+    # The process that was sent SIGTERM wrote a checkpoint, and another one went on.
+    assert not (home / "svhn" / "test" / "seed0" / "failed.json").exists()
+    assert done.stderr.count("faulty, svhn, test, seed 0: started") == 2
 
 
 def test_a_lost_node_loses_nothing(
@@ -196,3 +239,26 @@ def test_options_of_another_launcher_are_refused() -> None:
     with pytest.raises(UsageError, match="--address and --gpus are of --launcher ray"):
         check_launcher("local", "auto", None)
     check_launcher("ray", None, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["gcs_server", "raylet"])
+def test_a_cluster_that_is_lost_is_told_in_one_sentence(
+    tiny: Path, tiny_source: Path, tmp_path: Path, lost: str
+) -> None:
+    order = [*command(tiny, tiny_source, tmp_path, "--launcher", "ray"), "--set", "epochs=9999"]
+    with subprocess.Popen(
+        order, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait(process, tmp_path)
+        for number in processes_of(process.pid):
+            if Path(f"/proc/{number}/exe").resolve().name == lost:
+                os.kill(number, signal.SIGKILL)
+        out, said = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1, said
+    assert "0 of 4 trials done, 4 left" in said
+    last = [line for line in said.splitlines() if line.strip()][-1]
+    assert last.startswith("decathlon: the Ray cluster at ")
+    assert last.endswith("run the same command to go on from the last checkpoints")
+    assert not out
+    assert not list(tmp_path.rglob("failed.json"))

@@ -1,6 +1,7 @@
 """Commands that train: methods, pretrain, import-weights, run, demo."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -189,7 +190,9 @@ def run(
     """
     from decathlon.cluster import Cluster, execute_on
     from decathlon.data.store import data_folder
+    from decathlon.errors import TrialError
     from decathlon.faults import exit_code
+    from decathlon.interrupts import ending
     from decathlon.plan import notes_on_splits
     from decathlon.request import Order, chosen
     from decathlon.survey import check_unmixed, survey
@@ -197,7 +200,7 @@ def run(
     from decathlon.track import TrackedWatch, check_tensorboard
     from decathlon.training.device import Compute
     from decathlon.training.team import assemble, call, one_fate
-    from decathlon.watch import summarise, watching
+    from decathlon.watch import stopped, summarise, watching
 
     check_split(split)
     check_launcher(launcher, address, gpus, dry_run=dry_run)
@@ -234,12 +237,18 @@ def run(
         preview(work)
         check_unmixed(work)
         return
-    with watching() as watch:
-        told = watch if tensorboard is None else TrackedWatch(watch, tensorboard)
-        if launcher == "ray":
-            failures = execute_on(Cluster(address, gpus), order, work, told)
-        else:
-            failures = perform(work, told)
+    since = time.time()
+    try:
+        with watching() as watch:
+            told = watch if tensorboard is None else TrackedWatch(watch, tensorboard)
+            if launcher == "ray":
+                failures = execute_on(Cluster(address, gpus), order, work, told)
+            else:
+                failures = perform(work, told)
+    except (KeyboardInterrupt, TrialError):  # the latter if a cluster is lost
+        ending()
+        stopped(work, since)
+        raise
     summarise(failures, len(work))
     raise typer.Exit(call(exit_code(failures, all_failed=len(failures) == len(work))))
 

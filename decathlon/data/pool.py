@@ -3,16 +3,16 @@
 import fcntl
 import os
 import selectors
-import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import IO, Any, cast
 
 from decathlon.data.worker import Pipe, Writer
 from decathlon.errors import DataError
+from decathlon.interrupts import blocked
 
 AHEAD = 2
 """Batches given to a process before the first has come back."""
@@ -52,20 +52,6 @@ class _Process:
         )
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Blocks interrupts, also for ever in processes that are started here.
-
-    A terminal sends them to all of its processes. They are this one's to handle: it ends
-    the others by closing their pipes, and they would complain while they still import.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class Pool:
     """Decodes batches in ``jobs`` processes, or in this one where ``jobs`` is 0.
 
@@ -74,7 +60,7 @@ class Pool:
 
     def __init__(self, jobs: int) -> None:
         self._own = Writer()
-        with _uninterrupted():
+        with blocked():
             self._processes = [_Process() for _ in range(jobs)]
         self._selector = selectors.DefaultSelector()
         for process in self._processes:

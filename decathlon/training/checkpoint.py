@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,24 @@ from torch import Tensor
 
 from decathlon.errors import DataError, first_difference
 from decathlon.files import CHECKPOINT_SECONDS
-from decathlon.models.processes import num_processes, rank
+from decathlon.interrupts import received
+from decathlon.models.processes import rank
 from decathlon.models.weights import read_header, read_weights, write_weights
-from decathlon.training.messages import share, share_tensors
+from decathlon.training.messages import highest, share, share_tensors, waits_for_gpu
 
 KEEP = 2
 """Checkpoints kept: should the last be damaged, the one before is taken."""
 ASK_EVERY = 10
-"""Steps after which several processes ask the first whether it is time for a checkpoint."""
+"""Steps after which several GPUs agree on whether to write a checkpoint or to end."""
+
+
+class Due(IntEnum):
+    """What to do after a training step; where processes differ, the highest counts."""
+
+    NOTHING = 0
+    CHECKPOINT = 1
+    END = 2
+    """A signal has arrived: write a checkpoint and end."""
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
@@ -79,13 +90,21 @@ class Checkpoints:
         self._last = time.monotonic()
         self._good: list[Path] = []
 
-    def due(self, step: int) -> bool:
-        """Whether it is time for another one after so many steps; all processes agree."""
-        if self.every_steps and step % self.every_steps == 0:
-            return True
-        if num_processes() > 1 and self.every_seconds > 0 and step % ASK_EVERY:
-            return False
-        return bool(share(time.monotonic() - self._last >= self.every_seconds))
+    def due(self, step: int, last: bool = False) -> Due:
+        """Returns what to do after a step; all processes get the same answer.
+
+        On GPUs they ask each other after some steps only, as an answer has to wait for
+        everything that the GPUs were given to do.
+
+        Args:
+            step: Number of steps that are done.
+            last: Whether it is the last one.
+        """
+        by_steps = self.every_steps > 0 and step % self.every_steps == 0
+        by_time = rank() == 0 and time.monotonic() - self._last >= self.every_seconds
+        if waits_for_gpu() and self.every_seconds > 0 and step % ASK_EVERY and not last:
+            return Due(by_steps)
+        return Due(highest(Due.END if received() else Due(by_steps or by_time)))
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Writes a checkpoint and removes all but it and the one before.

@@ -6,6 +6,7 @@ follows from (seed, step): nothing but tensors has to be kept.
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from decathlon.errors import TrialError
+from decathlon.interrupts import deferring
 from decathlon.method import Batch, Group, Method
-from decathlon.training.checkpoint import Checkpoints, Resume
+from decathlon.training.checkpoint import Checkpoints, Due, Resume
 from decathlon.training.device import place
 from decathlon.training.feed import Stream, interleaved
+from decathlon.training.messages import share
 from decathlon.training.optimisers import Optimisers
 from decathlon.training.parallel import Exchange, begin, merge_statistics, statistics_of_others
 
@@ -105,6 +108,7 @@ def train(
 
     Raises:
         TrialError: Loss or weights are no longer numbers. Checkpoints are of before.
+        KeyboardInterrupt: A signal has arrived; there is a checkpoint of the last whole step.
     """
     schedule = schedule_of(method, feeds)
     begin(network, resume)
@@ -116,35 +120,61 @@ def train(
     batches = interleaved(feeds, start, schedule.total, seed)
     clock = _Clock(schedule, report, resume)
     first = 0
-    for phase in method.phases(network, [feed.task for feed in feeds]):
-        last = schedule.at(phase.until)
-        if start < last:
-            if phase.begin is not None:
-                phase.begin()
-            optimisers = Optimisers(phase, fabric)
-            exchange = Exchange(optimisers.parameters)
-            if resume is not None and first < start:
-                optimisers.restore(resume.part("optimiser"))
-            network.train()
-            for step in range(max(first, start), last):
-                rates = [schedule.rate(group, step) for group in optimisers.groups]
-                optimisers.set_rates(rates)
-                batch = next(batches)
-                loss = objective(batch) * batch.share
-                fabric.backward(loss)
-                loss = exchange.add_up(loss.detach())
-                optimisers.step()
-                clock.step(step, loss, round(len(batch.labels) / batch.share), rates)
-                if checkpoints is not None and checkpoints.due(step + 1):
-                    clock.check(network)
-                    state = {f"network.{n}": t for n, t in network.state_dict().items()}
-                    state |= {f"optimiser.{n}": t for n, t in optimisers.tensors().items()}
-                    state |= clock.tensors() | statistics_of_others(network)
-                    checkpoints.save(step + 1, state, clock.facts())
-        first = last
+    with deferring() as defer:
+        for phase in method.phases(network, [feed.task for feed in feeds]):
+            last = schedule.at(phase.until)
+            if start < last:
+                if phase.begin is not None:
+                    phase.begin()
+                optimisers = Optimisers(phase, fabric)
+                exchange = Exchange(optimisers.parameters)
+                if resume is not None and first < start:
+                    optimisers.restore(resume.part("optimiser"))
+                network.train()
+                if checkpoints is not None and not compiled:
+                    defer()
+                for step in range(max(first, start), last):
+                    rates = [schedule.rate(group, step) for group in optimisers.groups]
+                    optimisers.set_rates(rates)
+                    batch = next(batches)
+                    loss = objective(batch) * batch.share
+                    fabric.backward(loss)
+                    loss = exchange.add_up(loss.detach())
+                    optimisers.step()
+                    clock.step(step, loss, round(len(batch.labels) / batch.share), rates)
+                    if checkpoints is not None:
+                        defer()
+                        _keep(checkpoints, step + 1, network, optimisers, clock)
+            first = last
     clock.check(network)
     merge_statistics(network)
     return method.finalise(network)
+
+
+def _keep(
+    checkpoints: Checkpoints, step: int, network: nn.Module, optimisers: Optimisers, clock: "_Clock"
+) -> None:
+    """Writes a checkpoint if one is due after a step.
+
+    Raises:
+        KeyboardInterrupt: A signal has arrived, in this process or in another one.
+    """
+    due = checkpoints.due(step, last=step == clock.schedule.total)
+    if due is Due.NOTHING:
+        return
+    clock.check(network)
+    state = {f"network.{n}": t for n, t in network.state_dict().items()}
+    state |= {f"optimiser.{n}": t for n, t in optimisers.tensors().items()}
+    state |= clock.tensors() | statistics_of_others(network)
+    try:
+        checkpoints.save(step, state, clock.facts())
+    except OSError as error:
+        if due is not Due.END:
+            raise
+        warnings.warn(f"no checkpoint of step {step}: {error}; the one before stays", stacklevel=2)
+    if due is Due.END:
+        share(None)  # torchrun ends all processes when one ends: wait for the one that writes
+        raise KeyboardInterrupt
 
 
 class _Clock:

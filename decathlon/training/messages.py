@@ -28,6 +28,20 @@ def gather(value: Any) -> list[Any]:
     return [json.loads(text) for text in _gather(json.dumps(value).encode())]
 
 
+def highest(value: int) -> int:
+    """Returns the highest of the values that the processes give, in all of them."""
+    if num_processes() == 1:
+        return value
+    tensor = torch.tensor([value], device=_device())
+    meet(dist.all_reduce, tensor, dist.ReduceOp.MAX)
+    return int(tensor)
+
+
+def waits_for_gpu() -> bool:
+    """Returns whether a message has to wait for all that a GPU has been given to do."""
+    return num_processes() > 1 and _device().type == "cuda"
+
+
 def share_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns the first process's tensors by name, in all processes, on the CPU."""
     return load(_share(_packed(tensors))) if num_processes() > 1 else dict(tensors)

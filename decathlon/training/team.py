@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import torch.distributed as dist
 
 from decathlon.errors import DataError, DecathlonError, ResultError, TrialError, UsageError
+from decathlon.interrupts import check
 from decathlon.launch import here
 from decathlon.models.processes import PartedError, disband, enter, leave, num_processes, rank
 from decathlon.output import standard_error
@@ -149,7 +150,11 @@ def _give_up(own: Exception | None, parted: PartedError) -> NoReturn:
     """Ends this process, as others are gone.
 
     Those who have nothing of their own to say leave it to the first to say so.
+
+    Raises:
+        KeyboardInterrupt: A signal has arrived, which will have ended the others too.
     """
+    check()
     if own is not None:
         _say(_text(own))
     elif rank() == 0:

@@ -458,8 +458,9 @@ def test_a_disk_that_is_full_at_the_first_byte(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "ENOSPC\n", "")
 
 
-def test_an_interrupt_is_told_in_one_line(tmp_path: Path) -> None:
-    """As a terminal sends it: to all processes, while those that decode still import."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_told_in_one_line(tmp_path: Path, number: signal.Signals) -> None:
+    """As a terminal or Slurm sends it: to all processes, while those that decode still import."""
     photographs = tmp_path / "birds" / "train" / "crow"
     photographs.mkdir(parents=True)
     picture(np.random.default_rng(0), 3000, 3000).save(photographs / "0.jpg")
@@ -479,7 +480,7 @@ def test_an_interrupt_is_told_in_one_line(tmp_path: Path) -> None:
         time.sleep(0.01)
     started = children.read_text().split()
     time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in told

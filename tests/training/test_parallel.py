@@ -236,6 +236,28 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(out: Path) -> None:
     assert [json.loads(line)["epoch"] for line in lines] == list(range(1, 11))
 
 
+def test_a_signal_stops_all_processes_at_the_same_step(
+    tiny: Path, tiny_source: Path, tmp_path: Path
+) -> None:
+    """The second process alone gets it; torchrun ends the first only when that has written."""
+    asked = together.arguments(tiny, tiny_source, tmp_path, "fine-tuning")
+    asked += ["--set", "epochs=9999", "--checkpoint", "3600"]
+    process = subprocess.Popen(
+        [*TORCHRUN, "-m", "decathlon", *asked], env=ENV, stderr=subprocess.PIPE, text=True
+    )
+    log = tmp_path / "fine-tuning" / "dtd" / "test" / "seed0" / "log.jsonl"
+    while process.poll() is None and not (log.exists() and log.stat().st_size):
+        time.sleep(0.01)
+    os.kill(max(processes_of(process.pid)), signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    (checkpoint,) = log.parent.glob("checkpoints/*")
+    step = int(checkpoint.stem.removeprefix("step"))
+    assert f"has a checkpoint of step {step}\ndecathlon: interrupted;" in said
+    assert said.count("interrupted; run the same command to go on") == 1
+    assert "exitcode  : 130" in said
+    assert not (log.parent / "failed.json").exists()
+
+
 def test_a_wrong_call_is_said_once() -> None:
     done = torchrun("-m", "decathlon", "methods")
     assert done.returncode == 1  # torchrun's own
