@@ -47,6 +47,8 @@ setup(
     keywords="visual-decathlon multi-domain-learning transfer-learning benchmark pytorch",
     classifiers=[
         "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],

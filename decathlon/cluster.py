@@ -10,6 +10,7 @@ sends functions as pickles between machines that trust each other.
 
 import json
 import os
+import platform
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 
 from decathlon.errors import DEBUG, DecathlonError, UsageError
 from decathlon.faults import Failure
+from decathlon.limits import cores
 from decathlon.plan import Run, Trial
 from decathlon.records import RECORD, RunRecord, read_record
 from decathlon.request import Order
@@ -229,7 +231,7 @@ def _work(order: str, key: str, since: float, post: Any) -> str:
     """
     import ray
 
-    machine = os.uname().nodename
+    machine = platform.node()
     messenger = _Messenger(lambda text: ray.get(post.put.remote(text)))
     try:
         run, trial = _find(Order.from_json(json.loads(order)), key)
@@ -274,7 +276,7 @@ def _connect(ray: Any, address: str | None) -> None:
         ray.init(address or "auto", **options)
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         if address is None and isinstance(error, ConnectionError):  # none is running
-            ray.init(include_dashboard=False, **options)
+            ray.init(include_dashboard=False, num_cpus=cores(), **options)
             return
         raise UsageError(
             f"the Ray cluster takes no trials from here ({str(error).splitlines()[0]}); it has to"

@@ -42,7 +42,8 @@ def prepare(
         ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=0, help="Processes that decode (default: all cores).")
+        int | None,
+        typer.Option(min=0, help="Processes that decode (default: one a core, within quotas)."),
     ] = None,
     labels: Annotated[
         Path | None,

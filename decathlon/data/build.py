@@ -113,7 +113,7 @@ class Build:
         """Sees to it that pixels that have been written so far are on the disk."""
         if self._published is None:
             with self.part.open("rb") as written:
-                os.fdatasync(written.fileno())
+                _sync(written.fileno())
 
     def record(self, images: Written) -> None:
         """Notes that pixels have been written, in memory and in the journal."""
@@ -282,6 +282,10 @@ class Build:
                 file.seek(self._start + self._at.item(index) if in_place else spilled)
                 out.write(file.read(size))
         return self._laid
+
+
+_sync = getattr(os, "fdatasync", os.fsync)
+"""Writes a file's data to the disk; macOS has fsync alone, which writes its times as well."""
 
 
 def _sizes(images: Written) -> Int64:

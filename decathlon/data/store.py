@@ -12,6 +12,7 @@ from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest
 from decathlon.data.shard import Shard, open_shard
 from decathlon.data.verify import differences
 from decathlon.errors import DataError, UsageError, nearest
+from decathlon.limits import memory
 
 VARIABLE = "DECATHLON_DATA"
 _PREPARE = (
@@ -26,12 +27,7 @@ def data_folder(option: Path | None = None) -> Path:
 
 
 SHARE = 0.5
-"""Of the machine's memory, what pixels may take and still be read ahead."""
-
-
-def _memory() -> int:
-    """Returns the bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+"""Pixels are read ahead if they take at most this share of the memory."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,8 @@ class Images:
         self.offsets = np.concatenate([shard.offset for shard in shards])
         self.shard = np.repeat(np.arange(len(shards)), [len(shard) for shard in shards])
         # What cannot stay in memory is not read ahead: in shuffled order it would be in vain.
-        scattered = sum(shard.size for shard in shards) > SHARE * _memory()
+        room = memory()
+        scattered = room is not None and sum(shard.size for shard in shards) > SHARE * room
         self.maps = [shard.map(scattered) for shard in shards]
 
     def __len__(self) -> int:
