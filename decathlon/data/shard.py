@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -115,6 +116,14 @@ class Shard:
 
     def __len__(self) -> int:
         return len(self.offset)
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of the images' checksums, labels and ids, in hex."""
+        digest = sha256()
+        for values in (self.columns.crc32, self.columns.label, self.columns.image_id):
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
 
     def map(self, scattered: bool = False) -> npt.NDArray[np.uint8]:
         """Returns all pixels as a read-only memory map, uint8 (bytes,).

@@ -1,5 +1,7 @@
 """What users read: the store, the data set, and where the data folder is."""
 
+import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,11 @@ from torch.utils.data import DataLoader
 import decathlon
 from decathlon.data import store
 from decathlon.data.annotations import Annotations, Names
+from decathlon.data.batches import Batches
 from decathlon.data.plan import DomainPlan
 from decathlon.data.prepare import prepare
 from decathlon.data.store import data_folder, open_store
-from decathlon.domains import DOMAINS, SPLITS
+from decathlon.domains import DOMAINS, SPLITS, View
 from decathlon.errors import DataError, UsageError
 from tests.data.official import Official
 
@@ -98,7 +101,7 @@ def test_only_what_fits_into_memory_is_read_ahead(
     assert flags(path)
     assert "rr" not in flags(path)
     del kept
-    monkeypatch.setattr(store, "_memory", lambda: path.stat().st_size)
+    monkeypatch.setattr(store, "memory", lambda: path.stat().st_size)
     large = open_store(data).images("dtd", ["train"])
     assert "rr" in flags(path)
     np.testing.assert_array_equal(large.pixels(0).shape, (72, 96, 3))
@@ -113,8 +116,6 @@ def test_unknown_names_are_refused(data: Path) -> None:
 
 
 def test_a_missing_shard_is_told(data: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(data, tmp_path / "copy")
     (tmp_path / "copy" / "dtd" / "val.h5").unlink()
     with pytest.raises(DataError, match=r"val\.h5: missing; run 'decathlon prepare'"):
@@ -145,6 +146,57 @@ def test_load_works_in_a_data_loader(data: Path) -> None:
     found = decathlon.load("dtd", "test", data=str(data))
     loader = DataLoader(found, batch_size=None)
     assert [label for _, label in loader] == [-1] * 5
+
+
+@pytest.mark.parametrize("kind", ["dataset", "images", "batches", "store"])
+def test_a_pickle_holds_paths_and_no_pixels(
+    data: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(data.parent)
+    opened = open_store(Path("data"))
+    images = opened.images("dtd", ["train", "val"])
+    made = {
+        "dataset": decathlon.load("dtd", "train", data="data"),
+        "images": images,
+        "batches": Batches(images, View(64), 4, domain="dtd", seed=0),
+        "store": opened,
+    }[kind]
+    if isinstance(made, Batches):
+        next(made.epoch(0))
+    text = pickle.dumps(made)
+    assert len(text) < 3 * 72 * 72
+    if kind != "store":
+        monkeypatch.chdir("/")
+    again = pickle.loads(text)
+    if kind == "dataset":
+        assert all(torch.equal(a, b) for (a, _), (b, _) in zip(made, again, strict=True))
+        assert again.labels.tolist() == made.labels.tolist()
+    elif kind == "batches":
+        pairs = zip(made.epoch(1), again.epoch(1), strict=True)
+        assert all(np.array_equal(a.images, b.images) for a, b in pairs)
+    else:
+        found = again if kind == "images" else again.images("dtd", ["train", "val"])
+        assert found.digests == images.digests
+        assert np.array_equal(found.maps[1], images.maps[1])
+
+
+def test_spawned_workers_give_the_same_images(data: Path) -> None:
+    found = decathlon.load("dtd", "train", data=data)
+    loader = DataLoader(found, 1, num_workers=2, multiprocessing_context="spawn")
+    for (image, label), (expected, known) in zip(loader, found, strict=True):
+        assert torch.equal(image[0], expected)
+        assert label.tolist() == [known]
+
+
+def test_a_worker_does_not_mix_in_other_images(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "copy")
+    found = decathlon.load("dtd", "train", data=tmp_path / "copy")
+    text = pickle.dumps(found)
+    shutil.copyfile(data / "dtd" / "val.h5", tmp_path / "new")
+    (tmp_path / "new").replace(tmp_path / "copy" / "dtd" / "train.h5")
+    with pytest.raises(DataError, match=r"train\.h5: was replaced while it was in use"):
+        pickle.loads(text)
+    assert len(list(found)) == 9  # its own map stays
 
 
 def annotations(count: int, classes: int) -> Annotations:
