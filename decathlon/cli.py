@@ -9,8 +9,9 @@ import typer
 
 from decathlon import __version__
 from decathlon.commands import data, scores, training
-from decathlon.errors import DEBUG, DecathlonError, UsageError
+from decathlon.errors import DEBUG, DataError, DecathlonError, UsageError
 from decathlon.launch import INTERRUPTED, here, one_voice
+from decathlon.oserrors import explained
 from decathlon.scoring.escape import visible
 
 PARALLEL = ("run", "pretrain")
@@ -99,6 +100,11 @@ def _main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if DEBUG:
+            raise
+        print(f"decathlon: {visible(explained(error, 'a file'))}", file=sys.stderr)
+        sys.exit(DataError.exit_code)
     except Exception as error:
         if DEBUG:
             raise

@@ -38,6 +38,10 @@ class DataError(DecathlonError):
     exit_code = 3
 
 
+class UnreadableError(DataError):
+    """The system does not let us read a file, which may be whole."""
+
+
 class ResultError(DecathlonError):
     """A record, a published row or a submission is not valid."""
 

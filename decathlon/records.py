@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from decathlon.domains import DOMAINS
 from decathlon.errors import ResultError, fault_lines, nearest
 from decathlon.files import write_json
+from decathlon.oserrors import explained
 
 FORMAT: Final = 1
 RECORD = "record.json"
@@ -223,7 +224,7 @@ def _parse(model: type[M], path: Path) -> M:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ResultError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ResultError(explained(error, path, failed="cannot be read")) from None
     try:
         value = json.loads(raw, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:

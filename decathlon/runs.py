@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from decathlon.claims import claim
 from decathlon.data.bus import bus_error_says, cut_short
 from decathlon.errors import UsageError
 from decathlon.faults import Failure, failure, forget, note, noted, release_memory
+from decathlon.locks import claim
 from decathlon.plan import Run, Trial, is_done
 from decathlon.records import RECORD, RunRecord
 from decathlon.stored import keep_source

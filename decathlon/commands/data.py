@@ -42,8 +42,7 @@ def prepare(
         ),
     ] = None,
     jobs: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes that decode (default: one a core, within quotas)."),
+        int | None, typer.Option(min=0, help="Processes that decode (default: all cores).")
     ] = None,
     labels: Annotated[
         Path | None,

@@ -31,10 +31,7 @@ Precision = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[
-    int,
-    typer.Option(
-        min=0, help="Processor threads of a training; 0: all that this process may use, with ray 1."
-    ),
+    int, typer.Option(min=0, help="Processor threads of a training; 0: all cores, with ray 1.")
 ]
 Compile = Annotated[
     bool, typer.Option("--compile", help="Train with torch.compile: slow to start, then faster.")

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 from zlib_ng import zlib_ng
@@ -21,7 +20,7 @@ from zlib_ng import zlib_ng
 from decathlon.data.checking import check
 from decathlon.data.manifest import ShardEntry
 from decathlon.data.plan import ShardPlan
-from decathlon.data.shard import Columns, Int64, create, open_shard
+from decathlon.data.shard import Columns, Int64, create, hdf5, open_shard
 from decathlon.data.statistics import Sums
 from decathlon.errors import DataError
 from decathlon.files import digest_of
@@ -140,7 +139,7 @@ class Build:
             self._crc32,
         )
         file = self._lay_out(columns) if self._odd else self.part
-        with h5py.File(file, "r+") as shard:
+        with hdf5(file, "r+") as shard:
             shard["crc32"][...] = columns.crc32.astype(np.uint32)
             if self.resized:
                 shard.attrs.modify("resize", np.bytes_(resize))

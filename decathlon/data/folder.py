@@ -21,6 +21,7 @@ from decathlon.data.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
 from decathlon.data.supply import FolderSupply
 from decathlon.domains import DOMAINS, SPLITS
 from decathlon.errors import DataError, UsageError
+from decathlon.oserrors import explained
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".webp")
 """Files that are taken; others are passed over, and said."""
@@ -55,7 +56,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as found:
             entries = [entry for entry in found if not entry.name.startswith(".")]
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}); {_LAYOUT}") from None
+        what = explained(error, folder, failed="cannot be read")
+        raise DataError(f"{what}; {_LAYOUT}") from None
     return sorted(entries, key=lambda entry: os.fsencode(entry.name))
 
 

@@ -12,6 +12,7 @@ from decathlon.data.store import Images, Store
 from decathlon.domains import SPLITS
 from decathlon.errors import DataError, UsageError, nearest
 from decathlon.files import replacing
+from decathlon.oserrors import explained
 
 MOST = 2000
 """Images on one sheet."""
@@ -172,7 +173,6 @@ def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
         with replacing(out) as part:
             sheet.save(part, "PNG")
     except OSError as error:
-        raise DataError(
-            f"{out}: cannot be written ({error.strerror or error}); name another file with --out"
-        ) from None
+        other, error.filename = "name another file with --out", None
+        raise DataError(explained(error, out, other, "cannot be written")) from None
     return min(count, len(images))

@@ -22,6 +22,7 @@ from decathlon.errors import DataError
 from decathlon.files import replacing, sha256
 from decathlon.models.adapters import Kind
 from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.oserrors import explained
 
 HEADER = "decathlon"
 FORMAT = 1
@@ -98,6 +99,8 @@ def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
             names = file.keys() if tensors else ()
             found = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise DataError(explained(error, path, "name another file", "cannot be read")) from None
         raise DataError(
             f"{path}: not a readable safetensors file ({error}); weights of the authors' codes"
             " (.t7, .pth) are converted by 'decathlon import-weights'"

@@ -10,6 +10,7 @@ import numpy as np
 from decathlon.domains import DOMAINS
 from decathlon.errors import ResultError, UsageError, nearest
 from decathlon.files import replacing
+from decathlon.oserrors import explained
 from decathlon.records import RunRecord
 from decathlon.scoring.evaluate import RESULTS_FILE
 from decathlon.scoring.predictions import MAX_BYTES, Predictions, parse_predictions
@@ -101,9 +102,8 @@ def read_predictions(results: Path, record: RunRecord) -> Predictions:
             raise ResultError(f"{path}: too large for predictions")
         found = parse_predictions(path.read_bytes(), str(path))
     except OSError as error:
-        raise ResultError(
-            f"{path}: cannot be read ({error.strerror}); run the trial again with --force"
-        ) from None
+        other = "run the trial again with --force"
+        raise ResultError(explained(error, path, other, "cannot be read")) from None
     problems = list(found.problems)
     if record.total is not None and len(found.image_ids) != record.total:
         problems.append(f"{len(found.image_ids)} predictions, but {record.total} in the record")

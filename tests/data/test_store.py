@@ -1,7 +1,12 @@
 """What users read: the store, the data set, and where the data folder is."""
 
+import errno
+import fcntl
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +15,15 @@ import torch
 from torch.utils.data import DataLoader
 
 import decathlon
-from decathlon.data import store
+from decathlon.data import shard, store
 from decathlon.data.annotations import Annotations, Names
 from decathlon.data.batches import Batches
 from decathlon.data.plan import DomainPlan
 from decathlon.data.prepare import prepare
 from decathlon.data.store import data_folder, open_store
+from decathlon.data.verify import verify
 from decathlon.domains import DOMAINS, SPLITS, View
-from decathlon.errors import DataError, UsageError
+from decathlon.errors import DataError, UnreadableError, UsageError
 from tests.data.official import Official
 
 
@@ -197,6 +203,39 @@ def test_a_worker_does_not_mix_in_other_images(data: Path, tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"train\.h5: was replaced while it was in use"):
         pickle.loads(text)
     assert len(list(found)) == 9  # its own map stays
+
+
+@pytest.mark.parametrize("variable", ["TRUE", "BEST_EFFORT"])
+def test_reading_needs_no_lock_of_hdf5(data: Path, variable: str) -> None:
+    """As where a file system has no locks: another process holds all of them."""
+    program = (
+        "import sys; from pathlib import Path; from decathlon.data.store import open_store\n"
+        "print(len(open_store(Path(sys.argv[1])).images('dtd', ['train'])))"
+    )
+    env = {**os.environ, "HDF5_USE_FILE_LOCKING": variable}
+    with (data / "dtd" / "train.h5").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        command = [sys.executable, "-c", program, data]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "9\n"), done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, 524])
+def test_what_cannot_be_read_is_not_called_damaged(
+    data: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    before = (data / "manifest.json").read_bytes()
+    monkeypatch.setattr(shard, "_read", refuse)
+    with pytest.raises(UnreadableError) as told:
+        open_store(data).images("dtd", ["train"])
+    assert "prepare" not in str(told.value)
+    with pytest.raises(DataError, match=r"3 of 3 shards cannot be read:\n  .*train\.h5: ") as told:
+        verify(data)
+    assert "prepare" not in str(told.value)
+    assert (data / "manifest.json").read_bytes() == before
 
 
 def annotations(count: int, classes: int) -> Annotations:
