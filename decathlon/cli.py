@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Annotated, NoReturn, TextIO
 
 import typer
@@ -80,6 +81,8 @@ def main() -> NoReturn:
     """Runs the command line and exits with the documented code."""
     if not DEBUG:
         warnings.showwarning = _warn
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     with one_voice(everyone=DEBUG):
         _main()
 

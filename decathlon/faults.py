@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from decathlon import oserrors
-from decathlon.errors import DEBUG, DecathlonError, TrialError
+from decathlon.errors import DEBUG, DecathlonError, TrialError, encodable
 from decathlon.files import digest_of, write_json
 from decathlon.plan import Run, Trial
 
@@ -46,8 +46,8 @@ def failure(error: Exception, run: Run, trial: Trial) -> Failure:
     if DEBUG:
         traceback.print_exception(error)
     if isinstance(error, DecathlonError):
-        return Failure(trial, error.exit_code, str(error))
-    reason = explained(error, run.results, run.method.recipe.batch_size)
+        return Failure(trial, error.exit_code, encodable(str(error)))
+    reason = encodable(explained(error, run.results, run.method.recipe.batch_size))
     return Failure(trial, TrialError.exit_code, reason)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from decathlon.data.store import Store
 from decathlon.domains import DOMAINS, SOURCE_DOMAIN
-from decathlon.errors import DataError, UsageError, first_difference, nearest
+from decathlon.errors import DataError, UsageError, encodable, first_difference, nearest
 from decathlon.files import CHECKPOINT_SECONDS
 from decathlon.method import Method
 from decathlon.models.weights import Source
@@ -117,7 +117,8 @@ class Run:
         return domain == SOURCE_DOMAIN and self.method.source_domain == "keep"
 
     def _check(self) -> None:
-        if self.name in RESERVED or "/" in self.name or self.name.startswith("."):
+        unfit = self.name in RESERVED or "/" in self.name or self.name.startswith(".")
+        if unfit or self.name != encodable(self.name):  # records are UTF-8
             raise UsageError(f"'{self.name}' cannot be the name of results; choose another --name")
         for domain in self.domains:
             if domain not in self.store.domains:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from decathlon.errors import UsageError
+from decathlon.errors import UsageError, encodable
 from decathlon.faults import Failure
 from decathlon.plan import Trial
 from decathlon.records import RunRecord, trial_folder
@@ -22,12 +22,17 @@ class _Writer(Protocol):
     def close(self) -> None: ...
 
 
-def check_tensorboard() -> None:
-    """Checks that TensorBoard's writer is installed.
+def check_tensorboard(folder: Path) -> None:
+    """Checks that TensorBoard's writer is installed and can write to a folder of this name.
 
     Raises:
-        UsageError: It is not; says how to install it.
+        UsageError: It is not, or it cannot.
     """
+    if str(folder) != encodable(str(folder)):
+        raise UsageError(
+            f"--tensorboard {folder}: TensorBoard takes no name that is not UTF-8; name another"
+            " folder"
+        )
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:

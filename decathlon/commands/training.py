@@ -72,7 +72,7 @@ def pretrain(
 
     check_split(split)
     if tensorboard is not None:
-        check_tensorboard()
+        check_tensorboard(tensorboard)
     chosen = find(method)()
     recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
     compute = Compute(device, precision, threads, sync_bn, compiled)
@@ -192,7 +192,7 @@ def run(
     check_split(split)
     check_launcher(launcher, address, gpus, dry_run=dry_run)
     if tensorboard is not None:
-        check_tensorboard()
+        check_tensorboard(tensorboard)
     methods = chosen(method)  # a wrong name is said before data are looked for
     own = threads or (1 if launcher == "ray" else 0)
     compute = Compute(device, precision, own, sync_bn, compiled)
