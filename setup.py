@@ -47,6 +47,8 @@ setup(
     keywords="visual-decathlon multi-domain-learning transfer-learning benchmark pytorch",
     classifiers=[
         "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
@@ -65,6 +67,7 @@ setup(
     # Only what package_data names: not whatever else lies in the folders.
     include_package_data=False,
     install_requires=[
+        "filelock>=3.30",
         "h5py>=3.10",
         "jinja2>=3.1",
         "lightning-fabric>=2.4",

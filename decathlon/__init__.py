@@ -5,9 +5,15 @@ which need no torch start without it.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+WINDOWS = (
+    "decathlon runs on Linux and macOS, not on Windows; install it in WSL"
+    " (https://learn.microsoft.com/windows/wsl) and run it there"
+)
 
 _PUBLIC = {
     "load": "decathlon.data.dataset",
@@ -24,5 +30,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
+        if sys.platform == "win32":
+            raise ImportError(WINDOWS)
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'decathlon' has no attribute '{name}'")

@@ -3,12 +3,17 @@
 import sys
 from typing import NoReturn
 
-from decathlon import interrupts
-from decathlon.launch import is_follower
+from decathlon import WINDOWS
 
 
 def main() -> NoReturn:
     """Runs the command line and exits with the documented code."""
+    if sys.platform == "win32":  # before an import fails that only Unix has
+        print(WINDOWS, file=sys.stderr)
+        sys.exit(2)
+    from decathlon import interrupts
+    from decathlon.launch import is_follower
+
     try:
         interrupts.install(quiet=is_follower())
         # Imported here, as a signal may arrive meanwhile.

@@ -8,9 +8,10 @@ import typer
 
 from decathlon import __version__
 from decathlon.commands import data, scores, training
-from decathlon.errors import DEBUG, DecathlonError, UsageError, of_the_system
+from decathlon.errors import DEBUG, DecathlonError, UsageError
 from decathlon.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.launch import here, one_voice
+from decathlon.oserrors import of_the_system
 from decathlon.output import guarded
 from decathlon.progress import say
 from decathlon.scoring.escape import visible, visible_lines

@@ -11,7 +11,7 @@ other.
 """
 
 import json
-import os
+import platform
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -290,7 +290,7 @@ def _work(order: str, key: str, since: float) -> str:
         JSON: ``state`` is ``done`` (with ``machine``), ``held``, ``interrupted`` (with
         ``machine`` and ``signal``) or ``failed`` (with ``code`` and ``reason``).
     """
-    machine = os.uname().nodename
+    machine = platform.node()
     with interrupts.handling():
         try:
             run, trial = _find(Order.from_json(json.loads(order)), key)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
-from decathlon import interrupts
+from decathlon import interrupts, limits
 from decathlon.errors import DEBUG, TrialError, UsageError
 from decathlon.request import Order
 
@@ -70,7 +70,8 @@ def _connect(ray: Any, address: str | None) -> None:
         except ConnectionError:
             if address is not None:
                 raise
-            ray.init(include_dashboard=False, **options)  # as none is running
+            # None is running.
+            ray.init(include_dashboard=False, num_cpus=limits.cores(), **options)
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise UsageError(
             f"the Ray cluster takes no trials from here ({_first_line(error)}); it has to"

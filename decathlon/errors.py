@@ -5,7 +5,6 @@ prints it without a traceback and exits with :attr:`DecathlonError.exit_code`.
 """
 
 import difflib
-import errno
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -39,6 +38,10 @@ class DataError(DecathlonError):
     exit_code = 3
 
 
+class UnreadableError(DataError):
+    """The system does not let us read a file, which may be whole."""
+
+
 class ResultError(DecathlonError):
     """A record, a published row or a submission is not valid."""
 
@@ -51,38 +54,14 @@ class OutputError(DecathlonError):
     exit_code = 1
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_MISPLACED = {
-    errno.EISDIR: "is a folder; name a file",
-    errno.ENOTDIR: "a file stands where a folder is needed; name another place",
-    errno.EEXIST: "a file stands where a folder is needed; name another place",
-    errno.ENOENT: "its folder has disappeared; make it, or name another place",
-    errno.EACCES: "permission denied; change the permissions, or name another place",
-    errno.EPERM: "permission denied; change the permissions, or name another place",
-    errno.EROFS: "the file system is read-only; name another place",
-    errno.ENAMETOOLONG: "the name is too long; name another file",
-    errno.ELOOP: "symbolic links point at each other; name another file",
-    errno.ENXIO: "is a socket; name a file",
-    errno.EINVAL: "no such file can be written there; name another one",
-}
+def encodable(text: str) -> str:
+    r"""Spells out what UTF-8 cannot hold: bytes of file names that are not UTF-8.
 
-
-def of_the_system(error: OSError) -> DecathlonError:
-    """Return what an error of the operating system means to a user who named a file to write.
-
-    Args:
-        error: Names the file, if it was about one.
+    Example:
+        >>> encodable("caf\udce9")
+        'caf\\udce9'
     """
-    if error.filename is None:
-        return OutputError(f"the operating system reports: {error.strerror or error}")
-    if error.errno in _MISPLACED:
-        return UsageError(f"{error.filename}: {_MISPLACED[error.errno]}")
-    if error.errno in _FULL:
-        return OutputError(
-            f"{error.filename}: the disk is full ({error.strerror}); free some space, or name a"
-            " file on another disk"
-        )
-    return OutputError(f"{error.filename}: cannot be used ({error.strerror}); name another file")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -16,13 +16,12 @@ from pathlib import Path
 
 import torch
 
-from decathlon.errors import DEBUG, DecathlonError, TrialError
+from decathlon import oserrors
+from decathlon.errors import DEBUG, DecathlonError, TrialError, encodable
 from decathlon.files import digest_of, write_json
 from decathlon.plan import Run, Trial
 
 FILE = "failed.json"
-FULL = (errno.ENOSPC, errno.EDQUOT)
-LOCKED = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")
 """What torch and its libraries say when memory ran out, on GPUs and on CPUs."""
 
@@ -47,8 +46,8 @@ def failure(error: Exception, run: Run, trial: Trial) -> Failure:
     if DEBUG:
         traceback.print_exception(error)
     if isinstance(error, DecathlonError):
-        return Failure(trial, error.exit_code, str(error))
-    reason = explained(error, run.results, run.method.recipe.batch_size)
+        return Failure(trial, error.exit_code, encodable(str(error)))
+    reason = encodable(explained(error, run.results, run.method.recipe.batch_size))
     return Failure(trial, TrialError.exit_code, reason)
 
 
@@ -66,18 +65,11 @@ def explained(error: Exception, folder: Path, batch_size: int) -> str:
             f"out of memory, with batches of {batch_size} images ({text}); make them smaller"
             f" (--set batch_size={max(batch_size // 2, 2)}), or run fewer processes at a time"
         )
-    if isinstance(error, OSError) and error.errno in FULL:
-        return (
-            f"{folder}: the disk is full ({error.strerror}); what is finished and the last"
-            " checkpoint are whole: make room and run the same command to go on"
-        )
-    if isinstance(error, OSError) and error.errno in LOCKED:
-        return (
-            f"{error.filename or folder}: cannot be used ({error.strerror});"
-            " mend that, or name another folder"
-        )
     if isinstance(error, OSError):
-        return f"{error.filename or folder}: {error.strerror or text}"
+        return (
+            f"{oserrors.explained(error, folder)}; then run the same command to go on from what is"
+            " finished and the last checkpoint"
+        )
     return f"unexpected {type(error).__name__}: {text}; DECATHLON_DEBUG=1 shows where"
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from decathlon.errors import UsageError, of_the_system
+from decathlon.errors import UsageError
+from decathlon.oserrors import of_the_system
 
 CHUNK = 1 << 20
 PART = ".part"
@@ -173,7 +174,7 @@ def _check_access(path: Path) -> None:
 def _check_kind(path: Path, mode: int) -> None:
     if stat.S_ISDIR(mode) or path.name in ("", ".."):
         raise _error(errno.EISDIR, path)
-    if stat.S_ISBLK(mode):  # writing to a disk would destroy what it holds
+    if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):  # writing to a disk would destroy what it holds
         raise _error(errno.EINVAL, path)
 
 

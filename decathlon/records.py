@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from decathlon.domains import DOMAINS
 from decathlon.errors import ResultError, fault_lines, nearest
 from decathlon.files import write_json
+from decathlon.oserrors import explained
 
 FORMAT: Final = 2
 """Version of the records written here; records of version 1 are upgraded when they are read."""
@@ -249,7 +250,7 @@ def _parse(model: type[M], path: Path) -> M:
             raise ResultError(f"{path}: is not a regular file")
         raw = path.read_bytes()
     except OSError as error:
-        raise ResultError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ResultError(explained(error, path, failed="cannot be read")) from None
     try:
         value = json.loads(raw, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:

@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from decathlon.claims import claim
 from decathlon.data.bus import bus_error_says, cut_short
 from decathlon.errors import DecathlonError, UsageError
 from decathlon.faults import Failure, failure, forget, note, noted, release_memory
 from decathlon.interrupts import check
+from decathlon.locks import claim
 from decathlon.plan import Run, Trial, is_done
 from decathlon.records import RECORD, RunRecord
 from decathlon.stored import keep_source

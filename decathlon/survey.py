@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from decathlon.claims import is_claimed
 from decathlon.errors import DataError, UsageError
 from decathlon.faults import Failure, failure, noted
+from decathlon.locks import is_claimed
 from decathlon.plan import Run, Trial, is_done
 from decathlon.training.checkpoint import peek
 from decathlon.trials import CHECKPOINTS, build, task_of

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from decathlon.errors import UsageError
+from decathlon.errors import UsageError, encodable
 from decathlon.faults import Failure
 from decathlon.files import check_folder
 from decathlon.plan import Trial
@@ -32,6 +32,11 @@ def check_tensorboard(folder: Path) -> None:
     Raises:
         UsageError: TensorBoard's writer is not installed, or the folder cannot be used.
     """
+    if str(folder) != encodable(str(folder)):
+        raise UsageError(
+            f"--tensorboard {folder}: TensorBoard takes no name that is not UTF-8; name another"
+            " folder"
+        )
     check_folder(folder)
     try:
         import torch.utils.tensorboard  # noqa: F401

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from decathlon.errors import DecathlonError
+from decathlon.oserrors import explained
 
 MAX_MEMBERS = 10_000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -39,7 +40,7 @@ def opened(path: Path, error: type[DecathlonError]) -> Iterator[zipfile.ZipFile]
                 _check(info, path, error)
             yield archive
     except OSError as problem:
-        raise error(f"{path}: cannot be read ({problem.strerror or problem})") from None
+        raise error(explained(problem, path, "name another file", "cannot be read")) from None
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError) as problem:
         raise error(f"{path}: not a zip archive, or a damaged one ({problem})") from None
     except RuntimeError as problem:  # encrypted, or compressed in an unknown way

@@ -5,6 +5,14 @@ from pathlib import Path
 import pytest
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as there are cores for them, quotas of containers included."""
+    from decathlon.limits import cores
+
+    return cores()
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data folder: all ten domains drawn small, test labels known."""

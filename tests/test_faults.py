@@ -318,8 +318,9 @@ def test_a_full_disk_is_said_and_leaves_whole_files(
     lines = {line.split()[0]: line.split()[1:] for line in ended.stderr.splitlines() if line}
     code, *files = lines["FULL"]
     assert code == "1"
-    assert f"seed 0: {results}: the disk is full" in ended.stderr
-    assert "make room and run the same command to go on" in ended.stderr
+    assert f"seed 0: {results}" in ended.stderr
+    assert ": the disk is full (No space left on device); make room" in ended.stderr
+    assert "then run the same command to go on" in ended.stderr
     (checkpoint,) = [name for name in files if name.startswith("step")]
     digest = read_record(seed_folder(tmp_path / "out", "dtd") / "record.json").source
     whole = [".claim", "failed.json", "log.jsonl", f"{digest}.safetensors", checkpoint]

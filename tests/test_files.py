@@ -17,8 +17,9 @@ import torch
 
 from decathlon import cli
 from decathlon.demo.archives import write_archives
-from decathlon.errors import OutputError, UsageError, of_the_system
+from decathlon.errors import OutputError, UsageError
 from decathlon.files import append_line, check_folder, check_output, replacing, write_text
+from decathlon.oserrors import of_the_system
 from decathlon.training.checkpoint import Checkpoints
 from tests.models.import_forge import Forge, authors
 
@@ -286,7 +287,7 @@ def test_a_folder_without_permission_is_named(place: Path, tmp_path: Path, write
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 2, done.stderr
-    assert f"{locked}: permission denied" in done.stderr
+    assert f"{locked}: access is denied" in done.stderr
 
 
 @pytest.mark.parametrize("writer", [w for w in WRITERS if w not in ("pretrain", "import-weights")])

@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from decathlon import estimate
-from decathlon.claims import claim
 from decathlon.data.store import open_store
 from decathlon.errors import UsageError
 from decathlon.estimate import Estimates, duration, num_trained
 from decathlon.faults import Failure, note
+from decathlon.locks import claim
 from decathlon.method import registered
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import write_source

@@ -1,16 +1,17 @@
 """What machine a measurement was made on."""
 
-import os
 import platform
 from pathlib import Path
+
+from decathlon.limits import cores, memory
 
 
 def machine() -> dict[str, str | int]:
     """Returns processor, cores that this process may use, memory in bytes, and system."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "cores": cores(),
+        "memory": memory() or 0,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }

@@ -102,8 +102,6 @@ class Batches:
             raise ValueError(f"batch_size is {batch_size}, at least 1 is needed")
         self.images, self.view, self.batch_size = images, view, batch_size
         self.domain, self.seed, self.place = domain, seed, place
-        # One image as one row of three-byte elements: numpy mirrors those twice as fast.
-        self._maps = [pixels.view("V3") for pixels in images.maps]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -205,7 +203,7 @@ class Batches:
             strict=True,
         )
         for shard, start, height, width, (top, left), flip, target, pad in rows:
-            image = self._maps[shard][start : start + height * width].reshape(height, width)
+            image = self.images.rows[shard][start : start + height * width].reshape(height, width)
             if pad:
                 part = _padded(image, high, wide, top, left)
             else:

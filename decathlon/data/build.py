@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 from zlib_ng import zlib_ng
@@ -21,7 +20,7 @@ from zlib_ng import zlib_ng
 from decathlon.data.checking import check
 from decathlon.data.manifest import ShardEntry
 from decathlon.data.plan import ShardPlan
-from decathlon.data.shard import Columns, Int64, create, open_shard
+from decathlon.data.shard import Columns, Int64, create, hdf5, open_shard
 from decathlon.data.statistics import Sums
 from decathlon.errors import DataError
 from decathlon.files import digest_of
@@ -113,7 +112,7 @@ class Build:
         """Sees to it that pixels that have been written so far are on the disk."""
         if self._published is None:
             with self.part.open("rb") as written:
-                os.fdatasync(written.fileno())
+                _sync(written.fileno())
 
     def record(self, images: Written) -> None:
         """Notes that pixels have been written, in memory and in the journal."""
@@ -140,7 +139,7 @@ class Build:
             self._crc32,
         )
         file = self._lay_out(columns) if self._odd else self.part
-        with h5py.File(file, "r+") as shard:
+        with hdf5(file, "r+") as shard:
             shard["crc32"][...] = columns.crc32.astype(np.uint32)
             if self.resized:
                 shard.attrs.modify("resize", np.bytes_(resize))
@@ -282,6 +281,10 @@ class Build:
                 file.seek(self._start + self._at.item(index) if in_place else spilled)
                 out.write(file.read(size))
         return self._laid
+
+
+_sync = getattr(os, "fdatasync", os.fsync)
+"""Writes a file's data to the disk; macOS has fsync alone, which writes its times as well."""
 
 
 def _sizes(images: Written) -> Int64:

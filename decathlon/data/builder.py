@@ -1,6 +1,5 @@
 """Domains to shards in a data folder, and to the manifest that lists them."""
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from decathlon.data.work import Work, same_plan
 from decathlon.domains import ARCHIVES, DOMAINS
 from decathlon.errors import DataError
 from decathlon.files import digest_of
+from decathlon.limits import cores
 from decathlon.progress import progress
 
 FEW = 2000
@@ -163,10 +163,9 @@ class Builder:
         return sources
 
     def _processes(self, images: int) -> int:
-        cores = len(os.sched_getaffinity(0))
         if self._jobs is not None:
-            return min(self._jobs, images, MOST_JOBS * cores)
-        return cores if images > FEW else 0
+            return min(self._jobs, images, MOST_JOBS * cores())
+        return cores() if images > FEW else 0
 
     def _publish(self, works: Sequence[Work], sources: list[SourceEntry]) -> None:
         builds = [build for work in works for build in work.all_builds()]

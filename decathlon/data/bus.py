@@ -34,7 +34,7 @@ def bus_error_says(message: str) -> Iterator[None]:
     Args:
         message: What to print on standard error.
     """
-    text = f"\ndecathlon: {message}\n".encode()
+    text = f"\ndecathlon: {message}\n".encode(errors="backslashreplace")
 
     def end(number: int) -> None:
         os.write(2, text)

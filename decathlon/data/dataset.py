@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from decathlon.data.shard import Int64
 from decathlon.data.store import data_folder, open_store
 
 
@@ -14,15 +15,14 @@ class DomainDataset(Dataset[tuple[torch.Tensor, int]]):
 
     Item ``i`` is ``(image, label)``: a uint8 tensor (3, height, width), whose short side
     is 72 and whose long side varies, and an int, -1 where labels are withheld. Crop
-    before batching, and normalise ``image / 255`` with ``mean`` and ``std``.
+    before batching, and normalise ``image / 255`` with ``mean`` and ``std``. A pickle holds
+    paths and no pixels, so that the workers of a DataLoader start quickly.
 
     Attributes:
         domain: Name of the domain.
         split: Name of the split.
         classes: Name by label.
         category_ids: Category id by label, as a submission needs them.
-        image_ids: int64 (n,), the image ids of the annotations.
-        labels: int64 (n,), -1 where not known.
         mean: Per channel, in [0, 1].
         std: Per channel, in [0, 1].
     """
@@ -35,8 +35,16 @@ class DomainDataset(Dataset[tuple[torch.Tensor, int]]):
         self.classes = list(info.class_names)
         self.category_ids = list(info.category_ids)
         self.mean, self.std = info.mean, info.std
-        self.labels = self._images.labels
-        self.image_ids = self._images.image_ids
+
+    @property
+    def labels(self) -> Int64:
+        """int64 (n,), -1 where not known."""
+        return self._images.labels
+
+    @property
+    def image_ids(self) -> Int64:
+        """int64 (n,), the image ids of the annotations."""
+        return self._images.image_ids
 
     def __len__(self) -> int:
         return len(self._images)

@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from decathlon.data.lock import exclusive
 from decathlon.domains import DEVKIT, DOMAINS, IMAGENET, NINE, Archive
 from decathlon.errors import DataError, UsageError, nearest
 from decathlon.files import CHUNK, sha256
+from decathlon.locks import exclusive
+from decathlon.oserrors import explained
 from decathlon.progress import Bar, progress
 
 FREE = (DEVKIT, NINE)
@@ -103,11 +104,8 @@ def fetch(folder: Path, domains: Sequence[str] | None = None) -> Fetched:
                     _Download(folder, archive).run()
                     done.fetched.append(archive.file)
     except OSError as error:
-        what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise DataError(
-            f"{error.filename or folder}: {what}; make room or make it writable, or name another"
-            " folder with --archives, and run the same command again: it continues"
-        ) from None
+        what = explained(error, folder, "name another folder with --archives")
+        raise DataError(f"{what}; then run the same command again, it continues") from None
     return done
 
 

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from decathlon.data.shard import shard_names
 from decathlon.domains import SPLITS
-from decathlon.errors import DataError, fault_lines
+from decathlon.errors import DataError, UnreadableError, fault_lines
 from decathlon.files import digest_of, write_json
+from decathlon.oserrors import explained
 
 FILE = "manifest.json"
 FORMAT: Literal[1] = 1
@@ -259,10 +260,8 @@ def read_manifest(data: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); make it readable, or move it away and"
-            " run 'decathlon prepare' again"
-        ) from None
+        other = "name another folder with --data"
+        raise UnreadableError(explained(error, path, other, "cannot be read")) from None
     mend = "delete it and run 'decathlon prepare' again"
     try:
         value = json.loads(raw)

@@ -1,6 +1,5 @@
 """``prepare``: images in any form to shards, doing only what is not done yet."""
 
-import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from decathlon.data.folder import OwnDomain, check_name, own_domain
 from decathlon.data.imagenet import from_originals, validation
 from decathlon.data.labels import SPLIT, add_labels
 from decathlon.data.leftovers import parts
-from decathlon.data.lock import exclusive
 from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, write_manifest
 from decathlon.data.missing import told_missing
 from decathlon.data.shares import Shares, parse_shares
@@ -29,6 +27,8 @@ from decathlon.data.verify import examine, noted
 from decathlon.data.work import intact, same_plan
 from decathlon.domains import DOMAINS, SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, nearest
+from decathlon.locks import exclusive
+from decathlon.oserrors import explained
 
 MOST_SKIPPED = 10_000
 """Broken images of a domain that are left out at most."""
@@ -117,24 +117,13 @@ def prepare(
         return preparation.result()
 
 
-_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY)
-
-
 @contextmanager
 def _writing(data: Path) -> Iterator[None]:
     """Tells why writing failed, and that nothing is lost."""
     try:
         yield
     except OSError as error:
-        where = error.filename or data
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            what = f"{data}: the disk is full; make room or name another folder with --data"
-        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            what = f"{where}: {error.strerror}; make it accessible, or name another folder"
-        elif error.errno in _IN_THE_WAY:
-            what = f"{where}: something else is in its place ({error.strerror}); move it away"
-        else:
-            what = f"{where}: {error.strerror or error}"
+        what = explained(error, data, "name another folder with --data")
         raise DataError(f"{what}; then run 'decathlon prepare' again, it continues") from None
 
 

@@ -7,14 +7,12 @@ from io import FileIO
 from pathlib import Path
 
 from decathlon.errors import DataError
+from decathlon.oserrors import explained
 
 
 def unreadable(path: Path | str, error: OSError) -> DataError:
     """Returns what to say of a source that cannot be read."""
-    return DataError(
-        f"{path}: cannot be read ({error.strerror or error}); make it readable, check the disk"
-        " that it is on, or fetch it again"
-    )
+    return DataError(explained(error, path, "fetch it again", "cannot be read"))
 
 
 class Reading(FileIO):

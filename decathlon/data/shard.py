@@ -7,17 +7,20 @@ learn where they begin, and writers can fill them in any order from several proc
 import errno
 import mmap
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from decathlon.errors import DataError
+from decathlon.errors import DataError, UnreadableError
+from decathlon.oserrors import explained
 
 FORMAT = 1
 UNKNOWN = -1
@@ -26,6 +29,7 @@ RESIZE_BYTES = 64
 LARGEST_ATTRIBUTE = 1 << 28
 """Bytes of an attribute: names of 100,000 classes, the longest of 512 characters."""
 _CHUNK = 1 << 20
+MOVE = "name another folder with --data"
 MEND = "run 'decathlon verify', then 'decathlon prepare', which rebuilds what is damaged"
 _COLUMNS = {
     "offset": np.int64,
@@ -116,6 +120,14 @@ class Shard:
 
     def __len__(self) -> int:
         return len(self.offset)
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of the images' checksums, labels and ids, in hex."""
+        digest = sha256()
+        for values in (self.columns.crc32, self.columns.label, self.columns.image_id):
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
 
     def map(self, scattered: bool = False) -> npt.NDArray[np.uint8]:
         """Returns all pixels as a read-only memory map, uint8 (bytes,).
@@ -219,6 +231,7 @@ def _new_file(path: Path) -> h5py.h5f.FileID:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     # The default driver looks for the real path of a link, which a file in memory has not.
     access.set_fapl_stdio()
+    access.set_file_locking(False, True)
     # Format 1.8 is the oldest that takes attributes of more than 64 kB.
     access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
@@ -249,18 +262,32 @@ def _text(file: h5py.File, name: str) -> str:
     return bytes(_attribute(file, name, "S", 0)).decode()
 
 
+@contextmanager
+def hdf5(path: Path, mode: Literal["r", "r+"] = "r") -> Iterator[h5py.File]:
+    """Opens an HDF5 file without HDF5's own lock, which many network file systems refuse.
+
+    HDF5 reads and writes through a Python file, which it does not lock. ``locking=False`` would
+    not do: the variable ``HDF5_USE_FILE_LOCKING``, which clusters set, overrides it.
+    """
+    with path.open("rb" if mode == "r" else "r+b") as raw, h5py.File(raw, mode) as file:
+        yield file
+
+
 def open_shard(path: Path) -> Shard:
     """Opens a shard and checks all that reading its pixels relies on.
 
     Raises:
         DataError: The file is missing, no shard, of another format version, or an
             image lies outside its pixels.
+        UnreadableError: The system does not let us read it.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: missing; run 'decathlon prepare' to build it again")
     try:
-        with h5py.File(path, "r") as file:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise FileNotFoundError
+        with hdf5(path) as file:
             return _read(path, file)
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; run 'decathlon prepare' to build it again") from None
     except (
         OSError,
         KeyError,
@@ -270,6 +297,9 @@ def open_shard(path: Path) -> Shard:
         OverflowError,
         MemoryError,
     ) as error:
+        # HDF5 reports what is wrong inside a file as an OSError that has no number.
+        if isinstance(error, OSError) and error.errno:
+            raise UnreadableError(explained(error, path, MOVE)) from None
         raise DataError(f"{path}: no readable shard ({str(error)[:200]}); {MEND}") from None
 
 

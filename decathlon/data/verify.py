@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from decathlon.data.checking import Check, check
-from decathlon.data.lock import BusyError, exclusive
 from decathlon.data.manifest import (
     FILE,
     Listed,
@@ -15,8 +14,10 @@ from decathlon.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from decathlon.data.shard import UNKNOWN, Shard, open_shard
-from decathlon.errors import DataError
+from decathlon.data.shard import MOVE, UNKNOWN, Shard, open_shard
+from decathlon.errors import DataError, UnreadableError
+from decathlon.locks import exclusive
+from decathlon.oserrors import explained
 from decathlon.progress import progress
 
 
@@ -44,10 +45,12 @@ class Finding:
     Attributes:
         damaged: See :class:`decathlon.data.manifest.ShardEntry`.
         problem: What is wrong, for the user; ``""`` where it is whole.
+        unread: The system did not let us read it: nothing is known of its contents.
     """
 
     damaged: list[tuple[int, int]] | None
     problem: str
+    unread: bool = False
 
 
 WHOLE = Finding(None, "")
@@ -98,10 +101,12 @@ def examine(data: Path, listed: Listed) -> Finding:
     try:
         shard = open_shard(path)
         found = check(shard)
+    except UnreadableError as error:
+        return Finding(listed.shard.damaged, str(error), unread=True)
     except DataError as error:
         return Finding([], str(error))
     except OSError as error:
-        return Finding([], f"{path}: {error.strerror}")
+        return Finding(listed.shard.damaged, explained(error, path, MOVE), unread=True)
     if found.sha256 not in (listed.shard.sha256, listed.shard.coming):
         ranges = _ranges(found.damaged)
         return Finding(ranges, f"{path}: {_told(found, ranges)}")
@@ -149,14 +154,19 @@ def verify(data: Path) -> Verified:
     if any(findings[listed.shard.file].damaged != listed.shard.damaged for listed in shards):
         try:
             findings = _note(data, shards, findings)
-        except BusyError as error:
+        except DataError as error:  # the folder is busy, or cannot be locked
             mend = f"this is not noted ({error}); then run 'decathlon verify' again"
-    problems = [finding.problem for finding in findings.values() if finding.problem]
-    if problems:
-        lines = "\n  ".join(problems)
-        raise DataError(
-            f"{len(problems)} of {len(findings)} shards are damaged:\n  {lines}\n{mend}"
-        )
+    unread = [finding.problem for finding in findings.values() if finding.unread]
+    damaged = [f.problem for f in findings.values() if f.problem and not f.unread]
+    told = []
+    if damaged:
+        lines = "\n  ".join(damaged)
+        told.append(f"{len(damaged)} of {len(findings)} shards are damaged:\n  {lines}\n{mend}")
+    if unread:
+        lines = "\n  ".join(unread)
+        told.append(f"{len(unread)} of {len(findings)} shards cannot be read:\n  {lines}")
+    if told:
+        raise DataError("\n".join(told))
     return result
 
 
@@ -187,7 +197,7 @@ def _note(
             else examine(data, listed)
             for listed in manifest.shards()
         }
-        # A read-only folder can be verified too: what is told says all.
+        # A read-only folder can be verified too: the message says everything.
         with suppress(OSError):
             if (now := noted(manifest, found)) != manifest:
                 write_manifest(data, now)

@@ -17,6 +17,7 @@ from torch import Tensor
 from decathlon.errors import DataError
 from decathlon.models.import_names import ALLOWED, STORAGES, Storage, StoredTensor, is_size
 from decathlon.models.pickles import MAX_BYTES, CheckpointError, Name, read_pickle, shown
+from decathlon.oserrors import explained
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """First object of the old format."""
@@ -67,7 +68,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except CheckpointError as error:
         raise DataError(f"{path}: {error}") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise DataError(explained(error, path, "name another file", "cannot be read")) from None
     return Checkpoint(root, storages)
 
 

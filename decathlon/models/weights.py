@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -18,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from decathlon.errors import DataError
+from decathlon.errors import DataError, encodable
 from decathlon.files import replacing, sha256
 from decathlon.models.adapters import Kind
 from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.oserrors import explained
 
 HEADER = "decathlon"
 FORMAT = 1
@@ -92,12 +93,14 @@ def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
     if not path.is_file():
         raise DataError(f"{path}: no such weights file; make one with 'decathlon pretrain'")
     try:
-        with safe_open(path, framework="pt") as file:
+        with path.open("rb") as raw, safe_open(_place(path, raw), framework="pt") as file:
             text = (file.metadata() or {}).get(HEADER)
             header = json.loads(text) if text else None
             names = file.keys() if tensors else ()
             found = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise DataError(explained(error, path, "name another file", "cannot be read")) from None
         raise DataError(
             f"{path}: not a readable safetensors file ({error}); weights of the authors' codes"
             " (.t7, .pth) are converted by 'decathlon import-weights'"
@@ -112,6 +115,12 @@ def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
             f"{path}: weights format {header.get('format')!r}, this version reads {FORMAT}"
         )
     return header, found
+
+
+def _place(path: Path, raw: BinaryIO) -> str:
+    """Returns a path of an open file that is UTF-8, as safetensors takes no other."""
+    text = str(path)
+    return text if text == encodable(text) else f"/dev/fd/{raw.fileno()}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from decathlon.domains import DOMAINS, SPLITS
 from decathlon.errors import ResultError
 from decathlon.files import sha256
+from decathlon.oserrors import explained
 from decathlon.records import PREDICTIONS, RunRecord
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def check_predictions(results: Path, records: Iterable[RunRecord]) -> None:
             elif sha256(path) != record.predictions:
                 problems.append(f"{path}: was changed after its record was written")
         except OSError as error:
-            problems.append(f"{path}: cannot be read ({error.strerror})")
+            problems.append(explained(error, path, failed="cannot be read"))
     if problems:
         raise ResultError(
             "predictions that are not those of their record:\n"
@@ -137,9 +138,8 @@ def read_predictions(results: Path, record: RunRecord) -> "Predictions":
             raise ResultError(f"{path}: too large for predictions")
         found = parse_predictions(path.read_bytes(), str(path))
     except OSError as error:
-        raise ResultError(
-            f"{path}: cannot be read ({error.strerror}); run the trial again with --force"
-        ) from None
+        other = "run the trial again with --force"
+        raise ResultError(explained(error, path, other, "cannot be read")) from None
     problems = list(found.problems)
     if record.total is not None and len(found.image_ids) != record.total:
         problems.append(f"{len(found.image_ids)} predictions, but {record.total} in the record")

@@ -15,6 +15,7 @@ import numpy as np
 
 from decathlon.domains import DOMAINS, OFFICIAL_LABELS
 from decathlon.errors import DataError, UsageError
+from decathlon.oserrors import explained
 from decathlon.scoring.predictions import Ids
 from decathlon.zipped import member, opened
 
@@ -102,8 +103,8 @@ def read_labels(path: Path) -> dict[str, Labels]:
     try:
         found = dict(_folder(path) if path.is_dir() else _archive(path))
     except OSError as error:
-        where = error.filename or path
-        raise DataError(f"{where}: cannot be read ({error.strerror}); make it readable") from None
+        other = "name another file with --labels"
+        raise DataError(explained(error, path, other, "cannot be read")) from None
     if not found:
         raise DataError(
             f"{path}: holds no <domain>_test.json; --labels takes the official labels_test.zip or"

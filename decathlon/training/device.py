@@ -18,11 +18,14 @@ from torch import Tensor, nn
 from decathlon import __version__
 from decathlon.errors import UsageError
 from decathlon.launch import Place, here
+from decathlon.limits import cores
 from decathlon.training.bf16 import RoundedBf16, described, multiplies_bf16
 from decathlon.training.memory import keep_freed_memory
 from decathlon.training.parallel import Processes
 
 PRECISIONS = ("auto", "32", "bf16")
+CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Environment variables that give torch its number of threads."""
 
 # Fabric says at every trial which precision it uses; the record says it.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -37,7 +40,8 @@ class Compute:
         precision: ``auto``, ``32`` or ``bf16``. ``auto`` takes bf16 where the device
             multiplies it natively: GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
             ``bf16`` is computed on other CPUs too; see ``decathlon.training.bf16``.
-        threads: Processor threads that a training uses, 0 for torch's choice: all cores.
+        threads: Processor threads that a training uses; 0 for as many as ``OMP_NUM_THREADS``
+            says, or else for all cores that this process may use.
         sync_bn: Of several processes, batch normalisation sees all images of a batch, not
             each process's own.
         compiled: Networks are trained as torch.compile makes them.
@@ -59,8 +63,8 @@ class Compute:
             raise UsageError(
                 f"unknown precision '{self.precision}' (known: {', '.join(PRECISIONS)})"
             )
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        if (threads := self._threads()) != torch.get_num_threads():
+            torch.set_num_threads(threads)
         accelerator = self.accelerator()
         if accelerator == "cpu":
             keep_freed_memory()
@@ -75,6 +79,17 @@ class Compute:
         )
         fabric.launch()
         return fabric
+
+    def _threads(self) -> int:
+        """Number of threads to compute with.
+
+        torch sees the cores of the machine and no quota of a container. Two threads that
+        share half a core took three to six times as long for a training as one.
+        """
+        if self.threads:
+            return self.threads
+        known = torch.get_num_threads()
+        return known if any(map(os.environ.get, CHOSEN)) else min(known, cores())
 
     def _precision(self, accelerator: str) -> Precision:
         native = multiplies_bf16(accelerator)

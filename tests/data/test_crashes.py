@@ -337,7 +337,7 @@ def test_two_calls_at_once_are_refused(small: Official, tmp_path: Path) -> None:
     small.write()
     data = tmp_path / "data"
     data.mkdir()
-    handle = os.open(data, os.O_RDONLY)
+    handle = os.open(data / ".lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_EX)
     try:
         with pytest.raises(DataError, match="another 'decathlon prepare' is at work"):

@@ -152,7 +152,7 @@ def test_verify_waits_for_nobody(
 
     (data / "dtd" / "val.h5").unlink()
     before = (data / "manifest.json").read_bytes()
-    handle = os.open(data, os.O_RDONLY)
+    handle = os.open(data / ".lock", os.O_RDWR)
     fcntl.flock(handle, fcntl.LOCK_EX)
     try:
         with pytest.raises(

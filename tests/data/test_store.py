@@ -1,5 +1,12 @@
 """What users read: the store, the data set, and where the data folder is."""
 
+import errno
+import fcntl
+import os
+import pickle
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +15,15 @@ import torch
 from torch.utils.data import DataLoader
 
 import decathlon
-from decathlon.data import store
+from decathlon.data import shard, store
 from decathlon.data.annotations import Annotations, Names
+from decathlon.data.batches import Batches
 from decathlon.data.plan import DomainPlan
 from decathlon.data.prepare import prepare
 from decathlon.data.store import data_folder, open_store
-from decathlon.domains import DOMAINS, SPLITS
-from decathlon.errors import DataError, UsageError
+from decathlon.data.verify import verify
+from decathlon.domains import DOMAINS, SPLITS, View
+from decathlon.errors import DataError, UnreadableError, UsageError
 from tests.data.official import Official
 
 
@@ -98,7 +107,7 @@ def test_only_what_fits_into_memory_is_read_ahead(
     assert flags(path)
     assert "rr" not in flags(path)
     del kept
-    monkeypatch.setattr(store, "_memory", lambda: path.stat().st_size)
+    monkeypatch.setattr(store, "memory", lambda: path.stat().st_size)
     large = open_store(data).images("dtd", ["train"])
     assert "rr" in flags(path)
     np.testing.assert_array_equal(large.pixels(0).shape, (72, 96, 3))
@@ -113,8 +122,6 @@ def test_unknown_names_are_refused(data: Path) -> None:
 
 
 def test_a_missing_shard_is_told(data: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(data, tmp_path / "copy")
     (tmp_path / "copy" / "dtd" / "val.h5").unlink()
     with pytest.raises(DataError, match=r"val\.h5: missing; run 'decathlon prepare'"):
@@ -145,6 +152,90 @@ def test_load_works_in_a_data_loader(data: Path) -> None:
     found = decathlon.load("dtd", "test", data=str(data))
     loader = DataLoader(found, batch_size=None)
     assert [label for _, label in loader] == [-1] * 5
+
+
+@pytest.mark.parametrize("kind", ["dataset", "images", "batches", "store"])
+def test_a_pickle_holds_paths_and_no_pixels(
+    data: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(data.parent)
+    opened = open_store(Path("data"))
+    images = opened.images("dtd", ["train", "val"])
+    made = {
+        "dataset": decathlon.load("dtd", "train", data="data"),
+        "images": images,
+        "batches": Batches(images, View(64), 4, domain="dtd", seed=0),
+        "store": opened,
+    }[kind]
+    if isinstance(made, Batches):
+        next(made.epoch(0))
+    text = pickle.dumps(made)
+    assert len(text) < 3 * 72 * 72
+    if kind != "store":
+        monkeypatch.chdir("/")
+    again = pickle.loads(text)
+    if kind == "dataset":
+        assert all(torch.equal(a, b) for (a, _), (b, _) in zip(made, again, strict=True))
+        assert again.labels.tolist() == made.labels.tolist()
+    elif kind == "batches":
+        pairs = zip(made.epoch(1), again.epoch(1), strict=True)
+        assert all(np.array_equal(a.images, b.images) for a, b in pairs)
+    else:
+        found = again if kind == "images" else again.images("dtd", ["train", "val"])
+        assert found.digests == images.digests
+        assert np.array_equal(found.maps[1], images.maps[1])
+
+
+def test_spawned_workers_give_the_same_images(data: Path) -> None:
+    found = decathlon.load("dtd", "train", data=data)
+    loader = DataLoader(found, 1, num_workers=2, multiprocessing_context="spawn")
+    for (image, label), (expected, known) in zip(loader, found, strict=True):
+        assert torch.equal(image[0], expected)
+        assert label.tolist() == [known]
+
+
+def test_a_worker_does_not_mix_in_other_images(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "copy")
+    found = decathlon.load("dtd", "train", data=tmp_path / "copy")
+    text = pickle.dumps(found)
+    shutil.copyfile(data / "dtd" / "val.h5", tmp_path / "new")
+    (tmp_path / "new").replace(tmp_path / "copy" / "dtd" / "train.h5")
+    with pytest.raises(DataError, match=r"train\.h5: was replaced while it was in use"):
+        pickle.loads(text)
+    assert len(list(found)) == 9  # its own map stays
+
+
+@pytest.mark.parametrize("variable", ["TRUE", "BEST_EFFORT"])
+def test_reading_needs_no_lock_of_hdf5(data: Path, variable: str) -> None:
+    """As where a file system has no locks: another process holds all of them."""
+    program = (
+        "import sys; from pathlib import Path; from decathlon.data.store import open_store\n"
+        "print(len(open_store(Path(sys.argv[1])).images('dtd', ['train'])))"
+    )
+    env = {**os.environ, "HDF5_USE_FILE_LOCKING": variable}
+    with (data / "dtd" / "train.h5").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        command = [sys.executable, "-c", program, data]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "9\n"), done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, 524])
+def test_what_cannot_be_read_is_not_called_damaged(
+    data: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    before = (data / "manifest.json").read_bytes()
+    monkeypatch.setattr(shard, "_read", refuse)
+    with pytest.raises(UnreadableError) as told:
+        open_store(data).images("dtd", ["train"])
+    assert "prepare" not in str(told.value)
+    with pytest.raises(DataError, match=r"3 of 3 shards cannot be read:\n  .*train\.h5: ") as told:
+        verify(data)
+    assert "prepare" not in str(told.value)
+    assert (data / "manifest.json").read_bytes() == before
 
 
 def annotations(count: int, classes: int) -> Annotations:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from decathlon.errors import ResultError
+from decathlon.oserrors import explained
 from decathlon.records import RunRecord
 from decathlon.scoring.figures import canvas
 from decathlon.scoring.trials import Trials
@@ -43,7 +44,7 @@ def read_decisions(path: Path) -> Decisions:
         if not images or any(len(image) != blocks or set(image) - set("01") for image in images):
             raise ValueError(f"an image has not {blocks} digits 0 or 1")
     except OSError as error:
-        raise ResultError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ResultError(explained(error, path, failed="cannot be read")) from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ResultError(
             f"{path}: not a record of routing ({type(error).__name__}: {error});"
