@@ -30,7 +30,7 @@ from decathlon.models.weights import (
     read_weights,
     write_source,
 )
-from decathlon.recipes import apply
+from decathlon.recipes import apply, without_range
 from decathlon.records import Parameters
 from decathlon.stored import (
     count_parameters,
@@ -118,6 +118,12 @@ def check_method(
     """
     kind = find(method) if isinstance(method, str) else method
     recipe = apply(kind.recipes, settings or {}, kind.__name__)
+    plain = without_range(type(recipe))
+    _check(
+        not plain,
+        f"{kind.__name__}: any number would do for {', '.join(plain)} of its recipe; give it a"
+        " range with a type of decathlon.recipes, such as Positive, Fraction or Count",
+    )
     again = apply(kind.recipes, recipe.as_json(), kind.__name__)
     _check(again == recipe, f"{kind.__name__}: its recipe does not survive JSON: {again}")
     found = None

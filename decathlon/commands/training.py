@@ -20,6 +20,7 @@ from decathlon.commands.options import (
     TrainedSplit,
     check_launcher,
     check_split,
+    number,
 )
 from decathlon.files import CHECKPOINT_SECONDS
 
@@ -41,7 +42,7 @@ def pretrain(
         str, typer.Option(help="Method whose kind of source network is trained.")
     ] = "fine-tuning",
     split: TrainedSplit = "val",
-    width: Annotated[float, typer.Option(min=0.05, help="Factor on channel numbers.")] = 1.0,
+    width: Annotated[float, number(0.05, 32, help="Factor on channel numbers.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
     settings: Settings = None,
     precision: Precision = "auto",
@@ -168,7 +169,7 @@ def run(
     ] = None,
     gpus: Annotated[
         float | None,
-        typer.Option(min=0, help="With ray: GPUs a trial, such as 0.5 (default: 1 if any)."),
+        number(minimum=0, help="With ray: GPUs a trial, such as 0.5 (default: 1 if any)."),
     ] = None,
 ) -> None:
     """Train methods on the domains, evaluate them, and write records.
@@ -234,7 +235,7 @@ def run(
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for data and results.")] = Path("out/demo"),
-    scale: Annotated[float, typer.Option(min=0.02, help="Factor on images and epochs.")] = 1.0,
+    scale: Annotated[float, number(0.02, 1000, help="Factor on images and epochs.")] = 1.0,
 ) -> None:
     """Go the whole way, from archives to the table, on generated data."""
     from decathlon.demo.tour import tour

@@ -61,7 +61,9 @@ def run(
 @pytest.mark.parametrize("where", ["loss", "weight"])
 def test_what_is_no_number_is_not_checkpointed(tmp_path: Path, where: str) -> None:
     reports: list[dict[str, Any]] = []
-    with pytest.raises(TrialError, match=r"in epoch 1; lower the learning rate .*--set lr="):
+    with pytest.raises(
+        TrialError, match=r"in epoch 1; lower the learning rate .*now lr=0.1, weight"
+    ):
         run(tmp_path / "c", where, STEPS, reports)
     assert reports == []
     resume = Checkpoints(tmp_path / "c", {}).latest()
