@@ -157,7 +157,7 @@ def note(run: Run, failure: Failure) -> None:
 
 
 def noted(run: Run, trial: Trial, since: float = 0.0) -> Failure | None:
-    """Returns why a trial failed when it was last tried with this recipe, data and source.
+    """Returns why a trial failed when it was last tried with this recipe, data, source and code.
 
     Args:
         run: What it belongs to.

@@ -304,7 +304,7 @@ def about(name: str) -> About:
     Raises:
         UsageError: There is no method of that name; the nearest is suggested.
     """
-    point = _entry(name)
+    point = entry(name)
     spec = importlib.util.find_spec(point.module)
     facts: dict[str, object] = {}
     text = ""
@@ -337,17 +337,22 @@ def find(name: str) -> type[Method]:
     Raises:
         UsageError: There is no method of that name, or it cannot be imported.
     """
-    point = _entry(name)
+    point = entry(name)
     try:
         loaded = point.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
         raise UsageError(f"method '{name}' ({point.value}) cannot be imported: {error}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
         raise UsageError(f"method '{name}' ({point.value}) is not a subclass of decathlon Method")
     return loaded
 
 
-def _entry(name: str) -> EntryPoint:
+def entry(name: str) -> EntryPoint:
+    """Returns the entry point of a registered method.
+
+    Raises:
+        UsageError: There is no method of that name; the nearest is suggested.
+    """
     known = registered()
     if name not in known:
         raise UsageError(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from decathlon.code import code_of
 from decathlon.data.store import Store, open_store
 from decathlon.errors import UsageError, nearest
 from decathlon.files import CHECKPOINT_SECONDS
@@ -142,6 +143,7 @@ def request(
         force,
         checkpoint_seconds,
         checkpoint_steps,
+        code_of(method),
     )
 
 

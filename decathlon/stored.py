@@ -7,6 +7,7 @@ shared with the source, and those that jointly trained domains share, are kept o
 
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from decathlon.code import code_of, identity, shown
 from decathlon.errors import DataError
 from decathlon.files import replacing, sha256
 from decathlon.method import Method, Task, find
@@ -29,7 +31,7 @@ from decathlon.models.weights import (
     write_weights,
 )
 from decathlon.recipes import apply
-from decathlon.records import Parameters
+from decathlon.records import Code, Parameters
 
 SOURCES = "sources"
 
@@ -78,6 +80,7 @@ def save_trained(
     source: Source,
     tasks: Sequence[Task],
     trunk: str | None = None,
+    code: Code | None = None,
 ) -> None:
     """Writes the tensors of a trained network that are not kept elsewhere.
 
@@ -88,6 +91,7 @@ def save_trained(
         source: What it was built from.
         tasks: The domain it is for.
         trunk: What :func:`keep_trunk` returned.
+        code: Code of the method, where it is registered.
     """
     listed = method.stored(network)
     shares = any(tensor.place == "shared" for tensor in listed)
@@ -100,6 +104,7 @@ def save_trained(
         "source_classes": source.num_classes,
         "source": source.sha256 if shares else None,
         "trunk": trunk,
+        "code": None if code is None else code.model_dump(),
     }
     own = {s.name: s.tensor for s in listed if s.place in ("domain", "head")}
     write_weights(path, header, own)
@@ -135,6 +140,8 @@ def method_name(method: Method) -> str:
 def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
     """Loads imported or trained weights as a network.
 
+    Warns if the method's code is no longer the code that trained the weights.
+
     Args:
         path: A source network, imported weights, or a trial's ``weights.safetensors``.
         source: The source weights that a trained network shares tensors with; by
@@ -156,7 +163,16 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
     given = Path(source) if source is not None else None
     if header["kind"] == "kept":
         return _source_of(path, header, given).network().eval()
-    return load_trained(path, find(header["method"]), given).eval()
+    kind = find(header["method"])
+    if header.get("code") is not None:
+        made_by, now = Code(**header["code"]), code_of(header["method"])
+        if identity(made_by) != identity(now):
+            warnings.warn(
+                f"{path}: was made by other code of method '{header['method']}'"
+                f" ({shown(made_by)}, here {shown(now)}); the network may compute something else",
+                stacklevel=2,
+            )
+    return load_trained(path, kind, given).eval()
 
 
 def load_trained(path: Path, kind: type[Method], given: Path | None = None) -> nn.Module:

@@ -22,7 +22,7 @@ class Work:
     Attributes:
         run: What it belongs to.
         trial: The trial.
-        state: ``done``; ``differs``: finished, but with another recipe, data or source;
+        state: ``done``; ``differs``: finished, but with another recipe, data, source or code;
             ``refused``: the method cannot start from the source; ``held``: another process
             is at work on it; ``begun``: there is a checkpoint; ``failed`` before; ``to do``.
         epoch: Epochs that are done, of one that is begun.

@@ -64,7 +64,7 @@ class Checkpoints:
 
     Attributes:
         folder: Where they are written.
-        identity: Says whose they are; those of another recipe, data or source are not taken.
+        identity: Says whose they are; those of another recipe, data, source or code are not used.
         every_seconds: Time after which another one is due; 0 for one after every step.
         every_steps: Number of steps after which one is due at the latest; 0 where time
             alone decides.
@@ -118,8 +118,8 @@ class Checkpoints:
     def latest(self) -> Resume | None:
         """Returns where the last undamaged checkpoint goes on, if there is one.
 
-        Warns of damaged ones, which are passed over, and where all are of another recipe,
-        data or source.
+        Warns of damaged ones, which are passed over, and if all are of another recipe, data,
+        source or code.
         """
         found = self._latest() if rank() == 0 else None
         known = share(None if found is None else {"step": found.step, "facts": found.facts})
@@ -146,8 +146,8 @@ class Checkpoints:
                 foreign = foreign or first_difference(header["identity"], dict(self.identity))
         if foreign:
             warnings.warn(
-                f"{self.folder}: is of a training that was asked for otherwise ({foreign});"
-                " beginning anew",
+                f"{self.folder}: these checkpoints are of another training ({foreign}) and are"
+                " not used; starting again from the first step",
                 stacklevel=2,
             )
         return None
