@@ -176,7 +176,7 @@ class Method:
         """Groups parameters under the recipe's SGD.
 
         Args:
-            parameters: Those without gradient are left out.
+            parameters: Those without gradient are left out; one given twice is taken once.
             tasks: The domain gives the weight decay (of several: the default one).
             lr: Instead of the recipe's.
             weight_decay: Instead of the recipe's.
@@ -184,7 +184,7 @@ class Method:
         recipe = self.recipe
         domain = tasks[0].domain if len(tasks) == 1 else ""
         return Group(
-            [p for p in parameters if p.requires_grad],
+            [p for p in dict.fromkeys(parameters) if p.requires_grad],
             recipe.lr if lr is None else lr,
             recipe.decay(domain) if weight_decay is None else weight_decay,
             "sgd",

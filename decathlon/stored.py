@@ -22,10 +22,12 @@ from decathlon.files import replacing, sha256
 from decathlon.method import Method, Task, find
 from decathlon.models import imported
 from decathlon.models.resnet import Architecture
+from decathlon.models.tied import distinct
 from decathlon.models.weights import (
     Source,
     bits_of,
     counts,
+    read_header,
     read_source,
     read_weights,
     write_weights,
@@ -116,11 +118,17 @@ def save_kept(path: Path, source: Source) -> None:
 
 
 def count_parameters(method: Method, network: nn.Module, source: Source) -> Parameters:
-    """Counts the bits of all stored parameters of a final network by where they are kept."""
+    """Counts the bits of all stored parameters of a final network by where they are kept.
+
+    A tensor that has several names, such as a tied weight, counts once.
+    """
+    listed = method.stored(network)
     bits = {"shared": 0, "trunk": 0, "domain": 0, "head": 0}
-    for stored in method.stored(network):
-        if stored.place == "head" or counts(stored.name):
-            bits[stored.place] += bits_of(stored.tensor)
+    for places in (("shared",), ("trunk",), ("domain", "head")):  # what is written together
+        together = {s.name: s for s in listed if s.place in places}
+        for name in distinct({name: s.tensor for name, s in together.items()}):
+            if together[name].place == "head" or counts(name):
+                bits[together[name].place] += bits_of(together[name].tensor)
     trunk = bits.pop("trunk")
     bits["shared"] += trunk
     # The paper's "large" networks are counted in units of the usual width.
@@ -155,7 +163,7 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
         DataError: A file is missing, damaged, or does not fit.
     """
     path = Path(path)
-    header, _ = read_weights(path)
+    header = read_header(path)
     if header["kind"] == "source":
         return read_source(path).network().eval()
     if header["kind"] == imported.KIND:
@@ -163,6 +171,8 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
     given = Path(source) if source is not None else None
     if header["kind"] == "kept":
         return _source_of(path, header, given).network().eval()
+    if header["kind"] != "method":
+        raise DataError(f"{path}: holds a {header['kind']}, not a trained network")
     kind = find(header["method"])
     if header.get("code") is not None:
         made_by, now = Code(**header["code"]), code_of(header["method"])

@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from decathlon.domains import SOURCE_DOMAIN
 from decathlon.method import Batch, Method, Task, find
 from decathlon.models.resnet import Architecture
+from decathlon.models.tied import distinct
 from decathlon.models.weights import (
     RUNNING,
     Source,
@@ -222,7 +223,8 @@ class _Trial:
         save_trained(path, self.method, network, self.source, [stream.task], trunk)
         written = read_weights(path)[1]
         counted = count_parameters(self.method, network, self.source)
-        bits = sum(bits_of(t) for n, t in written.items() if not n.endswith(RUNNING))
+        once = distinct(written)
+        bits = sum(bits_of(t) for n, t in once.items() if not n.endswith(RUNNING))
         own = counted.domain + counted.head
         _check(bits == own, f"{self.name}: {bits} bits are written, {own} counted")
         loaded = load_trained(path, type(self.method)).eval()

@@ -53,10 +53,16 @@ def pretrain(
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
     tensorboard: Tensorboard = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Overwrite the file, and checkpoints of another training."),
+    ] = False,
 ) -> None:
     """Train the source network on imagenet12.
 
-    What was interrupted goes on: its checkpoints are kept beside the file until it is there.
+    A finished file is not trained again, and an interrupted training resumes: its checkpoints are
+    kept beside the file until that is written. A file of another recipe, data or code is never
+    overwritten without --force.
     torchrun --nproc-per-node=N -m decathlon pretrain ... trains with N processes.
     """
     from decathlon import pretraining
@@ -65,6 +71,7 @@ def pretrain(
     from decathlon.faults import telling
     from decathlon.method import find
     from decathlon.models.processes import rank
+    from decathlon.models.weights import check_name
     from decathlon.progress import progress
     from decathlon.recipes import apply, parse_settings
     from decathlon.track import Curves, check_tensorboard
@@ -72,6 +79,7 @@ def pretrain(
     from decathlon.training.team import assemble, united
 
     check_split(split)
+    check_name(out)
     if tensorboard is not None:
         check_tensorboard()
     chosen = find(method)()
@@ -105,12 +113,16 @@ def pretrain(
             report=report,
             checkpoint_seconds=checkpoint,
             checkpoint_steps=checkpoint_steps,
+            force=force,
         )
     if curves is not None:
         curves.accuracy(done.accuracy)
         curves.close()
     known = f"{done.accuracy:.2f} % on {split}" if done.accuracy is not None else "labels unknown"
-    print(f"{out}: {known}, trained in {done.seconds:.0f} s")
+    if done.seconds is None:
+        print(f"{out}: is finished already ({known}); --force trains it again")
+    else:
+        print(f"{out}: {known}, trained in {done.seconds:.0f} s")
 
 
 def import_weights(
@@ -119,11 +131,20 @@ def import_weights(
     task: Annotated[
         int, typer.Option(min=0, help="Which task, of a checkpoint that holds several.")
     ] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a file of other weights.")
+    ] = False,
 ) -> None:
     """Convert a checkpoint of the reference codes, running nothing in it."""
     from decathlon.models.import_weights import import_weights as run
+    from decathlon.models.import_weights import is_imported
+    from decathlon.models.weights import check_name
 
-    print(run(source, out, task))
+    check_name(out)
+    if not force and is_imported(source, out, task):
+        print(f"{out}: holds these weights already; --force converts them again")
+    else:
+        print(run(source, out, task))
 
 
 def run(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from decathlon.errors import DataError, first_difference
 from decathlon.files import CHECKPOINT_SECONDS
+from decathlon.models.file_kinds import UnreadableError
 from decathlon.models.processes import num_processes, rank
 from decathlon.models.weights import read_header, read_weights, write_weights
 from decathlon.training.messages import share, share_tensors
@@ -120,6 +121,9 @@ class Checkpoints:
 
         Warns of damaged ones, which are passed over, and if all are of another recipe, data,
         source or code.
+
+        Raises:
+            UnreadableError: The system does not let us read one.
         """
         found = self._latest() if rank() == 0 else None
         known = share(None if found is None else {"step": found.step, "facts": found.facts})
@@ -132,6 +136,8 @@ class Checkpoints:
         for path in self._files():
             try:
                 header, tensors = read_weights(path)
+            except UnreadableError:
+                raise  # it may be whole: hours of work are not done again for a wrong permission
             except DataError as error:
                 warnings.warn(f"{error}; going on from an earlier checkpoint", stacklevel=2)
                 continue
@@ -163,12 +169,17 @@ class Checkpoints:
 
 def peek(folder: Path) -> Mapping[str, Any] | None:
     """Returns the header of the last checkpoint, None where there is none; quick, unchecked."""
-    for path in _files(folder):
-        with suppress(DataError):
-            return read_header(path)
+    with suppress(OSError):
+        for path in _files(folder):
+            with suppress(DataError):
+                return read_header(path)
     return None
 
 
 def _files(folder: Path) -> list[Path]:
     """Returns the checkpoints there are, the last one first."""
-    return sorted(folder.glob("step*.safetensors"), reverse=True)
+    try:
+        found = list(folder.iterdir())  # a glob would pass over a folder that cannot be read
+    except FileNotFoundError:
+        return []
+    return sorted((path for path in found if path.match("step*.safetensors")), reverse=True)

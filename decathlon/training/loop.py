@@ -6,7 +6,7 @@ follows from (seed, step): nothing but tensors has to be kept.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,13 +138,13 @@ def train(
                 optimisers.step()
                 clock.step(step, loss, round(len(batch.labels) / batch.share), rates)
                 if checkpoints is not None and checkpoints.due(step + 1):
-                    clock.check(network)
                     state = {f"network.{n}": t for n, t in network.state_dict().items()}
                     state |= {f"optimiser.{n}": t for n, t in optimisers.tensors().items()}
+                    clock.check(state)
                     state |= clock.tensors() | statistics_of_others(network)
                     checkpoints.save(step + 1, state, clock.facts())
         first = last
-    clock.check(network)
+    clock.check(network.state_dict())
     merge_statistics(network)
     return method.finalise(network)
 
@@ -194,8 +194,8 @@ class _Clock:
         )
         self.sum, self.images, self.since = None, 0, now
 
-    def check(self, network: nn.Module) -> None:
-        """Checks that the losses since the last report, and all that learns, are finite.
+    def check(self, state: Mapping[str, Tensor]) -> None:
+        """Checks that the losses since the last report, and all tensors of a state, are finite.
 
         Raises:
             TrialError: They are not; this state is no good to go on from.
@@ -203,8 +203,8 @@ class _Clock:
         epoch = self.epoch + (self.sum is not None)
         if self.sum is not None and not math.isfinite(float(self.sum)):
             raise self._diverged(f"the loss is {float(self.sum)}", epoch)
-        learning = [p.detach() for p in network.parameters() if p.requires_grad]
-        size = float(nn.utils.get_total_norm(learning))
+        numbers = [t for t in state.values() if t.is_floating_point() and t.numel()]
+        size = float(nn.utils.get_total_norm(numbers, math.inf))
         if not math.isfinite(size):
             raise self._diverged(f"the size of the weights is {size}", epoch)
 
