@@ -329,7 +329,8 @@ def check_fit(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tens
                 f"{path}: {name} has shape {list(found[name].shape)},"
                 f" the network it names has {list(tensor.shape)}"
             )
-        if tensor.dtype != found[name].dtype:
+        # Counters of batches, which are whole numbers, are no part of what a network computes.
+        if tensor.is_floating_point() and tensor.dtype != found[name].dtype:
             raise DataError(
                 f"{path}: {name} has numbers of type {found[name].dtype}, the network it names has"
                 f" {tensor.dtype}"
