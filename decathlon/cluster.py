@@ -16,11 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from decathlon.code import check_same
 from decathlon.errors import DEBUG, DecathlonError, UsageError
 from decathlon.faults import Failure
-from decathlon.plan import Run, Trial
-from decathlon.records import RECORD, Code, RunRecord, read_record
+from decathlon.plan import Run, Trial, check_agreement
+from decathlon.records import RECORD, RunRecord, read_record
 from decathlon.request import Order
 from decathlon.runs import HeldError, Watch, attempt, begin
 from decathlon.survey import Work
@@ -125,8 +124,8 @@ class _Fleet:
     def _give(self, item: Work) -> None:
         key = str(item.trial)
         self.trials[key] = item.trial
-        code = "" if item.run.code is None else item.run.code.model_dump_json()
-        ref = self.task.options(name=key).remote(self.order, key, code, self.since, self.post)
+        asked = json.dumps(item.run.identity(item.trial))
+        ref = self.task.options(name=key).remote(self.order, key, asked, self.since, self.post)
         self.given[ref] = item
 
     def _tell(self) -> None:
@@ -216,13 +215,13 @@ class _Messenger:
         """The answer says it."""
 
 
-def _work(order: str, key: str, code: str, since: float, post: Any) -> str:
+def _work(order: str, key: str, asked: str, since: float, post: Any) -> str:
     """Does one trial, in a process of the cluster.
 
     Args:
         order: JSON of the order.
         key: The trial, as text.
-        code: JSON of the code that the method has where the command was given.
+        asked: JSON of the trial's identity where the command was given.
         since: When the command began, in seconds since 1970.
         post: Where events go.
 
@@ -236,8 +235,7 @@ def _work(order: str, key: str, code: str, since: float, post: Any) -> str:
     messenger = _Messenger(lambda text: ray.get(post.put.remote(text)))
     try:
         run, trial = _find(Order.from_json(json.loads(order)), key)
-        there = Code.model_validate_json(code) if code else None
-        check_same(run.method_name, run.code, there)
+        check_agreement(key, run.identity(trial), json.loads(asked))
         failed = attempt(run, trial, messenger, since)
     except HeldError:
         return json.dumps({"state": "held"})

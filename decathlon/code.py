@@ -25,7 +25,6 @@ from importlib.metadata import Distribution, packages_distributions
 from pathlib import Path
 from typing import Any
 
-from decathlon.errors import UsageError
 from decathlon.method import entry
 from decathlon.records import Code
 
@@ -52,24 +51,6 @@ def code_of(method: str) -> Code:
         digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)
     return Code(distribution=own.name, version=own.version, sha256=digest.hexdigest())
-
-
-def check_same(method: str, here: Code | None, there: Code | None) -> None:
-    """Checks that two processes of one command have the same code of a method.
-
-    Args:
-        method: Its registered name.
-        here: The code in this process.
-        there: The code in the first process.
-
-    Raises:
-        UsageError: They do not.
-    """
-    if identity(here) != identity(there):
-        raise UsageError(
-            f"method '{method}' has other code here ({shown(here)}) than where the command was"
-            f" given ({shown(there)}); install the same version on all machines"
-        )
 
 
 def identity(code: Code | None) -> dict[str, str] | None:

@@ -174,6 +174,29 @@ class Run:
             "code": None if kept else identity(self.code),
         }
 
+    def identity(self, trial: Trial) -> dict[str, Any]:
+        """Returns what a trial's checkpoints and failures are known by: :meth:`expected` of all."""
+        return {domain: self.expected(trial, domain) for domain in trial.domains}
+
+
+def check_agreement(what: str, here: dict[str, Any], there: dict[str, Any]) -> None:
+    """Checks that this process computes what the one asks for in which the command was given.
+
+    Args:
+        what: What is computed, for the message.
+        here: Its identity in this process.
+        there: Its identity in the other one.
+
+    Raises:
+        UsageError: They differ.
+    """
+    if here != there:
+        raise UsageError(
+            f"{what}: is not the same here as where the command was given"
+            f" ({first_difference(there, here)}); all machines need the same decathlon and method,"
+            " data and source"
+        )
+
 
 def is_done(run: Run, trial: Trial) -> bool:
     """Whether a trial's records are all there and of this run.

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 
 from decathlon.claims import claim
-from decathlon.code import check_same, code_of, identity
+from decathlon.code import code_of, identity
 from decathlon.data.store import Store
 from decathlon.domains import SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, first_difference
@@ -23,7 +23,7 @@ from decathlon.models.noise import noise_key
 from decathlon.models.processes import rank
 from decathlon.models.resnet import Architecture, ResidualNetwork
 from decathlon.models.weights import write_source, written_by_us
-from decathlon.plan import TRAINED_ON
+from decathlon.plan import TRAINED_ON, check_agreement
 from decathlon.recipes import Recipe
 from decathlon.records import Code
 from decathlon.training.checkpoint import Checkpoints, peek
@@ -159,8 +159,9 @@ def pretrain(
         )
     code = code_of(method_name)
     wanted = Pretraining(store, method, method_name, recipe, width, seed, split, compute, code)
-    check_same(method_name, code, Code(**share(code.model_dump())))
     fabric = compute.fabric()
+    asked = wanted.identity(fabric)
+    check_agreement(str(out), asked, share(asked))
     if (done := _finished(wanted, out, fabric, force)) is not None:
         return done
     folder = out.with_name(f"{out.name}.checkpoints")

@@ -39,13 +39,21 @@ SOURCES = "sources"
 
 
 def keep_source(source: Source, results: Path) -> None:
-    """Copies the source weights into the results folder, unless they are there."""
+    """Copies the source weights into the results folder, unless they are there.
+
+    Raises:
+        DataError: The file is no longer the one that was read.
+    """
     if source.path is None:
         return
     target = results / SOURCES / f"{source.sha256}.safetensors"
-    if not target.exists():
+    if not target.exists() or sha256(target) != source.sha256:
         with replacing(target) as part:
             shutil.copyfile(source.path, part)
+            if sha256(part) != source.sha256:
+                raise DataError(
+                    f"{source.path}: was changed after it had been read; run the same command again"
+                )
 
 
 def keep_trunk(results: Path, method: Method, network: nn.Module, source: Source) -> str | None:

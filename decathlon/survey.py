@@ -84,7 +84,7 @@ def _epochs_done(run: Run, trial: Trial) -> int | None:
     header = peek(trial.folder(run.results, trial.domains[0]) / CHECKPOINTS)
     if header is None:
         return None
-    ours = {domain: run.expected(trial, domain) for domain in trial.domains}
+    ours = run.identity(trial)
     if any(header["identity"].get(domain) != ours[domain] for domain in ours):
         return None
     return int(header["facts"]["epoch"])

@@ -1,12 +1,10 @@
 """Runs by several processes: the first plans, claims and writes, the others train with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from decathlon.code import check_same
 from decathlon.faults import Failure, release_memory
 from decathlon.models.processes import num_processes, rank
-from decathlon.plan import Run, Trial
-from decathlon.records import Code
+from decathlon.plan import Run, Trial, check_agreement
 from decathlon.runs import Watch, execute
 from decathlon.survey import Work
 from decathlon.training.team import call, one_fate
@@ -30,26 +28,15 @@ def perform(work: Sequence[Work], watch: Watch) -> list[Failure]:
         return execute(work, watch)
     runs = {item.run.name: item.run for item in work}
     with one_fate():
-        check_codes({run.method_name: run.code for run in runs.values()})
+        asked = call({str(item.trial): item.run.identity(item.trial) for item in work})
+        for item in work:
+            trial = str(item.trial)
+            check_agreement(trial, item.run.identity(item.trial), asked.get(trial, {}))
     with one_fate():
         if rank() == 0:
             return _lead(work, watch)
         _follow(runs)
     return []
-
-
-def check_codes(codes: Mapping[str, Code | None]) -> None:
-    """Checks that all processes have the same code of the methods.
-
-    Args:
-        codes: The codes in this process, by the methods' registered names.
-
-    Raises:
-        UsageError: This process has other code than the first.
-    """
-    own = {method: code and code.model_dump() for method, code in codes.items()}
-    for method, first in call(own).items():
-        check_same(method, codes.get(method), first and Code(**first))
 
 
 def _lead(work: Sequence[Work], watch: Watch) -> list[Failure]:

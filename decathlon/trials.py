@@ -149,8 +149,7 @@ def task_of(run: Run, domain: str) -> Task:
 
 def _checkpoints(run: Run, trial: Trial, fabric: Fabric) -> Checkpoints:
     """Returns a trial's checkpoints; those of another recipe, data, source or code do not fit."""
-    identity = {domain: run.expected(trial, domain) for domain in trial.domains}
-    identity |= run.compute.numerics(fabric)
+    identity = run.identity(trial) | run.compute.numerics(fabric)
     folder = trial.folder(run.results, trial.domains[0]) / CHECKPOINTS
     return Checkpoints(folder, identity, run.checkpoint_seconds, run.checkpoint_steps)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from decathlon.cluster import Cluster, _work, execute_on
-from decathlon.code import code_of
+from decathlon.code import code_of, identity
 from decathlon.commands.options import check_launcher
 from decathlon.errors import UsageError
 from decathlon.request import Order
@@ -191,7 +191,7 @@ def test_there_has_to_be_a_cluster_at_the_address(
         execute_on(Cluster("127.0.0.1:9"), order, survey(order.runs()), PlainWatch())
 
 
-def test_a_machine_with_other_code_takes_no_trial(
+def test_a_machine_with_other_code_or_source_takes_no_trial(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
     order = Order(
@@ -199,10 +199,13 @@ def test_a_machine_with_other_code_takes_no_trial(
         ("epochs=1",), Compute("cpu", "32", 1), False, 60.0, 0,
     )  # fmt: skip
     (item,) = survey(order.runs())
-    other = code_of("scratch").model_dump_json()
-    answer = json.loads(_work(json.dumps(order.as_json()), str(item.trial), other, 0.0, None))
-    assert (answer["state"], answer["code"]) == ("failed", 2)
-    assert "method 'fine-tuning' has other code here (decathlon " in answer["reason"]
+    for key, value in (("code", identity(code_of("scratch"))), ("source", "0" * 64)):
+        asked = item.run.identity(item.trial)
+        asked["dtd"][key] = value
+        text = (json.dumps(order.as_json()), str(item.trial), json.dumps(asked))
+        answer = json.loads(_work(*text, 0.0, None))
+        assert (answer["state"], answer["code"]) == ("failed", 2)
+        assert f"is not the same here as where the command was given (dtd.{key}" in answer["reason"]
     assert not list(tmp_path.iterdir())
 
 

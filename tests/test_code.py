@@ -16,7 +16,7 @@ from decathlon.code import code_of
 from decathlon.data.store import open_store
 from decathlon.errors import UsageError
 from decathlon.method import registered
-from decathlon.plan import Run
+from decathlon.plan import Run, check_agreement
 from decathlon.records import find_records, read_record
 from decathlon.request import request
 from decathlon.runs import execute
@@ -207,15 +207,16 @@ def asked(tiny: Path, source: Path, results: Path, **changes: Any) -> Run:
         "force": False,
         "checkpoint_seconds": 0,
     }
+    options |= changes
     return request(
-        faulty.NAME,
+        options.pop("method", faulty.NAME),
         store=open_store(tiny),
         source=source,
         results=results,
         split="test",
         seeds=[0],
         compute=Compute("cpu", "32"),
-        **{**options, **changes},
+        **options,
     )
 
 
@@ -280,8 +281,12 @@ def test_records_that_do_not_tell_their_code_count_with_one_warning(
     assert "do not tell which code made them" in str(warning.message)
 
 
-def test_processes_of_other_code_are_refused() -> None:
-    here, there = code_of("spottune"), code_of("fine-tuning")
-    code.check_same("spottune", here, here)
-    with pytest.raises(UsageError, match="method 'spottune' has other code here"):
-        code.check_same("spottune", here, there)
+def test_processes_that_would_not_compute_the_same_are_refused(
+    tiny: Path, tiny_source: Path, tmp_path: Path
+) -> None:
+    run = asked(tiny, tiny_source, tmp_path / "r", method="spottune")
+    other = asked(tiny, tiny_source, tmp_path / "r", method="fine-tuning")
+    (trial,) = run.trials()
+    check_agreement(str(trial), run.identity(trial), run.identity(trial))
+    with pytest.raises(UsageError, match=r"not the same here .*dtd\.code"):
+        check_agreement(str(trial), run.identity(trial), other.identity(trial))
