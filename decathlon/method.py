@@ -305,14 +305,12 @@ def about(name: str) -> About:
         UsageError: There is no method of that name; the nearest is suggested.
     """
     point = entry(name)
-    spec = importlib.util.find_spec(point.module)
     facts: dict[str, object] = {}
     text = ""
-    if spec is not None and spec.origin is not None:
-        for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and node.name == point.attr:
-                text = (ast.get_docstring(node) or "").partition("\n")[0]
-                facts = dict(_literals(node))
+    for node in _body(point.module):
+        if isinstance(node, ast.ClassDef) and node.name == point.attr:
+            text = (ast.get_docstring(node) or "").partition("\n")[0]
+            facts = dict(_literals(node))
     return About(
         name,
         str(facts.get("paper", "")),
@@ -321,6 +319,17 @@ def about(name: str) -> About:
         text,
         point.value,
     )
+
+
+def _body(module: str) -> list[ast.stmt]:
+    """Returns the statements of a module; none if it is missing or cannot be parsed."""
+    try:
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            return []
+        return ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    except (ImportError, OSError, SyntaxError, ValueError):
+        return []  # running it reports what is wrong
 
 
 def _literals(node: ast.ClassDef) -> Iterable[tuple[str, object]]:
@@ -335,9 +344,17 @@ def find(name: str) -> type[Method]:
     """Imports a registered method's class.
 
     Raises:
-        UsageError: There is no method of that name, or it cannot be imported.
+        UsageError: There is no method of that name, or several, or it cannot be imported.
     """
     point = entry(name)
+    if len(points := entry_points(group=GROUP, name=name)) > 1:
+        places = ", ".join(
+            f"{p.value} of {p.dist.name if p.dist else 'no package'}" for p in points
+        )
+        raise UsageError(
+            f"method '{name}' is registered more than once ({places}); uninstall one of the"
+            " packages"
+        )
     try:
         loaded = point.load()
     except Exception as error:

@@ -15,7 +15,7 @@ from decathlon import code, load_model
 from decathlon.code import code_of
 from decathlon.data.store import open_store
 from decathlon.errors import UsageError
-from decathlon.method import registered
+from decathlon.method import about, find, registered
 from decathlon.plan import Run, check_agreement
 from decathlon.records import find_records, read_record
 from decathlon.request import request
@@ -162,10 +162,28 @@ def test_namespaces_are_looked_through(site: Path, package: str) -> None:
 def test_a_module_that_cannot_be_parsed_is_a_wrong_method(site: Path) -> None:
     (site / "strange/sub/method.py").write_text("def broken(:\n")
     assert len(digest()) == 64
-    from decathlon.method import find
-
     with pytest.raises(UsageError, match="cannot be imported"):
         find(METHOD)
+
+
+def test_a_broken_or_stale_method_does_not_stop_the_list(site: Path) -> None:
+    for text in ("def broken(:\n", "\0"):
+        (site / "strange/sub/method.py").write_text(text)
+        assert about(METHOD).paper == ""
+    metadata(site, "strange-methods", "strange.gone.method")
+    registered.cache_clear()
+    assert about(METHOD).target == "strange.gone.method:Stranger"
+    with pytest.raises(UsageError, match="cannot be imported"):
+        find(METHOD)
+
+
+def test_two_methods_of_one_name_are_not_mixed_up(site: Path) -> None:
+    metadata(site, "others", "other")
+    registered.cache_clear()
+    with pytest.raises(UsageError, match="more than once .*uninstall") as error:
+        find(METHOD)
+    assert "other:Stranger of others" in str(error.value)
+    assert "strange.sub.method:Stranger of strange-methods" in str(error.value)
 
 
 def test_of_built_in_methods_the_file_and_the_network_code_count() -> None:
@@ -279,6 +297,23 @@ def test_records_that_do_not_tell_their_code_count_with_one_warning(
         assert {work.state for work in survey([run])} == {"done"}
     (warning,) = shown
     assert "do not tell which code made them" in str(warning.message)
+
+
+def test_trials_of_one_name_that_were_trained_differently_are_reported(
+    tiny: Path, tiny_source: Path, tmp_path: Path, module: Path
+) -> None:
+    results = tmp_path / "r"
+    assert do(asked(tiny, tiny_source, results)) == []
+    other = {"domains": ["svhn"], "settings": ["epochs=3", "batch_size=16"]}
+    with pytest.warns(UserWarning, match=r"dtd.*trained differently \(recipe.epochs was 2, now 3"):
+        survey([asked(tiny, tiny_source, results, **other)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        survey([asked(tiny, tiny_source, results, domains=["svhn", "imagenet12"])])
+        survey([asked(tiny, tiny_source, results, **other, name="longer")])
+    edit(module)
+    with pytest.warns(UserWarning, match=r"trained differently \(code.sha256 was"):
+        survey([asked(tiny, tiny_source, results, domains=["svhn"])])
 
 
 def test_processes_that_would_not_compute_the_same_are_refused(
