@@ -180,7 +180,7 @@ def test_a_broken_or_stale_method_does_not_stop_the_list(site: Path) -> None:
 def test_two_methods_of_one_name_are_not_mixed_up(site: Path) -> None:
     metadata(site, "others", "other")
     registered.cache_clear()
-    with pytest.raises(UsageError, match="more than once .*uninstall") as error:
+    with pytest.raises(UsageError, match=r"more than once .*uninstall") as error:
         find(METHOD)
     assert "other:Stranger of others" in str(error.value)
     assert "strange.sub.method:Stranger of strange-methods" in str(error.value)
