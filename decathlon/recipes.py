@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from annotated_types import Le, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from decathlon.errors import UsageError, nearest
@@ -133,20 +133,24 @@ def _hints(kind: type[Recipe]) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in fields(kind)}
 
 
-def _numbers(hint: Any) -> Iterator[tuple[type, bool | None]]:
+def _numbers(hint: Any, rules: Sequence[Any] = ()) -> Iterator[tuple[type, bool | None]]:
     """Yields (type, whether it has an upper limit) of all numbers in an annotation.
 
-    The second is None for a plain ``float`` or ``int``.
+    The second is None for a number without any limit, such as a plain ``float``.
+
+    Args:
+        hint: The annotation.
+        rules: What an annotation around it says.
     """
+    if get_origin(hint) is Annotated:
+        hint, *rules = get_args(hint)
     if hint in (float, int):
-        yield hint, None
-    elif get_origin(hint) is Annotated and get_args(hint)[0] in (float, int):
-        kind, *rules = get_args(hint)
         limits = [limit for rule in rules for limit in getattr(rule, "metadata", [rule])]
-        yield kind, any(isinstance(limit, Le | Lt) for limit in limits)
+        upper = any(isinstance(limit, Le | Lt) for limit in limits)
+        yield hint, upper if upper or any(isinstance(limit, Ge | Gt) for limit in limits) else None
     else:
         for part in get_args(hint):
-            yield from _numbers(part)
+            yield from _numbers(part, rules)
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 import json
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
 
 from decathlon.errors import UsageError
 from decathlon.method import find, registered
@@ -136,11 +137,13 @@ class Careless(Recipe):
     bare: float = 1.0
     maybe: int | None = None
     several: tuple[float, ...] = ()
+    told: Annotated[float, "any"] = 1.0
     fine: Positive | None = None
+    fine_too: Annotated[float | None, Field(gt=0)] = None
 
 
 def test_numbers_without_a_range_are_found_and_still_have_to_be_finite() -> None:
-    assert without_range(Careless) == ["bare", "maybe", "several"]
+    assert without_range(Careless) == ["bare", "maybe", "several", "told"]
     for setting in ("bare=NaN", "bare=1e400", "several=[Infinity]", "fine=Infinity"):
         with pytest.raises(UsageError, match="finite"):
             apply({"paper": Careless()}, parse_settings([setting]), "x")
