@@ -22,7 +22,7 @@ from decathlon import interrupts
 from decathlon.connection import Health, connected, import_ray, resources
 from decathlon.errors import DecathlonError, UsageError
 from decathlon.faults import Failure, note, noted
-from decathlon.plan import Run, Trial
+from decathlon.plan import Run, Trial, check_agreement
 from decathlon.progress import say
 from decathlon.records import RECORD, read_record
 from decathlon.request import Order
@@ -145,7 +145,9 @@ class _Fleet:
     def _give(self, item: Work) -> None:
         key = str(item.trial)
         self.logs[item.trial] = _Log(item)
-        self.given[self.task.options(name=key).remote(self.order, key, self.since)] = item
+        asked = json.dumps(item.run.identity(item.trial))
+        ref = self.task.options(name=key).remote(self.order, key, asked, self.since)
+        self.given[ref] = item
 
     def _collect(self) -> None:
         """Waits a moment, tells how trials go, and takes the answers of those that ended."""
@@ -278,12 +280,13 @@ class _Log:
         return found.st_mtime_ns, found.st_size
 
 
-def _work(order: str, key: str, since: float) -> str:
+def _work(order: str, key: str, asked: str, since: float) -> str:
     """Does one trial, in a process of the cluster.
 
     Args:
         order: JSON of the order.
         key: The trial, as text.
+        asked: JSON of the trial's identity where the command was given.
         since: When the command began, in seconds since 1970.
 
     Returns:
@@ -294,6 +297,7 @@ def _work(order: str, key: str, since: float) -> str:
     with interrupts.handling():
         try:
             run, trial = _find(Order.from_json(json.loads(order)), key)
+            check_agreement(key, run.identity(trial), json.loads(asked))
             failed = attempt(run, trial, PlainWatch(), since)
         except HeldError:
             return json.dumps({"state": "held"})

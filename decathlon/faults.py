@@ -149,7 +149,7 @@ def note(run: Run, failure: Failure) -> None:
 
 
 def noted(run: Run, trial: Trial, since: float = 0.0) -> Failure | None:
-    """Returns why a trial failed when it was last tried with this recipe, data and source.
+    """Returns why a trial failed when it was last tried with this recipe, data, source and code.
 
     Args:
         run: What it belongs to.
@@ -176,4 +176,4 @@ def _file(run: Run, trial: Trial) -> Path:
 
 
 def _identity(run: Run, trial: Trial) -> str:
-    return digest_of({domain: run.expected(trial, domain) for domain in trial.domains})
+    return digest_of(run.identity(trial))

@@ -176,7 +176,7 @@ class Method:
         """Groups parameters under the recipe's SGD.
 
         Args:
-            parameters: Those without gradient are left out.
+            parameters: Those without gradient are left out; one given twice is taken once.
             tasks: The domain gives the weight decay (of several: the default one).
             lr: Instead of the recipe's.
             weight_decay: Instead of the recipe's.
@@ -184,7 +184,7 @@ class Method:
         recipe = self.recipe
         domain = tasks[0].domain if len(tasks) == 1 else ""
         return Group(
-            [p for p in parameters if p.requires_grad],
+            [p for p in dict.fromkeys(parameters) if p.requires_grad],
             recipe.lr if lr is None else lr,
             recipe.decay(domain) if weight_decay is None else weight_decay,
             "sgd",
@@ -304,15 +304,13 @@ def about(name: str) -> About:
     Raises:
         UsageError: There is no method of that name; the nearest is suggested.
     """
-    point = _entry(name)
-    spec = importlib.util.find_spec(point.module)
+    point = entry(name)
     facts: dict[str, object] = {}
     text = ""
-    if spec is not None and spec.origin is not None:
-        for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and node.name == point.attr:
-                text = (ast.get_docstring(node) or "").partition("\n")[0]
-                facts = dict(_literals(node))
+    for node in _body(point.module):
+        if isinstance(node, ast.ClassDef) and node.name == point.attr:
+            text = (ast.get_docstring(node) or "").partition("\n")[0]
+            facts = dict(_literals(node))
     return About(
         name,
         str(facts.get("paper", "")),
@@ -321,6 +319,17 @@ def about(name: str) -> About:
         text,
         point.value,
     )
+
+
+def _body(module: str) -> list[ast.stmt]:
+    """Returns the statements of a module; none if it is missing or cannot be parsed."""
+    try:
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            return []
+        return ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    except (ImportError, OSError, SyntaxError, ValueError):
+        return []  # running it reports what is wrong
 
 
 def _literals(node: ast.ClassDef) -> Iterable[tuple[str, object]]:
@@ -335,19 +344,32 @@ def find(name: str) -> type[Method]:
     """Imports a registered method's class.
 
     Raises:
-        UsageError: There is no method of that name, or it cannot be imported.
+        UsageError: There is no method of that name, or several, or it cannot be imported.
     """
-    point = _entry(name)
+    point = entry(name)
+    if len(points := entry_points(group=GROUP, name=name)) > 1:
+        places = ", ".join(
+            f"{p.value} of {p.dist.name if p.dist else 'no package'}" for p in points
+        )
+        raise UsageError(
+            f"method '{name}' is registered more than once ({places}); uninstall one of the"
+            " packages"
+        )
     try:
         loaded = point.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
         raise UsageError(f"method '{name}' ({point.value}) cannot be imported: {error}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
         raise UsageError(f"method '{name}' ({point.value}) is not a subclass of decathlon Method")
     return loaded
 
 
-def _entry(name: str) -> EntryPoint:
+def entry(name: str) -> EntryPoint:
+    """Returns the entry point of a registered method.
+
+    Raises:
+        UsageError: There is no method of that name; the nearest is suggested.
+    """
     known = registered()
     if name not in known:
         raise UsageError(

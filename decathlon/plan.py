@@ -1,14 +1,16 @@
 """What there is to do: trials of a method, and which of them are done.
 
-A finished record of another recipe, other data or another source is never taken for the
-one that is asked for: it is said.
+A finished record of another recipe, other data, another source or other code is never taken for
+the one that is asked for: it is reported.
 """
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from decathlon.code import identity, shown
 from decathlon.data.store import DomainInfo, Store
 from decathlon.domains import DOMAINS, SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, first_difference, nearest
@@ -16,7 +18,7 @@ from decathlon.files import CHECKPOINT_SECONDS
 from decathlon.method import Method
 from decathlon.models.weights import Source
 from decathlon.recipes import DEFAULT
-from decathlon.records import RECORD, RESERVED, read_record, trial_folder
+from decathlon.records import RECORD, RESERVED, Code, RunRecord, read_record, trial_folder
 from decathlon.training.device import Compute
 
 TRAINED_ON = {"val": ("train",), "test": ("train", "val")}
@@ -100,6 +102,7 @@ class Run:
         force: Run again what is finished.
         checkpoint_seconds: Seconds between two checkpoints; 0 for one after every step.
         checkpoint_steps: Steps after which there is one at the latest; 0 for no such rule.
+        code: Code of the method, where it is registered.
     """
 
     method: Method
@@ -115,6 +118,7 @@ class Run:
     force: bool = False
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     checkpoint_steps: int = 0
+    code: Code | None = None
 
     def trained_on(self, domain: str) -> tuple[str, ...]:
         """Returns the splits of a domain that are trained on."""
@@ -192,7 +196,11 @@ class Run:
             )
 
     def expected(self, trial: Trial, domain: str) -> dict[str, Any]:
-        """Returns the fields by which a finished record is known to be of this run."""
+        """Returns the fields by which a finished record is known to be of this run.
+
+        Of the code, the version is left out: a new version with the same code gives the same
+        result.
+        """
         kept = trial.kept
         splits = (trial.split,) if kept else (*self.trained_on(domain), trial.split)
         digests = self.store.domains[domain].splits
@@ -204,26 +212,68 @@ class Run:
             "recipe": recipe,
             "data": {split: digests[split].digest for split in splits if split in digests},
             "source": self.source.sha256 if kept or self.method.needs_source else None,
+            "code": None if kept else identity(self.code),
         }
+
+    def identity(self, trial: Trial) -> dict[str, Any]:
+        """Returns what a trial's checkpoints and failures are known by: :meth:`expected` of all."""
+        return {domain: self.expected(trial, domain) for domain in trial.domains}
+
+
+def check_agreement(what: str, here: dict[str, Any], there: dict[str, Any]) -> None:
+    """Checks that this process computes what the one asks for in which the command was given.
+
+    Args:
+        what: What is computed, for the message.
+        here: Its identity in this process.
+        there: Its identity in the other one.
+
+    Raises:
+        UsageError: They differ.
+    """
+    if here != there:
+        raise UsageError(
+            f"{what}: is not the same here as where the command was given"
+            f" ({first_difference(there, here)}); all machines need the same decathlon and method,"
+            " data and source"
+        )
 
 
 def is_done(run: Run, trial: Trial) -> bool:
     """Whether a trial's records are all there and of this run.
 
     Raises:
-        UsageError: A record is there, but of another recipe, data or source.
+        UsageError: A record is there, but of another recipe, data, source or code.
     """
     for domain in trial.domains:
         path = trial.folder(run.results, domain) / RECORD
         if not path.exists():
             return False
         record = read_record(path)
-        for key, value in run.expected(trial, domain).items():
-            found = getattr(record, key)
-            if found != value:
-                what = first_difference(found, value)
-                raise UsageError(
-                    f"{path}: is finished, but with another {key}: {what};"
-                    " rerun it with --force, or keep both with --name"
-                )
+        wanted = run.expected(trial, domain)
+        code = wanted.pop("code")
+        differences = [
+            f"another {key}: {first_difference(getattr(record, key), value)}"
+            for key, value in wanted.items()
+            if getattr(record, key) != value
+        ]
+        if not _is_of(record, code):
+            differences += [f"other code: was {shown(record.code)}, now {shown(run.code)}"]
+        if differences:
+            raise UsageError(
+                f"{path}: is finished, but with {differences[0]};"
+                " rerun it with --force, or keep both with --name"
+            )
+    return True
+
+
+def _is_of(record: RunRecord, code: dict[str, str] | None) -> bool:
+    """Whether a record was made by this code; one that does not say by which counts as such."""
+    if record.code is not None or code is None:
+        return identity(record.code) == code
+    warnings.warn(
+        "some finished records do not tell which code made them (older versions of decathlon did"
+        " not record it); they are taken as made by the present code, --force reruns them",
+        stacklevel=1,  # one place, so that it is shown once
+    )
     return True

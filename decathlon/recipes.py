@@ -2,26 +2,40 @@
 
 A recipe is a frozen dataclass; a method adds fields by deriving from :class:`Recipe`.
 Fractions (milestones, phases, ramps) are of ``epochs``, so any ``epochs`` >= 1 is valid.
+
+Every number in a recipe has one of the types below, which give its range. A plain ``float``
+or ``int`` would accept any number; :func:`decathlon.testing.check_method` rejects it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from decathlon.errors import UsageError, nearest
 
 DEFAULT = "default"
+MAX_COUNT = 10**9
+"""No recipe counts further; larger numbers are slips of the keyboard."""
+MAX_SHOWN = 60
+"""Characters of a rejected value that a message repeats."""
 
 
 def _per_domain(value: Any) -> Any:
-    return {DEFAULT: value} if isinstance(value, int | float | str) else value
+    return value if isinstance(value, dict) else {DEFAULT: value}
 
 
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Threshold = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""A number that may be negative."""
+Width = Annotated[float, Field(ge=0.05, le=32)]
+"""A factor on all channel numbers of a network."""
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 PerDomain = Annotated[dict[str, NonNegative], BeforeValidator(_per_domain)]
 """A number for each domain; ``default`` holds for those not named."""
 
@@ -60,10 +74,13 @@ class Recipe:
         weight_decay: By domain.
     """
 
+    # JSON's types as they are ("1" and true are no numbers), and no NaN or infinity in any field.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
+
     protocol: Literal["paper", "released"] = "paper"
-    epochs: Annotated[int, Field(ge=1)] = 120
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    epochs: Count = 120
+    batch_size: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 128
+    lr: Positive = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     milestones: tuple[Fraction, ...] = (80 / 120, 100 / 120)
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -73,6 +90,22 @@ class Recipe:
         """Returns the weight decay of a domain."""
         return self.weight_decay.get(domain, self.weight_decay.get(DEFAULT, 0.0))
 
+    def unbounded(self, domain: str) -> dict[str, float]:
+        """Returns the numbers without an upper limit: those that can make a training diverge.
+
+        Args:
+            domain: Whose value is returned of settings per domain.
+        """
+        found = {}
+        for name, hint in _hints(type(self)).items():
+            value = getattr(self, name)
+            if isinstance(value, dict):
+                value = value.get(domain, value.get(DEFAULT))
+            kinds = [kind for kind, limited in _numbers(hint) if not limited]
+            if float in kinds and isinstance(value, float | int):
+                found[name] = value
+        return found
+
     def as_json(self) -> dict[str, Any]:
         """Returns all fields as JSON values."""
         value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
@@ -80,10 +113,51 @@ class Recipe:
 
 
 R = TypeVar("R", bound=Recipe)
+_CONSTANTS = {"True": True, "False": False, "None": None} | {
+    text: float(text) for text in ("nan", "inf", "-inf")
+}
+"""Values that are written as Python writes them, not as JSON."""
+
+
+def without_range(kind: type[Recipe]) -> list[str]:
+    """Returns the fields of a recipe that are a plain ``float`` or ``int``."""
+    return [
+        name
+        for name, hint in _hints(kind).items()
+        if any(bounds is None for _, bounds in _numbers(hint))
+    ]
+
+
+def _hints(kind: type[Recipe]) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
+def _numbers(hint: Any, rules: Sequence[Any] = ()) -> Iterator[tuple[type, bool | None]]:
+    """Yields (type, whether it has an upper limit) of all numbers in an annotation.
+
+    The second is None for a number without any limit, such as a plain ``float``.
+
+    Args:
+        hint: The annotation.
+        rules: What an annotation around it says.
+    """
+    if get_origin(hint) is Annotated:
+        hint, *rules = get_args(hint)
+    if hint in (float, int):
+        limits = [limit for rule in rules for limit in getattr(rule, "metadata", [rule])]
+        upper = any(isinstance(limit, Le | Lt) for limit in limits)
+        yield hint, upper if upper or any(isinstance(limit, Ge | Gt) for limit in limits) else None
+    else:
+        for part in get_args(hint):
+            yield from _numbers(part, rules)
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     """Parses ``field=value`` arguments; a value is JSON, else a string.
+
+    Python's ``True``, ``False`` and ``None`` are understood too.
+
 
     Raises:
         UsageError: One is not of that form.
@@ -96,7 +170,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         try:
             parsed[name] = json.loads(text)
         except ValueError:
-            parsed[name] = text
+            parsed[name] = _CONSTANTS.get(text, text)
     return parsed
 
 
@@ -139,10 +213,10 @@ def apply(recipes: Mapping[str, R], settings: Mapping[str, Any], what: str) -> R
             )
     try:
         adapter: TypeAdapter[R] = TypeAdapter(type(recipe))
-        return adapter.validate_python(asdict(replace(recipe, **changes)))
+        return adapter.validate_json(json.dumps(asdict(replace(recipe, **changes))))
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})"
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (given: {_shown(e['input'])})"
             for e in error.errors(include_url=False)
         ]
         problems = "\n".join(lines)
@@ -153,3 +227,8 @@ def apply(recipes: Mapping[str, R], settings: Mapping[str, Any], what: str) -> R
 
 def _listing(recipe: Recipe) -> str:
     return "\n".join(f"  {name} = {json.dumps(v)}" for name, v in recipe.as_json().items())
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -42,7 +42,7 @@ class Code(_Model):
         distribution: Name of the distribution that the method comes from.
         version: Its version.
         sha256: Digest of the method's module and of what it imports; see
-            :func:`decathlon.method.code_of`.
+            :func:`decathlon.code.code_of`.
     """
 
     distribution: str
@@ -96,7 +96,8 @@ class RunRecord(_Model):
         data: SHA-256 of the shards used, by split.
         source: SHA-256 of the source weights, or None where none were used.
         network: Architecture of the source network, or None in records of format 1.
-        code: Code of the method, or None in records of format 1.
+        code: Code of the method; None in records of format 1, and where the source network
+            is evaluated as it is.
         predictions: SHA-256 of ``predictions.json``, or None in records of format 1.
         environment: Device, precision, versions, git state.
         timing: Seconds and rates.

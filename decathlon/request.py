@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from decathlon.code import code_of
 from decathlon.data.store import Store, open_store
 from decathlon.errors import UsageError, nearest
 from decathlon.files import CHECKPOINT_SECONDS
@@ -142,6 +143,7 @@ def request(
         force,
         checkpoint_seconds,
         checkpoint_steps,
+        code_of(method),
     )
 
 
@@ -155,8 +157,8 @@ def _source(method: str, given: Source | Path | None, width: Any) -> Source:
             f"method '{method}' starts from a source network: name it with --source"
             " (made by 'decathlon pretrain' or 'decathlon import-weights')"
         )
-    if not isinstance(width, int | float) or not 0.05 <= width <= 32:
-        raise UsageError(f"--set width={width}: is a number from 0.05 to 32")
+    if isinstance(width, bool) or not isinstance(width, int | float) or not 0.05 <= width <= 32:
+        raise UsageError(f"--set width={width}: write a number from 0.05 to 32")
     return Source(Architecture(width=float(width)), 1)
 
 

@@ -7,6 +7,7 @@ shared with the source, and those that jointly trained domains share, are kept o
 
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,33 +16,44 @@ from typing import Any
 import torch
 from torch import nn
 
+from decathlon.code import code_of, identity, shown
 from decathlon.errors import DataError
 from decathlon.files import replacing, sha256
 from decathlon.method import Method, Task, find
 from decathlon.models import imported
 from decathlon.models.resnet import Architecture
+from decathlon.models.tied import distinct
 from decathlon.models.weights import (
     Source,
     bits_of,
     counts,
+    read_header,
     read_source,
     read_weights,
     write_weights,
 )
 from decathlon.recipes import apply
-from decathlon.records import Parameters
+from decathlon.records import Code, Parameters
 
 SOURCES = "sources"
 
 
 def keep_source(source: Source, results: Path) -> None:
-    """Copies the source weights into the results folder, unless they are there."""
+    """Copies the source weights into the results folder, unless they are there.
+
+    Raises:
+        DataError: The file is no longer the one that was read.
+    """
     if source.path is None:
         return
     target = results / SOURCES / f"{source.sha256}.safetensors"
-    if not target.exists():
+    if not target.exists() or sha256(target) != source.sha256:
         with replacing(target) as part:
             shutil.copyfile(source.path, part)
+            if sha256(part) != source.sha256:
+                raise DataError(
+                    f"{source.path}: was changed after it had been read; run the same command again"
+                )
 
 
 def keep_trunk(results: Path, method: Method, network: nn.Module, source: Source) -> str | None:
@@ -78,6 +90,7 @@ def save_trained(
     source: Source,
     tasks: Sequence[Task],
     trunk: str | None = None,
+    code: Code | None = None,
 ) -> None:
     """Writes the tensors of a trained network that are not kept elsewhere.
 
@@ -88,6 +101,7 @@ def save_trained(
         source: What it was built from.
         tasks: The domain it is for.
         trunk: What :func:`keep_trunk` returned.
+        code: Code of the method, where it is registered.
     """
     listed = method.stored(network)
     shares = any(tensor.place == "shared" for tensor in listed)
@@ -100,6 +114,7 @@ def save_trained(
         "source_classes": source.num_classes,
         "source": source.sha256 if shares else None,
         "trunk": trunk,
+        "code": None if code is None else code.model_dump(),
     }
     own = {s.name: s.tensor for s in listed if s.place in ("domain", "head")}
     write_weights(path, header, own)
@@ -111,11 +126,17 @@ def save_kept(path: Path, source: Source) -> None:
 
 
 def count_parameters(method: Method, network: nn.Module, source: Source) -> Parameters:
-    """Counts the bits of all stored parameters of a final network by where they are kept."""
+    """Counts the bits of all stored parameters of a final network by where they are kept.
+
+    A tensor that has several names, such as a tied weight, counts once.
+    """
+    listed = method.stored(network)
     bits = {"shared": 0, "trunk": 0, "domain": 0, "head": 0}
-    for stored in method.stored(network):
-        if stored.place == "head" or counts(stored.name):
-            bits[stored.place] += bits_of(stored.tensor)
+    for places in (("shared",), ("trunk",), ("domain", "head")):  # what is written together
+        together = {s.name: s for s in listed if s.place in places}
+        for name in distinct({name: s.tensor for name, s in together.items()}):
+            if together[name].place == "head" or counts(name):
+                bits[together[name].place] += bits_of(together[name].tensor)
     trunk = bits.pop("trunk")
     bits["shared"] += trunk
     # The paper's "large" networks are counted in units of the usual width.
@@ -135,6 +156,8 @@ def method_name(method: Method) -> str:
 def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
     """Loads imported or trained weights as a network.
 
+    Warns if the method's code is no longer the code that trained the weights.
+
     Args:
         path: A source network, imported weights, or a trial's ``weights.safetensors``.
         source: The source weights that a trained network shares tensors with; by
@@ -148,7 +171,7 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
         DataError: A file is missing, damaged, or does not fit.
     """
     path = Path(path)
-    header, _ = read_weights(path)
+    header = read_header(path)
     if header["kind"] == "source":
         return read_source(path).network().eval()
     if header["kind"] == imported.KIND:
@@ -156,7 +179,18 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
     given = Path(source) if source is not None else None
     if header["kind"] == "kept":
         return _source_of(path, header, given).network().eval()
-    return load_trained(path, find(header["method"]), given).eval()
+    if header["kind"] != "method":
+        raise DataError(f"{path}: holds a {header['kind']}, not a trained network")
+    kind = find(header["method"])
+    if header.get("code") is not None:
+        made_by, now = Code(**header["code"]), code_of(header["method"])
+        if identity(made_by) != identity(now):
+            warnings.warn(
+                f"{path}: was made by other code of method '{header['method']}'"
+                f" ({shown(made_by)}, here {shown(now)}); the network may compute something else",
+                stacklevel=2,
+            )
+    return load_trained(path, kind, given).eval()
 
 
 def load_trained(path: Path, kind: type[Method], given: Path | None = None) -> nn.Module:

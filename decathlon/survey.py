@@ -1,13 +1,17 @@
 """How the trials of one or several runs stand, before anything is done."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from decathlon.errors import DataError, UsageError
+from decathlon.code import identity
+from decathlon.errors import DataError, ResultError, UsageError, first_difference
 from decathlon.faults import Failure, failure, noted
 from decathlon.locks import is_claimed
 from decathlon.plan import Run, Trial, is_done
+from decathlon.records import RECORD, read_record
 from decathlon.training.checkpoint import peek
 from decathlon.trials import CHECKPOINTS, build, task_of
 
@@ -23,7 +27,7 @@ class Work:
     Attributes:
         run: What it belongs to.
         trial: The trial.
-        state: ``done``; ``differs``: finished, but with another recipe, data or source;
+        state: ``done``; ``differs``: finished, but with another recipe, data, source or code;
             ``refused``: the method cannot start from the source, or a domain lacks a split;
             ``held``: another process
             is at work on it; ``begun``: there is a checkpoint; ``failed`` before; ``to do``.
@@ -41,6 +45,8 @@ class Work:
 def survey(runs: Sequence[Run]) -> list[Work]:
     """Lists the trials of all runs, seed by seed in the order of the runs.
 
+    Warns if the results have trials of the same name that were trained differently.
+
     Raises:
         UsageError: A run's name is reserved, or a domain is not prepared.
         ResultError: A record cannot be read.
@@ -48,6 +54,8 @@ def survey(runs: Sequence[Run]) -> list[Work]:
     pairs = [(run, trial) for run in runs for trial in run.trials()]
     pairs.sort(key=lambda pair: pair[0].seeds.index(pair[1].seed))
     found = [_stands(run, trial) for run, trial in pairs]
+    for run in runs:
+        _warn_of_others(run)
     refusals = {id(run): _refusal(run, found) for run in runs}
     return [_refused(work, refusals[id(work.run)]) for work in found]
 
@@ -85,12 +93,50 @@ def _stands(run: Run, trial: Trial) -> Work:
     return Work(run, trial, "begun" if epoch is not None else "to do", epoch or 0)
 
 
+def _warn_of_others(run: Run) -> None:
+    """Warns of a record of the same name, for another domain or seed, that does not belong."""
+    trials = run.trials()
+    if all(trial.kept for trial in trials):
+        return
+    own = {trial.folder(run.results, domain) for trial in trials for domain in trial.domains}
+    for path in sorted((run.results / run.name).glob(f"*/{run.split}/seed*/{RECORD}")):
+        if path.parent in own or (difference := _difference(run, path)) is None:
+            continue
+        warnings.warn(
+            f"{path}: has the name of this run, but was trained differently ({difference});"
+            " 'decathlon score' shows both in one row, so give one of them another --name",
+            stacklevel=2,
+        )
+        return
+
+
+def _difference(run: Run, path: Path) -> str | None:
+    """Says how the training of a record differs from a run's; None if it does not."""
+    try:
+        record = read_record(path)
+    except ResultError:
+        return None  # whoever asks for that trial hears of it
+    if not record.trained:
+        return None
+    code = identity(record.code or run.code)
+    was: dict[str, Any] = {
+        "method": record.method,
+        "recipe": {**record.recipe},
+        "source": record.source,
+    }
+    was["recipe"].pop("domains", None)
+    now: dict[str, Any] = {"method": run.method_name, "recipe": run.method.recipe.as_json()}
+    now["source"] = run.source.sha256 if run.method.needs_source else None
+    was["code"], now["code"] = code, identity(run.code)
+    return None if was == now else first_difference(was, now)
+
+
 def _epochs_done(run: Run, trial: Trial) -> int | None:
     """Returns the epochs that the last checkpoint has, if there is one of this run."""
     header = peek(trial.folder(run.results, trial.domains[0]) / CHECKPOINTS)
     if header is None:
         return None
-    ours = {domain: run.expected(trial, domain) for domain in trial.domains}
+    ours = run.identity(trial)
     if any(header["identity"].get(domain) != ours[domain] for domain in ours):
         return None
     return int(header["facts"]["epoch"])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from decathlon.faults import Failure, release_memory
 from decathlon.models.processes import num_processes, rank
-from decathlon.plan import Run, Trial
+from decathlon.plan import Run, Trial, check_agreement
 from decathlon.runs import Watch, execute
 from decathlon.survey import Work
 from decathlon.training.team import call, one_fate
@@ -27,6 +27,11 @@ def perform(work: Sequence[Work], watch: Watch) -> list[Failure]:
     if num_processes() == 1:
         return execute(work, watch)
     runs = {item.run.name: item.run for item in work}
+    with one_fate():
+        asked = call({str(item.trial): item.run.identity(item.trial) for item in work})
+        for item in work:
+            trial = str(item.trial)
+            check_agreement(trial, item.run.identity(item.trial), asked.get(trial, {}))
     with one_fate():
         if rank() == 0:
             return _lead(work, watch)

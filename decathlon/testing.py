@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from decathlon.domains import SOURCE_DOMAIN
 from decathlon.method import Batch, Method, Task, find
 from decathlon.models.resnet import Architecture
+from decathlon.models.tied import distinct
 from decathlon.models.weights import (
     RUNNING,
     Source,
@@ -30,7 +31,7 @@ from decathlon.models.weights import (
     read_weights,
     write_source,
 )
-from decathlon.recipes import apply
+from decathlon.recipes import apply, without_range
 from decathlon.records import Parameters
 from decathlon.stored import (
     count_parameters,
@@ -118,6 +119,12 @@ def check_method(
     """
     kind = find(method) if isinstance(method, str) else method
     recipe = apply(kind.recipes, settings or {}, kind.__name__)
+    plain = without_range(type(recipe))
+    _check(
+        not plain,
+        f"{kind.__name__}: any number would do for {', '.join(plain)} of its recipe; give it a"
+        " range with a type of decathlon.recipes, such as Positive, Fraction or Count",
+    )
     again = apply(kind.recipes, recipe.as_json(), kind.__name__)
     _check(again == recipe, f"{kind.__name__}: its recipe does not survive JSON: {again}")
     found = None
@@ -216,7 +223,8 @@ class _Trial:
         save_trained(path, self.method, network, self.source, [stream.task], trunk)
         written = read_weights(path)[1]
         counted = count_parameters(self.method, network, self.source)
-        bits = sum(bits_of(t) for n, t in written.items() if not n.endswith(RUNNING))
+        once = distinct(written)
+        bits = sum(bits_of(t) for n, t in once.items() if not n.endswith(RUNNING))
         own = counted.domain + counted.head
         _check(bits == own, f"{self.name}: {bits} bits are written, {own} counted")
         loaded = load_trained(path, type(self.method)).eval()

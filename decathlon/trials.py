@@ -86,7 +86,8 @@ def _run(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             save_kept(weights, run.source)
             parameters = _kept_parameters(run.source)
         else:
-            save_trained(weights, method, part, run.source, [task_of(run, domain)], trunk)
+            tasks = [task_of(run, domain)]
+            save_trained(weights, method, part, run.source, tasks, trunk, run.code)
             parameters = count_parameters(method, part, run.source)
         digest = _write_predictions(run, target, feed, result)
         machine = run.compute.environment(fabric)
@@ -148,9 +149,8 @@ def task_of(run: Run, domain: str) -> Task:
 
 
 def _checkpoints(run: Run, trial: Trial, fabric: Fabric) -> Checkpoints:
-    """Returns a trial's checkpoints; those of another recipe, data or source do not fit."""
-    identity = {domain: run.expected(trial, domain) for domain in trial.domains}
-    identity |= run.compute.numerics(fabric)
+    """Returns a trial's checkpoints; those of another recipe, data, source or code do not fit."""
+    identity = run.identity(trial) | run.compute.numerics(fabric)
     folder = trial.folder(run.results, trial.domains[0]) / CHECKPOINTS
     return Checkpoints(folder, identity, run.checkpoint_seconds, run.checkpoint_steps)
 
@@ -233,9 +233,8 @@ def _record(
         parameters=parameters,
         threads=torch.get_num_threads(),
         network=run.source.architecture.as_json(),
-        code=None,
         predictions=predictions,
         environment=machine,
         timing=timing,
-        **run.expected(trial, domain),
+        **{**run.expected(trial, domain), "code": None if trial.kept else run.code},
     )

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
@@ -13,7 +12,7 @@ from decathlon.method import Batch, Method, Phase, Task
 from decathlon.models.layers import freeze, unfreeze
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source
-from decathlon.recipes import Fraction, NonNegative, Recipe
+from decathlon.recipes import Fraction, NonNegative, Positive, Recipe
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class LwFRecipe(Recipe):
     """
 
     lambda_o: NonNegative = 1.0
-    temperature: Annotated[float, Field(gt=0)] = 2.0
+    temperature: Positive = 2.0
     warm_up: Fraction = 0.25
 
 

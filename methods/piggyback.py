@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
 from torch import nn
 
 from decathlon.method import Group, Method, Phase, Task
 from decathlon.models.layers import BatchNorm2d, freeze, replace, unfreeze
 from decathlon.models.masks import MaskedConv2d
 from decathlon.models.weights import Source
-from decathlon.recipes import Recipe
+from decathlon.recipes import Positive, Recipe, Threshold
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class PiggybackRecipe(Recipe):
         train_bn: Whether batch normalisations are the domain's own, and trained with the head.
     """
 
-    mask_init: float = 1e-2
-    threshold: float = 5e-3
-    mask_lr: Annotated[float, Field(gt=0)] = 1e-4
+    mask_init: Threshold = 1e-2
+    threshold: Threshold = 5e-3
+    mask_lr: Positive = 1e-4
     head_optimiser: Literal["sgd", "adam"] = "sgd"
     train_bn: bool = False
 

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from decathlon.domains import SOURCE_DOMAIN
@@ -14,7 +13,7 @@ from decathlon.models.adapters import adapted_convolutions
 from decathlon.models.joint import JointNetwork
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source
-from decathlon.recipes import Fraction, NonNegative, Recipe, by_size
+from decathlon.recipes import Count, Fraction, NonNegative, Positive, Recipe, by_size
 from methods.series_adapters import AdapterRecipe, SeriesAdapters
 
 
@@ -31,9 +30,9 @@ class JointRecipe(AdapterRecipe):
         trunk_weight_decay: Their decay.
     """
 
-    steps_per_epoch: Annotated[int, Field(ge=1)] = 1000
+    steps_per_epoch: Count = 1000
     adapters_until: Fraction = 0.5
-    trunk_lr: Annotated[float, Field(gt=0)] = 0.01
+    trunk_lr: Positive = 0.01
     trunk_weight_decay: NonNegative = 1e-4
 
 

@@ -1,11 +1,9 @@
 """Series residual adapters on a wider network."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field
-
-from decathlon.recipes import Recipe, by_size
+from decathlon.recipes import Recipe, Width, by_size
 from methods.series_adapters import AdapterRecipe, SeriesAdapters
 
 
@@ -18,7 +16,7 @@ class LargeRecipe(AdapterRecipe):
             source's own. The 12x of Table 3 are units of width 1.
     """
 
-    unit_width: Annotated[float, Field(gt=0)] | None = None
+    unit_width: Width | None = None
 
 
 class SeriesAdaptersLarge(SeriesAdapters):

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -14,7 +13,7 @@ from decathlon.models.layers import freeze
 from decathlon.models.noise import keyed_gumbel
 from decathlon.models.routing import RoutedNetwork, straight_through
 from decathlon.models.weights import Source
-from decathlon.recipes import DEFAULT, NonNegative, Recipe
+from decathlon.recipes import DEFAULT, NonNegative, Positive, Recipe
 
 RELEASED_DECAY = {
     DEFAULT: 1e-4,
@@ -40,8 +39,8 @@ class SpotTuneRecipe(Recipe):
         test_routing: ``argmax`` of the policy, or ``sample`` from it.
     """
 
-    tau: Annotated[float, Field(gt=0)] = 1.0
-    policy_lr: Annotated[float, Field(gt=0)] = 0.1
+    tau: Positive = 1.0
+    policy_lr: Positive = 0.1
     policy_weight_decay: NonNegative = 1e-4
     test_routing: Literal["argmax", "sample"] = "argmax"
 

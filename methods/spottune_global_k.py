@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -16,7 +15,7 @@ from decathlon.models.layers import freeze
 from decathlon.models.processes import mean_over_processes
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source
-from decathlon.recipes import Fraction, NonNegative, Recipe
+from decathlon.recipes import Count, Fraction, NonNegative, Recipe
 from methods.spottune import SpotTune, SpotTuneRecipe
 
 SMALLEST = 1e-6
@@ -38,7 +37,7 @@ class GlobalRecipe(SpotTuneRecipe):
         fix_at: Where the k blocks are fixed; the rest of the training re-tunes them.
     """
 
-    k: Annotated[int, Field(ge=1)] = 3
+    k: Count = 3
     lambda1: NonNegative = 0.5
     lambda2: NonNegative = 0.5
     fractions: Literal["straight-through", "soft"] = "straight-through"

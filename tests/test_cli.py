@@ -7,9 +7,11 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from decathlon.cli import app
 
@@ -72,6 +74,36 @@ def test_light_commands_do_not_import_torch(arguments: list[str]) -> None:
 
 def test_unknown_method_suggests_the_nearest() -> None:
     assert "did you mean 'spottune'" in refused(2, "run", "--method", "spotune", "--data", "/none")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "-1", "x", ""])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pretrain", "--out", "x.safetensors", "--width"],
+        ["pretrain", "--out", "x.safetensors", "--checkpoint"],
+        ["run", "--method", "scratch", "--checkpoint"],
+        ["run", "--method", "scratch", "--launcher", "ray", "--gpus"],
+        ["demo", "--scale"],
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[-1]}",
+)
+def test_numbers_on_the_command_line_are_finite(arguments: list[str], value: str) -> None:
+    ended = CliRunner().invoke(app, [*arguments, value])
+    assert ended.exit_code == 2
+    assert arguments[-1] in ended.output
+
+
+def test_every_float_option_is_checked() -> None:
+    checked = 0
+    for command in app.registered_commands:
+        assert command.callback is not None
+        for name, hint in get_type_hints(command.callback, include_extras=True).items():
+            if "float" in str(hint):
+                options = [part.callback for part in hint.__metadata__]
+                assert options != [None], f"{command.callback.__name__} {name}"
+                checked += 1
+    assert checked >= 5
 
 
 def test_no_data_folder_is_said(tmp_path: Path) -> None:

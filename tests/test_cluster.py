@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from decathlon.cluster import Cluster, execute_on
+from decathlon.cluster import Cluster, _work, execute_on
+from decathlon.code import code_of, identity
 from decathlon.commands.options import check_launcher
 from decathlon.errors import UsageError
 from decathlon.request import Order
@@ -231,6 +232,24 @@ def test_there_has_to_be_a_cluster_at_the_address(
     )  # fmt: skip
     with pytest.raises(UsageError, match="no Ray cluster answers there"):
         execute_on(Cluster("127.0.0.1:9"), order, survey(order.runs()), PlainWatch())
+
+
+def test_a_machine_with_other_code_or_source_takes_no_trial(
+    tiny: Path, tiny_source: Path, tmp_path: Path
+) -> None:
+    order = Order(
+        ("fine-tuning",), (str(tiny_source),), tiny, tmp_path, ("dtd",), "test", (0,), None,
+        ("epochs=1",), Compute("cpu", "32", 1), False, 60.0, 0,
+    )  # fmt: skip
+    (item,) = survey(order.runs())
+    for key, value in (("code", identity(code_of("scratch"))), ("source", "0" * 64)):
+        asked = item.run.identity(item.trial)
+        asked["dtd"][key] = value
+        text = (json.dumps(order.as_json()), str(item.trial), json.dumps(asked))
+        answer = json.loads(_work(*text, 0.0, None))
+        assert (answer["state"], answer["code"]) == ("failed", 2)
+        assert f"is not the same here as where the command was given (dtd.{key}" in answer["reason"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_options_of_another_launcher_are_refused() -> None:

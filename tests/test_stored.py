@@ -75,6 +75,23 @@ def test_delta_weights_find_their_source_beside_the_results(tmp_path: Path, sour
     assert torch.equal(load_model(path)(images), network(images))
 
 
+def test_a_source_kept_with_results_is_the_one_that_was_read(
+    tmp_path: Path, source: Source
+) -> None:
+    keep_source(source, tmp_path)
+    kept = tmp_path / "sources" / f"{source.sha256}.safetensors"
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])
+    keep_source(source, tmp_path)
+    assert kept.read_bytes() == whole
+    kept.unlink()
+    assert source.path is not None
+    source.path.write_bytes(b"another")
+    with pytest.raises(DataError, match="was changed after it had been read"):
+        keep_source(source, tmp_path)
+    assert not kept.exists()
+
+
 def test_a_missing_or_foreign_source_is_said(tmp_path: Path, source: Source) -> None:
     method = find("feature-extractor")()
     path = tmp_path / "elsewhere" / "weights.safetensors"

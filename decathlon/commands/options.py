@@ -1,13 +1,32 @@
 """Options that several commands have."""
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from decathlon.errors import UsageError
 from decathlon.files import check_output
 from decathlon.launch import here
+
+
+def number(minimum: float, maximum: float | None = None, **settings: Any) -> Any:
+    """Returns a typer option for a finite number; typer's own ranges accept NaN.
+
+    Args:
+        minimum: The smallest number accepted.
+        maximum: The largest one, if there is one.
+        settings: Of :func:`typer.Option`.
+    """
+    return typer.Option(min=minimum, max=maximum, callback=_finite, **settings)
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
+
 
 Data = Annotated[
     Path | None,
@@ -32,7 +51,10 @@ Precision = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[
-    int, typer.Option(min=0, help="Processor threads of a training; 0: all cores, with ray 1.")
+    int,
+    typer.Option(
+        min=0, max=4096, help="Processor threads of a training; 0: all cores, with ray 1."
+    ),
 ]
 Compile = Annotated[
     bool, typer.Option("--compile", help="Train with torch.compile: slow to start, then faster.")
@@ -46,7 +68,7 @@ SyncBN = Annotated[
     ),
 ]
 Checkpoint = Annotated[
-    float, typer.Option(min=0, help="Seconds between two checkpoints to resume from.")
+    float, number(minimum=0, help="Seconds between two checkpoints to resume from.")
 ]
 CheckpointSteps = Annotated[
     int, typer.Option(min=0, help="Also a checkpoint after every so many steps; 0: none.")

@@ -23,6 +23,7 @@ from decathlon.commands.options import (
     check_launcher,
     check_out,
     check_split,
+    number,
 )
 from decathlon.files import CHECKPOINT_SECONDS, check_folder
 from decathlon.scoring.escape import visible, visible_lines
@@ -45,7 +46,7 @@ def pretrain(
         str, typer.Option(help="Method whose kind of source network is trained.")
     ] = "fine-tuning",
     split: TrainedSplit = "val",
-    width: Annotated[float, typer.Option(min=0.05, help="Factor on channel numbers.")] = 1.0,
+    width: Annotated[float, number(0.05, 32, help="Factor on channel numbers.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
     settings: Settings = None,
     precision: Precision = "auto",
@@ -56,10 +57,16 @@ def pretrain(
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
     tensorboard: Tensorboard = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Overwrite the file, and checkpoints of another training."),
+    ] = False,
 ) -> None:
     """Train the source network on imagenet12.
 
-    What was interrupted goes on: its checkpoints are kept beside the file until it is there.
+    A finished file is not trained again, and an interrupted training resumes: its checkpoints are
+    kept beside the file until that is written. A file of another recipe, data or code is never
+    overwritten without --force.
     torchrun --nproc-per-node=N -m decathlon pretrain ... trains with N processes.
     """
     from decathlon import pretraining
@@ -69,6 +76,7 @@ def pretrain(
     from decathlon.faults import telling
     from decathlon.method import find
     from decathlon.models.processes import rank
+    from decathlon.models.weights import check_name
     from decathlon.plan import notes_on_splits
     from decathlon.progress import progress
     from decathlon.recipes import apply, parse_settings
@@ -78,6 +86,7 @@ def pretrain(
 
     check_split(split)
     folder = data_folder(data)
+    check_name(out)
     check_out(out, folder)
     if tensorboard is not None:
         check_tensorboard(tensorboard)
@@ -113,12 +122,17 @@ def pretrain(
             report=report,
             checkpoint_seconds=checkpoint,
             checkpoint_steps=checkpoint_steps,
+            force=force,
         )
     if curves is not None:
         curves.accuracy(done.accuracy)
         curves.close()
     known = f"{done.accuracy:.2f} % on {split}" if done.accuracy is not None else "labels unknown"
-    print(f"{visible(str(out))}: {known}, trained in {done.seconds:.0f} s")
+    name = visible(str(out))
+    if done.seconds is None:
+        print(f"{name}: is finished already ({known}); --force trains it again")
+    else:
+        print(f"{name}: {known}, trained in {done.seconds:.0f} s")
 
 
 def import_weights(
@@ -127,12 +141,21 @@ def import_weights(
     task: Annotated[
         int, typer.Option(min=0, help="Which task, of a checkpoint that holds several.")
     ] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a file of other weights.")
+    ] = False,
 ) -> None:
     """Convert a checkpoint of the reference codes, running nothing in it."""
     from decathlon.models.import_weights import import_weights as run
+    from decathlon.models.import_weights import is_imported
+    from decathlon.models.weights import check_name
 
-    check_out(out)
-    print(visible_lines(str(run(source, out, task))))
+    check_name(out)
+    check_out(out, source)
+    if not force and is_imported(source, out, task):
+        print(f"{visible(str(out))}: holds these weights already; --force converts them again")
+    else:
+        print(visible_lines(str(run(source, out, task))))
 
 
 def run(
@@ -178,7 +201,7 @@ def run(
     ] = None,
     gpus: Annotated[
         float | None,
-        typer.Option(min=0, help="With ray: GPUs a trial, such as 0.5 (default: 1 if any)."),
+        number(minimum=0, help="With ray: GPUs a trial, such as 0.5 (default: 1 if any)."),
     ] = None,
 ) -> None:
     """Train methods on the domains, evaluate them, and write records.
@@ -264,7 +287,7 @@ def _tell(notes: list[str]) -> None:
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for data and results.")] = Path("out/demo"),
-    scale: Annotated[float, typer.Option(min=0.02, help="Factor on images and epochs.")] = 1.0,
+    scale: Annotated[float, number(0.02, 1000, help="Factor on images and epochs.")] = 1.0,
 ) -> None:
     """Go the whole way, from archives to the table, on generated data."""
     from decathlon.demo.tour import tour

@@ -1,5 +1,6 @@
 """Imports checkpoints of the authors' codes: a .t7 or .pth file to our safetensors."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from decathlon.models.import_mapping import (
 from decathlon.models.imported import released_spottune, write_imported
 from decathlon.models.pickles import CheckpointError, Described
 from decathlon.models.resnet import Architecture
-from decathlon.models.weights import write_source
+from decathlon.models.weights import check_sound, write_source, written_by_us
 
 _NETWORK = ("net", "state_dict", "model")
 """Where a checkpoint keeps its network; the authors' codes use the first."""
@@ -98,9 +99,28 @@ def import_weights(source: Path, target: Path, task: int = 0) -> ImportSummary:
         network, policy = _parts(checkpoint)
         if policy is None:
             return _import_residual(network, source, target, facts, task)
-        return _import_spottune(network, policy, target, facts, task)
+        return _import_spottune(network, policy, source, target, facts, task)
     except CheckpointError as error:
         raise DataError(f"{source}: {error}") from None
+
+
+def is_imported(source: Path, target: Path, task: int = 0) -> bool:
+    """Returns whether a file already holds what importing a checkpoint would write.
+
+    Raises:
+        UsageError: There is a file, and it is something else.
+        UnreadableError: There is a file that the system does not let us read.
+    """
+    if not target.exists() or not os.access(source, os.R_OK) or target.samefile(source):
+        return False  # import_weights reports what is wrong
+    found = (written_by_us(target) or {}).get("imported")
+    if found is not None and (found["sha256"], found["task"]) == (sha256(source), task):
+        return True
+    what = "another checkpoint or task" if found is not None else "something else"
+    raise UsageError(
+        f"{target}: exists already, and is of {what}; name another file to write, or overwrite it"
+        " with --force"
+    )
 
 
 def _parts(checkpoint: Checkpoint) -> tuple[Layers, Layers | None]:
@@ -135,6 +155,7 @@ def _import_residual(
     others = _OTHER_DOMAINS if len(classes) > 1 else _NOTHING
     tensors = move(layers, place, network, others)
     absent = complete(network, tensors)
+    check_sound(source, tensors)
     network.load_state_dict(tensors, assign=True)
     write_source(target, network, architecture, facts)
     messages = []
@@ -147,7 +168,12 @@ def _import_residual(
 
 
 def _import_spottune(
-    layers: Layers, policy: Layers, target: Path, facts: Mapping[str, Any], task: int
+    layers: Layers,
+    policy: Layers,
+    source: Path,
+    target: Path,
+    facts: Mapping[str, Any],
+    task: int,
 ) -> ImportSummary:
     if task:
         raise UsageError(f"SpotTune's network has one task, 0, not {task}")
@@ -158,6 +184,7 @@ def _import_spottune(
     tensors = move(layers, routed_place("frozen", "tuned"), network, _NOTHING)
     tensors |= move(policy, routed_place("branch", None, "policy."), network, _UNUSED_COPY)
     complete(network, tensors)
+    check_sound(source, tensors)
     write_imported(target, architecture, policy_architecture, num_classes, facts, tensors)
     messages = []
     if any(_UNUSED_COPY.match(name) for name in policy.tensors):

@@ -181,12 +181,14 @@ class ExtendedConv2d(nn.Conv2d):
 
 def frozen_names(network: nn.Module) -> set[str]:
     """Returns the names of all parameters without gradient and of frozen buffers."""
-    names = {name for name, p in network.named_parameters() if not p.requires_grad}
+    # A tensor that has several names is frozen under each of them.
+    parameters = network.named_parameters(remove_duplicate=False)
+    names = {name for name, p in parameters if not p.requires_grad}
     return names | set(_frozen_buffers(network))
 
 
 def _frozen_buffers(network: nn.Module) -> Iterator[str]:
-    for prefix, layer in network.named_modules():
+    for prefix, layer in network.named_modules(remove_duplicate=False):
         if isinstance(layer, BatchNorm2d) and layer.frozen:
             for name, _ in layer.named_buffers(recurse=False):
                 yield f"{prefix}.{name}" if prefix else name

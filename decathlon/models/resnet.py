@@ -17,6 +17,8 @@ from decathlon.models.layers import BatchNorm2d, normalised
 
 BASE_CHANNELS = 32
 """Channels of the stem at width 1."""
+MAX_WIDTH, MAX_BLOCKS = 64, 1000
+"""No file describes a larger network unless it is damaged."""
 
 
 class Branch(nn.Module):
@@ -166,6 +168,14 @@ class Architecture:
             raise DataError(f"the weights describe no known network ({error})") from None
         if self.name not in FAMILIES:
             raise DataError(f"the weights are of a network '{self.name}', which is not known here")
+        sizes = [self.width, *self.blocks]
+        if any(isinstance(n, bool) or not isinstance(n, int | float) for n in sizes) or not (
+            0 < self.width <= MAX_WIDTH and all(n in range(1, MAX_BLOCKS + 1) for n in self.blocks)
+        ):
+            raise DataError(
+                f"the weights describe no possible network (width {self.width}, blocks"
+                f" {list(self.blocks)})"
+            )
         if self.adapters not in KINDS:
             raise DataError(f"the weights have adapters '{self.adapters}', not known here")
         return self

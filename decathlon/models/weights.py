@@ -18,14 +18,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from decathlon.errors import DataError, encodable
+from decathlon.errors import DataError, UnreadableError, UsageError, encodable
 from decathlon.files import replacing, sha256
 from decathlon.models.adapters import Kind
+from decathlon.models.file_kinds import check_safetensors, truncation
 from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.models.tied import distinct, tie, ties
 from decathlon.oserrors import explained
 
 HEADER = "decathlon"
 FORMAT = 1
+SUFFIX = ".safetensors"
 HEAD = "head."
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -36,17 +39,22 @@ def write_weights(path: Path, header: Mapping[str, Any], tensors: Mapping[str, T
     Args:
         path: The file.
         header: JSON values that say what the tensors are.
-        tensors: Tensors by name; those of dtype bool are stored as packed bits.
+        tensors: Tensors by name; those of dtype bool are stored as packed bits, and those that
+            share memory once.
     """
     shapes: dict[str, list[int]] = {}
     plain: dict[str, Tensor] = {}
+    tied = ties(tensors)
     for name, tensor in tensors.items():
+        if name in tied:
+            continue
         value = tensor.detach().cpu().contiguous()
         if value.dtype == torch.bool:
             shapes[name] = list(value.shape)
             value = torch.from_numpy(np.packbits(value.numpy().reshape(-1)))
         plain[name] = value.clone()
-    text = json.dumps({"format": FORMAT, **header, "bits": shapes}, sort_keys=True)
+    known = {"format": FORMAT, **header, "bits": shapes, **({"tied": tied} if tied else {})}
+    text = json.dumps(known, sort_keys=True)
     with replacing(path) as part:
         try:
             save_file(plain, part, metadata={HEADER: text})
@@ -70,41 +78,101 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         (header, tensors by name).
 
     Raises:
-        DataError: The file is missing, damaged, or not one of ours.
+        UnreadableError: The system does not let us read the file.
+        DataError: The file is missing, damaged, or not one of ours, or holds numbers that no
+            network can have.
     """
     header, tensors = _read(path, tensors=True)
-    for name, shape in header.get("bits", {}).items():
-        count = int(np.prod(shape))
-        bits = np.unpackbits(tensors[name].numpy(), count=count).astype(bool)
-        tensors[name] = torch.from_numpy(bits).reshape(shape)
+    check_sound(path, tensors)
+    try:
+        for name, shape in header.get("bits", {}).items():
+            count = int(np.prod(shape))
+            bits = np.unpackbits(tensors[name].numpy(), count=count).astype(bool)
+            tensors[name] = torch.from_numpy(bits).reshape(shape)
+        tie(tensors, header.get("tied", {}))
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from None
     return header, tensors
+
+
+def check_sound(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Checks that all numbers are finite, and no variance negative.
+
+    Args:
+        path: Where they are from, for the message.
+        tensors: By name.
+
+    Raises:
+        DataError: They are not; names the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        # Types of 8 bits know no minimum. If there is a NaN, it is the minimum.
+        low, high = torch.aminmax(tensor.float() if tensor.element_size() == 1 else tensor)
+        if not torch.isfinite(high - low):
+            count = int((~torch.isfinite(tensor)).sum())
+            if count:
+                raise DataError(
+                    f"{path}: {name} has {count} of {tensor.numel()} numbers that are NaN or"
+                    " infinite; use weights of a training that did not diverge"
+                )
+        if name.endswith("running_var") and low < 0:
+            raise DataError(
+                f"{path}: {name} is a variance and has the negative value {float(low):g}; the file"
+                " is damaged, or was not made by a training"
+            )
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """Reads the header that :func:`write_weights` wrote, and no tensor.
 
     Raises:
+        UnreadableError: The system does not let us read the file.
         DataError: The file is missing, damaged, or not one of ours.
     """
     return _read(path, tensors=False)[0]
 
 
+def written_by_us(path: Path) -> dict[str, Any] | None:
+    """Returns the header of a weights file that decathlon wrote; None for any other file.
+
+    Raises:
+        UnreadableError: The system does not let us read the file.
+    """
+    try:
+        return read_header(path)
+    except UnreadableError:
+        raise
+    except DataError:
+        return None
+
+
+def check_name(path: Path) -> None:
+    """Checks the name of a weights file that is to be written.
+
+    Raises:
+        UsageError: It does not end in ``.safetensors``, or is not that of a file.
+    """
+    if path.suffix != SUFFIX or path.stem == SUFFIX:
+        raise UsageError(f"{path}: weights are written to a file whose name ends in {SUFFIX}")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is not a file; weights go to one that can be read again")
+
+
 def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such weights file; make one with 'decathlon pretrain'")
+    check_safetensors(path)
     try:
         with path.open("rb") as raw, safe_open(_place(path, raw), framework="pt") as file:
             text = (file.metadata() or {}).get(HEADER)
             header = json.loads(text) if text else None
             names = file.keys() if tensors else ()
             found = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise DataError(explained(error, path, "name another file", "cannot be read")) from None
-        raise DataError(
-            f"{path}: not a readable safetensors file ({error}); weights of the authors' codes"
-            " (.t7, .pth) are converted by 'decathlon import-weights'"
-        ) from None
+    except OSError as error:
+        text = explained(error, path, "use another file", "cannot be read")
+        raise UnreadableError(text) from None
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from None
     if not isinstance(header, dict) or "kind" not in header:
         raise DataError(
             f"{path}: safetensors, but not written by decathlon; sources come from"
@@ -121,6 +189,11 @@ def _place(path: Path, raw: BinaryIO) -> str:
     """Returns a path of an open file that is UTF-8, as safetensors takes no other."""
     text = str(path)
     return text if text == encodable(text) else f"/dev/fd/{raw.fileno()}"
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    said = truncation(path) or f"is a damaged safetensors file ({error}); copy or download it again"
+    return DataError(f"{path}: {said}")
 
 
 @dataclass(frozen=True)
@@ -161,7 +234,7 @@ class Source:
 
     def count_bits(self) -> int:
         """Bits of all stored parameters without the head."""
-        state = self.network().state_dict()
+        state = distinct(self.network().state_dict())
         return sum(bits_of(t) for name, t in state.items() if counts(name))
 
     def unit_bits(self, width: float | None = None) -> int:
@@ -227,21 +300,27 @@ def read_source(path: Path) -> Source:
     """
     header, tensors = read_weights(path)
     if header["kind"] != "source":
+        method = header.get("method")
+        what = f"the weights of method '{method}'" if method else f"a {header['kind']}"
         raise DataError(
-            f"{path}: holds the weights of method '{header.get('method')}', not a source network;"
-            " make one with 'decathlon pretrain'"
+            f"{path}: holds {what}, not a source network; make one with 'decathlon pretrain'"
         )
-    architecture = Architecture.from_json(header["architecture"])
-    source = Source(architecture, int(header["num_classes"]), tensors, sha256(path), path, header)
-    check_fit(path, source.architecture.build(source.num_classes).state_dict(), tensors)
-    return source
+    try:
+        architecture = Architecture.from_json(header["architecture"])
+        num_classes = int(header["num_classes"])
+        with torch.device("meta"):  # whatever size the header claims, no memory is taken
+            network = architecture.build(num_classes)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: its header is damaged ({error})") from None
+    check_fit(path, network.state_dict(), tensors)
+    return Source(architecture, num_classes, tensors, sha256(path), path, header)
 
 
 def check_fit(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Checks that tensors of a file have the names and shapes of a network's.
+    """Checks that tensors of a file have the names, shapes and types of a network's.
 
     Raises:
-        DataError: One is missing, unknown, or of another shape.
+        DataError: One is missing, unknown, or of another shape or type.
     """
     missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or unknown:
@@ -252,4 +331,10 @@ def check_fit(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tens
             raise DataError(
                 f"{path}: {name} has shape {list(found[name].shape)},"
                 f" the network it names has {list(tensor.shape)}"
+            )
+        # Counters of batches, which are whole numbers, are no part of what a network computes.
+        if tensor.is_floating_point() and tensor.dtype != found[name].dtype:
+            raise DataError(
+                f"{path}: {name} has numbers of type {found[name].dtype}, the network it names has"
+                f" {tensor.dtype}"
             )

@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from decathlon.errors import DataError, first_difference
+from decathlon.errors import DataError, UnreadableError, first_difference
 from decathlon.files import CHECKPOINT_SECONDS
 from decathlon.interrupts import received
 from decathlon.models.processes import rank
@@ -75,7 +75,7 @@ class Checkpoints:
 
     Attributes:
         folder: Where they are written.
-        identity: Says whose they are; those of another recipe, data or source are not taken.
+        identity: Says whose they are; those of another recipe, data, source or code are not used.
         every_seconds: Time after which another one is due; 0 for one after every step.
         every_steps: Number of steps after which one is due at the latest; 0 where time
             alone decides.
@@ -137,8 +137,11 @@ class Checkpoints:
     def latest(self) -> Resume | None:
         """Returns where the last undamaged checkpoint goes on, if there is one.
 
-        Warns of damaged ones, which are passed over, and where all are of another recipe,
-        data or source.
+        Warns of damaged ones, which are passed over, and if all are of another recipe, data,
+        source or code.
+
+        Raises:
+            UnreadableError: The system does not let us read one.
         """
         found = self._latest() if rank() == 0 else None
         known = share(None if found is None else {"step": found.step, "facts": found.facts})
@@ -151,6 +154,8 @@ class Checkpoints:
         for path in self._files():
             try:
                 header, tensors = read_weights(path)
+            except UnreadableError:
+                raise  # it may be whole: hours of work are not done again for a wrong permission
             except DataError as error:
                 warnings.warn(f"{error}; going on from an earlier checkpoint", stacklevel=2)
                 continue
@@ -165,8 +170,8 @@ class Checkpoints:
                 foreign = foreign or first_difference(header["identity"], dict(self.identity))
         if foreign:
             warnings.warn(
-                f"{self.folder}: is of a training that was asked for otherwise ({foreign});"
-                " beginning anew",
+                f"{self.folder}: these checkpoints are of another training ({foreign}) and are"
+                " not used; starting again from the first step",
                 stacklevel=2,
             )
         return None
@@ -182,12 +187,17 @@ class Checkpoints:
 
 def peek(folder: Path) -> Mapping[str, Any] | None:
     """Returns the header of the last checkpoint, None where there is none; quick, unchecked."""
-    for path in _files(folder):
-        with suppress(DataError):
-            return read_header(path)
+    with suppress(OSError):
+        for path in _files(folder):
+            with suppress(DataError):
+                return read_header(path)
     return None
 
 
 def _files(folder: Path) -> list[Path]:
     """Returns the checkpoints there are, the last one first."""
-    return sorted(folder.glob("step*.safetensors"), reverse=True)
+    try:
+        found = list(folder.iterdir())  # a glob would pass over a folder that cannot be read
+    except FileNotFoundError:
+        return []
+    return sorted((path for path in found if path.match("step*.safetensors")), reverse=True)

@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from decathlon.errors import TrialError
 from decathlon.method import Method
 from decathlon.models.processes import add_up
 from decathlon.training.device import place
@@ -49,27 +50,39 @@ def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> 
         network: A final network; it is put in evaluation mode.
         feed: The images.
         fabric: Device and precision.
+
+    Raises:
+        TrialError: The network's logits are not finite.
     """
     place(network, fabric.device)
     network.eval()
     count = len(feed.images)
     predicted = torch.zeros(count, dtype=torch.int64, device=fabric.device)
     routing = None
+    broken = torch.zeros((), dtype=torch.int64, device=fabric.device)
     with torch.inference_mode(), fabric.autocast():
         for positions, batch in feed.evaluation(min(BATCH_SIZE, 4 * feed.batches.batch_size)):
             logits, routes = method.predict(network, batch)
             predicted[positions] = logits.argmax(1)
+            broken += (~logits.isfinite()).any(1).sum()
             if routes is not None:
                 if routing is None:
                     routing = routes.new_zeros((count, routes.shape[1]), dtype=torch.uint8)
                 routing[positions] = routes.to(torch.uint8)
         # An image is classified by one process; all others add 0.
         add_up(predicted)
+        add_up(broken)
         blocks = max(gather(0 if routing is None else routing.shape[1]))
         if blocks:
             if routing is None:  # this process had no batch
                 routing = predicted.new_zeros((count, blocks), dtype=torch.uint8)
             add_up(routing)
+    if broken:
+        raise TrialError(
+            f"{feed.domain}: the network's logits are NaN or infinite for {int(broken)} of {count}"
+            " images, so that its predictions mean nothing; lower the learning rate (--set lr=...),"
+            " use --precision 32, or start from another source"
+        )
     return Evaluation(
         predicted.cpu().numpy(),
         feed.images.labels,

@@ -7,7 +7,7 @@ follows from (seed, step): nothing but tensors has to be kept.
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from decathlon.errors import TrialError
 from decathlon.interrupts import deferring
-from decathlon.method import Batch, Group, Method
+from decathlon.method import Batch, Group, Method, Task
+from decathlon.recipes import DEFAULT
 from decathlon.training.checkpoint import Checkpoints, Due, Resume
 from decathlon.training.device import place
 from decathlon.training.feed import Stream, interleaved
@@ -118,10 +119,11 @@ def train(
     objective = fabric.setup_module(Objective(method, network))
     start = resume.step if resume is not None else 0
     batches = interleaved(feeds, start, schedule.total, seed)
-    clock = _Clock(schedule, report, resume)
+    tasks = [feed.task for feed in feeds]
+    clock = _Clock(schedule, report, resume, _suspects(method, tasks))
     first = 0
     with deferring() as defer:
-        for phase in method.phases(network, [feed.task for feed in feeds]):
+        for phase in method.phases(network, tasks):
             last = schedule.at(phase.until)
             if start < last:
                 if phase.begin is not None:
@@ -146,7 +148,7 @@ def train(
                         defer()
                         _keep(checkpoints, step + 1, network, optimisers, clock)
             first = last
-    clock.check(network)
+    clock.check(network.state_dict())
     merge_statistics(network)
     return method.finalise(network)
 
@@ -162,9 +164,9 @@ def _keep(
     due = checkpoints.due(step, last=step == clock.schedule.total)
     if due is Due.NOTHING:
         return
-    clock.check(network)
     state = {f"network.{n}": t for n, t in network.state_dict().items()}
     state |= {f"optimiser.{n}": t for n, t in optimisers.tensors().items()}
+    clock.check(state)
     state |= clock.tensors() | statistics_of_others(network)
     try:
         checkpoints.save(step, state, clock.facts())
@@ -180,8 +182,10 @@ def _keep(
 class _Clock:
     """Sums the loss on the device and reports once an epoch."""
 
-    def __init__(self, schedule: Schedule, report: Report, resume: Resume | None) -> None:
-        self.schedule, self.report = schedule, report
+    def __init__(
+        self, schedule: Schedule, report: Report, resume: Resume | None, suspects: str
+    ) -> None:
+        self.schedule, self.report, self.suspects = schedule, report, suspects
         self.sum: Tensor | None = resume.tensors.get("clock.sum") if resume else None
         self.images = int(resume.facts["images"]) if resume else 0
         self.epoch = int(resume.facts["epoch"]) if resume else 0
@@ -207,7 +211,7 @@ class _Clock:
         mean = float(self.sum) / steps
         now = time.perf_counter()
         if not math.isfinite(mean):
-            raise _diverged(f"the loss is {mean}", self.epoch)
+            raise self._diverged(f"the loss is {mean}", self.epoch)
         self.report(
             {
                 "epoch": self.epoch,
@@ -220,23 +224,29 @@ class _Clock:
         )
         self.sum, self.images, self.since = None, 0, now
 
-    def check(self, network: nn.Module) -> None:
-        """Checks that the losses since the last report, and all that learns, are finite.
+    def check(self, state: Mapping[str, Tensor]) -> None:
+        """Checks that the losses since the last report, and all tensors of a state, are finite.
 
         Raises:
             TrialError: They are not; this state is no good to go on from.
         """
         epoch = self.epoch + (self.sum is not None)
         if self.sum is not None and not math.isfinite(float(self.sum)):
-            raise _diverged(f"the loss is {float(self.sum)}", epoch)
-        learning = [p.detach() for p in network.parameters() if p.requires_grad]
-        size = float(nn.utils.get_total_norm(learning))
+            raise self._diverged(f"the loss is {float(self.sum)}", epoch)
+        numbers = [t for t in state.values() if t.is_floating_point() and t.numel()]
+        size = float(nn.utils.get_total_norm(numbers, math.inf))
         if not math.isfinite(size):
-            raise _diverged(f"the size of the weights is {size}", epoch)
+            raise self._diverged(f"the size of the weights is {size}", epoch)
+
+    def _diverged(self, what: str, epoch: int) -> TrialError:
+        return TrialError(
+            f"{what} in epoch {epoch}; lower the learning rate (--set lr=...), change another"
+            f" setting that can cause this (now {self.suspects}), or use --precision 32;"
+            " without a change, the next run ends in the same way"
+        )
 
 
-def _diverged(what: str, epoch: int) -> TrialError:
-    return TrialError(
-        f"{what} in epoch {epoch}; lower the learning rate (--set lr=...) or use --precision 32:"
-        " run again without a change it would end in the same way"
-    )
+def _suspects(method: Method, tasks: Sequence[Task]) -> str:
+    """Lists the settings that can make a training diverge, with their values."""
+    found = method.recipe.unbounded(tasks[0].domain if len(tasks) == 1 else DEFAULT)
+    return ", ".join(f"{name}={value:g}" for name, value in found.items())

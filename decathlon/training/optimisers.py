@@ -7,6 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from decathlon.errors import TrialError
 from decathlon.method import Group, Phase
 
 
@@ -22,6 +23,17 @@ class Optimisers:
     """One optimiser for each group of a phase that has parameters."""
 
     def __init__(self, phase: Phase, fabric: Fabric) -> None:
+        """Makes the optimisers.
+
+        Raises:
+            TrialError: A parameter is in the phase twice, and would take two steps at a time.
+        """
+        parameters = [parameter for group in phase.groups for parameter in group.parameters]
+        if len(set(parameters)) < len(parameters):
+            raise TrialError(
+                "the method lists a parameter twice in the groups of a phase (a tied weight has"
+                " several names); list it once"
+            )
         self.groups = [group for group in phase.groups if group.parameters]
         self.plain = [_optimiser(group) for group in self.groups]
         wrapped = [fabric.setup_optimizers(optimiser) for optimiser in self.plain]

@@ -1,6 +1,6 @@
 """Every registered method keeps to what the bench relies on, in each protocol it has."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from decathlon import testing
 from decathlon.method import Batch, Method, Stored, find, registered
 from decathlon.models.resnet import Architecture
+from decathlon.recipes import Recipe
 from decathlon.testing import check_method
 
 QUICK = {("piggyback", "released"): {"lr": 1e-2}}
@@ -64,6 +65,19 @@ class Fractional(Method):
         return self.logits(network, batch), torch.full((len(batch.images), 3), 0.5)
 
 
+@dataclass(frozen=True)
+class CarelessRecipe(Recipe):
+    """A number that may be anything."""
+
+    strength: float = 1.0
+
+
+class Careless(Method):
+    """Has a setting without a range."""
+
+    recipes = {"paper": CarelessRecipe()}
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [
@@ -72,6 +86,7 @@ class Fractional(Method):
         (Forgetful, "logits differ after saving"),
         (Restless, "differs when called again"),
         (Fractional, "not made of 0 and 1"),
+        (Careless, "any number would do for strength of its recipe"),
     ],
 )
 def test_methods_that_do_not_conform_are_found(

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from typer.testing import CliRunner
 
 from decathlon import load_model
+from decathlon.cli import app
 from decathlon.errors import DataError, UsageError
 from decathlon.models.import_weights import import_weights
-from decathlon.models.weights import read_source
+from decathlon.models.weights import read_source, write_weights
 from tests.models import import_oracle as oracle
 from tests.models.import_forge import Forge, authors, save_2018
 
@@ -290,3 +292,26 @@ def test_the_checkpoint_itself_is_not_overwritten(forge: Forge, tmp_path: Path) 
     with pytest.raises(UsageError, match="name another file"):
         import_weights(tmp_path / "in.t7", tmp_path / "in.t7")
     assert (tmp_path / "in.t7").read_bytes() == before
+
+
+@needs_reference
+def test_the_command_overwrites_other_files_with_force_only(tmp_path: Path) -> None:
+    checkpoint = str(REFERENCE / "ra_bn_w025.t7")
+    out, other = tmp_path / "out.safetensors", tmp_path / "other.safetensors"
+
+    def command(*words: str) -> Any:
+        return CliRunner().invoke(app, ["import-weights", checkpoint, *words])
+
+    assert command(str(out)).exit_code == 0
+    before = out.stat().st_mtime_ns
+    assert "holds these weights already" in command(str(out)).output
+    assert out.stat().st_mtime_ns == before
+    other.write_text("notes of mine")
+    refused = command(str(other)).exception
+    assert isinstance(refused, UsageError)
+    assert "exists already" in str(refused)
+    assert other.read_text() == "notes of mine"
+    write_weights(other, {"kind": "source", "imported": {"sha256": "0" * 64, "task": 0}}, {})
+    assert "another checkpoint" in str(command(str(other)).exception)
+    assert command(str(other), "--force").exit_code == 0
+    assert other.read_bytes() == out.read_bytes()

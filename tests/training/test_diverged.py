@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from decathlon.data.store import open_store
 from decathlon.errors import TrialError
+from decathlon.launch import ALONE
 from decathlon.method import Batch, Method, Task
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
@@ -15,6 +17,8 @@ from decathlon.recipes import Recipe
 from decathlon.testing import OneBatch
 from decathlon.training.checkpoint import Checkpoints
 from decathlon.training.device import Compute
+from decathlon.training.evaluate import evaluate
+from decathlon.training.feed import Feed
 from decathlon.training.loop import train
 
 BROKEN_AT = 4
@@ -61,7 +65,9 @@ def run(
 @pytest.mark.parametrize("where", ["loss", "weight"])
 def test_what_is_no_number_is_not_checkpointed(tmp_path: Path, where: str) -> None:
     reports: list[dict[str, Any]] = []
-    with pytest.raises(TrialError, match=r"in epoch 1; lower the learning rate .*--set lr="):
+    with pytest.raises(
+        TrialError, match=r"in epoch 1; lower the learning rate .*now lr=0.1, weight"
+    ):
         run(tmp_path / "c", where, STEPS, reports)
     assert reports == []
     resume = Checkpoints(tmp_path / "c", {}).latest()
@@ -75,3 +81,39 @@ def test_weights_that_the_very_last_step_spoils_are_said(tmp_path: Path) -> None
     with pytest.raises(TrialError, match="size of the weights is"):
         run(tmp_path / "c", "weight", BROKEN_AT, reports, seconds=3600)
     assert [facts["epoch"] for facts in reports] == [1]
+
+
+class Speechless(Method):
+    """Its logits are not finite for the last images."""
+
+    worst = torch.nan
+
+    def predict(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        logits = self.logits(network, batch)
+        logits[-1, 0] = self.worst
+        return logits, None
+
+
+@pytest.mark.parametrize("worst", [torch.nan, torch.inf, -torch.inf])
+def test_logits_that_are_not_finite_are_no_result(tiny: Path, worst: float) -> None:
+    store, device = open_store(tiny), torch.device("cpu")
+    method = Speechless(Recipe(epochs=1, batch_size=16))
+    method.worst = worst
+    feed = Feed(store, "dtd", ("test",), method.view("dtd", False), 256, 0, device, ALONE)
+    network = method.build(Source(Architecture(width=0.25), 4), [feed.task])
+    with pytest.raises(TrialError, match=rf"dtd: .* NaN or infinite for 1 of {len(feed.images)} "):
+        evaluate(method, network, feed, Compute("cpu", "32").fabric())
+
+
+def test_batch_statistics_that_are_none_are_not_kept(tmp_path: Path) -> None:
+    class Overflowing(Method):
+        def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+            loss = super().loss(network, batch)
+            next(iter(network.buffers())).data.fill_(torch.inf)
+            return loss
+
+    method = Overflowing(Recipe(epochs=1, batch_size=16))
+    network = method.build(Source(Architecture(width=0.25), 4), [TASK])
+    fabric, stream = Compute("cpu", "32").fabric(), OneBatch(TASK, 2)
+    with pytest.raises(TrialError, match="size of the weights is"):
+        train(method, network, [stream], fabric, 0, lambda facts: None)

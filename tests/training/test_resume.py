@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,7 +179,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage
 
 def test_checkpoints_of_another_recipe_are_not_taken(tmp_path: Path) -> None:
     Checkpoints(tmp_path / "c", {"dtd": {"recipe": {"lr": 1}}}, 0).save(1, {}, {})
-    with pytest.warns(UserWarning, match=r"dtd.recipe.lr was 1, now 2\); beginning anew"):
+    with pytest.warns(UserWarning, match=r"dtd.recipe.lr was 1, now 2\) .* starting again"):
         assert Checkpoints(tmp_path / "c", {"dtd": {"recipe": {"lr": 2}}}, 0).latest() is None
 
 
@@ -190,7 +191,7 @@ def test_a_later_checkpoint_of_no_use_does_not_drive_out_new_ones(
     if fault == "damaged":
         next((tmp_path / "c").iterdir()).write_bytes(b"")
     checkpoints = Checkpoints(tmp_path / "c", {"lr": 2 if fault == "foreign" else 1}, 0)
-    with pytest.warns(UserWarning, match="anew|earlier"):
+    with pytest.warns(UserWarning, match="starting again|earlier"):
         assert checkpoints.latest() is None
     checkpoints.save(1, {}, {"n": 1})
     resume = Checkpoints(tmp_path / "c", checkpoints.identity, 0).latest()
@@ -215,3 +216,42 @@ def test_checkpoints_of_another_recipe_do_not_push_out_ours(tmp_path: Path) -> N
     resume = ours.latest()
     assert resume is not None
     assert resume.step == 3
+
+
+# Root reads everything, unless this power is given up.
+MORTAL = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.skipif(not all(map(shutil.which, MORTAL[:1])), reason="root, and there is no setpriv")
+@pytest.mark.parametrize("locked", ["file", "folder"])
+def test_checkpoints_that_cannot_be_read_are_not_passed_over(tmp_path: Path, locked: str) -> None:
+    Checkpoints(tmp_path / "c", {}, 0).save(1, {}, {})
+    Checkpoints(tmp_path / "c", {}, 0).save(2, {}, {})
+    last = max((tmp_path / "c").iterdir())
+    (last if locked == "file" else tmp_path / "c").chmod(0)
+    program = (
+        "from pathlib import Path\n"
+        "from decathlon.training.checkpoint import Checkpoints, peek\n"
+        "peek(Path('c'))\n"
+        "print('begins again', Checkpoints(Path('c'), {}).latest())"
+    )
+    done = subprocess.run(
+        [*MORTAL, sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    (tmp_path / "c").chmod(0o700)
+    assert "begins again" not in done.stdout
+    assert "Permission denied" in done.stderr.splitlines()[-1]
+
+
+def test_checkpoints_with_numbers_that_are_none_are_damaged(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", {}, 0)
+    for step, value in ((1, 0.0), (2, torch.nan)):
+        checkpoints.save(step, {"network.x": torch.tensor([value])}, {})
+    with pytest.warns(UserWarning, match=r"network.x has 1 of 1 numbers .* earlier checkpoint"):
+        resume = Checkpoints(tmp_path / "c", {}, 0).latest()
+    assert resume is not None
+    assert resume.step == 1
