@@ -10,6 +10,9 @@ STAMP := $(VENV)/.installed
 # One thread a process: the tests already run on every core, and results do not
 # depend on how many there are.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# A worker that crashes is not replaced: its replacement would wait for ever for the tests that
+# loadscope had given to the first.
+IN_PARALLEL := -n auto --maxprocesses 8 --dist loadscope --max-worker-restart 0
 TESTS ?=
 
 .DEFAULT_GOAL := help
@@ -35,7 +38,7 @@ demo: $(STAMP) ## the whole way on generated data, minutes on two cores
 	$(BIN)/decathlon demo
 
 test: $(STAMP) ## run the tests; TESTS="tests/data -k name" picks some
-	$(TEST_ENV) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadscope $(TESTS)
+	$(TEST_ENV) $(BIN)/python -m pytest $(IN_PARALLEL) $(TESTS)
 
 # In this order, so that what fails fast fails first and the tests' verdict comes last.
 check: lint types imports test ## all of what a change has to pass

@@ -78,7 +78,7 @@ setup(
         "simplejpeg>=1.7.3",
         "torch>=2.6",
         "torchvision>=0.21",
-        "typer>=0.12",
+        "typer>=0.12.4",
         # Checksums and unpacking three to five times as fast as the standard library's.
         "zlib-ng>=0.5",
     ],
@@ -88,7 +88,7 @@ setup(
             "import-linter>=2.3",
             "mypy>=1.15",
             "pandas-stubs>=2.2",
-            "pytest>=8.2",
+            "pytest>=9.0",
             "pytest-benchmark>=5.0",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
