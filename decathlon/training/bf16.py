@@ -40,7 +40,7 @@ def multiplies_bf16(accelerator: str) -> bool:
     if hasattr(torch.cpu, "get_capabilities"):
         able = torch.cpu.get_capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    # Before torch 2.9 there were only these.
+    # torch 2.6 to 2.8, at least, have no other.
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
