@@ -7,17 +7,21 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOWEST := .venv-lowest
 # One thread a process: the tests already run on every core, and results do not
 # depend on how many there are.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# A worker that crashes is not replaced: its replacement would wait for ever for the tests that
+# loadscope had given to the first.
+IN_PARALLEL := -n auto --maxprocesses 8 --dist loadscope --max-worker-restart 0
 TESTS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test check lint types imports format bench clean
+.PHONY: help install demo test test-lowest check lint types imports format bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv with everything in it
 
@@ -35,7 +39,17 @@ demo: $(STAMP) ## the whole way on generated data, minutes on two cores
 	$(BIN)/decathlon demo
 
 test: $(STAMP) ## run the tests; TESTS="tests/data -k name" picks some
-	$(TEST_ENV) $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadscope $(TESTS)
+	$(TEST_ENV) $(BIN)/python -m pytest $(IN_PARALLEL) $(TESTS)
+
+# pip's resolver takes very long over old versions, so the pins go in first, without their
+# dependencies. What newer packages deprecate is no fault of the old ones that use it.
+test-lowest: ## run the tests with the lowest versions that setup.py allows, in .venv-lowest
+	$(PYTHON) -m venv --upgrade-deps $(LOWEST)
+	$(PYTHON) tools/lowest.py > $(LOWEST)/pins.txt
+	$(LOWEST)/bin/python -m pip install --quiet $$(grep '^torch' $(LOWEST)/pins.txt)
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps -r $(LOWEST)/pins.txt
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/pins.txt -e ".[dev]"
+	$(TEST_ENV) $(LOWEST)/bin/python -m pytest $(IN_PARALLEL) -W ignore::DeprecationWarning $(TESTS)
 
 # In this order, so that what fails fast fails first and the tests' verdict comes last.
 check: lint types imports test ## all of what a change has to pass
@@ -62,6 +76,6 @@ bench: $(STAMP) ## measure speed; each program of tools/ prints ratios, and writ
 	$(BIN)/python tools/bench_training.py --precision bf16 --json out/bench/bench_training_bf16.json
 
 clean: ## remove builds and caches; the next target installs again
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-	  .import_linter_cache .benchmarks $(STAMP)
+	rm -rf $(LOWEST) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	  .import_linter_cache $(STAMP)
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from decathlon.models.layers import BatchNorm2d, ExtendedConv2d, replace
+from decathlon.models.layers import BatchNorm2d, Conv2d, ExtendedConv2d, replace
 
 Kind = Literal["none", "series", "parallel"]
 KINDS: tuple[Kind, ...] = ("none", "series", "parallel")
@@ -39,11 +39,11 @@ class AdaptedConv2d(ExtendedConv2d):
         self.adapter = nn.Sequential()
         if kind == "series":
             self.adapter.add_module("bn", BatchNorm2d(channels))
-            self.adapter.add_module("conv", nn.Conv2d(channels, channels, 1, bias=False))
+            self.adapter.add_module("conv", Conv2d(channels, channels, 1, bias=False))
         else:
             stride = conv.stride[0]
             self.adapter.add_module(
-                "conv", nn.Conv2d(conv.in_channels, channels, 1, stride, bias=False)
+                "conv", Conv2d(conv.in_channels, channels, 1, stride, bias=False)
             )
         self.draw_adapter()
 

@@ -151,7 +151,32 @@ def replace(module: nn.Module, kind: type[M], make: Callable[[str, M], nn.Module
             setattr(module.get_submodule(parent), child, make(name, layer))
 
 
-class ExtendedConv2d(nn.Conv2d):
+class Conv2d(nn.Conv2d):
+    """A convolution that drops unused pixels first if its kernel is 1x1 and its stride is not.
+
+    With stride s, a 1x1 kernel reads every s-th row and column; on those alone, the same
+    convolution has stride 1. oneDNN 3.12, which torch 2.14 ships, writes past the end of a
+    buffer when it takes the weight's gradient of the strided form. That needs AVX-512, fewer
+    than 16 input channels and channels-last memory order, and ends in a segmentation fault:
+
+        conv = nn.Conv2d(8, 16, 1, stride=2).to(memory_format=torch.channels_last)
+        for n in (128, 42, 128) * 20:
+            x = torch.randn(n, 8, 72, 72).to(memory_format=torch.channels_last)
+            conv(x).square().sum().backward()
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002 - torch's name
+        strided_1x1 = self.kernel_size == (1, 1) and self.stride != (1, 1)
+        if not strided_1x1 or self.padding not in ((0, 0), "valid"):
+            whole: Tensor = super()._conv_forward(input, weight, bias)
+            return whole
+        down, across = self.stride
+        # Slicing N x H x W x C keeps the gradient of the input in channels-last order.
+        used = input.permute(0, 2, 3, 1)[:, ::down, ::across].permute(0, 3, 1, 2)
+        return conv2d(used, weight, bias, groups=self.groups)
+
+
+class ExtendedConv2d(Conv2d):
     """A convolution with the tensors of another, to which a method adds its own.
 
     The base of convolutions with adapters, controllers and masks. ``weight`` and ``bias``

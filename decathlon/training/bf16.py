@@ -35,8 +35,13 @@ def multiplies_bf16(accelerator: str) -> bool:
     """
     if accelerator == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
-    able = torch.cpu.get_capabilities() if accelerator == "cpu" else {}
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    if accelerator != "cpu":
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    # torch 2.6 to 2.8, at least, have no other.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def described(precision: Precision) -> str:

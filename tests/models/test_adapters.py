@@ -1,12 +1,16 @@
 """Residual adapters: equations, places, initialisation and counts."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import conv2d
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from decathlon.errors import DataError
 from decathlon.models.adapters import AdaptedConv2d, adapted_convolutions
+from decathlon.models.layers import freeze
 from decathlon.models.resnet import Architecture
 
 
@@ -29,6 +33,28 @@ def test_parallel_adapter_sees_the_input_and_has_the_stride() -> None:
     x = torch.randn(2, 3, 9, 9)
     wanted = conv(x) + conv2d(x[:, :, ::2, ::2], adapted.adapter[0].weight)
     assert torch.allclose(adapted(x), wanted, atol=1e-6)
+
+
+class Strided(TorchDispatchMode):
+    """Collects the kernels of the convolutions that torch computes with a stride."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func.overloadpacket is torch.ops.aten.convolution and args[3] != [1, 1]:
+            self.kernels.append(tuple(args[1].shape[2:]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("change", [lambda network: None, freeze], ids=["plain", "frozen"])
+def test_no_strided_1x1_convolution_reaches_torch(change: Callable[[nn.Module], object]) -> None:
+    network = Architecture(width=0.25, adapters="parallel").build(4)
+    change(network)
+    with Strided() as strided:
+        network(torch.randn(2, 3, 16, 16))
+    assert strided.kernels == [(3, 3)] * 3
 
 
 @pytest.mark.parametrize(("kind", "added"), [("series", 696_384), ("parallel", 645_216)])

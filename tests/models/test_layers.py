@@ -1,10 +1,12 @@
 """Freezing and exchanging layers."""
 
+import pytest
 import torch
 from torch import nn
 
 from decathlon.models.layers import (
     BatchNorm2d,
+    Conv2d,
     freeze,
     frozen_names,
     normalised,
@@ -83,3 +85,32 @@ def test_a_trained_conv_before_a_frozen_norm_keeps_its_gradient() -> None:
     conv, norm = nn.Conv2d(4, 6, 3, bias=False), freeze(BatchNorm2d(6))
     normalised(conv, norm, torch.randn(2, 4, 8, 8)).sum().backward()
     assert conv.weight.grad is not None
+
+
+@pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize(
+    ("stride", "how"),
+    [
+        (2, {}),
+        ((3, 1), {}),
+        (2, {"bias": False, "groups": 2}),
+        (2, {"padding": "valid"}),
+        (2, {"padding": 1}),
+    ],
+)
+def test_strided_1x1_convolutions_compute_what_torch_does(
+    order: torch.memory_format, stride: int | tuple[int, int], how: dict[str, object]
+) -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(32, 20, 1, stride, **how)  # type: ignore[arg-type]
+    ours = Conv2d(32, 20, 1, stride, **how)  # type: ignore[arg-type]
+    ours.load_state_dict(plain.state_dict())
+    results = []
+    for conv in (plain, ours):
+        conv.to(memory_format=order)
+        x = torch.linspace(-1, 1, 4 * 32 * 13 * 10).view(4, 32, 13, 10).to(memory_format=order)
+        out = conv(x.requires_grad_())
+        out.square().sum().backward()
+        assert x.grad is not None
+        results.append([out, x.grad, *(p.grad for p in conv.parameters())])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)

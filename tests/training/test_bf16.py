@@ -129,7 +129,7 @@ def test_methods_learn_and_predict_with_every_product_in_32_bits(
 
 
 def able(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(names, True))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(names, True), False)
 
 
 @pytest.mark.parametrize("instructions", ["avx512_bf16", "amx_bf16"])

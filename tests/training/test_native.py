@@ -1,0 +1,43 @@
+"""Native code that only some processors, sizes and thread counts reach ends no process.
+
+Each case runs in a process of its own, so that a crash fails one test.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from decathlon.method import registered
+
+STRESS = Path(__file__).with_name("stress.py")
+INSTRUCTIONS = {
+    "all": {},
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+}
+
+
+def stress(instructions: str, threads: int, precision: str, widths: str, methods: str) -> None:
+    command = [sys.executable, str(STRESS), str(threads), precision, widths, methods]
+    # Threads that wait without spinning take a fraction of the time on a busy machine.
+    environment = {**os.environ, **INSTRUCTIONS[instructions], "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_narrow_strided_adapters_train(precision: str) -> None:
+    stress("all", 2, precision, "0.25", "parallel-adapters")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", ["0.125", "0.25", "0.5"])
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_every_method_trains_and_predicts(
+    instructions: str, threads: int, precision: str, width: str
+) -> None:
+    stress(instructions, threads, precision, width, ",".join(registered()))
