@@ -121,8 +121,8 @@ def test_readers_take_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("text", "age", "claimed"),
     [
-        (f"{platform.node()} {os.getpid()}", 0, True),
-        (f"{platform.node()} {os.getpid()}", 1000, False),  # silent
+        (f"{platform.node()} THIS", 0, True),
+        (f"{platform.node()} THIS", 1000, False),  # silent
         (f"{platform.node()} {NONE_LEFT}", 0, False),  # dead
         ("another-machine 1", 0, True),
         ("another-machine 1", 1000, False),
@@ -136,7 +136,7 @@ def test_an_owner_is_known_by_signs_of_life(
     tmp_path: Path, text: str, age: int, claimed: bool
 ) -> None:
     path = tmp_path / CLAIM
-    path.write_bytes(text.encode(errors="surrogateescape"))
+    path.write_bytes(text.replace("THIS", str(os.getpid())).encode(errors="surrogateescape"))
     os.utime(path, (time.time() - age,) * 2)
     assert is_claimed(tmp_path) == claimed
     with claim(tmp_path) as ours:
