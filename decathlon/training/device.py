@@ -19,6 +19,7 @@ from decathlon import __version__
 from decathlon.errors import UsageError
 from decathlon.launch import Place, here
 from decathlon.limits import cores
+from decathlon.models.layers import Conv2d
 from decathlon.training.bf16 import RoundedBf16, described, multiplies_bf16
 from decathlon.training.memory import keep_freed_memory
 from decathlon.training.parallel import Processes
@@ -213,7 +214,11 @@ def place(network: nn.Module, device: torch.device) -> None:
     """Moves a network to a device, in channels-last memory order, in place.
 
     Results depend on the order in their last bits, so every network computes in the same.
+    Plain convolutions become ours, which do without what crashes on some processors.
     """
+    for layer in network.modules():
+        if type(layer) is nn.Conv2d:
+            layer.__class__ = Conv2d
     for tensor in [*network.parameters(), *network.buffers()]:
         order = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
         tensor.data = tensor.data.to(device, memory_format=order)

@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from decathlon.method import registered
+from decathlon.models.layers import Conv2d
+from decathlon.training.device import place
 
 STRESS = Path(__file__).with_name("stress.py")
 INSTRUCTIONS = {
@@ -41,3 +45,13 @@ def test_every_method_trains_and_predicts(
     instructions: str, threads: int, precision: str, width: str
 ) -> None:
     stress(instructions, threads, precision, width, ",".join(registered()))
+
+
+def test_a_stranger_s_strided_convolutions_are_ours_once_they_are_placed() -> None:
+    network = nn.Sequential(nn.Conv2d(8, 16, 1, stride=2), nn.BatchNorm2d(16))
+    x = torch.randn(3, 8, 7, 6)
+    names, before = list(network.state_dict()), network(x)
+    place(network, torch.device("cpu"))
+    assert isinstance(network[0], Conv2d)
+    assert list(network.state_dict()) == names
+    torch.testing.assert_close(network(x), before)
