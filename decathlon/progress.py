@@ -3,6 +3,7 @@
 Everything goes to standard error, so that standard output holds results only.
 """
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def say_next(*words: object) -> None:
+    """Prints the command that usually comes next, ready to be copied, to standard error."""
+    say("next: " + shlex.join(["decathlon", *map(str, words)]))
+
+
 class Bar(Protocol):
     """One piece of work under way."""
 
@@ -28,7 +34,7 @@ class Bar(Protocol):
 class _PlainBar:
     def __init__(self, title: str, total: float | None, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
-        self.done, self.text = 0.0, ""
+        self.done, self.told, self.text = 0.0, 0.0, ""
         self.started = self.said = time.monotonic()
 
     def advance(self, amount: float = 1, text: str | None = None) -> None:
@@ -38,7 +44,7 @@ class _PlainBar:
             self.say()
 
     def say(self) -> None:
-        self.said = time.monotonic()
+        self.said, self.told = time.monotonic(), self.done
         rate = self.done / max(self.said - self.started, 1e-9)
         whole = f"/{self.total:.0f}" if self.total else ""
         text = f" {self.text}" if self.text else ""
@@ -71,7 +77,8 @@ def progress(title: str, total: float | None, unit: str) -> Iterator[Bar]:
         try:
             yield bar
         finally:
-            bar.say()
+            if bar.done != bar.told:
+                bar.say()
         return
     from rich.console import Console
     from rich.progress import (

@@ -32,16 +32,18 @@ def _accuracy(records: Sequence[RunRecord]) -> str:
     if not records:
         return "done by another process"
     known = [r.accuracy for r in records if r.accuracy is not None]
-    return f"{sum(known) / len(known):.2f} %" if known else "labels unknown"
+    return f"{sum(known) / len(known):.2f} %" if known else "done; accuracy unknown without labels"
 
 
 def _opening(work: Mapping[Trial, Work], trial: Trial) -> str:
-    """Says how a trial begins: anew, or where an earlier call or another process was."""
+    """Describes how a trial begins: from the start, or from a checkpoint."""
     item = work.get(trial)
     if item is not None and item.state == "held":
         return "taken over from a process that ended"
     if item is not None and item.epoch:
-        return f"goes on after epoch {item.epoch}"
+        return f"resumed after epoch {item.epoch}"
+    if item is not None and item.state == "begun":
+        return "resumed within the first epoch"
     return "started"
 
 
@@ -63,13 +65,13 @@ class PlainWatch:
         states = Counter(item.state for item in work)
         todo = len(work) - states["done"] - states["refused"]
         parts = {
-            "begun": states["begun"],
+            "to resume": states["begun"],
             "failed before": states["failed"],
-            "held by other processes": states["held"],
+            "running in other processes": states["held"],
         }
         known = ", ".join(f"{count} {text}" for text, count in parts.items() if count)
         known = f" ({known})" if known else ""
-        self._say(f"{counted(todo)} to run{known}, {states['done']} done already")
+        self._say(f"{counted(todo)} to run{known}, {states['done']} already done")
         if states["refused"]:
             self._say(f"{counted(states['refused'])} cannot be run, see below")
 
@@ -100,7 +102,7 @@ class PlainWatch:
     def waiting(self, trials: Sequence[Trial]) -> None:
         """Says, once, that other processes are at work on what is left."""
         if not self.waits:
-            self._say(f"waiting for other processes, which are at work on {counted(len(trials))}")
+            self._say(f"waiting for {counted(len(trials))} that other processes are running")
         self.waits = True
 
 

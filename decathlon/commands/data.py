@@ -108,10 +108,25 @@ def prepare(
         print(visible_lines(message), file=sys.stderr)
     state = "nothing to do, all is prepared" if prepared.done else "prepared"
     print(f"{visible(str(target))}: {state}")
+    _suggest(target)
+
+
+def _suggest(data: Path) -> None:
+    """Prints the command that comes after prepare."""
+    from decathlon.data.manifest import read_manifest
+    from decathlon.domains import SOURCE_DOMAIN
+    from decathlon.progress import say_next
+
+    manifest = read_manifest(data)
+    if manifest is not None and SOURCE_DOMAIN in manifest.domains:
+        say_next("pretrain", "--data", data, "--out", "source.safetensors")
+    elif manifest is not None:
+        # Without the source network's own domain, a network comes from elsewhere, or from nothing.
+        say_next("run", "--method", "scratch", "--data", data)
 
 
 def _downloaded(archives: Path, domains: list[str] | None, photographs: bool) -> list[str] | None:
-    """Fetches what is freely had and returns the domains that can be prepared of it."""
+    """Downloads the free archives and returns the domains that they hold."""
     from decathlon.data.download import fetch, how_to_get_imagenet
     from decathlon.data.sources import images_of
     from decathlon.domains import NINE, SOURCE_DOMAIN

@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,12 @@ from decathlon.commands.options import (
 )
 from decathlon.files import CHECKPOINT_SECONDS, check_folder
 from decathlon.scoring.escape import visible, visible_lines
+
+if TYPE_CHECKING:
+    from decathlon.plan import Run
+
+BASELINE = "fine-tuning"
+"""The method whose errors define E_max, as in the literature."""
 
 
 def methods() -> None:
@@ -78,7 +84,7 @@ def pretrain(
     from decathlon.models.processes import rank
     from decathlon.models.weights import check_name
     from decathlon.plan import notes_on_splits
-    from decathlon.progress import progress
+    from decathlon.progress import progress, say_next
     from decathlon.recipes import apply, parse_settings
     from decathlon.track import Curves, check_tensorboard
     from decathlon.training.device import Compute
@@ -127,12 +133,15 @@ def pretrain(
     if curves is not None:
         curves.accuracy(done.accuracy)
         curves.close()
-    known = f"{done.accuracy:.2f} % on {split}" if done.accuracy is not None else "labels unknown"
-    name = visible(str(out))
+    known = f"{done.accuracy:.2f} % on {SOURCE_DOMAIN} {split}"
+    if done.accuracy is None:
+        known = f"accuracy unknown, as the data has no labels for {SOURCE_DOMAIN} {split}"
     if done.seconds is None:
-        print(f"{name}: is finished already ({known}); --force trains it again")
+        took = "trained before; --force trains it again"
     else:
-        print(f"{name}: {known}, trained in {done.seconds:.0f} s")
+        took = f"trained in {done.seconds:.0f} s"
+    print(f"{visible(str(out))}: {took} ({known})")
+    say_next("run", "--method", method, "--source", out, "--data", folder, "--split", split)
 
 
 def import_weights(
@@ -273,7 +282,20 @@ def run(
         stopped(work, since)
         raise
     summarise(failures, len(work))
+    if len(failures) < len(work):
+        _suggest_score(results, split, runs)
     raise typer.Exit(call(exit_code(failures, all_failed=len(failures) == len(work))))
+
+
+def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
+    """Prints the command that shows the results of a run."""
+    from decathlon.progress import say_next
+
+    words = [] if split == "test" else ["--split", split]
+    if any(not run.store.domains[domain].official for run in runs for domain in run.domains):
+        known = (results / BASELINE).is_dir()
+        words += ["--baseline", BASELINE if known else runs[0].name]
+    say_next("score", results, *words)
 
 
 def _tell(notes: list[str]) -> None:

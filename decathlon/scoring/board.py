@@ -185,6 +185,6 @@ def check_official(trials: Iterable[Trials]) -> None:
         for record in trial.used:
             if problem := official_problem(record):
                 raise ResultError(
-                    f"{problem}; so the official E_max does not apply: name the run that defines"
-                    " E_max with --baseline NAME (e.g. --baseline fine-tuning)"
+                    f"{problem}. The official E_max does not apply to it: name the run that"
+                    " defines E_max, e.g. --baseline fine-tuning"
                 )

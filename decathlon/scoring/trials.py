@@ -219,11 +219,11 @@ def hint_on(results: Path, split: str) -> str:
     if others:
         found = " and ".join(f"{count} of {name}" for name, count in sorted(others.items()))
         options = " or ".join(f"--split {name}" for name in sorted(others))
-        return f"{results} has {found}: see {options}"
+        return f"{results} has {found}; add {options}"
     if next(results.glob(f"*/*/seed*/{RECORD}"), None):
-        return f"{results} is the folder of one name: give the folder above it, {results.parent}"
+        return f"{results} is the folder of one method; give the folder above it, {results.parent}"
     if next(find_records(results / "results"), None):
-        return f"{results} has no records, {results / 'results'} has: give that folder"
+        return f"{results} has no records, but {results / 'results'} has; give that folder"
     return (
         f"{results} has no runs yet; make some with `decathlon run --method fine-tuning --source"
         f" SOURCE.safetensors --data DATA --split {split} --results {results}`"
