@@ -123,7 +123,7 @@ def usage(results: Path, trials: Trials) -> Figure:
             axes.set_visible(False)
         for axes, (name, taken) in zip(grid.flat, decisions.items(), strict=False):
             num_blocks = taken.shape[1]
-            counts = np.bincount(taken.sum(axis=1), minlength=num_blocks + 1)
+            counts = np.bincount(taken.sum(axis=1, dtype=np.int64), minlength=num_blocks + 1)
             axes.bar(
                 range(num_blocks + 1), counts, color="#b2182b", edgecolor="black", linewidth=0.4
             )
