@@ -48,7 +48,7 @@ test-lowest: ## run the tests with the lowest versions that setup.py allows, in 
 	$(PYTHON) tools/lowest.py > $(LOWEST)/pins.txt
 	$(LOWEST)/bin/python -m pip install --quiet $$(grep '^torch' $(LOWEST)/pins.txt)
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps -r $(LOWEST)/pins.txt
-	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/pins.txt -e ".[dev]"
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/pins.txt -e ".[dev,cluster,track]"
 	$(TEST_ENV) $(LOWEST)/bin/python -m pytest $(IN_PARALLEL) -W ignore::DeprecationWarning $(TESTS)
 
 # In this order, so that what fails fast fails first and the tests' verdict comes last.

@@ -98,7 +98,7 @@ setup(
             "setuptools>=77.0.1",
         ],
         "cluster": ["ray[default]>=2.40"],
-        "track": ["tensorboard>=2.16"],
+        "track": ["tensorboard>=2.16.2"],
     },
     entry_points={
         "console_scripts": ["decathlon = decathlon.__main__:main"],

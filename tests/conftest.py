@@ -53,3 +53,9 @@ def tiny_source(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         report=lambda facts: None,
     )
     return path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str) -> None:
+    """Ends the whole run at once when a test ends the process that runs it."""
+    pytest.exit(f"{crashitem} crashed the process that ran it", returncode=1)

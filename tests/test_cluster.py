@@ -246,7 +246,7 @@ def test_a_machine_with_other_code_or_source_takes_no_trial(
         asked = item.run.identity(item.trial)
         asked["dtd"][key] = value
         text = (json.dumps(order.as_json()), str(item.trial), json.dumps(asked))
-        answer = json.loads(_work(*text, 0.0, None))
+        answer = json.loads(_work(*text, 0.0))
         assert (answer["state"], answer["code"]) == ("failed", 2)
         assert f"is not the same here as where the command was given (dtd.{key}" in answer["reason"]
     assert not list(tmp_path.iterdir())

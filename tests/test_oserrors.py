@@ -21,7 +21,7 @@ OTHER = "name another folder with --data"
         (errno.EIO, "check the disk or the mount"),
         (errno.ESTALE, "check the disk or the mount"),
         (errno.EMFILE, "ulimit -n"),
-        (errno.ENOTDIR, "something else is in its place (Not a directory); move it away"),
+        (errno.ENOTDIR, "a file stands where a folder is needed (Not a directory); move it away"),
         (errno.ENOLCK, "its file system has no locks"),
         (errno.EOPNOTSUPP, "Lustre: -o flock"),
         (errno.EBADF, "NFS: without nolock"),

@@ -272,7 +272,7 @@ def test_names_that_are_no_text_are_spelt_out(place: Path) -> None:
         (0, [b"verify", b"--data", NAME + b"data"]),
         (4, [b"score", NAME + b"none"]),
         (3, [b"verify", b"--data", NAME + b"none"]),
-        (3, [b"import-weights", NAME + b"none", b"x"]),
+        (3, [b"import-weights", NAME + b"none", b"x.safetensors"]),
         (2, [b"score", b"results", b"--format", NAME]),
         (2, [b"score", b"results", b"--out", NAME + b"/x"]),
         (2, [b"score", b"results", NAME]),

@@ -179,7 +179,7 @@ def verify(data: Data = None) -> None:
 
 def _print_remarks(remarks: list[str]) -> None:
     for remark in remarks:
-        print(visible(remark))
+        print(visible_lines(remark))
 
 
 def show(

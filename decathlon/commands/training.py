@@ -92,8 +92,8 @@ def pretrain(
 
     check_split(split)
     folder = data_folder(data)
-    check_name(out)
     check_out(out, folder)
+    check_name(out)
     if tensorboard is not None:
         check_tensorboard(tensorboard)
     chosen = find(method)()
@@ -159,8 +159,8 @@ def import_weights(
     from decathlon.models.import_weights import is_imported
     from decathlon.models.weights import check_name
 
-    check_name(out)
     check_out(out, source)
+    check_name(out)
     if not force and is_imported(source, out, task):
         print(f"{visible(str(out))}: holds these weights already; --force converts them again")
     else:

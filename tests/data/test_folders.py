@@ -407,7 +407,7 @@ def test_names_are_shown_on_any_terminal(tmp_path: Path) -> None:
             cwd=Path(__file__).parents[2],
         )
         assert done.returncode == 0, done.stderr
-        assert r"train/Zaunk\xf6nig/1.jpg: no image that can be read" in done.stdout
+        assert "\n  train/Zaunkonig/1.jpg: no image that can be read" in done.stdout
 
 
 def test_a_scan_reads_no_pixels_of_named_images(

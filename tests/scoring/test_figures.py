@@ -75,7 +75,7 @@ def test_decisions_are_read_as_recorded(plotted: Path) -> None:
     assert list(found) == ["aircraft", "dtd", "svhn"]
     assert found["dtd"].tolist() == [[0, 0], [0, 1], [0, 1], [1, 1]]
     assert found["dtd"].mean(axis=0) == pytest.approx([0.25, 0.75])
-    assert np.bincount(found["dtd"].sum(axis=1)).tolist() == [1, 2, 1]
+    assert np.bincount(found["dtd"].sum(axis=1, dtype=np.int64)).tolist() == [1, 2, 1]
 
 
 def test_names_are_neither_mathematics_nor_markup(

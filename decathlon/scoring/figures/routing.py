@@ -125,7 +125,7 @@ def usage(results: Path, trials: Trials) -> Figure:
         for name, axes in panels.items():
             taken = decisions[name]
             num_blocks = taken.shape[1]
-            counts = np.bincount(taken.sum(axis=1), minlength=num_blocks + 1)
+            counts = np.bincount(taken.sum(axis=1, dtype=np.int64), minlength=num_blocks + 1)
             axes.bar(
                 range(num_blocks + 1), counts, color="#b2182b", edgecolor="black", linewidth=0.4
             )
