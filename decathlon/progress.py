@@ -21,6 +21,7 @@ def say(line: str) -> None:
 
 def say_next(*words: object) -> None:
     """Prints the command that usually comes next, ready to be copied, to standard error."""
+    sys.stdout.flush()  # what was printed there comes first
     say("next: " + shlex.join(["decathlon", *map(str, words)]))
 
 

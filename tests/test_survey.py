@@ -115,7 +115,7 @@ def test_a_method_that_cannot_take_the_source_stops_no_other(
     assert "has series adapters; DAN starts from one with none" in failures[0].reason
     records = [read_record(path) for path in find_records(tmp_path / "r")]
     assert [record.method for record in records] == ["feature-extractor"] * 2
-    assert "2 trials to run, 0 done already\n2 trials cannot be run" in capsys.readouterr().err
+    assert "2 trials to run, 0 already done\n2 trials cannot be run" in capsys.readouterr().err
 
 
 def test_a_source_of_a_method_s_own(

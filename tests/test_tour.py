@@ -16,7 +16,7 @@ def decathlon(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_demo_ends_with_a_table_of_all_domains(tmp_path: Path) -> None:
     done = decathlon("demo", "--out", str(tmp_path), "--scale", "0.05")
     assert done.returncode == 0, done.stderr
-    assert "generated data" in done.stdout
+    assert "generated images" in done.stdout
     scored = decathlon(
         "score", str(tmp_path / "results"), "--baseline", "fine-tuning", "--format", "json"
     )

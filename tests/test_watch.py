@@ -11,7 +11,7 @@ from rich.live import Live
 
 from decathlon.faults import Failure
 from decathlon.plan import Trial
-from decathlon.survey import Work
+from decathlon.survey import State, Work
 from decathlon.watch import ROWS, LiveWatch, PlainWatch, summarise
 
 TRIAL = Trial("spottune", ("dtd",), "val", 0)
@@ -43,10 +43,10 @@ def test_lines_say_what_begins_and_what_fails(capsys: pytest.CaptureFixture[str]
     watch.waiting([OTHER])
     watch.waiting([OTHER])
     said = capsys.readouterr().err
-    assert "1 trial to run (1 begun), 1 done already" in said
-    assert "spottune, dtd, val, seed 0: goes on after epoch 4" in said
+    assert "1 trial to run (1 to resume), 1 already done" in said
+    assert "spottune, dtd, val, seed 0: resumed after epoch 4" in said
     assert "FAILED: the loss is nan" in said
-    assert said.count("waiting for other processes") == 1
+    assert said.count("waiting for 1 trial that other processes are running") == 1
 
 
 def test_table_shows_every_trial_and_escapes_names() -> None:
@@ -126,3 +126,22 @@ def test_the_end_is_a_table_on_a_terminal() -> None:
     assert "why, and what to do" in said
     assert re.search(r"spottune, dtd, val, seed 0 *.* *the loss is nan; lower", said)
     assert said.count("a source") == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "epoch", "said"),
+    [
+        ("to do", 0, "started"),
+        ("begun", 0, "resumed within the first epoch"),
+        ("begun", 3, "resumed after epoch 3"),
+        ("failed", 2, "resumed after epoch 2"),
+        ("held", 0, "taken over from a process that ended"),
+    ],
+)
+def test_a_trial_says_where_it_starts(
+    capsys: pytest.CaptureFixture[str], state: State, epoch: int, said: str
+) -> None:
+    watch = PlainWatch()
+    watch.planned([work(TRIAL, state, epoch=epoch)])
+    watch.started(TRIAL)
+    assert capsys.readouterr().err.endswith(f"seed 0: {said}\n")

@@ -137,7 +137,7 @@ def pretrain(
     if done.accuracy is None:
         known = f"accuracy unknown, as the data has no labels for {SOURCE_DOMAIN} {split}"
     if done.seconds is None:
-        took = "trained before; --force trains it again"
+        took = "already finished; --force trains it again"
     else:
         took = f"trained in {done.seconds:.0f} s"
     print(f"{visible(str(out))}: {took} ({known})")

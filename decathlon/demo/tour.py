@@ -1,6 +1,5 @@
 """The whole way on generated data: archives, shards, source network, three methods, table."""
 
-import sys
 import time
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def tour(out: Path, scale: float = 1.0) -> None:
     from decathlon.data.store import open_store
     from decathlon.demo.archives import write_archives
     from decathlon.method import find
-    from decathlon.progress import progress
+    from decathlon.progress import progress, say
     from decathlon.recipes import apply
     from decathlon.scoring.board import build
     from decathlon.scoring.escape import visible
@@ -41,30 +40,28 @@ def tour(out: Path, scale: float = 1.0) -> None:
         write_archives(archives, scale=scale)
         prepare(archives, data, labels=archives / "labels_test.zip")
     store = open_store(data)
-    if not source.is_file():
-        epochs = max(1, round(SOURCE_EPOCHS * min(scale, 1)))
-        settings = {"epochs": epochs, "batch_size": BATCH_SIZE}
-        recipe = apply({"paper": pretraining.RECIPE}, settings, "pretraining")
-        with progress("pretraining", epochs, "epochs") as bar:
-            done = pretraining.pretrain(
-                store,
-                source,
-                method=find("fine-tuning")(),
-                method_name="fine-tuning",
-                recipe=recipe,
-                width=WIDTH,
-                seed=0,
-                split="test",
-                compute=Compute(),
-                report=lambda facts: bar.advance(1, f"loss {facts['loss']:.3f}"),
-            )
-        print(f"source network: {done.accuracy:.1f} % on imagenet12 test", file=sys.stderr)
+    epochs = max(1, round(SOURCE_EPOCHS * min(scale, 1)))
+    settings = {"epochs": epochs, "batch_size": BATCH_SIZE}
+    with progress("pretraining", epochs, "epochs") as bar:
+        done = pretraining.pretrain(
+            store,
+            source,
+            method=find("fine-tuning")(),
+            method_name="fine-tuning",
+            recipe=apply({"paper": pretraining.RECIPE}, settings, "pretraining"),
+            width=WIDTH,
+            seed=0,
+            split="test",
+            compute=Compute(),
+            report=lambda facts: bar.advance(1, f"loss {facts['loss']:.3f}"),
+        )
+    say(f"source network: {done.accuracy:.1f} % on imagenet12 test")
     epochs = max(1, round(EPOCHS * min(scale, 1)))
     for method in METHODS:
         _run(method, out, epochs)
     print(
-        "\nAll numbers are of generated data and of minutes of training: they show that the"
-        "\nwhole way works, and compare with nothing that was published.\n"
+        "\nThese numbers come from generated images and minutes of training. They show that"
+        "\neverything works; do not compare them with published ones.\n"
     )
     render(build(out / "results", split="test", baseline="fine-tuning"), "table", None)
     print(f"\n{time.perf_counter() - began:.0f} s; everything is in {visible(str(out))}")

@@ -186,5 +186,5 @@ def check_official(trials: Iterable[Trials]) -> None:
             if problem := official_problem(record):
                 raise ResultError(
                     f"{problem}. The official E_max does not apply to it: name the run that"
-                    " defines E_max, e.g. --baseline fine-tuning"
+                    " defines E_max with --baseline NAME (e.g. --baseline fine-tuning)"
                 )

@@ -131,7 +131,7 @@ def test_an_empty_split_points_at_the_other(results: Path, add_runs: AddRuns) ->
     add_runs("mine", {"dtd": (40, 50)}, split="val", official=False)
     board = build(results)
     assert {row.kind for row in board.rows} == {"published"}
-    assert any("1 of val: see --split val" in note for note in board.notes)
+    assert any("1 of val; add --split val" in note for note in board.notes)
 
 
 def test_unknown_labels_are_shown_as_unknown(results: Path, add_runs: AddRuns) -> None:

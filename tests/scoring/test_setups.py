@@ -408,7 +408,7 @@ def test_a_folder_beside_the_results_is_recognised(results: Path, add_runs: AddR
     (note,) = [n for n in build(results / "x").notes if "No runs" in n]
     assert f"give the folder above it, {results}" in note
     (note,) = [n for n in build(results.parent).notes if "No runs" in n]
-    assert f"{results} has: give that folder" in note
+    assert f"but {results} has; give that folder" in note
 
 
 def test_a_pipe_in_place_of_a_record_is_not_waited_for(results: Path) -> None:
