@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="The Visual Decathlon: ten image domains at 72 pixels, every published method, one score.",
+    help="The Visual Decathlon: ten image domains at 72 pixels, the published methods, one score.",
     epilog="Start with 'decathlon demo'. Exit codes: 0 done, 1 a trial failed or output was lost,"
     " 2 wrong usage, 3 bad or missing data or weights, 4 invalid result, 130 interrupted.",
 )

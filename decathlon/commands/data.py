@@ -19,8 +19,8 @@ def prepare(
     archives: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the official archives, or of the tree decathlon-1.0/ that they"
-            " unpack to (default: archives).",
+            help="Folder with the official archives, or with the unpacked tree decathlon-1.0/"
+            " (default: archives).",
             show_default=False,
             readable=False,
         ),
@@ -31,16 +31,16 @@ def prepare(
         list[str] | None,
         typer.Option(
             metavar="NAME=DIR",
-            help="A domain of your own: DIR/train|val|test/CLASS/IMAGE, or DIR/CLASS/IMAGE; may"
-            " be repeated.",
+            help="Your own domain: DIR/train|val|test/CLASS/IMAGE, or DIR/CLASS/IMAGE. Repeat"
+            " for several.",
         ),
     ] = None,
     split_folders: Annotated[
         str | None,
         typer.Option(
             metavar="TRAIN/VAL/TEST",
-            help="Shares by which a --folder without splits is divided, class by class, always"
-            " in the same way (default: 0.8/0.1/0.1).",
+            help="How to split a --folder that has no splits: shares of each class, always the"
+            " same images (default: 0.8/0.1/0.1).",
             show_default=False,
         ),
     ] = None,
@@ -48,37 +48,36 @@ def prepare(
         bool,
         typer.Option(
             "--skip-broken",
-            help="Leave out images of a --folder that cannot be read; the manifest lists them.",
+            help="Skip unreadable images of a --folder; the manifest lists them.",
         ),
     ] = False,
     imagenet: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the original ILSVRC-2012 photographs (train and val, as tars or"
-            " folders), for imagenet12 where its 72-pixel archive is not had.",
+            help="Folder with the original ILSVRC-2012 photographs (train and val, tar files or"
+            " folders), in place of imagenet12's 72-pixel archive.",
             readable=False,
         ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=0, help="Processes that decode (default: all cores).")
+        int | None, typer.Option(min=0, help="Decoding processes (default: one per core).")
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="labels_test.zip, the public labels of the test split.", readable=False),
+        typer.Option(help="labels_test.zip: the public labels of the test split.", readable=False),
     ] = None,
     download: Annotated[
         bool,
         typer.Option(
             "--download",
-            help="First fetch what is freely had (430 MB: all but imagenet12) into --archives.",
+            help="First download the free archives (430 MB, all but imagenet12) into --archives.",
         ),
     ] = False,
 ) -> None:
-    """Turn images into shards: official archives, their unpacked tree, folders of your own.
+    """Prepare data: official archives or your own folders of images to HDF5 shards.
 
-    Archives are streamed, never extracted. What is done already is not done again, and an
-    interrupted call is continued by the next. With --folder alone, nothing official is
-    needed:
+    Archives are streamed, never extracted. Finished work is skipped, and an interrupted call
+    resumes. Your own images need no official archive:
 
         decathlon prepare --folder birds=photos/birds --data data
     """
@@ -164,7 +163,7 @@ def _named(values: list[str]) -> dict[str, Path]:
 
 
 def verify(data: Data = None) -> None:
-    """Read every shard again and compare it with the manifest."""
+    """Check all prepared data: read every shard and compare it with the manifest."""
     from decathlon.data.store import data_folder
     from decathlon.data.verify import verify as run
 
@@ -184,16 +183,14 @@ def _print_remarks(remarks: list[str]) -> None:
 
 def show(
     domain: Annotated[str, typer.Argument(help="A prepared domain, e.g. dtd.")],
-    out: Annotated[Path, typer.Option(help="The picture, a file ending in .png.")],
+    out: Annotated[Path, typer.Option(help="Image file to write (.png).")],
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
-    n: Annotated[
-        int, typer.Option("--n", help="Images on the sheet, spread over the classes.")
-    ] = 60,
+    n: Annotated[int, typer.Option("--n", help="Number of images, spread over the classes.")] = 60,
 ) -> None:
-    """Draw images of a domain, with their class names, on one contact sheet.
+    """Draw a contact sheet: images of a domain with their class names.
 
-    They are drawn pixel for pixel as they are stored and trained on.
+    The pixels are those that networks are trained on.
     """
     from decathlon.data.sheet import show as run
     from decathlon.data.store import data_folder, open_store
@@ -205,7 +202,7 @@ def show(
 
 
 def domains(data: Data = None) -> None:
-    """List the ten domains, and what of them is prepared."""
+    """List the domains and what is prepared."""
     from rich.console import Console
 
     from decathlon.data.store import data_folder

@@ -31,56 +31,61 @@ def _finite(value: float | None) -> float | None:
 Data = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the prepared shards (default: $DECATHLON_DATA, else ./data).",
-        readable=False,  # who reads it tells, with the exit code of a missing one
+        help="Folder of prepared data (default: $DECATHLON_DATA, else ./data).",
+        readable=False,  # the code that opens it reports a missing folder, with exit code 3
     ),
 ]
 Domains = Annotated[
-    list[str] | None, typer.Option("--domain", help="Only this domain; may be repeated.")
+    list[str] | None, typer.Option("--domain", help="Only this domain. Repeat for several.")
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A setting of the recipe, field=value (JSON); may be repeated."),
+    typer.Option(
+        "--set",
+        help="Change a setting of the recipe: field=value, value in JSON. Repeat for several.",
+    ),
 ]
 Precision = Annotated[
     str,
     typer.Option(
-        help="auto, 32 or bf16; auto is bf16 where the device multiplies it. Other processors"
-        " compute the same bf16 results at the speed of 32 bits."
+        help="auto, 32 or bf16. auto uses bf16 if the device has it. Other processors emulate"
+        " bf16 at the speed of 32 bits."
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[
     int,
     typer.Option(
-        min=0, max=4096, help="Processor threads of a training; 0: all cores, with ray 1."
+        min=0, max=4096, help="Processor threads per training; 0: all cores (1 with Ray)."
     ),
 ]
 Compile = Annotated[
-    bool, typer.Option("--compile", help="Train with torch.compile: slow to start, then faster.")
+    bool, typer.Option("--compile", help="Train with torch.compile: slower to start, then faster.")
 ]
 SyncBN = Annotated[
     bool,
     typer.Option(
         "--sync-bn",
-        help="Of several processes on GPUs: batch statistics of the whole batch, not of each"
-        " process's part.",
+        help="Synchronise batch normalisation across GPUs: statistics of the whole batch, not"
+        " of each process's share.",
     ),
 ]
-Checkpoint = Annotated[
-    float, number(minimum=0, help="Seconds between two checkpoints to resume from.")
-]
+Checkpoint = Annotated[float, number(minimum=0, help="Seconds between two checkpoints.")]
 CheckpointSteps = Annotated[
-    int, typer.Option(min=0, help="Also a checkpoint after every so many steps; 0: none.")
+    int,
+    typer.Option(
+        min=0, help="Steps between two checkpoints, besides --checkpoint; 0: time alone decides."
+    ),
 ]
 Tensorboard = Annotated[
     Path | None,
-    typer.Option(
-        "--tensorboard", help="Folder for curves of TensorBoard; log.jsonl is always written."
-    ),
+    typer.Option("--tensorboard", help="Also write TensorBoard curves to this folder."),
 ]
-TrainedSplit = Annotated[str, typer.Option(help="val: train on train. test: train on train+val.")]
-Results = Annotated[Path, typer.Argument(help="Folder of records.")]
+TrainedSplit = Annotated[
+    str,
+    typer.Option(help="Split to evaluate on. val: train on train; test: train on train and val."),
+]
+Results = Annotated[Path, typer.Argument(help="Results folder.")]
 Split = Annotated[str, typer.Option(help="val or test.")]
 Baseline = Annotated[
     str | None,

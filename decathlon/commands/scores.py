@@ -17,7 +17,7 @@ CheckData = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Prepared data folder: recompute every record's counts from its predictions.",
+        help="Prepared data folder: check every record against its predictions and the labels.",
         readable=False,
     ),
 ]
@@ -25,7 +25,7 @@ CheckLabels = Annotated[
     Path | None,
     typer.Option(
         "--labels",
-        help="labels_test.zip or a folder of its files: recompute every record's counts.",
+        help="labels_test.zip, or a folder with its files: check every record in the same way.",
         readable=False,
     ),
 ]
@@ -62,10 +62,13 @@ def score(
     ] = "table",
     out: Out = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="All published rows, not Table 3 only.")
+        bool, typer.Option("--all", help="Show all published rows, not only Table 3.")
     ] = False,
     sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Points of S for one more percent, by domain.")
+        bool,
+        typer.Option(
+            "--sensitivity", help="Show how many points of S one more percent is worth, by domain."
+        ),
     ] = False,
     columns: Annotated[
         str | None,
@@ -75,12 +78,15 @@ def score(
         ),
     ] = None,
     sort: Annotated[
-        str, typer.Option(help="Column or domain to sort by, - before it turns the order round.")
+        str, typer.Option(help="Column or domain to sort by; a leading - reverses the order.")
     ] = "table",
     match: Annotated[
-        list[str] | None, typer.Option(help="Only rows like this (* and ?); may be repeated.")
+        list[str] | None,
+        typer.Option(help="Only rows whose name matches (* and ?). Repeat for several."),
     ] = None,
-    kind: Annotated[str | None, typer.Option(help="Only rows that are published, or run.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Only 'published' rows, or only those of a 'run'.")
+    ] = None,
     data: CheckData = None,
     labels: CheckLabels = None,
 ) -> None:
@@ -106,7 +112,7 @@ def plot(
     split: Split = "test",
     baseline: Baseline = None,
     name: Annotated[
-        list[str] | None, typer.Option(help="Only this method, variant or row; may be repeated.")
+        list[str] | None, typer.Option(help="Only this method, variant or row. Repeat for several.")
     ] = None,
 ) -> None:
     """Draw a figure of results."""
@@ -144,7 +150,8 @@ def submit(
     method: Annotated[str, typer.Option(help="Name of a method or variant, or a row's label.")],
     out: Annotated[Path, typer.Option(help="Archive to write.")] = Path("results.zip"),
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed (default: the first with most domains).")
+        int | None,
+        typer.Option(min=0, help="Seed (default: the first that covers the most domains)."),
     ] = None,
 ) -> None:
     """Write the official submission file from test predictions."""
@@ -170,8 +177,8 @@ def evaluate(
     baseline_errors: Annotated[
         Path | None,
         typer.Option(
-            help="For other than the official labels: JSON of a baseline's error in 0 to 1 by"
-            " domain, whose doubles are E_max.",
+            help="For labels that are not the official ones: JSON with a baseline's error (0 to 1)"
+            " by domain; E_max is twice that.",
             readable=False,
         ),
     ] = None,

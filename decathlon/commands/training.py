@@ -36,7 +36,7 @@ BASELINE = "fine-tuning"
 
 
 def methods() -> None:
-    """List the methods that can be run, strangers' included."""
+    """List the installed methods, including those from other packages."""
     from rich.console import Console
 
     from decathlon.listing import methods_table
@@ -49,10 +49,13 @@ def pretrain(
     out: Annotated[Path, typer.Option(help="Weights file to write (.safetensors).")],
     data: Data = None,
     method: Annotated[
-        str, typer.Option(help="Method whose kind of source network is trained.")
+        str,
+        typer.Option(
+            help="Method whose source network to train: most share one, without adapters."
+        ),
     ] = "fine-tuning",
     split: TrainedSplit = "val",
-    width: Annotated[float, number(0.05, 32, help="Factor on channel numbers.")] = 1.0,
+    width: Annotated[float, number(0.05, 32, help="Factor on the number of channels.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
     settings: Settings = None,
     precision: Precision = "auto",
@@ -65,14 +68,14 @@ def pretrain(
     tensorboard: Tensorboard = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Overwrite the file, and checkpoints of another training."),
+        typer.Option("--force", help="Overwrite the file and any checkpoints beside it."),
     ] = False,
 ) -> None:
     """Train the source network on imagenet12.
 
-    A finished file is not trained again, and an interrupted training resumes: its checkpoints are
-    kept beside the file until that is written. A file of another recipe, data or code is never
-    overwritten without --force.
+    A finished network is not trained again, and an interrupted training resumes from the
+    checkpoints beside the file. A file that was made differently is not overwritten without
+    --force.
     torchrun --nproc-per-node=N -m decathlon pretrain ... trains with N processes.
     """
     from decathlon import pretraining
@@ -148,13 +151,13 @@ def import_weights(
     source: Annotated[Path, typer.Argument(help="The authors' checkpoint (.t7, .pth).")],
     out: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
     task: Annotated[
-        int, typer.Option(min=0, help="Which task, of a checkpoint that holds several.")
+        int, typer.Option(min=0, help="Number of the task, if the checkpoint holds several.")
     ] = 0,
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite a file of other weights.")
+        bool, typer.Option("--force", help="Overwrite the file even if it holds other weights.")
     ] = False,
 ) -> None:
-    """Convert a checkpoint of the reference codes, running nothing in it."""
+    """Convert a checkpoint of the authors' code. Nothing in it is executed."""
     from decathlon.models.import_weights import import_weights as run
     from decathlon.models.import_weights import is_imported
     from decathlon.models.weights import check_name
@@ -170,55 +173,57 @@ def import_weights(
 def run(
     method: Annotated[
         list[str],
-        typer.Option(help="Method to run, see 'decathlon methods'; may be repeated, or is 'all'."),
+        typer.Option(help="Method to run, or 'all'; see 'decathlon methods'. Repeat for several."),
     ],
     source: Annotated[
         list[str] | None,
         typer.Option(
-            help="Source network, from 'pretrain' or 'import-weights'; METHOD=FILE for one of"
-            " several methods."
+            help="Source network from 'pretrain' or 'import-weights'. METHOD=FILE gives one"
+            " method its own."
         ),
     ] = None,
     data: Data = None,
-    results: Annotated[Path, typer.Option(help="Folder that records are written to.")] = Path(
-        "results"
-    ),
+    results: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
     domain: Domains = None,
     seed: Annotated[
-        list[int] | None, typer.Option(min=0, help="Seed; may be repeated (default: 0).")
+        list[int] | None, typer.Option(min=0, help="Seed (default: 0). Repeat for several.")
     ] = None,
     split: TrainedSplit = "test",
-    name: Annotated[str | None, typer.Option(help="Name of a variant in the results.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name in the results (default: the method's).")
+    ] = None,
     settings: Settings = None,
     precision: Precision = "auto",
     device: Device = "auto",
     threads: Threads = 0,
     sync_bn: SyncBN = False,
     compiled: Compile = False,
-    force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run finished trials again.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the trials and estimate their time; no more.")
+        bool, typer.Option("--dry-run", help="Only list the trials and estimate their time.")
     ] = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
     tensorboard: Tensorboard = None,
     launcher: Annotated[
-        str, typer.Option(help="local: one trial after the other. ray: on a Ray cluster.")
+        str, typer.Option(help="local: one trial after another. ray: on a Ray cluster.")
     ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster (default: this machine's).")
+        str | None, typer.Option(help="Address of the Ray cluster (default: one on this machine).")
     ] = None,
     gpus: Annotated[
         float | None,
-        number(minimum=0, help="With ray: GPUs a trial, such as 0.5 (default: 1 if any)."),
+        number(
+            minimum=0, help="GPUs per trial with Ray, such as 0.5 (default: 1 if there are any)."
+        ),
     ] = None,
 ) -> None:
-    """Train methods on the domains, evaluate them, and write records.
+    """Train and evaluate methods on the domains, and write records.
 
-    What is finished is skipped, what was interrupted goes on. A trial that fails does not
-    stop the others; what failed, and why, is listed at the end. A method's settings are
-    listed when an unknown one is --set. torchrun --nproc-per-node=N -m decathlon run ...
-    trains every network with N processes, each of which has a part of every batch.
+    Finished trials are skipped; interrupted ones resume. A failed trial does not stop the
+    others; failures are listed at the end. An unknown --set lists the method's settings.
+    torchrun --nproc-per-node=N -m decathlon run ... trains each network with N processes that
+    share every batch.
     """
     from decathlon.cluster import Cluster, execute_on
     from decathlon.data.store import data_folder
@@ -308,10 +313,14 @@ def _tell(notes: list[str]) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for data and results.")] = Path("out/demo"),
-    scale: Annotated[float, number(0.02, 1000, help="Factor on images and epochs.")] = 1.0,
+    out: Annotated[Path, typer.Option(help="Folder for data, weights and results.")] = Path(
+        "out/demo"
+    ),
+    scale: Annotated[
+        float, number(0.02, 1000, help="Factor on the number of images and epochs.")
+    ] = 1.0,
 ) -> None:
-    """Go the whole way, from archives to the table, on generated data."""
+    """Try everything on generated images: from archives to the leaderboard."""
     from decathlon.demo.tour import tour
 
     check_folder(out)

@@ -1,4 +1,4 @@
-"""Which archives are needed, and what to say where they are missing."""
+"""Which archives are needed, and the message that lists missing ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,33 +18,33 @@ def told_missing(
     annotated: bool,
     possible: Iterable[str],
 ) -> str:
-    """Says what some domains need: of each archive what it is, its size, where it is had.
+    """Returns a message on missing archives: what each is, its size, and where to download it.
 
     Args:
-        folder: Where it should be.
-        domains: What cannot be prepared.
-        images: Those of the domains whose images are missing, and where the folder of each
-            belongs in the unpacked tree, None where there is no tree.
-        annotated: Whether the annotations are there.
-        possible: Domains that can be prepared instead, where nothing is done.
+        folder: Where the archives should be.
+        domains: The domains that cannot be prepared.
+        images: The domains whose images are missing, each with its folder in the unpacked tree,
+            or None if there is no tree.
+        annotated: True if the annotations are there.
+        possible: Domains that can be prepared instead, if nothing was done.
     """
     needed: dict[Archive, list[Path]] = {} if annotated else {DEVKIT: []}
     for name, place in images.items():
         needed.setdefault(archive_of(name), []).extend([place] if place else [])
     names = ", ".join(domains)
-    lines = [f"archives are missing in {folder}, needed for {names}:"]
+    lines = [f"{folder}: archives are missing, which {names} need:"]
     if not folder.is_dir():
-        lines = [f"there is no folder {folder}, which should hold, for {names}:"]
+        lines = [f"{folder}: no such folder. It should hold these archives, for {names}:"]
     for archive, places in needed.items():
         note = f" ({archive.note})" if archive.note else ""
         lines.append(f"  {archive.file}: {archive.text}, {archive.size / 1e6:,.0f} MB")
         lines.append(f"    from {archive.url}{note}")
         lines += [f"    or the images themselves in {place}" for place in places]
-    lines.append("put them there, or name the folder that holds them with --archives;")
-    lines.append("'decathlon prepare --download' fetches what is freely had")
+    lines.append("Put them there, or name their folder with --archives.")
+    lines.append("'decathlon prepare --download' downloads the free ones.")
     if IMAGENET in needed:
-        lines.append("original ILSVRC-2012 photographs will do too: --imagenet DIR")
+        lines.append("You can also use the original ILSVRC-2012 photographs: --imagenet DIR.")
     options = " ".join(f"--domain {name}" for name in possible)
     if options:
-        lines.append(f"or prepare what is there: decathlon prepare {options}")
+        lines.append(f"Or prepare only what is there: decathlon prepare {options}")
     return "\n".join(lines)

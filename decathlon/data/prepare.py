@@ -328,7 +328,7 @@ class _Preparation:
         return name == SOURCE_DOMAIN and self.imagenet is not None
 
     def _damaged(self, name: str, entry: DomainEntry) -> str:
-        """Says how shards of a domain are had again whose source is not at hand."""
+        """Says how to get a domain's shards again if its source is not at hand."""
         source = entry.sources[0] if entry.own else None
         how = f" --folder {name}={source.folder or 'DIR'}" if source else " --archives DIR"
         how += " --skip-broken" * bool(entry.skipped)

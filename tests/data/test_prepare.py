@@ -238,7 +238,7 @@ def test_files_of_others_are_left_alone(small: Official, tmp_path: Path) -> None
 def test_all_archives_are_listed_where_none_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         prepare(tmp_path / "nowhere", tmp_path / "data")
-    for text in ("there is no folder", "devkit.tar.gz", "24 MB", "406 MB", "6,535 MB"):
+    for text in ("no such folder", "devkit.tar.gz", "24 MB", "406 MB", "6,535 MB"):
         assert text in str(caught.value)
 
 
