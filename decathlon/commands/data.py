@@ -60,7 +60,7 @@ def prepare(
         ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=0, help="Decoding processes (default: one per core).")
+        int | None, typer.Option(min=0, help="Decoding processes (default: all cores).")
     ] = None,
     labels: Annotated[
         Path | None,

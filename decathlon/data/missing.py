@@ -32,7 +32,7 @@ def told_missing(
     for name, place in images.items():
         needed.setdefault(archive_of(name), []).extend([place] if place else [])
     names = ", ".join(domains)
-    lines = [f"{folder}: archives are missing, which {names} need:"]
+    lines = [f"{folder}: missing archives, needed for {names}:"]
     if not folder.is_dir():
         lines = [f"{folder}: no such folder. It should hold these archives, for {names}:"]
     for archive, places in needed.items():
