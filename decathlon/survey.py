@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from decathlon.code import identity
-from decathlon.errors import DataError, ResultError, UsageError, first_difference
+from decathlon.errors import DataError, ResultError, UsageError, first_difference, listed
 from decathlon.faults import Failure, failure, noted
 from decathlon.locks import is_claimed
 from decathlon.plan import Run, Trial, is_done
@@ -68,9 +68,7 @@ def check_unmixed(work: Sequence[Work]) -> None:
     """
     reasons = [w.failure.reason for w in work if w.state == "differs" and w.failure]
     if reasons:
-        more = len(reasons) - MAX_LISTED
-        shown = reasons[:MAX_LISTED] + ([f"and {more} more"] if more > 0 else [])
-        raise UsageError("\n".join(shown))
+        raise UsageError(listed(reasons, "\n", MAX_LISTED))
 
 
 def _stands(run: Run, trial: Trial) -> Work:

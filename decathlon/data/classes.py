@@ -25,7 +25,7 @@ from pathlib import Path
 from decathlon.data.annotations import printable, shown
 from decathlon.data.decode import recognised
 from decathlon.domains import SPLITS
-from decathlon.errors import DataError
+from decathlon.errors import DataError, listed
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp"),
@@ -35,15 +35,7 @@ SUFFIXES = (
 LITTER = ("@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """Folders that systems leave behind, with files that look like images."""
 LAYOUT = "give a folder train|val|test/CLASS/IMAGE or CLASS/IMAGE"
-MOST_LISTED = 20
-"""Names in a message."""
 _LOOKS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval")
-
-
-def listed(names: list[str], between: str = ", ", most: int = MOST_LISTED) -> str:
-    """Joins names, of many the first."""
-    more = [f"and {len(names) - most:,} more"] if len(names) > most else []
-    return between.join(names[:most] + more)
 
 
 @dataclass(frozen=True)
