@@ -24,12 +24,12 @@ from decathlon.errors import DecathlonError, UsageError
 from decathlon.faults import Failure, note, noted
 from decathlon.plan import Run, Trial, check_agreement
 from decathlon.progress import say
-from decathlon.records import RECORD, read_record
+from decathlon.records import LOG, RECORD, read_record
 from decathlon.request import Order
 from decathlon.runs import HeldError, Watch, attempt, begin
 from decathlon.survey import Work
 from decathlon.training.checkpoint import peek
-from decathlon.trials import CHECKPOINTS, LOG
+from decathlon.trials import CHECKPOINTS
 from decathlon.watch import PlainWatch
 
 RETRIES = 3

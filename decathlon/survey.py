@@ -102,7 +102,8 @@ def _warn_of_others(run: Run) -> None:
             continue
         warnings.warn(
             f"{path}: has the name of this run, but was trained differently ({difference});"
-            " 'decathlon score' shows both in one row, so give one of them another --name",
+            " 'decathlon score' shows them as separate rows, neither with all domains, so give one"
+            " of them another --name",
             stacklevel=2,
         )
         return
@@ -113,7 +114,7 @@ def _difference(run: Run, path: Path) -> str | None:
     try:
         record = read_record(path)
     except ResultError:
-        return None  # whoever asks for that trial hears of it
+        return None  # a run that asks for that trial reports it
     if not record.trained:
         return None
     code = identity(record.code or run.code)

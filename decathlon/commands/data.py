@@ -4,7 +4,6 @@ Files that cannot be read are told by who reads them, with the exit code of miss
 typer, which would take them for wrong usage, is not to look (``readable=False``).
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from decathlon.commands.options import Data, Domains, check_out
 from decathlon.errors import UsageError
+from decathlon.progress import say
 from decathlon.scoring.escape import visible, visible_lines
 
 
@@ -105,7 +105,7 @@ def prepare(
         skip_broken=skip_broken,
     )
     for message in prepared.messages:
-        print(visible_lines(message), file=sys.stderr)
+        say(visible_lines(message))
     state = "nothing to do, all is prepared" if prepared.done else "prepared"
     print(f"{visible(str(target))}: {state}")
 
@@ -123,7 +123,7 @@ def _downloaded(archives: Path, domains: list[str] | None, photographs: bool) ->
         or (domains and SOURCE_DOMAIN not in domains)
     ):
         return domains
-    print(visible_lines(how_to_get_imagenet(archives)), file=sys.stderr)
+    say(visible_lines(how_to_get_imagenet(archives)))
     return list(NINE.domains) if domains is None else domains
 
 

@@ -1,6 +1,5 @@
 """Commands that train: methods, pretrain, import-weights, run, demo."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +25,7 @@ from decathlon.commands.options import (
     number,
 )
 from decathlon.files import CHECKPOINT_SECONDS, check_folder
+from decathlon.progress import say
 from decathlon.scoring.escape import visible, visible_lines
 
 
@@ -282,7 +282,7 @@ def _tell(notes: list[str]) -> None:
 
     if rank() == 0:
         for note in notes:
-            print(note, file=sys.stderr)
+            say(visible(note))
 
 
 def demo(

@@ -1,6 +1,5 @@
 """The whole way on generated data: archives, shards, source network, three methods, table."""
 
-import sys
 import time
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def tour(out: Path, scale: float = 1.0) -> None:
     from decathlon.data.store import open_store
     from decathlon.demo.archives import write_archives
     from decathlon.method import find
-    from decathlon.progress import progress
+    from decathlon.progress import progress, say
     from decathlon.recipes import apply
     from decathlon.scoring.board import build
     from decathlon.scoring.escape import visible
@@ -58,7 +57,7 @@ def tour(out: Path, scale: float = 1.0) -> None:
                 compute=Compute(),
                 report=lambda facts: bar.advance(1, f"loss {facts['loss']:.3f}"),
             )
-        print(f"source network: {done.accuracy:.1f} % on imagenet12 test", file=sys.stderr)
+        say(f"source network: {done.accuracy:.1f} % on imagenet12 test")
     epochs = max(1, round(EPOCHS * min(scale, 1)))
     for method in METHODS:
         _run(method, out, epochs)
