@@ -1,7 +1,7 @@
 """Commands about images: prepare, verify, show, domains.
 
-Files that cannot be read are told by who reads them, with the exit code of missing ones:
-typer, which would take them for wrong usage, is not to look (``readable=False``).
+Our readers report unreadable files themselves, with exit code 3. Typer would report wrong usage,
+so that its own check is off (``readable=False``).
 """
 
 from pathlib import Path
@@ -55,7 +55,7 @@ def prepare(
         Path | None,
         typer.Option(
             help="Folder of the original ILSVRC-2012 photographs (train and val, as tars or"
-            " folders), for imagenet12 where its 72-pixel archive is not had.",
+            " folders), to make imagenet12 without its 72-pixel archive.",
             readable=False,
         ),
     ] = None,
@@ -70,15 +70,15 @@ def prepare(
         bool,
         typer.Option(
             "--download",
-            help="First fetch what is freely had (430 MB: all but imagenet12) into --archives.",
+            help="First download the freely available archives (430 MB: all but imagenet12) into"
+            " --archives.",
         ),
     ] = False,
 ) -> None:
     """Turn images into shards: official archives, their unpacked tree, folders of your own.
 
-    Archives are streamed, never extracted. What is done already is not done again, and an
-    interrupted call is continued by the next. With --folder alone, nothing official is
-    needed:
+    Archives are streamed, never extracted. Finished work is skipped, and an interrupted call is
+    continued by the next. With --folder alone, nothing official is needed:
 
         decathlon prepare --folder birds=photos/birds --data data
     """
@@ -111,7 +111,7 @@ def prepare(
 
 
 def _downloaded(archives: Path, domains: list[str] | None, photographs: bool) -> list[str] | None:
-    """Fetches what is freely had and returns the domains that can be prepared of it."""
+    """Downloads the free archives and returns the domains that can be prepared from them."""
     from decathlon.data.download import fetch, how_to_get_imagenet
     from decathlon.data.sources import images_of
     from decathlon.domains import NINE, SOURCE_DOMAIN
@@ -190,7 +190,7 @@ def show(
 
 
 def domains(data: Data = None) -> None:
-    """List the ten domains, and what of them is prepared."""
+    """List the ten domains, with the number of prepared images."""
     from rich.console import Console
 
     from decathlon.data.store import data_folder

@@ -32,7 +32,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         help="Folder of the prepared shards (default: $DECATHLON_DATA, else ./data).",
-        readable=False,  # who reads it tells, with the exit code of a missing one
+        readable=False,  # our readers report it, with the exit code of missing data
     ),
 ]
 Domains = Annotated[

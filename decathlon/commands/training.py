@@ -30,7 +30,7 @@ from decathlon.scoring.escape import visible, visible_lines
 
 
 def methods() -> None:
-    """List the methods that can be run, strangers' included."""
+    """List the installed methods, including those from other packages."""
     from rich.console import Console
 
     from decathlon.listing import methods_table
@@ -206,10 +206,10 @@ def run(
 ) -> None:
     """Train methods on the domains, evaluate them, and write records.
 
-    What is finished is skipped, what was interrupted goes on. A trial that fails does not
-    stop the others; what failed, and why, is listed at the end. A method's settings are
-    listed when an unknown one is --set. torchrun --nproc-per-node=N -m decathlon run ...
-    trains every network with N processes, each of which has a part of every batch.
+    Finished trials are skipped; interrupted ones resume. A trial that fails does not stop the
+    others; failures and their reasons are listed at the end. --set with an unknown setting
+    lists those of the method. torchrun --nproc-per-node=N -m decathlon run ... trains every
+    network with N processes, each on a part of every batch.
     """
     from decathlon.cluster import Cluster, execute_on
     from decathlon.data.store import data_folder
@@ -229,11 +229,11 @@ def run(
     check_launcher(launcher, address, gpus, dry_run=dry_run)
     if tensorboard is not None:
         check_tensorboard(tensorboard)
-    methods = chosen(method)  # a wrong name is said before data are looked for
+    methods = chosen(method)  # a wrong name is reported before data is looked for
     own = threads or (1 if launcher == "ray" else 0)
     compute = Compute(device, precision, own, sync_bn, compiled)
     if launcher == "local":
-        compute.fabric()  # and a device that is not there before anything is planned
+        compute.fabric()  # reports a missing device before anything is planned
         assemble(compute)
     order = Order(
         methods=tuple(methods),

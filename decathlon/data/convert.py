@@ -104,7 +104,7 @@ class _Batch:
 
 
 class BrokenError(DataError):
-    """Image files that cannot be taken.
+    """Image files that cannot be used.
 
     Attributes:
         images: Why, by name.
@@ -119,13 +119,13 @@ class BrokenError(DataError):
             super().__init__(f"{text}; {mend}")
         else:
             super().__init__(
-                f"{len(problems):,} images cannot be taken:\n  {text}\nFor each of them: {mend}"
+                f"{len(problems):,} images cannot be used:\n  {text}\nFor each of them: {mend}"
             )
 
 
 @dataclass(frozen=True)
 class Broken:
-    """One image file that cannot be taken.
+    """One image file that cannot be used.
 
     Attributes:
         name: As annotated.
@@ -231,7 +231,7 @@ class Converter:
         self.pool.submit(batch.header(), batch.data, reply)
 
     def _break(self, supply: Supply, image: int, where: str, reason: str) -> None:
-        """Notes an image that cannot be taken; a damaged archive is not read on."""
+        """Notes an image that cannot be used; a damaged archive is read no further."""
         problem = Broken(self.index.name(image), where, reason, supply.mend)
         if not supply.apart:
             raise BrokenError([problem])

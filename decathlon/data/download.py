@@ -1,4 +1,4 @@
-"""``prepare --download``: fetches the official archives that are freely had.
+"""``prepare --download``: downloads the official archives that are freely available.
 
 A file that came in part stays beside its final name as ``<name>.part`` and is continued
 with HTTP Range, by the same call or a later one. A file has its final name only when its
@@ -61,7 +61,7 @@ class Fetched:
 
 
 def how_to_get_imagenet(folder: Path) -> str:
-    """Says how the ImageNet archive, which cannot be downloaded freely, is had."""
+    """Says how to get the ImageNet archive, which cannot be downloaded freely."""
     return (
         f"{IMAGENET.file} ({IMAGENET.size / 1e9:.1f} GB, imagenet12) {IMAGENET.note}:"
         " make one at https://image-net.org, accept its terms, log in, then download"

@@ -203,7 +203,7 @@ def _messages(folder: Path, found: Found) -> list[str]:
     messages = []
     if found.passed:
         messages.append(
-            f"{folder}: passed over {len(found.passed):,} that are no images or classes:"
+            f"{folder}: skipped {len(found.passed):,} that are no images or classes:"
             f" {listed(found.passed)}"
         )
     if found.alike:

@@ -1,4 +1,4 @@
-"""imagenet12 from the original ILSVRC-2012 photographs, where the 72-pixel archive is not had.
+"""imagenet12 from the original ILSVRC-2012 photographs, without the 72-pixel archive.
 
 The official annotations name images by class and number (``train/0001/000001.jpg``), not by
 their original names. What they determine, and what is done:

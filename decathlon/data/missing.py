@@ -18,7 +18,7 @@ def told_missing(
     annotated: bool,
     possible: Iterable[str],
 ) -> str:
-    """Says what some domains need: of each archive what it is, its size, where it is had.
+    """Lists the archives that some domains need: contents, size and where to download each.
 
     Args:
         folder: Where it should be.
@@ -41,7 +41,7 @@ def told_missing(
         lines.append(f"    from {archive.url}{note}")
         lines += [f"    or the images themselves in {place}" for place in places]
     lines.append("put them there, or name the folder that holds them with --archives;")
-    lines.append("'decathlon prepare --download' fetches what is freely had")
+    lines.append("'decathlon prepare --download' downloads those that are freely available")
     if IMAGENET in needed:
         lines.append("original ILSVRC-2012 photographs will do too: --imagenet DIR")
     options = " ".join(f"--domain {name}" for name in possible)
