@@ -1,13 +1,12 @@
 """Trials on a Ray cluster: each in a process of its own, wherever there is room.
 
 Ray starts the processes and gives them cores and shares of GPUs. All machines see the same
-data and results folders. A trial whose process or machine is lost is given away again, and
-goes on from its last checkpoint in the results folder.
+data and results folders. A trial whose process or machine is lost is started again, from its
+last checkpoint in the results folder.
 
-An order goes to a process as JSON, and its answer comes back as JSON. How training goes is
-read from the trial's log in the results folder, so that nothing on the cluster has to stay
-alive but the trials. Ray itself sends functions as pickles between machines that trust each
-other.
+Orders and answers are sent as JSON. Progress is read from the trial's log in the results folder,
+so that nothing on the cluster has to stay alive but the trials. Ray itself sends functions as
+pickles between machines that trust each other.
 """
 
 import json
@@ -24,16 +23,16 @@ from decathlon.errors import DecathlonError, UsageError
 from decathlon.faults import Failure, note, noted
 from decathlon.plan import Run, Trial, check_agreement
 from decathlon.progress import say
-from decathlon.records import RECORD, read_record
+from decathlon.records import LOG, RECORD, read_record
 from decathlon.request import Order
 from decathlon.runs import HeldError, Watch, attempt, begin
 from decathlon.survey import Work
 from decathlon.training.checkpoint import peek
-from decathlon.trials import CHECKPOINTS, LOG
+from decathlon.trials import CHECKPOINTS
 from decathlon.watch import PlainWatch
 
 RETRIES = 3
-"""Times that a trial is given away again after its process or machine was lost."""
+"""Times that a trial is started again after its process or machine was lost."""
 POLL_SECONDS = 0.5
 """Between two looks at the trials."""
 LOOK_SECONDS = 5.0
@@ -105,14 +104,14 @@ def execute_on(cluster: Cluster, order: Order, work: Sequence[Work], watch: Watc
 
 
 class _Fleet:
-    """The trials that the cluster has been given."""
+    """The trials that have been sent to the cluster."""
 
     def __init__(
         self, ray: Any, head: str, order: Order, watch: Watch, needs: dict[str, float]
     ) -> None:
         self.ray, self.watch = ray, watch
         self.order, self.since = json.dumps(order.as_json()), time.time()
-        # Ray's own retries are without a bound for some causes and without a word for all.
+        # Ray's own retries are unlimited for some causes, and never reported.
         self.task = ray.remote(max_retries=0, **needs)(_work)
         self.health = Health(ray, head, needs)
         self.given: dict[Any, Work] = {}
@@ -122,7 +121,7 @@ class _Fleet:
         self.failures: list[Failure] = []
 
     def run(self, todo: Sequence[Work]) -> list[Failure]:
-        """Gives all trials away and waits for them.
+        """Starts all trials and waits for them.
 
         Raises:
             TrialError: The cluster is lost.
@@ -150,7 +149,7 @@ class _Fleet:
         self.given[ref] = item
 
     def _collect(self) -> None:
-        """Waits a moment, tells how trials go, and takes the answers of those that ended."""
+        """Waits a moment, reports progress, and handles the answers of trials that ended."""
         if not self.given:
             time.sleep(POLL_SECONDS)
         done, _ = self.ray.wait(list(self.given), num_returns=len(self.given), timeout=POLL_SECONDS)
@@ -177,7 +176,7 @@ class _Fleet:
         except errors.LocalRayletDiedError:
             raise self.health.lost() from None
         except errors.RayTaskError as error:
-            # It could not be read, or not even begin: a lack that another try would have too.
+            # The task could not be loaded or started; another try would fail in the same way.
             text = str(error).strip().splitlines()[-1]
             reason = (
                 f"Ray could not run it ({text}); all machines need the same versions of Python,"
@@ -194,7 +193,7 @@ class _Fleet:
         return answer
 
     def _lost(self, item: Work, reason: str, remedy: str) -> None:
-        """Gives a trial away again, unless it has been lost too often."""
+        """Starts a trial again, unless it has been lost too often."""
         self.losses[item.trial] += 1
         if self.losses[item.trial] <= RETRIES:
             self._give(item)
@@ -224,7 +223,7 @@ class _Fleet:
         self.watch.finished(item.trial, records)
 
     def _look(self) -> None:
-        """Looks at the cluster, and gives trials away again that other runs held."""
+        """Checks the cluster, and starts trials again that other runs held."""
         if (missing := self.health.check()) is not None:
             for ref, item in self.given.items():
                 self.ray.cancel(ref, recursive=False)
@@ -247,19 +246,19 @@ class _Fleet:
 
 
 class _Log:
-    """How a trial goes, as its log tells."""
+    """The progress of a trial, read from its log."""
 
     def __init__(self, item: Work) -> None:
         self.trial = item.trial
         folder = item.trial.folder(item.run.results, item.trial.domains[0])
         self.path = folder / LOG
         self.stamp, self.began = self._stamp(), False
-        # The log is cut to the epochs of the last checkpoint, which have been told.
+        # The log is cut to the epochs of the last checkpoint, which have been reported.
         header = peek(folder / CHECKPOINTS)
         self.told = 0 if header is None else int(header["facts"]["epoch"])
 
     def tell(self, watch: Watch) -> None:
-        """Tells a watch what is new."""
+        """Reports to a watch what is new."""
         if (stamp := self._stamp()) == self.stamp:
             return
         self.stamp = stamp

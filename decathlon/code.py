@@ -1,12 +1,12 @@
 """The code of a method: a digest of its module and of the modules it imports.
 
-Followed are the imports, inside functions too, that lead to the method's own distribution:
-the packages and modules that the distribution lists, the package that the method is in, and
-modules beside it that no other distribution lists. Nothing is imported to find them.
+Imports are followed, inside functions too, if they lead to the method's own distribution: the
+packages and modules that the distribution lists, the package that the method is in, and modules
+beside it that no other distribution lists. Nothing is imported to find them.
 
-Of the methods built in, what counts is the method's file and the network code it uses: modules
-of ``methods`` and of ``decathlon.models``, among them always the source network's. A mended
-error message elsewhere in ``decathlon`` thus does not invalidate results.
+For built-in methods, the method's file and the network code it uses count: modules of ``methods``
+and of ``decathlon.models``, always including the source network's. A corrected error message
+elsewhere in ``decathlon`` does not invalidate results.
 
 * Compiled modules, bytecode without source and modules in zip files count with their bytes; the
   imports of the first two are not known.
@@ -54,7 +54,7 @@ def code_of(method: str) -> Code:
 
 
 def identity(code: Code | None) -> dict[str, str] | None:
-    """Returns what two codes have in common if they are the same; the version is not part of it."""
+    """Returns the facts by which two codes are compared: all but the version."""
     if code is None:
         return None
     return {"distribution": code.distribution, "sha256": code.sha256}

@@ -26,7 +26,7 @@ def import_ray() -> Any:
     Raises:
         UsageError: It is not installed.
     """
-    # What is coming to be Ray's default, of which it would warn at every start.
+    # Ray's future default; without it, Ray warns at every start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray

@@ -65,11 +65,6 @@ class Domain:
     baseline: float
 
     @property
-    def test_view(self) -> View:
-        """The centre crop of the training crop's size."""
-        return View(self.train_view.crop)
-
-    @property
     def e_max(self) -> float:
         """Error in [0, 1] from which a domain scores nothing: twice the baseline's."""
         return 2 * (100 - self.baseline) / 100

@@ -7,7 +7,7 @@ prints it without a traceback and exits with :attr:`DecathlonError.exit_code`.
 import difflib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
@@ -68,6 +68,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Returns ``", did you mean 'x'?"`` for the nearest known word, or ``""``."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f", did you mean '{close[0]}'?" if close else ""
+
+
+def listed(items: Sequence[str], between: str = ", ", most: int = 20) -> str:
+    """Joins items; of many, the first and how many more there are.
+
+    Args:
+        items: What a message lists.
+        between: Stands between two items.
+        most: Items that are listed at most.
+    """
+    more = [f"and {len(items) - most:,} more"] if len(items) > most else []
+    return between.join([*items[:most], *more])
 
 
 def first_difference(was: Any, now: Any, path: str = "") -> str:

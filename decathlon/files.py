@@ -147,13 +147,17 @@ def check_output(path: Path) -> None:
             _check_access(path)
 
 
-def check_folder(path: Path) -> None:
+def check_folder(path: Path, other: str = "name another folder") -> None:
     """Checks that files can be written to a folder, or to one yet to be created.
+
+    Args:
+        path: The folder.
+        other: How to choose another one, such as ``"name another folder with --results"``.
 
     Raises:
         UsageError: They cannot.
     """
-    with told():
+    with told(other):
         _check_folder(path)
 
 
@@ -168,7 +172,8 @@ def _check_folder(path: Path) -> None:
 
 def _check_access(path: Path) -> None:
     if not os.access(path, os.W_OK):
-        raise _error(errno.EACCES, path)
+        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+        raise _error(errno.EROFS if read_only else errno.EACCES, path)
 
 
 def _check_kind(path: Path, mode: int) -> None:
@@ -183,8 +188,11 @@ def _error(number: int, path: Path) -> OSError:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told(other: str = "name another file") -> Iterator[None]:
     """Raises errors of the operating system as messages to the user who named the file.
+
+    Args:
+        other: How to choose another place.
 
     Raises:
         DecathlonError: In the place of an OSError, see :func:`of_the_system`.
@@ -192,7 +200,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise of_the_system(error) from None
+        raise of_the_system(error, other) from None
 
 
 def write_text(path: Path, text: str) -> None:

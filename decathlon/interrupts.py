@@ -111,7 +111,7 @@ def deferring() -> Iterator[Callable[[], None]]:
 
 
 def ending() -> None:
-    """Lets a process that is about to exit say its last words; later signals end it at once."""
+    """Marks this process as about to exit: it prints its last message, later signals end it."""
     _State.ending, _State.deferred = True, False
     if received():
         _State.since = time.monotonic()

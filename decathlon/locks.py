@@ -105,8 +105,8 @@ def exclusive(folder: Path, what: str, option: str) -> Iterator[None]:
         frozen = not os.access(folder, os.W_OK)
         handle = None if frozen else _locked(folder / LOCK)
     except OSError as error:
-        sentence = explained(error, folder, f"name another with {option}")
-        raise DataError(f"{folder}: cannot be used as {what}: {sentence}") from None
+        other, failed = f"name another with {option}", f"cannot be used as {what}"
+        raise DataError(explained(error, folder, other, failed)) from None
     if handle is None and not frozen:
         raise BusyError(
             f"{folder}: another 'decathlon prepare' is at work on it; wait until it has ended"

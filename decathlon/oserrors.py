@@ -85,15 +85,16 @@ _MISPLACED = (
 """Errors that a user avoids by naming another file."""
 
 
-def of_the_system(error: OSError) -> DecathlonError:
+def of_the_system(error: OSError, other: str = "name another file") -> DecathlonError:
     """Returns what an error of the operating system means to a user who named a file to write.
 
     Args:
         error: Names the file, if it was about one.
+        other: How to choose another place, such as ``"name another file"``.
     """
     if error.filename is None:
         return OutputError(f"the operating system reports: {error.strerror or error}")
-    text = explained(error, error.filename, "name another file")
+    text = explained(error, error.filename, other)
     return UsageError(text) if error.errno in _MISPLACED else OutputError(text)
 
 

@@ -267,7 +267,7 @@ def _check_interrupted(checkpoints: Checkpoints) -> None:
 
 @contextmanager
 def _claimed(folder: Path, out: Path) -> Iterator[None]:
-    """Claims a weights file against other commands; of several processes the first does.
+    """Claims a weights file against other commands; only the first of several processes does.
 
     Raises:
         UsageError: Another command is training it.

@@ -19,7 +19,7 @@ from decathlon.errors import UsageError, nearest
 
 DEFAULT = "default"
 MAX_COUNT = 10**9
-"""No recipe counts further; larger numbers are slips of the keyboard."""
+"""No recipe needs a larger number; it would be a typing error."""
 MAX_SHOWN = 60
 """Characters of a rejected value that a message repeats."""
 
@@ -157,7 +157,6 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     """Parses ``field=value`` arguments; a value is JSON, else a string.
 
     Python's ``True``, ``False`` and ``None`` are understood too.
-
 
     Raises:
         UsageError: One is not of that form.

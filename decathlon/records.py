@@ -23,6 +23,9 @@ FORMAT: Final = 2
 """Version of the records written here; records of version 1 are upgraded when they are read."""
 RECORD = "record.json"
 PREDICTIONS = "predictions.json"
+ROUTING = "routing.json"
+WEIGHTS = "weights.safetensors"
+LOG = "log.jsonl"
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
 

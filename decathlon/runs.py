@@ -5,7 +5,6 @@ process holds is left to it. When that process dies, its trial is taken over whe
 checkpoint stands.
 """
 
-import os
 import shutil
 import time
 from collections import deque
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from decathlon.data.bus import bus_error_says, cut_short
-from decathlon.errors import DecathlonError, UsageError
+from decathlon.errors import DecathlonError
 from decathlon.faults import Failure, failure, forget, note, noted, release_memory
+from decathlon.files import check_folder
 from decathlon.interrupts import check
 from decathlon.locks import claim
 from decathlon.plan import Run, Trial, is_done
@@ -71,7 +71,7 @@ def begin(work: Sequence[Work], watch: Watch) -> list[Failure]:
     """
     check_unmixed(work)
     for results in {item.run.results for item in work}:
-        _check_writable(results)
+        check_folder(results, "name another folder with --results")
     watch.planned(work)
     failures = [item.failure for item in work if item.state == "refused" and item.failure]
     for refused in failures:
@@ -207,16 +207,3 @@ def _tidy(run: Run, trial: Trial) -> None:
 def _home(run: Run, trial: Trial) -> Path:
     """Returns the folder of a trial's claim, log and checkpoints."""
     return trial.folder(run.results, trial.domains[0])
-
-
-def _check_writable(results: Path) -> None:
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror
-    else:
-        reason = None if os.access(results, os.W_OK) else "it is read-only"
-    if reason:
-        raise UsageError(
-            f"--results {results}: cannot be written to ({reason}); name another folder"
-        )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from decathlon.code import identity
-from decathlon.errors import DataError, ResultError, UsageError, first_difference
+from decathlon.errors import DataError, ResultError, UsageError, first_difference, listed
 from decathlon.faults import Failure, failure, noted
 from decathlon.locks import is_claimed
 from decathlon.plan import Run, Trial, is_done
@@ -68,9 +68,7 @@ def check_unmixed(work: Sequence[Work]) -> None:
     """
     reasons = [w.failure.reason for w in work if w.state == "differs" and w.failure]
     if reasons:
-        more = len(reasons) - MAX_LISTED
-        shown = reasons[:MAX_LISTED] + ([f"and {more} more"] if more > 0 else [])
-        raise UsageError("\n".join(shown))
+        raise UsageError(listed(reasons, "\n", MAX_LISTED))
 
 
 def _stands(run: Run, trial: Trial) -> Work:
@@ -104,7 +102,8 @@ def _warn_of_others(run: Run) -> None:
             continue
         warnings.warn(
             f"{path}: has the name of this run, but was trained differently ({difference});"
-            " 'decathlon score' shows both in one row, so give one of them another --name",
+            " 'decathlon score' shows them as separate rows, neither with all domains, so give one"
+            " of them another --name",
             stacklevel=2,
         )
         return
@@ -115,7 +114,7 @@ def _difference(run: Run, path: Path) -> str | None:
     try:
         record = read_record(path)
     except ResultError:
-        return None  # whoever asks for that trial hears of it
+        return None  # a run that asks for that trial reports it
     if not record.trained:
         return None
     code = identity(record.code or run.code)

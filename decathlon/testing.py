@@ -32,7 +32,7 @@ from decathlon.models.weights import (
     write_source,
 )
 from decathlon.recipes import apply, without_range
-from decathlon.records import Parameters
+from decathlon.records import WEIGHTS, Parameters
 from decathlon.stored import (
     count_parameters,
     keep_source,
@@ -219,7 +219,7 @@ class _Trial:
         self, network: nn.Module, stream: OneBatch, trunk: str | None, logits: Tensor
     ) -> Parameters:
         """What is written has to be what is counted, and to give the same logits."""
-        path = self.results / stream.task.domain / "weights.safetensors"
+        path = self.results / stream.task.domain / WEIGHTS
         save_trained(path, self.method, network, self.source, [stream.task], trunk)
         written = read_weights(path)[1]
         counted = count_parameters(self.method, network, self.source)

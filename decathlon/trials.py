@@ -21,7 +21,16 @@ from decathlon.method import Method, Task
 from decathlon.models.noise import noise_key
 from decathlon.models.weights import Source
 from decathlon.plan import Run, Trial
-from decathlon.records import Parameters, RunRecord, pack_bits, write_record
+from decathlon.records import (
+    LOG,
+    PREDICTIONS,
+    ROUTING,
+    WEIGHTS,
+    Parameters,
+    RunRecord,
+    pack_bits,
+    write_record,
+)
 from decathlon.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.training.checkpoint import Checkpoints
 from decathlon.training.evaluate import Evaluation, evaluate
@@ -29,7 +38,6 @@ from decathlon.training.feed import Feed
 from decathlon.training.loop import Report, train
 from decathlon.training.team import call, united
 
-LOG = "log.jsonl"
 CHECKPOINTS = "checkpoints"
 """The folder of a trial's checkpoints, in that of its first domain."""
 
@@ -81,7 +89,7 @@ def _run(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             "evaluate_seconds": round(time.perf_counter() - trained, 3),
         }
         target = trial.folder(run.results, domain)
-        weights = target / "weights.safetensors"
+        weights = target / WEIGHTS
         if trial.kept:
             save_kept(weights, run.source)
             parameters = _kept_parameters(run.source)
@@ -197,11 +205,11 @@ def _write_predictions(run: Run, folder: Path, feed: Feed, result: Evaluation) -
         {"image_id": image, "category_id": first + label}
         for image, label in zip(ids, result.predicted.tolist(), strict=True)
     ]
-    path = folder / "predictions.json"
+    path = folder / PREDICTIONS
     write_json(path, predictions, indent=None)
     if result.routing is not None:
         rows = ["".join(map(str, row)) for row in result.routing.tolist()]
-        write_json(folder / "routing.json", {"blocks": result.routing.shape[1], "images": rows})
+        write_json(folder / ROUTING, {"blocks": result.routing.shape[1], "images": rows})
     return sha256(path)
 
 

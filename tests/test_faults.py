@@ -328,7 +328,8 @@ def test_a_full_disk_is_said_and_leaves_whole_files(
     whole = [".claim", "failed.json", "log.jsonl", f"{digest}.safetensors", checkpoint]
     assert sorted(files) == sorted(whole)
     assert lines["LOCKED"][0] == "2"
-    assert f"--results {results}: cannot be written to (it is read-only)" in ended.stderr
+    assert f"{results}: the file system is read-only (Read-only file system)" in ended.stderr
+    assert "or name another folder with --results" in ended.stderr
     assert lines["ROOM"][0] == "0"
     execute(survey([asked(tiny, tiny_source, tmp_path / "whole", "dtd")]), Listener())
     assert outcome(tmp_path / "out", "dtd") == outcome(tmp_path / "whole", "dtd")

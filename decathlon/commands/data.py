@@ -1,10 +1,9 @@
 """Commands about images: prepare, verify, show, domains.
 
-Files that cannot be read are told by who reads them, with the exit code of missing ones:
-typer, which would take them for wrong usage, is not to look (``readable=False``).
+Our readers report unreadable files themselves, with exit code 3. Typer would report wrong usage,
+so that its own check is off (``readable=False``).
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from decathlon.commands.options import Data, Domains, check_out
 from decathlon.errors import UsageError
+from decathlon.progress import say
 from decathlon.scoring.escape import visible, visible_lines
 
 
@@ -104,7 +104,7 @@ def prepare(
         skip_broken=skip_broken,
     )
     for message in prepared.messages:
-        print(visible_lines(message), file=sys.stderr)
+        say(visible_lines(message))
     state = "nothing to do, all is prepared" if prepared.done else "prepared"
     print(f"{visible(str(target))}: {state}")
     _suggest(target)
@@ -137,7 +137,7 @@ def _downloaded(archives: Path, domains: list[str] | None, photographs: bool) ->
         or (domains and SOURCE_DOMAIN not in domains)
     ):
         return domains
-    print(visible_lines(how_to_get_imagenet(archives)), file=sys.stderr)
+    say(visible_lines(how_to_get_imagenet(archives)))
     return list(NINE.domains) if domains is None else domains
 
 

@@ -99,16 +99,6 @@ Out = Annotated[
     ),
 ]
 
-_READ = {
-    "record.json",
-    "predictions.json",
-    "routing.json",
-    "log.jsonl",
-    "weights.safetensors",
-    "manifest.json",
-}
-"""Files of a results or data folder; shards and published rows are known by their place."""
-
 
 def check_out(out: Path | None, *inputs: Path) -> None:
     """Checks the file that a command is to write, before the work begins.
@@ -128,14 +118,21 @@ def check_out(out: Path | None, *inputs: Path) -> None:
 
 
 def _reads(given: Path, out: Path) -> bool:
-    """Whether a command that is given a file or folder reads an existing file."""
+    """Whether a command that is given a file or folder reads an existing file.
+
+    In a folder of results or data, the files of a trial and the manifest are known by their
+    names, published rows by their folder, shards by their suffix.
+    """
+    from decathlon.records import LOG, PREDICTIONS, RECORD, ROUTING, WEIGHTS
+
+    names = (RECORD, PREDICTIONS, ROUTING, LOG, WEIGHTS, "manifest.json")
     if not given.is_dir():
         return given.exists() and out.samefile(given)
     real = out.resolve()
     if not real.is_relative_to(given.resolve()):
         return False
     row = real.suffix == ".json" and "published" in real.parent.parts[-2:]
-    return row or real.name in _READ or real.suffix == ".h5"
+    return row or real.name in names or real.suffix == ".h5"
 
 
 def check_split(split: str) -> None:

@@ -1,6 +1,5 @@
 """Commands about results: score, compare, submit, evaluate."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from decathlon.commands.options import Baseline, Out, Results, Split, check_out, check_split
 from decathlon.errors import UsageError
+from decathlon.progress import say
 from decathlon.scoring.escape import visible
 
 if TYPE_CHECKING:
@@ -162,9 +162,9 @@ def submit(
     count = sum(done.num_predictions.values())
     print(f"{visible(str(done.path))}: {count} predictions of {len(done.num_predictions)} domains")
     if done.missing:
-        print(f"missing, and counted 0: {', '.join(done.missing)}", file=sys.stderr)
+        say(f"missing, and counted 0: {', '.join(done.missing)}")
     if not done.official:
-        print("not of the official data: the official labels do not fit it", file=sys.stderr)
+        say("not of the official data: the official labels do not fit it")
 
 
 def evaluate(

@@ -1,6 +1,5 @@
 """Commands that train: methods, pretrain, import-weights, run, demo."""
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +25,7 @@ from decathlon.commands.options import (
     number,
 )
 from decathlon.files import CHECKPOINT_SECONDS, check_folder
+from decathlon.progress import say
 from decathlon.scoring.escape import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -243,11 +243,11 @@ def run(
     check_launcher(launcher, address, gpus, dry_run=dry_run)
     if tensorboard is not None:
         check_tensorboard(tensorboard)
-    methods = chosen(method)  # a wrong name is said before data are looked for
+    methods = chosen(method)  # a wrong name is reported before data is looked for
     own = threads or (1 if launcher == "ray" else 0)
     compute = Compute(device, precision, own, sync_bn, compiled)
     if launcher == "local":
-        compute.fabric()  # and a device that is not there before anything is planned
+        compute.fabric()  # reports a missing device before anything is planned
         assemble(compute)
     order = Order(
         methods=tuple(methods),
@@ -309,7 +309,7 @@ def _tell(notes: list[str]) -> None:
 
     if rank() == 0:
         for note in notes:
-            print(note, file=sys.stderr)
+            say(visible(note))
 
 
 def demo(

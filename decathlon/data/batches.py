@@ -191,6 +191,7 @@ class Batches:
         index, high, wide = cut.index, cut.height, cut.width
         heights, widths = self.images.heights[index], self.images.widths[index]
         out = np.empty((len(index), high, wide, 3), np.uint8)
+        shards = self.images.rows
         rows = zip(
             self.images.shard[index].tolist(),
             (self.images.offsets[index] // 3).tolist(),
@@ -203,7 +204,7 @@ class Batches:
             strict=True,
         )
         for shard, start, height, width, (top, left), flip, target, pad in rows:
-            image = self.images.rows[shard][start : start + height * width].reshape(height, width)
+            image = shards[shard][start : start + height * width].reshape(height, width)
             if pad:
                 part = _padded(image, high, wide, top, left)
             else:

@@ -1,13 +1,12 @@
 """What a user's folder of photographs holds: splits, classes and images, as they are found.
 
-A folder is ``train|val|test/CLASS/IMAGE``, or plain ``CLASS/IMAGE``. People's folders hold
-more than that, and nothing of it is passed over without a word:
+A folder is ``train|val|test/CLASS/IMAGE``, or plain ``CLASS/IMAGE``. Whatever else it holds is
+reported:
 
 * An image is a file with the suffix of an image, or any other file that Pillow recognises.
-  Other files are passed over and listed.
-* Hidden files and folders (``.DS_Store``, ``.ipynb_checkpoints``) are not looked at.
-  ``@eaDir``, ``__MACOSX`` and their like are passed over and listed, and so are folders of classes
-  without images.
+  Other files are skipped and listed.
+* Hidden files and folders (``.DS_Store``, ``.ipynb_checkpoints``) are ignored. ``@eaDir``,
+  ``__MACOSX`` and the like are skipped and listed, and so are class folders without images.
 * Names in two Unicode forms (NFC and NFD) are one class. Names that differ by case or by
   spaces and dots at their ends are two, and listed.
 * Links are followed. A link that leads nowhere or to itself, a folder that cannot be read, a
@@ -25,7 +24,7 @@ from pathlib import Path
 from decathlon.data.annotations import printable, shown
 from decathlon.data.decode import recognised
 from decathlon.domains import SPLITS
-from decathlon.errors import DataError
+from decathlon.errors import DataError, listed
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp"),
@@ -35,15 +34,7 @@ SUFFIXES = (
 LITTER = ("@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """Folders that systems leave behind, with files that look like images."""
 LAYOUT = "give a folder train|val|test/CLASS/IMAGE or CLASS/IMAGE"
-MOST_LISTED = 20
-"""Names in a message."""
 _LOOKS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval")
-
-
-def listed(names: list[str], between: str = ", ", most: int = MOST_LISTED) -> str:
-    """Joins names, of many the first."""
-    more = [f"and {len(names) - most:,} more"] if len(names) > most else []
-    return between.join(names[:most] + more)
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,7 @@ class Found:
     Attributes:
         images: By split, ``""`` where the folder has none, and class, in the order of the
             names; no class is empty.
-        passed: Paths of what was passed over.
+        passed: Paths of what was skipped.
         alike: Names of classes that differ by very little.
     """
 

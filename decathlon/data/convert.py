@@ -18,15 +18,13 @@ from decathlon.data.pool import Pool
 from decathlon.data.shard import Int64
 from decathlon.data.supply import Supplied, Supply
 from decathlon.data.work import Work
-from decathlon.errors import DataError
+from decathlon.errors import DataError, listed
 from decathlon.progress import Bar, progress
 
 BATCH_IMAGES = 64
 BATCH_BYTES = 1 << 19
 FLUSH_SECONDS = 0.3
 """Seconds between two times that what has been written is brought to the disk."""
-MOST_LISTED = 20
-"""Broken images that a message names."""
 
 
 class _Batch:
@@ -106,7 +104,7 @@ class _Batch:
 
 
 class BrokenError(DataError):
-    """Image files that cannot be taken.
+    """Image files that cannot be used.
 
     Attributes:
         images: Why, by name.
@@ -115,22 +113,19 @@ class BrokenError(DataError):
     def __init__(self, problems: Sequence["Broken"]) -> None:
         """Lists the first files."""
         self.images = {problem.name: problem.reason for problem in problems}
-        lines = [f"{p.where}: {p.reason}" for p in problems[:MOST_LISTED]]
-        if len(problems) > MOST_LISTED:
-            lines.append(f"and {len(problems) - MOST_LISTED:,} more")
+        text = listed([f"{p.where}: {p.reason}" for p in problems], "\n  ")
         mend = problems[0].mend
         if len(problems) == 1:
-            super().__init__(f"{lines[0]}; {mend}")
+            super().__init__(f"{text}; {mend}")
         else:
-            listed = "\n  ".join(lines)
             super().__init__(
-                f"{len(problems):,} images cannot be taken:\n  {listed}\nFor each of them: {mend}"
+                f"{len(problems):,} images cannot be used:\n  {text}\nFor each of them: {mend}"
             )
 
 
 @dataclass(frozen=True)
 class Broken:
-    """One image file that cannot be taken.
+    """One image file that cannot be used.
 
     Attributes:
         name: As annotated.
@@ -236,7 +231,7 @@ class Converter:
         self.pool.submit(batch.header(), batch.data, reply)
 
     def _break(self, supply: Supply, image: int, where: str, reason: str) -> None:
-        """Notes an image that cannot be taken; a damaged archive is not read on."""
+        """Notes an image that cannot be used; a damaged archive is read no further."""
         problem = Broken(self.index.name(image), where, reason, supply.mend)
         if not supply.apart:
             raise BrokenError([problem])

@@ -55,7 +55,7 @@ RESIZE = f"Pillow {PIL.__version__} bicubic"
 
 
 class ImageError(ValueError):
-    """An image that cannot be taken; the message says why but not which."""
+    """An image that cannot be used; the message says why but not which."""
 
 
 def _open(data: bytes | memoryview, limit: int, formats: tuple[str, ...] = FORMATS) -> Image.Image:

@@ -22,7 +22,6 @@ from decathlon.data.classes import (
     LAYOUT,
     Found,
     FoundImage,
-    listed,
     orphans,
     scan,
     without,
@@ -32,7 +31,7 @@ from decathlon.data.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
 from decathlon.data.shares import Shares
 from decathlon.data.supply import FolderSupply
 from decathlon.domains import DOMAINS, SPLITS
-from decathlon.errors import DataError, UsageError, nearest
+from decathlon.errors import DataError, UsageError, listed, nearest
 
 MEND = "replace the file, or leave out all that are broken with --skip-broken"
 
@@ -204,7 +203,7 @@ def _messages(folder: Path, found: Found) -> list[str]:
     messages = []
     if found.passed:
         messages.append(
-            f"{folder}: passed over {len(found.passed):,} that are no images or classes:"
+            f"{folder}: skipped {len(found.passed):,} that are no images or classes:"
             f" {listed(found.passed)}"
         )
     if found.alike:

@@ -1,4 +1,4 @@
-"""imagenet12 from the original ILSVRC-2012 photographs, where the 72-pixel archive is not had.
+"""imagenet12 from the original ILSVRC-2012 photographs, without the 72-pixel archive.
 
 The official annotations name images by class and number (``train/0001/000001.jpg``), not by
 their original names. What they determine, and what is done:
@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from decathlon.data.annotations import Annotations, Names
-from decathlon.data.classes import LITTER, listed
+from decathlon.data.classes import LITTER
 from decathlon.data.decode import (
     PHOTOGRAPH_PIXELS,
     ImageError,
@@ -42,6 +42,7 @@ from decathlon.data.decode import (
     stored_size,
 )
 from decathlon.data.plan import DomainPlan
+from decathlon.data.reading import unreadable
 from decathlon.data.shard import Int64
 from decathlon.data.supply import (
     ArchiveSupply,
@@ -50,7 +51,7 @@ from decathlon.data.supply import (
     last_part,
     read_regular,
 )
-from decathlon.errors import DataError
+from decathlon.errors import DataError, listed
 from decathlon.progress import progress
 
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -160,7 +161,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}); make it readable") from None
+        raise unreadable(folder, error) from None
 
 
 def _in_folder(folder: Path, pattern: re.Pattern[str]) -> Originals:

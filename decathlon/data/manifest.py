@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from decathlon.data.shard import shard_names
 from decathlon.domains import SPLITS
-from decathlon.errors import DataError, UnreadableError, fault_lines
+from decathlon.errors import DataError, UnreadableError, fault_lines, listed
 from decathlon.files import digest_of, write_json
 from decathlon.oserrors import explained
 
@@ -161,11 +161,9 @@ class DomainEntry(_Model):
             )
         told += self._lacking()
         if self.skipped:
-            shown = list(self.skipped.items())[:MOST_LISTED]
-            more = len(self.skipped) - len(shown)
-            lines = [f"\n  {name}: {reason}" for name, reason in shown]
-            lines += [f"\n  and {more:,} more"] if more else []
-            told.append(f"{len(self.skipped):,} broken images are left out:{''.join(lines)}")
+            lines = [f"{name}: {reason}" for name, reason in self.skipped.items()]
+            text = listed(lines, "\n  ", MOST_LISTED)
+            told.append(f"{len(self.skipped):,} broken images are left out:\n  {text}")
         return told
 
     def _lacking(self) -> list[str]:

@@ -87,7 +87,7 @@ def prepare(
         folders: The user's own domains by name: folders of photographs (see
             :mod:`decathlon.data.classes`).
         imagenet: Folder of the original ILSVRC-2012 photographs, for imagenet12 where the
-            archive of 72-pixel images is not had (see :mod:`decathlon.data.imagenet`).
+            archive of 72-pixel images is missing (see :mod:`decathlon.data.imagenet`).
         split_folders: Shares ``TRAIN/VAL/TEST`` by which those of ``folders`` that have no
             splits are divided; None for what they were divided by before, else 0.8/0.1/0.1.
         skip_broken: Leave out images of ``folders`` that cannot be read, and record which.

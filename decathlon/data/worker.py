@@ -93,7 +93,7 @@ class Writer:
         Returns:
             ``crc32``, of each image, null where it is not written; ``resized``, positions;
             ``others``, (position, height, width) of images of another size than expected;
-            ``broken``, (position, reason) of images that cannot be taken; ``remarks``, the
+            ``broken``, (position, reason) of images that cannot be used; ``remarks``, the
             number of images by what was decided about them. The others and the broken ones
             are not written. ``{"errno": n, "error": text}`` where writing failed.
         """

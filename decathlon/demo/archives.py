@@ -18,6 +18,7 @@ from decathlon.demo.pictures import DRAWERS
 from decathlon.domains import DEVKIT, IMAGENET, NINE, SOURCE_DOMAIN, SPLITS
 from decathlon.errors import DataError, UsageError
 from decathlon.files import replacing
+from decathlon.oserrors import explained
 from decathlon.progress import Bar, progress
 
 LABELS = "labels_test.zip"
@@ -72,10 +73,8 @@ def write_archives(folder: Path, *, seed: int = 0, scale: float = 1.0) -> None:
                 }
             _write(parts, drawn)
     except OSError as error:
-        raise DataError(
-            f"{folder}: the demo's archives cannot be written ({error.strerror or error});"
-            " name another folder with --out"
-        ) from None
+        other = "name another folder with --out"
+        raise DataError(explained(error, folder, other, "cannot be written")) from None
 
 
 def _write(parts: dict[str, Path], drawn: dict[str, _Domain]) -> None:

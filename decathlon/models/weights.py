@@ -157,7 +157,7 @@ def check_name(path: Path) -> None:
     if path.suffix != SUFFIX or path.stem == SUFFIX:
         raise UsageError(f"{path}: weights are written to a file whose name ends in {SUFFIX}")
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: is not a file; weights go to one that can be read again")
+        raise UsageError(f"{path}: is not a regular file; name one to write the weights to")
 
 
 def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from decathlon.errors import ResultError
+from decathlon.errors import ResultError, listed
 from decathlon.records import RunRecord, pack_bits, unpack_bits
-from decathlon.scoring.integrity import listed, read_predictions
+from decathlon.scoring.integrity import read_predictions
 from decathlon.scoring.predictions import Ids, lookup, some
 
 
@@ -85,8 +85,9 @@ def audit(results: Path, records: Iterable[RunRecord], answers: Answers) -> list
         else:
             checked += len(own)
     if problems:
+        lines = listed(problems, "\n  ")
         raise ResultError(
-            f"{results}: records that disagree with {answers.where}:\n{listed(problems)}\n"
+            f"{results}: records that disagree with {answers.where}:\n  {lines}\n"
             "run these trials again with --force, or name the data that they belong to"
         )
     notes = []

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from decathlon.domains import DOMAINS, domain_of
 from decathlon.errors import ResultError, UsageError
+from decathlon.oserrors import explained
 from decathlon.records import refuse_constant
 from decathlon.scoring.escape import visible
 from decathlon.scoring.labels import Labels, read_labels
@@ -92,8 +93,8 @@ def evaluate(
     known = read_labels(labels)
     problems = [*predictions.problems, *problems_of(predictions, known)]
     if problems:
-        listed = "\n".join(f"  {problem}" for problem in problems)
-        raise ResultError(f"{submission}: not a valid submission:\n{listed}")
+        lines = "\n  ".join(problems)
+        raise ResultError(f"{submission}: not a valid submission:\n  {lines}")
     correct, total = {}, {}
     for name, label in known.items():
         position, found = lookup(label.image_ids, predictions.image_ids)
@@ -117,7 +118,7 @@ def read_baseline_errors(path: Path) -> dict[str, float]:
             raise UsageError(f"{path}: is not a regular file; {form}")
         value = json.loads(path.read_bytes(), parse_constant=refuse_constant)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); {form}") from None
+        raise UsageError(explained(error, path, form, "cannot be read")) from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON ({error}); {form}") from None
     if not isinstance(value, dict) or not value:
@@ -183,7 +184,7 @@ def read_submission(path: Path) -> Predictions:
         if path.is_file() and not zipfile.is_zipfile(path):
             return _read_plain(path)
     except OSError as error:
-        raise ResultError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ResultError(explained(error, path, "name another file", "cannot be read")) from None
     with opened(path, ResultError) as archive:
         names = [n for n in archive.namelist() if not n.startswith("__MACOSX/")]
         found = [n for n in names if PurePosixPath(n).name == RESULTS_FILE]

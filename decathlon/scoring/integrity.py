@@ -11,24 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decathlon.domains import DOMAINS, SPLITS
-from decathlon.errors import ResultError
+from decathlon.errors import ResultError, listed
 from decathlon.files import sha256
 from decathlon.oserrors import explained
 from decathlon.records import PREDICTIONS, RunRecord
 
 if TYPE_CHECKING:
     from decathlon.scoring.predictions import Predictions
-
-SHOWN = 10
-"""How many of the files at fault a message names."""
-
-
-def listed(problems: Sequence[str]) -> str:
-    """Returns problems as indented lines, the first of many and how many more."""
-    lines = [f"  {problem}" for problem in problems[:SHOWN]]
-    if len(problems) > SHOWN:
-        lines.append(f"  and {len(problems) - SHOWN} more")
-    return "\n".join(lines)
 
 
 def check_predictions(results: Path, records: Iterable[RunRecord]) -> None:
@@ -50,9 +39,9 @@ def check_predictions(results: Path, records: Iterable[RunRecord]) -> None:
         except OSError as error:
             problems.append(explained(error, path, failed="cannot be read"))
     if problems:
+        lines = listed(problems, "\n  ")
         raise ResultError(
-            "predictions that are not those of their record:\n"
-            f"{listed(problems)}\n"
+            f"predictions that are not those of their record:\n  {lines}\n"
             "put the original files back, or run these trials again with --force"
         )
 

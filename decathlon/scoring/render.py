@@ -11,6 +11,7 @@ from decathlon.errors import UsageError, nearest
 from decathlon.files import write_text
 from decathlon.grid import PLAIN_WIDTH, sized_output
 from decathlon.output import write_utf8
+from decathlon.progress import say
 from decathlon.scoring.board import Board
 from decathlon.scoring.columns import choose, notes_of
 from decathlon.scoring.escape import visible
@@ -95,4 +96,4 @@ def render(
         write_utf8(text)
     if form in WITHOUT_NOTES:
         for note in notes_of(board, ["ci"]):
-            print(f"* {visible(note)}", file=sys.stderr)
+            say(f"* {visible(note)}")

@@ -16,8 +16,8 @@ from decathlon.training.feed import Feed
 from decathlon.training.messages import gather
 
 BATCH_SIZE = 256
-"""Images at a time, at most. Four times as many as in training take less memory, so that who
-has made those batches smaller for lack of it is not held up here."""
+"""Images at a time, at most. Four times as many as in training take less memory, so that batches
+that were made smaller for lack of memory suffice here too."""
 
 
 @dataclass(frozen=True)

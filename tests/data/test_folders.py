@@ -141,7 +141,7 @@ def test_all_broken_images_are_listed_and_can_be_left_out(tmp_path: Path, birds:
     (birds / "val" / "b" / "y.png").write_bytes(b"")
     os.mkfifo(birds / "test" / "b" / "z.jpg")
     message = told(tmp_path, birds)
-    assert message.startswith("5 images cannot be taken:")
+    assert message.startswith("5 images cannot be used:")
     assert message.endswith("--skip-broken")
     for name in (*broken, "val/b/y.png", "test/b/z.jpg"):
         assert message.count(f"{birds / name}: ") == 1
@@ -154,7 +154,7 @@ def test_all_broken_images_are_listed_and_can_be_left_out(tmp_path: Path, birds:
     assert verify(tmp_path / "data").remarks[0].startswith(remark)
     assert not list((tmp_path / "data").rglob("*.part"))
     assert make(tmp_path, birds, skip_broken=True).done
-    with pytest.raises(DataError, match="5 images cannot be taken"):
+    with pytest.raises(DataError, match="5 images cannot be used"):
         make(tmp_path, birds)
     # One is mended, one removed.
     (birds / broken[0]).write_bytes(JPEG)
@@ -174,7 +174,7 @@ def test_many_broken_images_are_not_all_named(tmp_path: Path, birds: Path) -> No
     for k in range(100):
         (birds / "train" / "a" / f"x{k:02}.jpg").write_bytes(b"x")
     message = told(tmp_path, birds)
-    assert message.startswith("100 images cannot be taken:")
+    assert message.startswith("100 images cannot be used:")
     assert "and 80 more" in message
     assert len(message.splitlines()) == 23
 

@@ -172,7 +172,7 @@ def test_a_folder_becomes_a_domain(birds: Path, tmp_path: Path) -> None:
     (birds / ".hidden").mkdir()
     result = prepare(None, tmp_path / "data", folders={"birds": birds}, jobs=0)
     assert result.written == {"birds": {"train": 6, "val": 4, "test": 2}}
-    told = "passed over 1 that are no images or classes: train/crow/Thumbs.db"
+    told = "skipped 1 that are no images or classes: train/crow/Thumbs.db"
     assert result.messages == [f"{birds}: {told}"]
     store = open_store(tmp_path / "data")
     info = store.domains["birds"]

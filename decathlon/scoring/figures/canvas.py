@@ -5,7 +5,6 @@ itself, not by hue alone. Figures are drawn without pyplot, so that nothing is k
 between them, and their files hold no date, so that equal results give equal bytes.
 """
 
-import sys
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ from rich.cells import cell_len
 from decathlon.domains import DOMAINS
 from decathlon.errors import UsageError
 from decathlon.files import replacing
+from decathlon.progress import say
 from decathlon.scoring.escape import visible
 
 SUFFIXES = (".svg", ".png")
@@ -142,10 +142,9 @@ def save(drawn: Figure, out: Path) -> None:
         drawn.savefig(part, format=form, dpi=DPI, metadata=metadata)
         boxes = _without_font(drawn) if form == "png" else ""
     if boxes:
-        print(
-            f"{out}: no installed font has {boxes}, drawn as boxes; write an .svg, or install a"
-            f" font such as {FALLBACKS[0]}",
-            file=sys.stderr,
+        say(
+            f"{visible(str(out))}: no installed font has {boxes}, drawn as boxes; write an .svg,"
+            f" or install a font such as {FALLBACKS[0]}"
         )
 
 

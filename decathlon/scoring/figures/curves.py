@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from decathlon.errors import ResultError
+from decathlon.records import LOG
 from decathlon.scoring.figures import canvas
 from decathlon.scoring.trials import Trials
 
-LOG = "log.jsonl"
 MARKED = 6
 """Markers on one curve, about."""
 Curve = dict[float, list[float]]

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from decathlon.errors import ResultError
 from decathlon.oserrors import explained
-from decathlon.records import RunRecord
+from decathlon.records import ROUTING, RunRecord
 from decathlon.scoring.figures import canvas
 from decathlon.scoring.trials import Trials
 
-ROUTING = "routing.json"
 MAX_BYTES = 50_000_000
 
 Decisions = NDArray[np.uint8]
