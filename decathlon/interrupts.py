@@ -65,7 +65,8 @@ def handling() -> Iterator[None]:
         yield
     finally:
         for number, handler in zip(SIGNALS, before, strict=True):
-            signal.signal(number, handler)
+            if handler is not None:  # else it is not Python's, and cannot be set again
+                signal.signal(number, handler)
 
 
 def received() -> bool:

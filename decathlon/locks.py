@@ -56,7 +56,8 @@ def claim(folder: Path) -> Iterator[bool]:
     except OSError as error:
         if not has_no_locks(error):
             raise
-        raise UsageError(explained(error, folder, "name another folder with --results")) from None
+        other = "name another folder with --results"
+        raise UsageError(explained(error, folder, other, locking=True)) from None
     if handle is None:
         yield False
         return
@@ -106,7 +107,7 @@ def exclusive(folder: Path, what: str, option: str) -> Iterator[None]:
         handle = None if frozen else _locked(folder / LOCK)
     except OSError as error:
         other, failed = f"name another with {option}", f"cannot be used as {what}"
-        raise DataError(explained(error, folder, other, failed)) from None
+        raise DataError(explained(error, folder, other, failed, locking=True)) from None
     if handle is None and not frozen:
         raise BusyError(
             f"{folder}: another 'decathlon prepare' is at work on it; wait until it has ended"

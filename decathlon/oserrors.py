@@ -23,10 +23,7 @@ _TOO_MANY = (
 _DENIED = ("access is denied", "change its permissions, or {other}")
 _FULL = ("the disk is full", "make room, or {other}")
 
-_ENOTSUPP = 524
-"""What Linux answers on some network file systems; C libraries have no name for it."""
-
-_TABLE: dict[str | int, tuple[str, str]] = {
+_TABLE = {
     "ENOSPC": _FULL,
     "EDQUOT": ("your quota of the disk is used up", _FULL[1]),
     "EFBIG": ("the file system takes no file of that size", "{other}"),
@@ -56,18 +53,19 @@ _TABLE: dict[str | int, tuple[str, str]] = {
     "EHOSTUNREACH": _UNREACHABLE,
     "EREMOTEIO": _UNREACHABLE,
     "ENOLCK": _NO_LOCKS,
-    "ENOSYS": _NO_LOCKS,
-    "ENOTSUP": _NO_LOCKS,
-    "EOPNOTSUPP": _NO_LOCKS,
-    "EBADF": _NO_LOCKS,  # NFS, to an exclusive lock on a file that is open for reading
-    _ENOTSUPP: _NO_LOCKS,
 }
-_BY_NUMBER = {
-    # Some names are of one system alone.
-    (key if isinstance(key, int) else getattr(errno, key, None)): value
-    for key, value in _TABLE.items()
-}
+# Some names are of one system alone.
+_BY_NUMBER = {getattr(errno, name): value for name, value in _TABLE.items() if hasattr(errno, name)}
 
+_WITHOUT_LOCKS = (
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EBADF,  # NFS, to an exclusive lock on a file that is open for reading
+    524,  # Linux on some network file systems; C libraries have no name for it
+)
+"""What file systems without locks answer to a lock. To other calls, most mean something else."""
 
 _MISPLACED = (
     errno.EISDIR,
@@ -99,7 +97,11 @@ def of_the_system(error: OSError, other: str = "name another file") -> Decathlon
 
 
 def explained(
-    error: OSError, where: Path | str, other: str = "name another folder", failed: str = ""
+    error: OSError,
+    where: Path | str,
+    other: str = "name another folder",
+    failed: str = "",
+    locking: bool = False,
 ) -> str:
     """Returns one sentence: which file, what is wrong, and how to fix it.
 
@@ -108,14 +110,17 @@ def explained(
         where: What was used, for an error that names no file.
         other: How to choose another place, such as ``"name another folder with --data"``.
         failed: What could not be done, such as ``"cannot be read"``.
+        locking: Whether the error may be the answer to a lock.
     """
     name = error.filename if isinstance(error.filename, str | bytes | os.PathLike) else where
     reason = error.strerror or str(error) or type(error).__name__
     what, remedy = _BY_NUMBER.get(error.errno, ("it cannot be used", "{other}"))
+    if locking and has_no_locks(error):
+        what, remedy = _NO_LOCKS
     said = f"{failed} ({reason}): {what}" if failed else f"{what} ({reason})"
     return f"{os.fsdecode(name)}: {said}; {remedy.format(other=other)}"
 
 
 def has_no_locks(error: OSError) -> bool:
-    """True if a file system answered that it cannot lock files."""
-    return _BY_NUMBER.get(error.errno) is _NO_LOCKS
+    """True if a file system answered to a lock that it has none."""
+    return error.errno in _WITHOUT_LOCKS

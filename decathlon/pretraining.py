@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from decathlon.code import code_of, identity
+from decathlon.code import code_of, identity, recorded
 from decathlon.data.store import Store
 from decathlon.domains import SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, first_difference
@@ -241,7 +241,7 @@ def _header(wanted: Pretraining, out: Path, fabric: Fabric) -> dict[str, Any] | 
         )
         del asked["code"], found["code"]
     else:
-        found["code"] = identity(Code(**found["code"]))
+        found["code"] = identity(recorded(out, header))
     if found != asked:
         raise UsageError(
             f"{out}: is finished, but was trained differently: {first_difference(found, asked)};"

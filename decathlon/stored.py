@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from decathlon.code import code_of, identity, shown
+from decathlon.code import code_of, identity, recorded, shown
 from decathlon.errors import DataError
 from decathlon.files import replacing, sha256
 from decathlon.method import Method, Task, find
@@ -73,7 +73,7 @@ def keep_trunk(results: Path, method: Method, network: nn.Module, source: Source
         return None
     header = {"kind": "trunk", "method": method_name(method), "recipe": method.recipe.as_json()}
     header["architecture"] = source.architecture.as_json()
-    passing = results / SOURCES / f".{os.getpid()}.safetensors"
+    passing = results / SOURCES / f".{os.uname().nodename}.{os.getpid()}.safetensors"
     try:
         write_weights(passing, header, tensors)
         digest = sha256(passing)
@@ -183,7 +183,7 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
         raise DataError(f"{path}: holds a {header['kind']}, not a trained network")
     kind = find(header["method"])
     if header.get("code") is not None:
-        made_by, now = Code(**header["code"]), code_of(header["method"])
+        made_by, now = recorded(path, header), code_of(header["method"])
         if identity(made_by) != identity(now):
             warnings.warn(
                 f"{path}: was made by other code of method '{header['method']}'"

@@ -23,9 +23,6 @@ OTHER = "name another folder with --data"
         (errno.EMFILE, "ulimit -n"),
         (errno.ENOTDIR, "a file stands where a folder is needed (Not a directory); move it away"),
         (errno.ENOLCK, "its file system has no locks"),
-        (errno.EOPNOTSUPP, "Lustre: -o flock"),
-        (errno.EBADF, "NFS: without nolock"),
-        (524, "its file system has no locks"),
         (errno.EDOM, "it cannot be used (Numerical argument out of domain); name another folder"),
     ],
 )
@@ -36,6 +33,15 @@ def test_an_error_has_one_sentence(number: int, words: str) -> None:
     assert "{" not in told
     named = OSError(number, os.strerror(number), b"data/a\xff.h5")
     assert explained(named, Path("data"), OTHER).startswith("data/a\udcff.h5: ")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, 524])
+def test_only_the_answer_to_a_lock_says_that_there_are_none(number: int) -> None:
+    error = OSError(number, os.strerror(number))
+    assert "Lustre: -o flock" in explained(error, "data", OTHER, locking=True)
+    assert explained(error, "data", OTHER) == (
+        f"data: it cannot be used ({os.strerror(number)}); {OTHER}"
+    )
 
 
 def test_an_error_without_a_number_is_explained_too() -> None:

@@ -104,6 +104,17 @@ def test_a_missing_or_foreign_source_is_said(tmp_path: Path, source: Source) -> 
         load_model(path, source=other)
 
 
+def test_a_damaged_code_in_a_header_is_refused(tmp_path: Path, source: Source) -> None:
+    method = find("scratch")()
+    path = tmp_path / "weights.safetensors"
+    save_trained(path, method, method.build(source, [TASK]), source, [TASK])
+    header, tensors = read_weights(path)
+    for code in ("x", {"distribution": "d"}, {"distribution": "d", "version": "1", "sha256": "0"}):
+        write_weights(path, {**header, "code": code}, tensors)
+        with pytest.raises(DataError, match="'code' in its header is not valid"):
+            load_model(path)
+
+
 def test_scratch_needs_no_source_file(tmp_path: Path) -> None:
     method = find("scratch")()
     base = Source(Architecture(width=0.25), 1)
