@@ -67,6 +67,7 @@ setup(
     # Only what package_data names: not whatever else lies in the folders.
     include_package_data=False,
     install_requires=[
+        "annotated-types>=0.6",
         "filelock>=3.30",
         "h5py>=3.10",
         "jinja2>=3.1",
