@@ -13,7 +13,7 @@ colours that hide below transparent pixels; this table is what happens instead:
 | `I;16`, `I;16L`, `I;16B`, `I;16N` | grey PNG and TIFF of 16 bits | the high byte, three times |
 | `I` | grey PGM of 16 bits | the high byte, three times; refused from any other file |
 | `CMYK` | JPEG (also YCCK), TIFF | (255 - C)(255 - K) / 255 and so on |
-| `YCbCr` | TIFF | RGB by the JPEG standard |
+| `YCbCr` | TIFF, with Pillow 13 or later | RGB by the JPEG standard |
 | `HSV` | no file format | Pillow's conversion |
 | `F` | floating-point TIFF, PFM | refused |
 | `LAB` | TIFF | refused |

@@ -159,6 +159,8 @@ class _Download:
         self.part = folder / f"{archive.file}.part"
         self.parts = 0  # that the file is put together from
         self.began, self.came = time.monotonic(), 0
+        # Asked before there is a bar: older versions of rich replace the stream while it lasts.
+        self.terminal = sys.stderr.isatty()
 
     def run(self) -> None:
         """Fetches, checks and renames the file."""
@@ -267,7 +269,7 @@ class _Download:
     def _speed(self, left: int) -> str:
         """Returns rate and remaining time, which a terminal's bar shows by itself."""
         rate = self.came / max(time.monotonic() - self.began, 1e-3)
-        if sys.stderr.isatty():
+        if self.terminal:
             return f"{rate / 1e6:.1f} MB/s"
         minutes, seconds = divmod(round(left / rate), 60)
         return f"{rate / 1e6:.1f} MB/s, {minutes}:{seconds:02d} left"

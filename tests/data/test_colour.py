@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageOps
 
@@ -229,9 +230,10 @@ TAKEN: dict[str, list[tuple[Callable[[], bytes], Callable[[], np.ndarray], int]]
         (lambda: cmyk("JPEG"), of_cmyk, 40),
         (ycck, lambda: COLOURS * 200.0 / 255, 12),
     ],
+    # Pillow before 13 takes its own file for RGB, and finds it truncated.
     "YCbCr": [
         (lambda: encoded(Image.fromarray(COLOURS).convert("YCbCr"), "TIFF"), lambda: COLOURS, 3)
-    ],
+    ][: PIL.__version__ >= "13"],
 }
 
 # By mode: images that no file of the formats that are taken opens as.
