@@ -104,7 +104,8 @@ def _warn_of_others(run: Run) -> None:
             continue
         warnings.warn(
             f"{path}: has the name of this run, but was trained differently ({difference});"
-            " 'decathlon score' shows both in one row, so give one of them another --name",
+            " 'decathlon score' makes two incomplete rows of them; run that one again with --force"
+            " in the same way, or give this run another --name",
             stacklevel=2,
         )
         return
