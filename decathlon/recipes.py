@@ -13,13 +13,22 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from decathlon.errors import UsageError, nearest
 
 DEFAULT = "default"
 MAX_COUNT = 10**9
-"""No recipe needs a larger number; it would be a typing error."""
+"""The largest count in a recipe; a larger one is a typo."""
+MAX_NUMBER = 1e30
+"""The largest number in a recipe: training computes in 32 bits, which end at 3.4e38."""
 MAX_SHOWN = 60
 """Characters of a rejected value that a message repeats."""
 
@@ -28,8 +37,15 @@ def _per_domain(value: Any) -> Any:
     return value if isinstance(value, dict) else {DEFAULT: value}
 
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+def _within_32_bits(value: float) -> float:
+    if value > MAX_NUMBER:
+        raise ValueError(f"training is in 32 bits, give at most {MAX_NUMBER:g}")
+    return value
+
+
+# Not Field(le=...): for Recipe.unbounded these have no upper limit, as only arithmetic sets one.
+Positive = Annotated[float, Field(gt=0), AfterValidator(_within_32_bits)]
+NonNegative = Annotated[float, Field(ge=0), AfterValidator(_within_32_bits)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Threshold = Annotated[float, Field(ge=-1e6, le=1e6)]
 """A number that may be negative."""
@@ -164,11 +180,11 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
-        if not equals or not name:
+        if not equals or not name or name.endswith("."):
             raise UsageError(f"--set '{setting}': write --set field=value")
         try:
             parsed[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed[name] = _CONSTANTS.get(text, text)
     return parsed
 

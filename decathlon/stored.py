@@ -5,18 +5,20 @@ shared with the source, and those that jointly trained domains share, are kept o
 ``RESULTS/sources/<sha256>.safetensors``.
 """
 
+import json
 import os
 import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 
-from decathlon.code import code_of, identity, recorded, shown
+from decathlon.code import code_of, identity, shown
 from decathlon.errors import DataError
 from decathlon.files import replacing, sha256
 from decathlon.method import Method, Task, find
@@ -27,15 +29,49 @@ from decathlon.models.weights import (
     Source,
     bits_of,
     counts,
+    naming,
     read_header,
     read_source,
     read_weights,
     write_weights,
 )
 from decathlon.recipes import apply
-from decathlon.records import Code, Parameters
+from decathlon.records import Code, Parameters, Sha256
 
 SOURCES = "sources"
+MAX_CLASSES = 1_000_000
+"""No file describes a larger head unless it is damaged."""
+
+
+class _Kept(BaseModel):
+    """The header that :func:`save_kept` writes."""
+
+    model_config = ConfigDict(strict=True)
+
+    source: Sha256
+
+
+class _Trained(BaseModel):
+    """The header that :func:`save_trained` writes; older files name no code."""
+
+    model_config = ConfigDict(strict=True)
+
+    method: str
+    recipe: dict[str, Any]
+    tasks: Annotated[list[Task], Field(min_length=1)]
+    architecture: dict[str, Any]
+    source_classes: Annotated[int, Field(ge=1, le=MAX_CLASSES)]
+    source: Sha256 | None
+    trunk: Sha256 | None = None
+    code: Code | None = None
+
+    @field_validator("tasks")
+    @classmethod
+    def _have_classes(cls, tasks: list[Task]) -> list[Task]:
+        for task in tasks:
+            if not 1 <= task.num_classes <= MAX_CLASSES:
+                raise ValueError(f"{task.domain} has {task.num_classes} classes")
+        return tasks
 
 
 def keep_source(source: Source, results: Path) -> None:
@@ -178,18 +214,20 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
         return imported.read_imported(path)
     given = Path(source) if source is not None else None
     if header["kind"] == "kept":
-        return _source_of(path, header, given).network().eval()
+        with naming(path):
+            digest = _Kept.model_validate_json(json.dumps(header)).source
+        return read_source(_kept(path, digest, given)).network().eval()
     if header["kind"] != "method":
         raise DataError(f"{path}: holds a {header['kind']}, not a trained network")
-    kind = find(header["method"])
-    if header.get("code") is not None:
-        made_by, now = recorded(path, header), code_of(header["method"])
-        if identity(made_by) != identity(now):
-            warnings.warn(
-                f"{path}: was made by other code of method '{header['method']}'"
-                f" ({shown(made_by)}, here {shown(now)}); the network may compute something else",
-                stacklevel=2,
-            )
+    with naming(path):
+        said = _Trained.model_validate_json(json.dumps(header))
+        kind = find(said.method)
+    if said.code is not None and identity(said.code) != identity(now := code_of(said.method)):
+        warnings.warn(
+            f"{path}: was made by other code of method '{said.method}'"
+            f" ({shown(said.code)}, here {shown(now)}); the network may compute something else",
+            stacklevel=2,
+        )
     return load_trained(path, kind, given).eval()
 
 
@@ -205,23 +243,22 @@ def load_trained(path: Path, kind: type[Method], given: Path | None = None) -> n
         DataError: A file is missing, damaged, or does not fit.
     """
     header, tensors = read_weights(path)
-    base = _source_of(path, header, given)
-    recipe = apply(kind.recipes, header["recipe"], f"method '{header['method']}'")
+    with naming(path):
+        said = _Trained.model_validate_json(json.dumps(header))
+        recipe = apply(kind.recipes, said.recipe, f"method '{said.method}'")
+        architecture = Architecture.from_json(said.architecture)
+    base = Source(architecture, said.source_classes)
+    if said.source is not None:
+        base = read_source(_kept(path, said.source, given))
+    if said.trunk is not None:
+        tensors |= read_weights(_kept(path, said.trunk, None))[1]
     method = kind(recipe)
-    if header.get("trunk") is not None:
-        tensors |= read_weights(_kept(path, header["trunk"], None))[1]
-    tasks = [Task(**task) for task in header["tasks"]]
     with torch.random.fork_rng(devices=[]):
-        network = method.part(method.build(base, tasks), tasks[0].domain)
-    return method.restore(network, tensors)
-
-
-def _source_of(path: Path, header: dict[str, Any], given: Path | None) -> Source:
-    digest = header["source"]
-    if digest is None:
-        architecture = Architecture.from_json(header["architecture"])
-        return Source(architecture, int(header["source_classes"]))
-    return read_source(_kept(path, digest, given))
+        network = method.part(method.build(base, said.tasks), said.tasks[0].domain)
+    try:
+        return method.restore(network, tensors)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _kept(path: Path, digest: str, given: Path | None) -> Path:

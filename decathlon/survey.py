@@ -102,8 +102,8 @@ def _warn_of_others(run: Run) -> None:
             continue
         warnings.warn(
             f"{path}: has the name of this run, but was trained differently ({difference});"
-            " 'decathlon score' shows them as separate rows, neither with all domains, so give one"
-            " of them another --name",
+            " 'decathlon score' shows two incomplete rows; rerun that one with --force in the same"
+            " way, or give this run another --name",
             stacklevel=2,
         )
         return

@@ -63,6 +63,11 @@ def test_protocol_is_applied_first() -> None:
         ("milestones=[0.5, NaN]", "finite"),
         ("weight_decay=true", "valid number"),
         ("weight_decay.dtd=Infinity", "finite"),
+        ("weight_decay.dtd=1e38", "at most 1e\\+30"),
+        ("lr=1e308", "at most 1e\\+30"),
+        ("lr.=1", "field=value"),
+        ("weight_decay.=1", "field=value"),
+        pytest.param("lr=" + "[" * 100_000, "valid number", id="nested"),
     ],
 )
 def test_what_does_not_fit_is_said(argument: str, said: str) -> None:
@@ -90,8 +95,20 @@ FIELDS = [
     for field in fields(recipe)
     if field.name != "protocol"
 ]
-NEVER = ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "nan", "inf", str(10**400), "x", '"1"']
-SOMETIMES = ["-1", "0", "1", "1.0", "true", "null", "1e-300", "1e300", str(10**30), "[]", "{}", ""]
+NEVER = [
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e300",
+    "1e400",
+    "-1e400",
+    "nan",
+    "inf",
+    str(10**400),
+    "x",
+    '"1"',
+]
+SOMETIMES = ["-1", "0", "1", "1.0", "true", "null", "1e-300", str(10**30), "[]", "{}", ""]
 
 
 def numbers(value: Any) -> list[Any]:
@@ -124,6 +141,7 @@ def test_no_field_takes_what_is_no_number_of_its_range(
             assert math.isfinite(number)
             assert kinds == {type(None)} or type(number) in kinds
             assert number >= 0 or field in ("mask_init", "threshold")
+            assert number <= 1e30
 
 
 @pytest.mark.parametrize(("name", "recipes"), RECIPES_OF_ALL, ids=[n for n, _ in RECIPES_OF_ALL])

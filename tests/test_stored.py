@@ -1,6 +1,7 @@
 """Weights on disk: what is written, and that it comes back the same."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from decathlon.models.weights import (
     write_source,
     write_weights,
 )
-from decathlon.stored import count_parameters, keep_source, save_trained
+from decathlon.stored import count_parameters, keep_source, save_kept, save_trained
 
 TASK = Task("dtd", 5, 100)
 
@@ -147,3 +148,51 @@ def test_source_that_is_not_what_it_says_is_refused(tmp_path: Path, source: Sour
     write_source(path, source.network(), Architecture(width=0.5), {})
     with pytest.raises(DataError, match="shape"):
         read_source(path)
+
+
+HEADERS = [
+    ("source", {"architecture": None}),
+    ("source", {"architecture": {"name": []}}),
+    ("source", {"architecture": {"blocks": [4, 4, 4], "name": "vit"}}),
+    ("source", {"architecture": {"blocks": [4, 4, 4], "more": 1}}),
+    ("source", {"num_classes": -7}),
+    ("method", {"method": None}),
+    ("method", {"method": "unknown"}),
+    ("method", {"recipe": {"epochs": None}}),
+    ("method", {"recipe": {"colour": 1}}),
+    ("method", {"recipe": None}),
+    ("method", {"tasks": []}),
+    ("method", {"tasks": [{"domain": "dtd"}]}),
+    ("method", {"tasks": [{"domain": "dtd", "num_classes": -1, "num_images": 3}]}),
+    ("method", {"tasks": [{"domain": "dtd", "num_classes": 10**9, "num_images": 3}]}),
+    ("method", {"tasks": [{"domain": "dtd", "num_classes": 4, "num_images": 3}]}),
+    ("method", {"architecture": {"blocks": [4, 4, 4], "width": -1}}),
+    ("method", {"source": 1}),
+    ("method", {"source": "../../source"}),
+    ("method", {"source_classes": "many"}),
+    ("method", {"trunk": -1}),
+    ("method", {"code": {"version": "1"}}),
+    ("kept", {"source": 1}),
+]
+
+
+@pytest.mark.parametrize(("kind", "change"), HEADERS)
+def test_a_header_that_makes_no_sense_is_said_with_its_file(
+    tmp_path: Path, source: Source, kind: str, change: dict[str, object]
+) -> None:
+    assert source.path is not None
+    method = find("fine-tuning")()
+    path = tmp_path / "trained.safetensors"
+    save_trained(path, method, method.build(source, [TASK]), source, [TASK])
+    save_kept(tmp_path / "kept.safetensors", source)
+    path = {"source": source.path, "method": path, "kept": tmp_path / "kept.safetensors"}[kind]
+    header, tensors = read_weights(path)
+    missing = {name: value for name, value in header.items() if name not in change}
+    for damaged in (header | change, missing):
+        write_weights(path, damaged, tensors)
+        if "trunk" in change and "trunk" not in damaged:
+            continue  # older files say nothing of these two
+        if "code" in change and "code" not in damaged:
+            continue
+        with pytest.raises(DataError, match=re.escape(f"{path}: ")):
+            load_model(path)

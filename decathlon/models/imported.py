@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from decathlon.errors import DataError
 from decathlon.models.resnet import Architecture
 from decathlon.models.routing import RoutedNetwork
-from decathlon.models.weights import check_fit, read_weights, write_weights
+from decathlon.models.weights import check_fit, naming, read_weights, write_weights
 
 KIND = "imported"
 
@@ -82,17 +82,15 @@ def read_imported(path: Path) -> RoutedNetwork:
         DataError: The file is missing, damaged, or does not fit the network it names.
     """
     header, tensors = read_weights(path)
-    try:
-        if header["kind"] != KIND:
-            raise DataError(f"{path}: is no imported SpotTune network, but of '{header['kind']}'")
+    if header["kind"] != KIND:
+        raise DataError(f"{path}: is no imported SpotTune network, but of '{header['kind']}'")
+    with naming(path, "; import it again"):
         architecture = Architecture.from_json(header["architecture"])
         policy = Architecture.from_json(header["policy"])
         num_classes = int(header["num_classes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: its header is damaged ({error}); import it again") from None
-    # On "meta" nothing is allocated or drawn: the file's tensors become the network's.
-    with torch.device("meta"):
-        network = released_spottune(architecture, policy, num_classes)
+        # On "meta" nothing is allocated or drawn: the file's tensors become the network's.
+        with torch.device("meta"):
+            network = released_spottune(architecture, policy, num_classes)
     check_fit(path, network.state_dict(), tensors)
     network.load_state_dict(tensors, assign=True)
     return network.eval()

@@ -7,18 +7,27 @@ equal weights are equal files.
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from decathlon.errors import DataError, UnreadableError, UsageError, encodable
+from decathlon.errors import (
+    DataError,
+    DecathlonError,
+    UnreadableError,
+    UsageError,
+    encodable,
+    fault_lines,
+)
 from decathlon.files import replacing, sha256
 from decathlon.models.adapters import Kind
 from decathlon.models.file_kinds import check_safetensors, truncation
@@ -185,6 +194,28 @@ def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
     return header, found
 
 
+@contextmanager
+def naming(path: Path, remedy: str = "") -> Iterator[None]:
+    """Names the file in what is wrong with its header.
+
+    Args:
+        path: The file.
+        remedy: What helps, such as ``"; import it again"``.
+
+    Raises:
+        DataError: The block finds that the header lacks something or makes no sense.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        problems = fault_lines(error.errors(include_url=False), "header")
+        raise DataError(f"{path}: its header is damaged:\n{problems}") from None
+    except DecathlonError as error:
+        raise DataError(f"{path}: {error}") from None
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: its header is damaged ({error}){remedy}") from None
+
+
 def _place(path: Path, raw: BinaryIO) -> str:
     """Returns a path of an open file that is UTF-8, as safetensors takes no other."""
     text = str(path)
@@ -305,13 +336,11 @@ def read_source(path: Path) -> Source:
         raise DataError(
             f"{path}: holds {what}, not a source network; make one with 'decathlon pretrain'"
         )
-    try:
+    with naming(path):
         architecture = Architecture.from_json(header["architecture"])
         num_classes = int(header["num_classes"])
         with torch.device("meta"):  # whatever size the header claims, no memory is taken
             network = architecture.build(num_classes)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: its header is damaged ({error})") from None
     check_fit(path, network.state_dict(), tensors)
     return Source(architecture, num_classes, tensors, sha256(path), path, header)
 

@@ -27,6 +27,7 @@ SHOWN = 3
 Ids = NDArray[np.int64]
 
 
+GZIP = b"\x1f\x8b"
 FORM = '[{"image_id": 10206668, "category_id": 10000011}, ...]'
 _KEYS = {"image_id", "category_id"}
 
@@ -60,11 +61,15 @@ def parse_predictions(raw: bytes, where: str, forgiving: bool = False) -> Predic
     Raises:
         ResultError: It is no JSON, no list, or too large to be predictions.
     """
+    if raw.startswith(GZIP):
+        raise ResultError(
+            f"{where}: is packed with gzip; give results.json itself, or in a zip archive"
+        )
     # Before anything is built: brackets cost 1 byte here and 60 in memory.
     if raw.count(b"{") > MAX_PREDICTIONS or raw.count(b"[") > MAX_LISTS:
         raise ResultError(
-            f"{where}: holds more than {MAX_PREDICTIONS} predictions or {MAX_LISTS} lists; it has"
-            " to be one list with one entry per test image"
+            f"{where}: holds more than {MAX_PREDICTIONS} entries or {MAX_LISTS} lists; it has to be"
+            f" one list with one entry per test image and no lists in them: {FORM}"
         )
     try:
         value = json.loads(raw, parse_constant=refuse_constant)
@@ -118,8 +123,6 @@ def _kind(value: Any) -> str:
 
 def _hint(raw: bytes) -> str:
     """Guesses what a file that is not JSON is instead."""
-    if raw.startswith(b"\x1f\x8b"):
-        return "; it looks like gzip: give results.json itself, or in a zip archive"
     lines = raw.lstrip(b"\xef\xbb\xbf").split(b"\n", 2)
     if len(lines) > 1 and all(line.strip().startswith(b"{") for line in lines[:2]):
         return f"; it looks like one JSON object a line: put them into one list, {FORM}"

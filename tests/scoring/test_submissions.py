@@ -1,7 +1,9 @@
 """Submissions: written, scored exactly, and refused with all problems at once."""
 
+import gzip
 import io
 import json
+import random
 import struct
 import time
 import zipfile
@@ -187,7 +189,9 @@ def test_wrong_types_are_no_predictions(tmp_path: Path, entry: Any) -> None:
         (b"[" * 2000 + b"]" * 2000, "1000 lists"),
         (b"[" + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"]", "not JSON"),
         (b"[" + b"9" * 10_000 + b"]", "not JSON"),
-        (b"[" + b"{}," * 1_000_001 + b"{}]", "more than 1000000 predictions"),
+        (b"[" + b"{}," * 1_000_001 + b"{}]", "more than 1000000 entries"),
+        (b"[" + b"[1, 2]," * 2000 + b"[1, 2]]", "no lists in them"),
+        (gzip.compress(bytes(random.Random(0).randbytes(300_000))), "packed with gzip"),
     ],
 )
 def test_bad_content_is_one_message(
