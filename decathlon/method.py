@@ -357,8 +357,9 @@ def find(name: str) -> type[Method]:
         )
     try:
         loaded = point.load()
-    except Exception as error:
-        raise UsageError(f"method '{name}' ({point.value}) cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        said = f"sys.exit({error})" if isinstance(error, SystemExit) else error
+        raise UsageError(f"method '{name}' ({point.value}) cannot be imported: {said}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
         raise UsageError(f"method '{name}' ({point.value}) is not a subclass of decathlon Method")
     return loaded

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from decathlon.domains import View
+from decathlon.errors import TrialError
 from decathlon.files import append_line, sha256, write_json, write_text
 from decathlon.launch import here
 from decathlon.method import Method, Task
@@ -144,11 +145,17 @@ def build(run: Run, trial: Trial, tasks: Sequence[Task]) -> nn.Module:
         tasks: Its domains.
 
     Raises:
-        DecathlonError: The method cannot start from the run's source.
+        DecathlonError: The method cannot start from the run's source, or calls sys.exit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(noise_key(trial.seed, *trial.domains, "init"))
-        return run.method.build(run.source, tasks)
+        try:
+            return run.method.build(run.source, tasks)
+        except SystemExit as end:  # which would end the other trials too, without a word
+            raise TrialError(
+                f"method '{run.method_name}': its build() calls sys.exit({end}); raise an error"
+                " that says what is wrong instead"
+            ) from end
 
 
 def task_of(run: Run, domain: str) -> Task:

@@ -166,6 +166,12 @@ def test_a_module_that_cannot_be_parsed_is_a_wrong_method(site: Path) -> None:
         find(METHOD)
 
 
+def test_a_module_that_ends_the_program_is_a_wrong_method(site: Path) -> None:
+    (site / "strange/sub/method.py").write_text("import sys\nsys.exit(5)\n")
+    with pytest.raises(UsageError, match=r"cannot be imported: sys.exit\(5\)"):
+        find(METHOD)
+
+
 def test_a_broken_or_stale_method_does_not_stop_the_list(site: Path) -> None:
     for text in ("def broken(:\n", "\0"):
         (site / "strange/sub/method.py").write_text(text)

@@ -145,6 +145,22 @@ def test_a_fault_stops_no_other_trial(
     assert work.state == "to do"
 
 
+def test_a_method_that_ends_the_program_fails_with_a_message(
+    tiny: Path,
+    tiny_source: Path,
+    tmp_path: Path,
+    method: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(method.Faulty, "build", lambda *_: sys.exit(7))
+    run = asked(tiny, tiny_source, tmp_path / "r", "dtd", "svhn")
+    works = survey([run])
+    assert [work.state for work in works] == ["refused", "refused"]
+    for failed in execute(works, Listener()):
+        assert failed.code == 1
+        assert re.search(r"method 'faulty': its build\(\) calls sys.exit\(7\)", failed.reason)
+
+
 def test_what_failed_is_tried_again_and_forgotten_when_it_is_done(
     tiny: Path, tiny_source: Path, tmp_path: Path, method: ModuleType
 ) -> None:
