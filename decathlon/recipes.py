@@ -175,13 +175,15 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     Python's ``True``, ``False`` and ``None`` are understood too.
 
     Raises:
-        UsageError: One is not of that form.
+        UsageError: One is not of that form, or a field is set twice.
     """
     parsed: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name or name.endswith("."):
             raise UsageError(f"--set '{setting}': write --set field=value")
+        if name in parsed:
+            raise UsageError(f"--set '{setting}': {name} is set twice; keep one of them")
         try:
             parsed[name] = json.loads(text)
         except (ValueError, RecursionError):

@@ -32,6 +32,7 @@ from decathlon.data.shares import Shares
 from decathlon.data.supply import FolderSupply
 from decathlon.domains import DOMAINS, SPLITS
 from decathlon.errors import DataError, UsageError, listed, nearest
+from decathlon.recipes import DEFAULT
 
 MEND = "replace the file, or leave out all that are broken with --skip-broken"
 
@@ -54,6 +55,10 @@ def check_name(name: str, prepared: Iterable[str] = ()) -> None:
         raise UsageError(
             f"'{name}' is a name of this program's own files (manifest.json, *.part, *.h5):"
             " give the domain another"
+        )
+    if name.lower() == DEFAULT:
+        raise UsageError(
+            f"'{name}' cannot name a domain: in recipes it stands for all domains; choose another"
         )
     if not DOMAIN_NAME.fullmatch(name):
         raise UsageError(

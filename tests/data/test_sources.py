@@ -320,6 +320,7 @@ def test_folders_of_another_layout_are_refused(
         ("dtd", "official domain"),
         ("DTD", "official domain"),
         ("../x", "cannot name"),
+        ("Default", "cannot name a domain: in recipes"),
         ("", "cannot name"),
         (".x", "cannot"),
         ("manifest.json", "program's own files"),
