@@ -97,7 +97,7 @@ setup(
             "scipy>=1.12",
             "setuptools>=77.0.1",
         ],
-        "cluster": ["ray[default]>=2.52.1"],
+        "cluster": ["ray[default]>=2.55.1"],
         "track": ["tensorboard>=2.16.2"],
     },
     entry_points={
