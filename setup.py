@@ -75,7 +75,7 @@ setup(
         "numpy>=1.26",
         "pandas>=2.2",
         "pillow>=11.3",
-        "pydantic>=2.6",
+        "pydantic>=2.12",
         "rich>=14.3",
         "safetensors>=0.6.2",
         "simplejpeg>=1.7.3",
