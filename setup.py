@@ -76,7 +76,7 @@ setup(
         "numpy>=1.26",
         "pandas>=2.2",
         "pillow>=11.3",
-        "pydantic>=2.6",
+        "pydantic>=2.12",
         "rich>=14.3",
         "safetensors>=0.6.2",
         "simplejpeg>=1.7.3",
@@ -98,7 +98,7 @@ setup(
             "scipy>=1.12",
             "setuptools>=77.0.1",
         ],
-        "cluster": ["ray[default]>=2.52.1"],
+        "cluster": ["ray[default]>=2.55.1"],
         "track": ["tensorboard>=2.16.2"],
     },
     entry_points={
