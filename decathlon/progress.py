@@ -22,7 +22,8 @@ def say(line: str) -> None:
 def say_next(*words: object) -> None:
     """Prints the command that usually comes next, ready to be copied, to standard error."""
     sys.stdout.flush()  # what was printed there comes first
-    say("next: " + shlex.join(["decathlon", *map(str, words)]))
+    line = shlex.join(["decathlon", *map(str, words)])
+    say("next: " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
 
 
 class Bar(Protocol):

@@ -172,18 +172,16 @@ def _numbers(hint: Any, rules: Sequence[Any] = ()) -> Iterator[tuple[type, bool 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     """Parses ``field=value`` arguments; a value is JSON, else a string.
 
-    Python's ``True``, ``False`` and ``None`` are understood too.
+    Python's ``True``, ``False`` and ``None`` are understood too. The last value of a field counts.
 
     Raises:
-        UsageError: One is not of that form, or a field is set twice.
+        UsageError: One is not of that form.
     """
     parsed: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name or name.endswith("."):
             raise UsageError(f"--set '{setting}': write --set field=value")
-        if name in parsed:
-            raise UsageError(f"--set '{setting}': {name} is set twice; keep one of them")
         try:
             parsed[name] = json.loads(text)
         except (ValueError, RecursionError):

@@ -102,7 +102,7 @@ class PlainWatch:
     def waiting(self, trials: Sequence[Trial]) -> None:
         """Says, once, that other processes are at work on what is left."""
         if not self.waits:
-            self._say(f"waiting for {counted(len(trials))} that other processes are running")
+            self._say(f"waiting for other processes, which are running {counted(len(trials))}")
         self.waits = True
 
 

@@ -135,7 +135,7 @@ def test_an_interrupted_run_is_continued(
     assert said.count("has a checkpoint of step") == len(list(far.rglob("step*"))) == 2
     assert not list(far.rglob("failed.json"))
     done = subprocess.run(order, capture_output=True, text=True, check=True)
-    assert "2 begun" in done.stderr
+    assert "2 to resume" in done.stderr
     assert len(list(far.rglob("record.json"))) == len(DOMAINS)
 
 

@@ -82,6 +82,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     registered.cache_clear()
     code._distributions.cache_clear()
     yield folder
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("strange", "flat")]:
+        del sys.modules[name]
     registered.cache_clear()
     code._distributions.cache_clear()
 

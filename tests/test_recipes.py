@@ -20,10 +20,8 @@ def settings(*arguments: str) -> Recipe:
     return apply(RECIPES, parse_settings(arguments), "method 'x'")
 
 
-@pytest.mark.parametrize("given", [["lr=1", "lr=2"], ["lr=1", "lr=1"], ["weight_decay.dtd=1"] * 2])
-def test_a_setting_given_twice_is_refused(given: list[str]) -> None:
-    with pytest.raises(UsageError, match="is set twice"):
-        parse_settings(given)
+def test_the_last_value_of_a_setting_counts() -> None:
+    assert parse_settings(["lr=1", "epochs=3", "lr=2"]) == {"lr": 2, "epochs": 3}
 
 
 def test_without_settings_the_recipe_is_the_methods() -> None:

@@ -95,7 +95,7 @@ def test_pretraining_has_its_curve(
     found = scalars(tmp_path / "t" / "plain")
     assert [step for step, _ in found["loss"]] == [1, 2]
     (accuracy,) = found["accuracy"]
-    assert f"{accuracy[1]:.2f} % on val" in capsys.readouterr().out
+    assert f"{accuracy[1]:.2f} % on imagenet12 val" in capsys.readouterr().out
 
 
 def test_nothing_is_made_before_there_is_something_to_write(tmp_path: Path) -> None:

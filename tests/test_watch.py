@@ -46,7 +46,7 @@ def test_lines_say_what_begins_and_what_fails(capsys: pytest.CaptureFixture[str]
     assert "1 trial to run (1 to resume), 1 already done" in said
     assert "spottune, dtd, val, seed 0: resumed after epoch 4" in said
     assert "FAILED: the loss is nan" in said
-    assert said.count("waiting for 1 trial that other processes are running") == 1
+    assert said.count("waiting for other processes, which are running 1 trial") == 1
 
 
 def test_table_shows_every_trial_and_escapes_names() -> None:

@@ -248,7 +248,9 @@ def test_a_signal_stops_all_processes_at_the_same_step(
     log = tmp_path / "fine-tuning" / "dtd" / "test" / "seed0" / "log.jsonl"
     while process.poll() is None and not (log.exists() and log.stat().st_size):
         time.sleep(0.01)
-    os.kill(max(processes_of(process.pid)), signal.SIGTERM)
+    found = processes_of(process.pid)
+    assert found, process.communicate()[1]
+    os.kill(max(found), signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     (checkpoint,) = log.parent.glob("checkpoints/*")
     step = int(checkpoint.stem.removeprefix("step"))
