@@ -27,7 +27,7 @@ def tour(out: Path, scale: float = 1.0) -> None:
     from decathlon.data.store import open_store
     from decathlon.demo.archives import write_archives
     from decathlon.method import find
-    from decathlon.progress import progress, say
+    from decathlon.progress import progress, say, say_next
     from decathlon.recipes import apply
     from decathlon.scoring.board import build
     from decathlon.scoring.escape import visible
@@ -64,7 +64,10 @@ def tour(out: Path, scale: float = 1.0) -> None:
         "\neverything works; do not compare them with published ones.\n"
     )
     render(build(out / "results", split="test", baseline="fine-tuning"), "table", None)
-    print(f"\n{time.perf_counter() - began:.0f} s; everything is in {visible(str(out))}")
+    took = f"{time.perf_counter() - began:.0f} s"
+    print(f"\ndone in {took}; data, weights and results are in {visible(str(out))}")
+    page = ("--format", "html", "--out", out / "board.html")
+    say_next("score", out / "results", "--baseline", "fine-tuning", *page)
 
 
 def _run(method: str, out: Path, epochs: int) -> None:
