@@ -84,7 +84,7 @@ def execute_on(cluster: Cluster, order: Order, work: Sequence[Work], watch: Watc
         cluster: Where.
         order: What :attr:`work` was made from.
         work: What :func:`decathlon.survey.survey` found.
-        watch: Is told of everything.
+        watch: Receives all events.
 
     Returns:
         The trials that failed, and why.

@@ -18,16 +18,13 @@ elsewhere in ``decathlon`` does not invalidate results.
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution, packages_distributions
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from decathlon.errors import DataError, fault_lines
 from decathlon.method import entry
 from decathlon.records import Code
 
@@ -54,22 +51,6 @@ def code_of(method: str) -> Code:
         digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)
     return Code(distribution=own.name, version=own.version, sha256=digest.hexdigest())
-
-
-def recorded(path: Path, header: Mapping[str, Any]) -> Code:
-    """Returns the code that a weights file names in its header.
-
-    Raises:
-        DataError: It is not valid.
-    """
-    try:
-        return Code.model_validate(header["code"])
-    except ValidationError as error:
-        problems = fault_lines(error.errors(include_url=False), "code")
-        raise DataError(
-            f"{path}: 'code' in its header is not valid:\n{problems}\n"
-            "copy the file again, or train the network again"
-        ) from None
 
 
 def identity(code: Code | None) -> dict[str, str] | None:

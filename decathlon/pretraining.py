@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from decathlon.code import code_of, identity, recorded
+from decathlon.code import code_of, identity
 from decathlon.data.store import Store
 from decathlon.domains import SOURCE_DOMAIN
 from decathlon.errors import DataError, UsageError, first_difference
@@ -22,7 +22,7 @@ from decathlon.method import Method
 from decathlon.models.noise import noise_key
 from decathlon.models.processes import rank
 from decathlon.models.resnet import Architecture, ResidualNetwork
-from decathlon.models.weights import write_source, written_by_us
+from decathlon.models.weights import naming, write_source, written_by_us
 from decathlon.plan import check_agreement, trained_on
 from decathlon.recipes import Recipe
 from decathlon.records import Code
@@ -171,7 +171,7 @@ def pretrain(
     if (done := _finished(wanted, out, fabric, force)) is not None:
         return done
     folder = out.with_name(f"{out.name}.checkpoints")
-    facts = {**wanted.identity(fabric), **compute.numerics(fabric)}
+    facts = {**asked, **compute.numerics(fabric)}
     checkpoints = Checkpoints(folder, facts, checkpoint_seconds, checkpoint_steps)
     with _claimed(folder, out):
         # Another process may have finished it a moment ago.
@@ -241,7 +241,8 @@ def _header(wanted: Pretraining, out: Path, fabric: Fabric) -> dict[str, Any] | 
         )
         del asked["code"], found["code"]
     else:
-        found["code"] = identity(recorded(out, header))
+        with naming(out):
+            found["code"] = identity(Code.model_validate(header["code"]))
     if found != asked:
         raise UsageError(
             f"{out}: is finished, but was trained differently: {first_difference(found, asked)};"

@@ -223,13 +223,18 @@ def test_orders_survive_their_way_as_text(tmp_path: Path) -> None:
     assert found.seeds == order.seeds
 
 
+def order_of(data: Path, source: Path, results: Path) -> Order:
+    """An order of one trial."""
+    return Order(
+        ("fine-tuning",), (str(source),), data, results, ("dtd",), "test", (0,), None,
+        ("epochs=1",), Compute("cpu", "32", 1), False, 60.0, 0,
+    )  # fmt: skip
+
+
 def test_there_has_to_be_a_cluster_at_the_address(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    order = Order(
-        ("fine-tuning",), (str(tiny_source),), tiny, tmp_path, ("dtd",), "test", (0,), None,
-        ("epochs=1",), Compute("cpu", "32", 1), False, 60.0, 0,
-    )  # fmt: skip
+    order = order_of(tiny, tiny_source, tmp_path)
     with pytest.raises(UsageError, match="no Ray cluster answers there"):
         execute_on(Cluster("127.0.0.1:9"), order, survey(order.runs()), PlainWatch())
 
@@ -237,10 +242,7 @@ def test_there_has_to_be_a_cluster_at_the_address(
 def test_a_machine_with_other_code_or_source_takes_no_trial(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    order = Order(
-        ("fine-tuning",), (str(tiny_source),), tiny, tmp_path, ("dtd",), "test", (0,), None,
-        ("epochs=1",), Compute("cpu", "32", 1), False, 60.0, 0,
-    )  # fmt: skip
+    order = order_of(tiny, tiny_source, tmp_path)
     (item,) = survey(order.runs())
     for key, value in (("code", identity(code_of("scratch"))), ("source", "0" * 64)):
         asked = item.run.identity(item.trial)

@@ -46,7 +46,7 @@ class Build:
 
     Pixels go straight to their final place as long as images have the size that the
     annotations say. An image of another size goes to the spill file, and the shard is
-    laid out anew from the true sizes when all have come.
+    laid out again from the true sizes when all have arrived.
 
     Args:
         folder: The domain's folder.
@@ -173,7 +173,7 @@ class Build:
 
     @property
     def _odd(self) -> bool:
-        """Whether the file has to be laid out anew."""
+        """True if the file has to be laid out again."""
         return self._spill_end > 0
 
     def _note(self, images: Written) -> None:

@@ -79,7 +79,7 @@ class Builder:
         if images <= FEW:
             yield
             return
-        # Whoever takes them ends them sooner.
+        # Code that takes the processes over ends them sooner.
         with Pool(self._processes(images)) as pool:
             self._pool = pool
             try:
@@ -180,7 +180,7 @@ class Builder:
                 finished[build] = entry
                 bar.advance()
         domains = dict(self.manifest.domains)
-        # Whoever reads meanwhile must not find old promises beside new shards.
+        # A reader must not find an old manifest beside new shards.
         replaced = [work.plan.name for work in works if work.entry is None]
         if any(domains.pop(name, None) is not None for name in replaced):
             write_manifest(self.data, Manifest(domains=domains))

@@ -279,7 +279,7 @@ def read_manifest(data: Path) -> Manifest | None:
     if digest not in (None, digest_of(value)):
         raise DataError(
             f"{path}: was changed after 'decathlon prepare' had written it (its digest is"
-            f" another); put the original back, or {mend}, which builds all shards anew"
+            f" another); put the original back, or {mend}, which rebuilds all shards"
         )
     return manifest
 

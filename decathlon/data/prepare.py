@@ -70,9 +70,9 @@ def prepare(
 ) -> Prepared:
     """Converts images to shards in ``data``, as far as they are not there.
 
-    An interrupted call is continued by the next. A shard that was found damaged is
-    rebuilt alone. Where domains are not named, what is there is prepared, and what is
-    missing is told; what is prepared needs no archive.
+    The next call resumes an interrupted one. Of a damaged domain only the damaged shards are
+    rebuilt. If no domains are named, those whose archives are there are prepared and missing
+    archives are listed; prepared domains need no archive.
 
     Args:
         archives: Folder that holds the archives under their official names, or the tree

@@ -1,4 +1,4 @@
-"""Source files, whose errors are told as theirs and not as the data folder's."""
+"""Source files whose errors name the source, not the data folder."""
 
 import os
 from collections.abc import Iterator
