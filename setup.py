@@ -35,6 +35,7 @@ METHODS = [
     "spottune-global-k = methods.spottune_global_k:SpotTuneGlobalK",
     "spottune = methods.spottune:SpotTune",
 ]
+SUITES = ["visual-decathlon = decathlon.suites.visual_decathlon:SUITE"]
 
 setup(
     name="decathlon",
@@ -104,5 +105,6 @@ setup(
     entry_points={
         "console_scripts": ["decathlon = decathlon.__main__:main"],
         "decathlon.methods": METHODS,
+        "decathlon.suites": SUITES,
     },
 )

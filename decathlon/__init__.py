@@ -16,16 +16,16 @@ WINDOWS = (
 )
 
 _PUBLIC = {
-    "load": "decathlon.data.dataset",
-    "load_model": "decathlon.stored",
+    "load": "decathlon.data.reading.dataset",
+    "load_model": "decathlon.method.stored",
     "decathlon_score": "decathlon.scoring.score",
 }
 __all__ = ["__version__", "decathlon_score", "load", "load_model"]
 
 if TYPE_CHECKING:
-    from decathlon.data.dataset import load as load
+    from decathlon.data.reading.dataset import load as load
+    from decathlon.method.stored import load_model as load_model
     from decathlon.scoring.score import decathlon_score as decathlon_score
-    from decathlon.stored import load_model as load_model
 
 
 def __getattr__(name: str) -> Any:

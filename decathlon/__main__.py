@@ -11,8 +11,8 @@ def main() -> NoReturn:
     if sys.platform == "win32":  # before an import fails that only Unix has
         print(WINDOWS, file=sys.stderr)
         sys.exit(2)
-    from decathlon import interrupts
-    from decathlon.launch import is_follower
+    from decathlon.common import interrupts
+    from decathlon.common.world import is_follower
 
     try:
         interrupts.install(quiet=is_follower())

@@ -8,13 +8,13 @@ import typer
 
 from decathlon import __version__
 from decathlon.commands import data, scores, training
-from decathlon.errors import DEBUG, DecathlonError, UsageError
-from decathlon.interrupts import INTERRUPTED, RESUME, ending, received
-from decathlon.launch import here, one_voice
-from decathlon.oserrors import of_the_system
-from decathlon.output import guarded
-from decathlon.progress import say
-from decathlon.scoring.escape import visible, visible_lines
+from decathlon.common.errors import DEBUG, DecathlonError, UsageError
+from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
+from decathlon.common.oserrors import of_the_system
+from decathlon.common.output import guarded
+from decathlon.common.progress import say
+from decathlon.common.text import visible, visible_lines
+from decathlon.common.world import here, one_voice
 
 PARALLEL = ("run", "pretrain")
 """Commands that several processes, started by torchrun, do together."""

@@ -19,8 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from decathlon.domains import SOURCE_DOMAIN
-from decathlon.method import Batch, Method, Task, find
+from decathlon.method.base import Batch, Method, Task
+from decathlon.method.recipe import apply, without_range
+from decathlon.method.registry import find
+from decathlon.method.stored import (
+    count_parameters,
+    keep_source,
+    keep_trunk,
+    load_trained,
+    save_trained,
+)
 from decathlon.models.resnet import Architecture
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (
@@ -31,15 +39,7 @@ from decathlon.models.weights import (
     read_weights,
     write_source,
 )
-from decathlon.recipes import apply, without_range
-from decathlon.records import WEIGHTS, Parameters
-from decathlon.stored import (
-    count_parameters,
-    keep_source,
-    keep_trunk,
-    load_trained,
-    save_trained,
-)
+from decathlon.results.records import WEIGHTS, Parameters
 from decathlon.training.device import Compute, place
 from decathlon.training.loop import train
 
@@ -123,7 +123,7 @@ def check_method(
     _check(
         not plain,
         f"{kind.__name__}: any number would do for {', '.join(plain)} of its recipe; give it a"
-        " range with a type of decathlon.recipes, such as Positive, Fraction or Count",
+        " range with a type of decathlon.method.recipe, such as Positive, Fraction or Count",
     )
     again = apply(kind.recipes, recipe.as_json(), kind.__name__)
     _check(again == recipe, f"{kind.__name__}: its recipe does not survive JSON: {again}")
@@ -162,9 +162,10 @@ class _Trial:
     def __init__(self, method: Method, source: Source, steps: int, results: Path) -> None:
         self.method, self.source, self.results = method, source, results
         self.steps, self.name = steps, type(method).__name__
-        tasks = [Task("dtd", CLASSES, IMAGES)]
+        tasks = [Task("first", CLASSES, IMAGES)]
         if method.scope == "joint":
-            tasks += [Task("svhn", CLASSES, IMAGES), Task(SOURCE_DOMAIN, SOURCE_CLASSES, IMAGES)]
+            tasks += [Task("second", CLASSES, IMAGES)]
+            tasks += [Task("source", SOURCE_CLASSES, IMAGES, is_source=True)]
         self.streams = [OneBatch(task, steps) for task in tasks]
 
     def check(self) -> Conformance:

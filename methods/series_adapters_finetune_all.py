@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from decathlon.domains import SOURCE_DOMAIN
 from decathlon.method import Batch, Phase, Stored, Task
 from decathlon.models.adapters import adapted_convolutions
 from decathlon.models.joint import JointNetwork
@@ -64,7 +63,7 @@ class FinetuneAll(SeriesAdapters):
         for task in tasks:
             network = super().build(source, [task])
             assert isinstance(network, ResidualNetwork)
-            if task.domain == SOURCE_DOMAIN and task.num_classes == source.num_classes:
+            if task.is_source and task.num_classes == source.num_classes:
                 network.head = source.network().head
             networks[task.domain] = network
         return JointNetwork(networks, self.trunk(networks[tasks[0].domain]))

@@ -1,28 +1,22 @@
 """SpotTune: decide for each image which residual blocks are fine-tuned."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from decathlon.domains import View
 from decathlon.method import Batch, Method, Phase, Task
 from decathlon.models.layers import freeze
 from decathlon.models.noise import keyed_gumbel
 from decathlon.models.routing import RoutedNetwork, straight_through
 from decathlon.models.weights import Source
 from decathlon.recipes import DEFAULT, NonNegative, Positive, Recipe
+from decathlon.suites.base import Suite, View
 
-RELEASED_DECAY = {
-    DEFAULT: 1e-4,
-    "cifar100": 0.0,
-    "dtd": 0.0,
-    "gtsrb": 0.0,
-    "svhn": 0.0,
-} | dict.fromkeys(("aircraft", "daimlerpedcls", "omniglot", "ucf101"), 5e-4)
-"""gyhui14/spottune, ``main.py``, lines 43-53."""
+RELEASE = "spottune"
+"""The released code, as a suite calls it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,13 @@ class SpotTuneRecipe(Recipe):
     policy_weight_decay: NonNegative = 1e-4
     test_routing: Literal["argmax", "sample"] = "argmax"
 
+    def on(self, suite: Suite) -> Self:
+        """Returns the recipe for a suite; ``released`` has the released weight decay."""
+        release = suite.releases.get(RELEASE)
+        if self.protocol == "paper" or release is None or set(self.weight_decay) != {DEFAULT}:
+            return super().on(suite)
+        return replace(self, weight_decay={**self.weight_decay, **release.weight_decay})
+
 
 class SpotTune(Method):
     """Routes each image through the frozen or the fine-tuned copy of each residual block.
@@ -55,7 +56,7 @@ class SpotTune(Method):
     ``released``: gyhui14/spottune as it runs: all blocks routed, the mixture is taken
     after the activation, the stem and the BN layers of both paths are trained
     (``main.py``, 239-246), the rate falls once, at epoch 40 of 110 (``utils.py``, 28-40), no
-    flips, 72-pixel test crops, whole daimlerpedcls images (``imdbfolder.py``, 108-148), and
+    flips, whole images in testing (``imdbfolder.py``, 108-148, see :class:`Release`), and
     routing is sampled at test time too (``main.py``, 131-133), here with seeded noise.
     """
 
@@ -68,7 +69,6 @@ class SpotTune(Method):
             protocol="released",
             epochs=110,
             milestones=(40 / 110,),
-            weight_decay=RELEASED_DECAY,
             tau=5.0,
             policy_lr=0.01,
             policy_weight_decay=1e-3,
@@ -129,11 +129,9 @@ class SpotTune(Method):
             policy = network.decide(batch.images)
         return network(batch.images, policy=policy), policy
 
-    def view(self, domain: str, training: bool) -> View:
-        """The domain's view; in ``released`` no flip, and 72 pixels in testing."""
-        if self.recipe.protocol == "paper":
-            return super().view(domain, training)
-        if domain == "daimlerpedcls":
-            return View(None)
-        view = super().view(domain, training)
-        return View(view.crop, view.random) if training else View(72)
+    def view(self, task: Task, training: bool) -> View:
+        """The domain's view; in ``released`` that of the released code."""
+        views = task.views
+        if self.recipe.protocol == "released":
+            views = task.released.get(RELEASE, views)
+        return views.train if training else views.test

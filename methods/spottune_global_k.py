@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from decathlon.errors import UsageError
+from decathlon.common.errors import UsageError
 from decathlon.method import Batch, Phase, Task
 from decathlon.models.global_policy import GlobalNetwork
 from decathlon.models.layers import freeze

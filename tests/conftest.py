@@ -8,7 +8,7 @@ import pytest
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """As many processes as there are cores for them, quotas of containers included."""
-    from decathlon.limits import cores
+    from decathlon.common.limits import cores
 
     return cores()
 
@@ -16,7 +16,7 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data folder: all ten domains drawn small, test labels known."""
-    from decathlon.data.prepare import prepare
+    from decathlon.data.preparing.prepare import prepare
     from decathlon.demo.archives import write_archives
 
     folder = tmp_path_factory.mktemp("tiny")
@@ -33,10 +33,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_source(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source network trained for one epoch on the tiny imagenet12."""
-    from decathlon import pretraining
-    from decathlon.data.store import open_store
-    from decathlon.method import find
-    from decathlon.recipes import Recipe
+    from decathlon.data.reading.store import open_store
+    from decathlon.method.recipe import Recipe
+    from decathlon.method.registry import find
+    from decathlon.running import pretraining
     from decathlon.training.device import Compute
 
     path = tmp_path_factory.mktemp("source") / "source.safetensors"

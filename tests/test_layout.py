@@ -2,9 +2,11 @@
 
 import ast
 import io
+import re
 import subprocess
 import sys
 import tokenize
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,14 +158,36 @@ def test_tests_mirror_the_layout() -> None:
     assert tops <= rooms | {"methods", "tools", "attacks"}
 
 
+def layers() -> list[str]:
+    """The rooms of the import contract, the highest first."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    (order,) = [contract["layers"] for contract in contracts if contract["id"] == "layers"]
+    return [layer.strip("()") for layer in order]
+
+
+def test_contributing_lists_the_rooms_of_the_contract() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| `decathlon/([a-z_]+)(?:/|\.py)`", text, re.MULTILINE)
+    assert rooms == [name for name in reversed(layers()) if name != "__main__"]
+
+
+def test_few_modules_stand_at_the_root() -> None:
+    names = {path.stem for path in (ROOT / "decathlon").glob("*.py")}
+    assert names == {"__init__", "__main__", "cli", "recipes", "testing"}
+
+
 def torch_free_modules() -> list[str]:
     """Modules that --help, score, prepare and methods need."""
     package = ROOT / "decathlon"
-    files = [package / f"{name}.py" for name in ("cli", "domains", "records", "method", "listing")]
+    files = [package / f"{name}.py" for name in ("cli", "method/base", "method/registry")]
     # The figures alone may import matplotlib; they are imported when one is drawn.
-    files += sorted((package / "scoring").glob("*.py"))
-    files += [package / "data" / f"{name}.py" for name in ("prepare", "verify", "store")]
-    modules = [path.relative_to(ROOT).with_suffix("").parts for path in files if path.exists()]
+    for room in ("common", "suites", "results", "scoring", "scoring/render", "commands"):
+        files += sorted((package / room).glob("*.py"))
+    for room in ("sources", "preparing"):
+        files += sorted((package / "data" / room).glob("*.py"))
+    files += [package / "data" / "reading" / "store.py"]
+    modules = [path.relative_to(ROOT).with_suffix("").parts for path in files]
     return [".".join(part for part in parts if part != "__init__") for parts in modules]
 
 
@@ -176,7 +200,7 @@ def test_commands_that_need_no_torch_do_not_import_it() -> None:
         "    if heavy: sys.exit(f'{name} imports {sorted(heavy)}')\n"
     )
     modules = torch_free_modules()
-    assert "decathlon.records" in modules
+    assert "decathlon.results.records" in modules
     done = subprocess.run(
         [sys.executable, "-c", program, *modules], cwd=ROOT, capture_output=True, text=True
     )

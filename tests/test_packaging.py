@@ -90,7 +90,7 @@ def test_published_rows_are_inside(installed: Path) -> None:
 
 def test_published_rows_are_read_from_the_installed_package(installed: Path) -> None:
     program = (
-        "from decathlon.scoring.published import packaged, published_rows\n"
+        "from decathlon.results.published import packaged, published_rows\n"
         "print(packaged(), len(published_rows()))"
     )
     num_rows = len(list((ROOT / "results/published").glob("*.json")))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from decathlon.domains import ARCHIVES
+from decathlon.suites.visual_decathlon import SUITE
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def block(word: str) -> str:
     return found
 
 
-@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.file)
+@pytest.mark.parametrize("archive", SUITE.official, ids=lambda archive: archive.file)
 def test_archives_are_listed(archive) -> None:
     (row,) = [line for line in TEXT.splitlines() if line.startswith(f"| `{archive.file}`")]
     assert f"<{archive.url}>" in row
@@ -71,7 +71,7 @@ def test_score_example() -> None:
 
 
 def test_method_example() -> None:
-    from decathlon.method import Task
+    from decathlon.method.base import Task
     from decathlon.models.resnet import Architecture
     from decathlon.models.weights import Source
 

@@ -25,12 +25,13 @@ from sample import jpegs, write_archives
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from decathlon.data.batches import Batches
-from decathlon.data.prepare import prepare
+from decathlon.common.files import write_json
+from decathlon.data.preparing.prepare import prepare
+from decathlon.data.reading.batches import Batches
+from decathlon.data.reading.store import Images, open_store
 from decathlon.data.shard import Columns, Header, create, open_shard
-from decathlon.data.store import Images, open_store
-from decathlon.domains import AUGMENTED, DOMAINS, SOURCE_DOMAIN
-from decathlon.files import write_json
+from decathlon.suites.visual_decathlon import AUGMENTED, DOMAINS
+from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 
 BATCH = 128
 BAR, MEMORY = 15.0, 1.5e9
@@ -71,7 +72,7 @@ def rate(batches: Iterator[Any], seconds: float) -> float:
 
 
 def ours(images: Images) -> Iterator[np.ndarray]:
-    batches, epoch = Batches(images, AUGMENTED, BATCH, domain=SOURCE_DOMAIN, seed=0), 0
+    batches, epoch = Batches(images, AUGMENTED.train, BATCH, domain=SOURCE_DOMAIN, seed=0), 0
     while True:
         for batch in batches.epoch(epoch):
             yield batch.images

@@ -28,18 +28,19 @@ from options import output_file
 from PIL import Image
 from sample import jpegs, write_archives
 
-from decathlon.data.plan import read_devkit
-from decathlon.data.prepare import prepare
+from decathlon.common.files import write_json
+from decathlon.data.preparing.plan import read_devkit
+from decathlon.data.preparing.prepare import prepare
 from decathlon.data.shard import create
-from decathlon.domains import DEVKIT, IMAGENET, SOURCE_DOMAIN
-from decathlon.files import write_json
+from decathlon.suites.visual_decathlon import DEVKIT, IMAGENET
+from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 
 BAR_LOOP, BAR_DECODE = 3.0, 1 / 3
 MEMORY, MEMORY_PER_IMAGE = 300e6, 150
 _PEAK = """
 import resource, sys
 from pathlib import Path
-from decathlon.data.prepare import prepare
+from decathlon.data.preparing.prepare import prepare
 prepare(Path(sys.argv[1]), Path(sys.argv[2]), jobs=2)
 # Not RUSAGE_SELF: what started this program is counted there too.
 status = Path("/proc/self/status").read_text()

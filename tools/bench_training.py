@@ -26,13 +26,15 @@ from sample import CLASSES, write_archives
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from decathlon.data.prepare import prepare
-from decathlon.data.store import open_store
-from decathlon.domains import AUGMENTED, SOURCE_DOMAIN
-from decathlon.files import write_json
-from decathlon.method import Batch, Method, Task, find
+from decathlon.common.files import write_json
+from decathlon.data.preparing.prepare import prepare
+from decathlon.data.reading.store import open_store
+from decathlon.method.base import Batch, Method, Task
+from decathlon.method.registry import find
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
+from decathlon.suites.visual_decathlon import AUGMENTED
+from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 from decathlon.training.device import Compute, place
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective
@@ -240,7 +242,7 @@ def main() -> None:
             open_store(Path(folder, "data")),
             SOURCE_DOMAIN,
             ("train",),
-            AUGMENTED,
+            AUGMENTED.train,
             options.batch,
             0,
             fabric.device,

@@ -3,7 +3,7 @@
 import platform
 from pathlib import Path
 
-from decathlon.limits import cores, memory
+from decathlon.common.limits import cores, memory
 
 
 def machine() -> dict[str, str | int]:

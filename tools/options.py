@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from decathlon.errors import DecathlonError
-from decathlon.files import check_output
+from decathlon.common.errors import DecathlonError
+from decathlon.common.files import check_output
 
 
 def output_file(text: str) -> Path:

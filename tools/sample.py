@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from decathlon.domains import DEVKIT, IMAGENET, SOURCE_DOMAIN
+from decathlon.suites.visual_decathlon import DEVKIT, IMAGENET
+from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 
 SIZES = ((72, 96), (72, 72), (96, 72), (72, 108))
 """(height, width), as most official images of imagenet12 are."""

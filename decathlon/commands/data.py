@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from decathlon.commands.options import Data, Domains, check_out
-from decathlon.errors import UsageError
-from decathlon.progress import say
-from decathlon.scoring.escape import visible, visible_lines
+from decathlon.common.errors import UsageError
+from decathlon.common.progress import say
+from decathlon.common.text import visible, visible_lines
 
 
 def prepare(
@@ -81,8 +81,8 @@ def prepare(
 
         decathlon prepare --folder birds=photos/birds --data data
     """
-    from decathlon.data.prepare import prepare as run
-    from decathlon.data.store import data_folder
+    from decathlon.data.preparing.prepare import prepare as run
+    from decathlon.data.reading.store import data_folder
 
     target = data_folder(data)
     folders = _named(folder or [])
@@ -112,9 +112,9 @@ def prepare(
 
 def _suggest(data: Path) -> None:
     """Prints the command that comes after prepare."""
+    from decathlon.common.progress import say_next
     from decathlon.data.manifest import read_manifest
-    from decathlon.domains import SOURCE_DOMAIN
-    from decathlon.progress import say_next
+    from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 
     manifest = read_manifest(data)
     if manifest is not None and SOURCE_DOMAIN in manifest.domains:
@@ -126,9 +126,10 @@ def _suggest(data: Path) -> None:
 
 def _downloaded(archives: Path, domains: list[str] | None, photographs: bool) -> list[str] | None:
     """Downloads the free archives and returns the domains that they hold."""
-    from decathlon.data.download import fetch, how_to_get_imagenet
-    from decathlon.data.sources import images_of
-    from decathlon.domains import NINE, SOURCE_DOMAIN
+    from decathlon.data.sources.download import fetch, how_to_get_imagenet
+    from decathlon.data.sources.official import images_of
+    from decathlon.suites.visual_decathlon import NINE
+    from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 
     fetch(archives, domains)
     if (
@@ -164,8 +165,8 @@ def _named(values: list[str]) -> dict[str, Path]:
 
 def verify(data: Data = None) -> None:
     """Check all prepared data: read every shard and compare it with the manifest."""
-    from decathlon.data.store import data_folder
-    from decathlon.data.verify import verify as run
+    from decathlon.data.preparing.verify import verify as run
+    from decathlon.data.reading.store import data_folder
 
     target = data_folder(data)
     found = run(target)
@@ -192,8 +193,8 @@ def show(
 
     The pixels are those that networks are trained on.
     """
-    from decathlon.data.sheet import show as run
-    from decathlon.data.store import data_folder, open_store
+    from decathlon.data.reading.sheet import show as run
+    from decathlon.data.reading.store import data_folder, open_store
 
     folder = data_folder(data)
     check_out(out, folder)
@@ -205,8 +206,8 @@ def domains(data: Data = None) -> None:
     """List the domains and what is prepared."""
     from rich.console import Console
 
-    from decathlon.data.store import data_folder
-    from decathlon.listing import domains_table, remarks_on
+    from decathlon.commands.listing import domains_table, remarks_on
+    from decathlon.data.reading.store import data_folder
 
     console = Console()
     target = data_folder(data)

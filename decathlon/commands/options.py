@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from decathlon.errors import UsageError
-from decathlon.files import check_output
-from decathlon.launch import here
+from decathlon.common.errors import UsageError
+from decathlon.common.files import check_output
+from decathlon.common.world import here
 
 
 def number(minimum: float, maximum: float | None = None, **settings: Any) -> Any:
@@ -123,7 +123,7 @@ def _reads(given: Path, out: Path) -> bool:
     In a folder of results or data, the files of a trial and the manifest are known by their
     names, published rows by their folder, shards by their suffix.
     """
-    from decathlon.records import LOG, PREDICTIONS, RECORD, ROUTING, WEIGHTS
+    from decathlon.results.records import LOG, PREDICTIONS, RECORD, ROUTING, WEIGHTS
 
     names = (RECORD, PREDICTIONS, ROUTING, LOG, WEIGHTS, "manifest.json")
     if not given.is_dir():

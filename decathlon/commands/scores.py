@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from decathlon.commands.options import Baseline, Out, Results, Split, check_out, check_split
-from decathlon.errors import UsageError
-from decathlon.progress import say
-from decathlon.scoring.escape import visible
+from decathlon.common.errors import UsageError
+from decathlon.common.progress import say
+from decathlon.common.text import visible
 
 if TYPE_CHECKING:
     from decathlon.scoring.audit import Answers
@@ -41,7 +41,7 @@ def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | N
     if data is not None and labels is not None:
         raise UsageError("--data and --labels each hold the labels to check against: give one")
     if data is not None:
-        from decathlon.data.answers import open_answers
+        from decathlon.data.reading.answers import open_answers
 
         return open_answers(data)
     if labels is None:
@@ -94,7 +94,7 @@ def score(
     from decathlon.scoring.arrange import arrange
     from decathlon.scoring.board import build
     from decathlon.scoring.columns import SENSITIVITY
-    from decathlon.scoring.render import render
+    from decathlon.scoring.render.board import render
 
     check_split(split)
     check_out(out, results, *filter(None, (data, labels)))
@@ -137,7 +137,7 @@ def compare(
 ) -> None:
     """Compare two methods, paired on images: difference, interval, superiority."""
     from decathlon.scoring.compare import compare as run
-    from decathlon.scoring.reports import render_comparison
+    from decathlon.scoring.render.reports import render_comparison
 
     check_split(split)
     check_out(out, results, *filter(None, (data, labels)))
@@ -188,7 +188,7 @@ def evaluate(
     """Score any submission in the official format, offline."""
     from decathlon.scoring.evaluate import evaluate as run
     from decathlon.scoring.evaluate import read_baseline_errors
-    from decathlon.scoring.reports import render_evaluation
+    from decathlon.scoring.render.reports import render_evaluation
 
     check_out(out, submission, labels, *filter(None, (baseline_errors,)))
     errors = read_baseline_errors(baseline_errors) if baseline_errors else None

@@ -24,12 +24,12 @@ from decathlon.commands.options import (
     check_split,
     number,
 )
-from decathlon.files import CHECKPOINT_SECONDS, check_folder
-from decathlon.progress import say
-from decathlon.scoring.escape import visible, visible_lines
+from decathlon.common.files import CHECKPOINT_SECONDS, check_folder
+from decathlon.common.progress import say
+from decathlon.common.text import visible, visible_lines
 
 if TYPE_CHECKING:
-    from decathlon.plan import Run
+    from decathlon.running.plan import Run
 
 BASELINE = "fine-tuning"
 """The method whose errors define E_max, as in the literature."""
@@ -39,7 +39,7 @@ def methods() -> None:
     """List the installed methods, including those from other packages."""
     from rich.console import Console
 
-    from decathlon.listing import methods_table
+    from decathlon.commands.listing import methods_table
 
     console = Console()
     console.print(methods_table(console.width))
@@ -78,20 +78,20 @@ def pretrain(
     --force.
     torchrun --nproc-per-node=N -m decathlon pretrain ... trains with N processes.
     """
-    from decathlon import pretraining
+    from decathlon.common.progress import progress, say_next
     from decathlon.data.bus import bus_error_says, cut_short
-    from decathlon.data.store import data_folder, open_store
-    from decathlon.domains import SOURCE_DOMAIN
-    from decathlon.faults import telling
-    from decathlon.method import find
+    from decathlon.data.reading.store import data_folder, open_store
+    from decathlon.method.recipe import apply, parse_settings
+    from decathlon.method.registry import find
     from decathlon.models.processes import rank
     from decathlon.models.weights import check_name
-    from decathlon.plan import notes_on_splits
-    from decathlon.progress import progress, say_next
-    from decathlon.recipes import apply, parse_settings
-    from decathlon.track import Curves, check_tensorboard
+    from decathlon.running import pretraining
+    from decathlon.running.faults import telling
+    from decathlon.running.plan import notes_on_splits
+    from decathlon.running.tensorboard import Curves, check_tensorboard
+    from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
     from decathlon.training.device import Compute
-    from decathlon.training.team import assemble, united
+    from decathlon.training.distributed.team import assemble, united
 
     check_split(split)
     folder = data_folder(data)
@@ -158,8 +158,8 @@ def import_weights(
     ] = False,
 ) -> None:
     """Convert a checkpoint of the authors' code. Nothing in it is executed."""
-    from decathlon.models.import_weights import import_weights as run
-    from decathlon.models.import_weights import is_imported
+    from decathlon.models.reference.weights import import_weights as run
+    from decathlon.models.reference.weights import is_imported
     from decathlon.models.weights import check_name
 
     check_out(out, source)
@@ -225,19 +225,19 @@ def run(
     torchrun --nproc-per-node=N -m decathlon run ... trains each network with N processes that
     share every batch.
     """
-    from decathlon.cluster import Cluster, execute_on
-    from decathlon.data.store import data_folder
-    from decathlon.errors import TrialError
-    from decathlon.faults import exit_code
-    from decathlon.interrupts import ending
-    from decathlon.plan import notes_on_splits
-    from decathlon.request import Order, chosen
-    from decathlon.survey import check_unmixed, survey
-    from decathlon.teamwork import perform
-    from decathlon.track import TrackedWatch, check_tensorboard
+    from decathlon.common.errors import TrialError
+    from decathlon.common.interrupts import ending
+    from decathlon.data.reading.store import data_folder
+    from decathlon.running.faults import exit_code
+    from decathlon.running.launchers.ray import Cluster, execute_on
+    from decathlon.running.launchers.torchrun import perform
+    from decathlon.running.plan import notes_on_splits
+    from decathlon.running.request import Order, chosen
+    from decathlon.running.survey import check_unmixed, survey
+    from decathlon.running.tensorboard import TrackedWatch, check_tensorboard
+    from decathlon.running.watch import stopped, summarise, watching
     from decathlon.training.device import Compute
-    from decathlon.training.team import assemble, call, one_fate
-    from decathlon.watch import stopped, summarise, watching
+    from decathlon.training.distributed.team import assemble, call, one_fate
 
     check_split(split)
     check_launcher(launcher, address, gpus, dry_run=dry_run)
@@ -269,7 +269,7 @@ def run(
         work = survey(runs)
     _tell(notes_on_splits(runs[0].store, runs[0].domains, split))
     if dry_run:
-        from decathlon.preview import preview
+        from decathlon.running.dry_run import preview
 
         preview(work)
         check_unmixed(work)
@@ -294,7 +294,7 @@ def run(
 
 def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
     """Prints the command that shows the results of a run."""
-    from decathlon.progress import say_next
+    from decathlon.common.progress import say_next
 
     words = [] if split == "test" else ["--split", split]
     if any(not run.store.domains[domain].official for run in runs for domain in run.domains):

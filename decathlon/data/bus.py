@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from decathlon.errors import DataError
+from decathlon.common.errors import DataError
 
 
 def cut_short(what: str, data: Path) -> str:

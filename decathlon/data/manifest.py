@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from decathlon.common.errors import DataError, UnreadableError, fault_lines, listed
+from decathlon.common.files import digest_of, write_json
+from decathlon.common.oserrors import explained
 from decathlon.data.shard import shard_names
-from decathlon.domains import SPLITS
-from decathlon.errors import DataError, UnreadableError, fault_lines, listed
-from decathlon.files import digest_of, write_json
-from decathlon.oserrors import explained
+from decathlon.suites.base import SPLITS
+from decathlon.suites.registry import DEFAULT
 
 FILE = "manifest.json"
 FORMAT: Literal[1] = 1
@@ -128,7 +129,7 @@ class DomainEntry(_Model):
         splits: Its splits.
         left_out: By split that is annotated and could not be made: what it was looked for in.
         split_folders: Shares of train, val and test by which a folder without splits was
-            divided, see :mod:`decathlon.data.shares`; ``""`` where it had splits.
+            divided, see :mod:`decathlon.data.sources.shares`; ``""`` where it had splits.
         skipped: Why image files were left out, by their paths in the folder.
     """
 
@@ -190,10 +191,12 @@ class Manifest(_Model):
 
     Attributes:
         format: Version of this schema.
+        suite: Name of the suite; earlier versions, which know one, do not write it.
         domains: By name.
     """
 
     format: Literal[1] = FORMAT
+    suite: str = DEFAULT.name
     domains: dict[str, DomainEntry]
 
     @model_validator(mode="after")
@@ -226,7 +229,7 @@ class Manifest(_Model):
                 for split, entry in domain.splits.items()
             }
             domains[name] = domain.model_copy(update={"splits": splits})
-        return Manifest(domains=domains)
+        return self.model_copy(update={"domains": domains})
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from decathlon.errors import DataError, UnreadableError
-from decathlon.oserrors import explained
+from decathlon.common.errors import DataError, UnreadableError
+from decathlon.common.oserrors import explained
 
 FORMAT = 1
 UNKNOWN = -1

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from decathlon.demo.pictures.drawer import Drawer
-from decathlon.domains import DOMAINS, SPLITS
+from decathlon.suites.base import SPLITS
+from decathlon.suites.visual_decathlon import DOMAINS
 
 STEP, FIRST_IMAGE = 10**7, 200_001
 INFO = {"year": 2017, "version": 1, "description": "Drawn in the layout of the Decathlon"}

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from decathlon.common.errors import DataError, UsageError
+from decathlon.common.files import replacing
+from decathlon.common.oserrors import explained
+from decathlon.common.progress import Bar, progress
 from decathlon.demo.annotations import Item, document, plan
 from decathlon.demo.pictures import DRAWERS
-from decathlon.domains import DEVKIT, IMAGENET, NINE, SOURCE_DOMAIN, SPLITS
-from decathlon.errors import DataError, UsageError
-from decathlon.files import replacing
-from decathlon.oserrors import explained
-from decathlon.progress import Bar, progress
+from decathlon.suites.base import SPLITS
+from decathlon.suites.visual_decathlon import DEVKIT, IMAGENET, NINE
+from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 
 LABELS = "labels_test.zip"
 TIME = 1_480_550_400

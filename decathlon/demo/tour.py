@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from decathlon.errors import TrialError
+from decathlon.common.errors import TrialError
 
 METHODS = ("feature-extractor", "fine-tuning", "spottune")
 WIDTH = 0.25
@@ -22,16 +22,16 @@ def tour(out: Path, scale: float = 1.0) -> None:
     Raises:
         TrialError: A trial failed.
     """
-    from decathlon import pretraining
-    from decathlon.data.prepare import prepare
-    from decathlon.data.store import open_store
+    from decathlon.common.progress import progress, say, say_next
+    from decathlon.common.text import visible
+    from decathlon.data.preparing.prepare import prepare
+    from decathlon.data.reading.store import open_store
     from decathlon.demo.archives import write_archives
-    from decathlon.method import find
-    from decathlon.progress import progress, say, say_next
-    from decathlon.recipes import apply
+    from decathlon.method.recipe import apply
+    from decathlon.method.registry import find
+    from decathlon.running import pretraining
     from decathlon.scoring.board import build
-    from decathlon.scoring.escape import visible
-    from decathlon.scoring.render import render
+    from decathlon.scoring.render.board import render
     from decathlon.training.device import Compute
 
     began = time.perf_counter()
@@ -71,12 +71,12 @@ def tour(out: Path, scale: float = 1.0) -> None:
 
 
 def _run(method: str, out: Path, epochs: int) -> None:
-    from decathlon.data.store import open_store
-    from decathlon.request import request
-    from decathlon.runs import execute
-    from decathlon.survey import survey
+    from decathlon.data.reading.store import open_store
+    from decathlon.running.execution import execute
+    from decathlon.running.request import request
+    from decathlon.running.survey import survey
+    from decathlon.running.watch import watching
     from decathlon.training.device import Compute
-    from decathlon.watch import watching
 
     wanted = request(
         method,

@@ -5,8 +5,8 @@ import stat
 import struct
 from pathlib import Path
 
-from decathlon.errors import DataError, UnreadableError
-from decathlon.oserrors import explained
+from decathlon.common.errors import DataError, UnreadableError
+from decathlon.common.oserrors import explained
 
 HEAD_BYTES = 512
 MAX_HEADER = 100 * 1024 * 1024

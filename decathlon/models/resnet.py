@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from decathlon.errors import DataError
+from decathlon.common.errors import DataError
 from decathlon.models.adapters import KINDS, Kind, add_adapters
 from decathlon.models.layers import BatchNorm2d, normalised
 

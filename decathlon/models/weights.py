@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from decathlon.errors import (
+from decathlon.common.errors import (
     DataError,
     DecathlonError,
     UnreadableError,
@@ -28,12 +28,12 @@ from decathlon.errors import (
     encodable,
     fault_lines,
 )
-from decathlon.files import replacing, sha256
+from decathlon.common.files import replacing, sha256
+from decathlon.common.oserrors import explained
 from decathlon.models.adapters import Kind
 from decathlon.models.file_kinds import check_safetensors, truncation
 from decathlon.models.resnet import Architecture, ResidualNetwork
 from decathlon.models.tied import distinct, tie, ties
-from decathlon.oserrors import explained
 
 HEADER = "decathlon"
 FORMAT = 1

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from decathlon.errors import UsageError, nearest
+from decathlon.common.errors import UsageError, nearest
 from decathlon.scoring.board import Board
 from decathlon.scoring.rows import Row, ranked
 

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from decathlon.errors import ResultError, listed
-from decathlon.records import RunRecord, pack_bits, unpack_bits
+from decathlon.common.errors import ResultError, listed
+from decathlon.results.records import RunRecord, pack_bits, unpack_bits
 from decathlon.scoring.integrity import read_predictions
 from decathlon.scoring.predictions import Ids, lookup, some
 

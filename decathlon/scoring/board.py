@@ -6,14 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from decathlon.domains import DOMAINS, SPLITS
-from decathlon.errors import ResultError, UsageError, nearest
-from decathlon.scoring import published, setups
+from decathlon.common.errors import ResultError, UsageError, nearest
+from decathlon.results import published
+from decathlon.scoring import setups
 from decathlon.scoring.integrity import check_same_images, official_problem
 from decathlon.scoring.notes import notes_on
 from decathlon.scoring.rows import Row, published_row, ranked, run_row
 from decathlon.scoring.score import OFFICIAL_E_MAX
 from decathlon.scoring.trials import Trials, find_trials, hint_on, read_trials
+from decathlon.suites.base import SPLITS
+from decathlon.suites.visual_decathlon import DOMAINS
 
 if TYPE_CHECKING:
     from decathlon.scoring.audit import Answers

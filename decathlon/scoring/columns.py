@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from decathlon.domains import DOMAINS
-from decathlon.errors import UsageError, nearest
+from decathlon.common.errors import UsageError, nearest
 from decathlon.scoring.board import Board
 from decathlon.scoring.notes import interval_note
 from decathlon.scoring.rows import Pair, Row
+from decathlon.suites.visual_decathlon import DOMAINS
 
 Better = Literal["high", "low"]
 Mark = Literal["", "best", "second"]

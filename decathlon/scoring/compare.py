@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from decathlon.domains import DOMAINS, SPLITS
-from decathlon.errors import ResultError, UsageError, nearest
+from decathlon.common.errors import ResultError, UsageError, nearest
 from decathlon.scoring import setups
 from decathlon.scoring.audit import Answers, audit
 from decathlon.scoring.board import check_official, defining_e_max
@@ -12,6 +11,8 @@ from decathlon.scoring.integrity import check_same_images
 from decathlon.scoring.notes import common_notes
 from decathlon.scoring.rows import Pair, plug_in_score
 from decathlon.scoring.trials import MIN_SEEDS, Trials, find_trials, read_trials, sources_of
+from decathlon.suites.base import SPLITS
+from decathlon.suites.visual_decathlon import DOMAINS
 
 
 @dataclass(frozen=True)

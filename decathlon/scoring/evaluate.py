@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from decathlon.domains import DOMAINS, domain_of
-from decathlon.errors import ResultError, UsageError
-from decathlon.oserrors import explained
-from decathlon.records import refuse_constant
-from decathlon.scoring.escape import visible
+from decathlon.common.errors import ResultError, UsageError
+from decathlon.common.oserrors import explained
+from decathlon.common.text import visible
+from decathlon.common.zipped import member, opened
+from decathlon.results.records import refuse_constant
 from decathlon.scoring.labels import Labels, read_labels
 from decathlon.scoring.mismatch import problems_of
 from decathlon.scoring.predictions import MAX_BYTES, Predictions, lookup, parse_predictions
 from decathlon.scoring.score import OFFICIAL_E_MAX, domain_points
-from decathlon.zipped import member, opened
+from decathlon.suites.visual_decathlon import DOMAINS, SUITE
 
 RESULTS_FILE = "results.json"
 """The one file that an official submission holds."""
@@ -134,7 +134,7 @@ def _limits(errors: Mapping[str, float] | None) -> dict[str, float] | None:
     if errors is None:
         return None
     for name, error in errors.items():
-        domain_of(name)
+        SUITE.check(name)
         if not 0 <= error <= 1:
             raise UsageError(
                 f"baseline error of {name} is {error}, outside [0, 1]: give the share of images"

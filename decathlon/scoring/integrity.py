@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from decathlon.domains import DOMAINS, SPLITS
-from decathlon.errors import ResultError, listed
-from decathlon.files import sha256
-from decathlon.oserrors import explained
-from decathlon.records import PREDICTIONS, RunRecord
+from decathlon.common.errors import ResultError, listed
+from decathlon.common.files import sha256
+from decathlon.common.oserrors import explained
+from decathlon.results.records import PREDICTIONS, RunRecord
+from decathlon.suites.base import SPLITS
+from decathlon.suites.visual_decathlon import DOMAINS
 
 if TYPE_CHECKING:
     from decathlon.scoring.predictions import Predictions

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from decathlon.domains import DOMAINS, OFFICIAL_LABELS
-from decathlon.errors import DataError, UsageError
-from decathlon.oserrors import explained
+from decathlon.common.errors import DataError, UsageError
+from decathlon.common.oserrors import explained
+from decathlon.common.zipped import member, opened
 from decathlon.scoring.predictions import Ids
-from decathlon.zipped import member, opened
+from decathlon.suites.visual_decathlon import DOMAINS
 
 MAX_BYTES = 100_000_000
 """Ten times the largest official file, that of imagenet12."""
@@ -53,7 +53,8 @@ class Labels:
     @property
     def official(self) -> bool:
         """Whether these are the official labels, by their content."""
-        return OFFICIAL_LABELS.get(self.domain) == self.digest
+        domain = DOMAINS.get(self.domain)
+        return domain is not None and domain.labels_sha256 == self.digest
 
     @property
     def digests(self) -> Mapping[str, str]:

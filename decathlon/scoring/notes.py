@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from decathlon.records import RunRecord
+from decathlon.results.records import RunRecord
 from decathlon.scoring import setups
 from decathlon.scoring.rows import Row
 from decathlon.scoring.trials import MIN_SEEDS, Trials, sources_of

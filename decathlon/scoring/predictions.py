@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decathlon.errors import ResultError
-from decathlon.records import refuse_constant
-from decathlon.scoring.escape import visible
+from decathlon.common.errors import ResultError
+from decathlon.common.text import visible
+from decathlon.results.records import refuse_constant
 
 MAX_BYTES = 64_000_000
 """Ten times what the 141,000 predictions of all ten domains take."""

@@ -8,8 +8,8 @@ extremes lie at the ends of the rounding intervals.
 import math
 from collections.abc import Mapping
 
-from decathlon.domains import DOMAINS
 from decathlon.scoring.score import points
+from decathlon.suites.visual_decathlon import SCORE
 
 HALF_ACCURACY = 0.00005
 """Half a unit of the last printed digit (0.01 %) of an accuracy, as a share."""
@@ -27,7 +27,7 @@ def score_range(accuracy: Mapping[str, float | None]) -> tuple[float, float]:
     for name, percent in accuracy.items():
         if percent is None:
             continue
-        error, e_max = 1 - percent / 100, DOMAINS[name].e_max
+        error, e_max = 1 - percent / 100, SCORE.e_max[name]
         low.append(points(min(error + HALF_ACCURACY, 1), e_max - 2 * HALF_ACCURACY))
         high.append(points(max(error - HALF_ACCURACY, 0), e_max + 2 * HALF_ACCURACY))
     return math.fsum(low), math.fsum(high)

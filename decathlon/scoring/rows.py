@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from decathlon.domains import DOMAINS
-from decathlon.records import PublishedRow, RunRecord, params_ratio
+from decathlon.results.records import PublishedRow, RunRecord, params_ratio
 from decathlon.scoring import rounding
 from decathlon.scoring.score import OFFICIAL_E_MAX, decathlon_score, domain_points, slope
 from decathlon.scoring.setups import Setup
 from decathlon.scoring.trials import Trials
+from decathlon.suites.visual_decathlon import DOMAINS
 
 Pair = tuple[float, float]
 

@@ -10,13 +10,13 @@ that the baseline scores 250 in every domain and a perfect network 1000 (section
 import math
 from collections.abc import Mapping
 
-from decathlon.domains import DOMAINS
-from decathlon.errors import UsageError, nearest
+from decathlon.common.errors import UsageError, nearest
+from decathlon.suites.visual_decathlon import SCORE
 
 PERFECT = 1000.0
 """Points of one domain without any error."""
 
-OFFICIAL_E_MAX: Mapping[str, float] = {name: domain.e_max for name, domain in DOMAINS.items()}
+OFFICIAL_E_MAX: Mapping[str, float] = SCORE.e_max
 """Official E_max by domain, each in [0, 1]."""
 
 

@@ -21,8 +21,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from decathlon.files import digest_of
-from decathlon.records import Code, RunRecord
+from decathlon.common.files import digest_of
+from decathlon.results.records import Code, RunRecord
 
 SHORT = 6
 """Hex digits that stand for a digest, unless two of them begin alike."""

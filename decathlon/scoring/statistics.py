@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decathlon.records import RunRecord
+from decathlon.results.records import RunRecord
 from decathlon.scoring.score import OFFICIAL_E_MAX, PERFECT
 from decathlon.scoring.trials import MIN_SEEDS, Trials
 

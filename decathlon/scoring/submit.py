@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from decathlon.domains import DOMAINS
-from decathlon.errors import ResultError, UsageError
-from decathlon.files import replacing
-from decathlon.records import RunRecord
+from decathlon.common.errors import ResultError, UsageError
+from decathlon.common.files import replacing
+from decathlon.results.records import RunRecord
 from decathlon.scoring.evaluate import RESULTS_FILE
 from decathlon.scoring.integrity import official_problem, read_predictions
 from decathlon.scoring.predictions import Predictions
 from decathlon.scoring.trials import Trials, find_trials, read_trials
+from decathlon.suites.visual_decathlon import DOMAINS
 
 
 @dataclass(frozen=True)

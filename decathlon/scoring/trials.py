@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from decathlon.errors import ResultError, UsageError, nearest
-from decathlon.files import digest_of
-from decathlon.records import RECORD, RunRecord, find_records, read_record
+from decathlon.common.errors import ResultError, UsageError, nearest
+from decathlon.common.files import digest_of
+from decathlon.results.records import RECORD, RunRecord, find_records, read_record
 from decathlon.scoring import setups
 from decathlon.scoring.integrity import check_predictions, check_same_data
 from decathlon.scoring.setups import Setup

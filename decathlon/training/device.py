@@ -16,13 +16,13 @@ from lightning_fabric.plugins.precision import MixedPrecision, Precision
 from torch import Tensor, nn
 
 from decathlon import __version__
-from decathlon.errors import UsageError
-from decathlon.launch import Place, here
-from decathlon.limits import cores
+from decathlon.common.errors import UsageError
+from decathlon.common.limits import cores
+from decathlon.common.world import Place, here
 from decathlon.models.layers import Conv2d
 from decathlon.training.bf16 import RoundedBf16, described, multiplies_bf16
+from decathlon.training.distributed.parallel import Processes
 from decathlon.training.memory import keep_freed_memory
-from decathlon.training.parallel import Processes
 
 PRECISIONS = ("auto", "32", "bf16")
 CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -6,13 +6,13 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from decathlon.data.batches import Batches, Cut, Int64
+from decathlon.common.world import ALONE, Place
 from decathlon.data.keyed import generator
-from decathlon.data.store import Images, Store
-from decathlon.domains import View
-from decathlon.launch import ALONE, Place
-from decathlon.method import Batch, Task
+from decathlon.data.reading.batches import Batches, Cut, Int64
+from decathlon.data.reading.store import Images, Store
+from decathlon.method.base import Batch, Task
 from decathlon.models.noise import noise_key
+from decathlon.suites.base import View
 from decathlon.training.device import Normaliser, send
 from decathlon.training.resident import Resident, is_worth_it
 
@@ -32,6 +32,25 @@ class Stream(Protocol):
 
     def training(self, start: int, progress: Callable[[int], float]) -> Iterator[Batch]:
         """Yields the batches from the domain's ``start``-th step on."""
+
+
+def task_of(store: Store, domain: str, splits: Sequence[str]) -> Task:
+    """Describes a domain to a method, from the manifest alone.
+
+    Args:
+        store: The data.
+        domain: A prepared domain.
+        splits: Splits that are trained on.
+    """
+    info, suite = store.domain(domain), store.suite
+    return Task(
+        domain,
+        info.num_classes,
+        sum(info.splits[split].num_images for split in splits),
+        suite.views_of(domain),
+        {name: r.views[domain] for name, r in suite.releases.items() if domain in r.views},
+        domain == suite.source,
+    )
 
 
 class Feed:
@@ -69,7 +88,7 @@ class Feed:
         if resident is None:
             resident = is_worth_it(self.images, device)
         self._resident = Resident(self.images, device) if resident else None
-        self.task = Task(domain, info.num_classes, len(self.images))
+        self.task = task_of(store, domain, splits)
         self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed, place=place)
 
     @property

@@ -14,16 +14,21 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from decathlon.errors import TrialError
-from decathlon.interrupts import deferring
-from decathlon.method import Batch, Group, Method, Task
-from decathlon.recipes import DEFAULT
-from decathlon.training.checkpoint import Checkpoints, Due, Resume
+from decathlon.common.errors import TrialError
+from decathlon.common.interrupts import deferring
+from decathlon.method.base import Batch, Group, Method, Task
+from decathlon.suites.base import DEFAULT
+from decathlon.training.checkpoints import Checkpoints, Due, Resume
 from decathlon.training.device import place
+from decathlon.training.distributed.messages import share
+from decathlon.training.distributed.parallel import (
+    Exchange,
+    begin,
+    merge_statistics,
+    statistics_of_others,
+)
 from decathlon.training.feed import Stream, interleaved
-from decathlon.training.messages import share
 from decathlon.training.optimisers import Optimisers
-from decathlon.training.parallel import Exchange, begin, merge_statistics, statistics_of_others
 
 Report = Callable[[dict[str, Any]], None]
 """Called once an epoch with what the log keeps: epoch, epochs, loss, lr, images/s."""

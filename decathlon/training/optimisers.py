@@ -7,8 +7,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from decathlon.errors import TrialError
-from decathlon.method import Group, Phase
+from decathlon.common.errors import TrialError
+from decathlon.method.base import Group, Phase
 
 
 def _optimiser(group: Group) -> torch.optim.Optimizer:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from decathlon.data.batches import Cut
-from decathlon.data.store import Images
+from decathlon.data.reading.batches import Cut
+from decathlon.data.reading.store import Images
 from decathlon.training.device import send
 
 SHARE = 0.25
@@ -46,7 +46,7 @@ class Resident:
         )
 
     def gather(self, cut: Cut) -> Tensor:
-        """Cuts a batch out; the same as :meth:`decathlon.data.batches.Batches.gather`.
+        """Cuts a batch out; the same as :meth:`decathlon.data.reading.batches.Batches.gather`.
 
         Args:
             cut: Which images, and where they are cut.

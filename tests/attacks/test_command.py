@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from decathlon.data.prepare import prepare
+from decathlon.data.preparing.prepare import prepare
 from tests.attacks.cases import ARCHIVES, SHARDS
 from tests.data.official import Official
 

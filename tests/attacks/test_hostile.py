@@ -19,12 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from decathlon import domains
-from decathlon.data import annotations, decode, plan, supply, worker
-from decathlon.data.prepare import prepare
-from decathlon.data.store import open_store
-from decathlon.data.verify import verify
-from decathlon.errors import DataError
+from decathlon.common.errors import DataError
+from decathlon.data.preparing import decode, plan, worker
+from decathlon.data.preparing.prepare import prepare
+from decathlon.data.preparing.verify import verify
+from decathlon.data.reading.store import open_store
+from decathlon.data.sources.official import annotations, supply
+from decathlon.suites import visual_decathlon as domains
 from tests.attacks.test_command import files
 from tests.data.official import Official, encoded, member, picture, tar_bytes
 
@@ -223,7 +224,7 @@ def test_whatever_a_decoder_raises_is_told_of_the_image(
 DECODES = """
 import resource, sys
 from pathlib import Path
-from decathlon.data.decode import PHOTOGRAPH_PIXELS, ImageError, ImageFile, stored_size
+from decathlon.data.preparing.decode import PHOTOGRAPH_PIXELS, ImageError, ImageFile, stored_size
 # How much the packages themselves take differs between their versions.
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 limit = taken + int(sys.argv[2])
@@ -431,8 +432,9 @@ def test_memory_stays_bounded(small: Official, tmp_path: Path) -> None:
     small.write()
     put_annotations(small, b'{"images": ["' + os.urandom(4 << 20).hex().encode())
     code = (
-        "import sys; from pathlib import Path; from decathlon.data.prepare import prepare\n"
-        "from decathlon.errors import DataError\n"
+        "import sys; from pathlib import Path\n"
+        "from decathlon.data.preparing.prepare import prepare\n"
+        "from decathlon.common.errors import DataError\n"
         "try: prepare(Path(sys.argv[1]), Path(sys.argv[2]), jobs=0)\n"
         "except DataError as error: print(error)"
     )

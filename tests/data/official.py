@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from decathlon.domains import DOMAINS
+from decathlon.suites.visual_decathlon import DOMAINS
 
 FIRST_CATEGORY = {
     name: number * 10**7 + 1 for number, name in enumerate([*sorted(DOMAINS), "letters"], start=1)

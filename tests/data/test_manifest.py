@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from decathlon.data import verify as verifying
+from decathlon.common.errors import DataError
 from decathlon.data.manifest import read_manifest
-from decathlon.data.prepare import prepare
+from decathlon.data.preparing import verify as verifying
+from decathlon.data.preparing.prepare import prepare
+from decathlon.data.preparing.verify import verify
+from decathlon.data.reading.store import open_store
 from decathlon.data.shard import open_shard
-from decathlon.data.store import open_store
-from decathlon.data.verify import verify
-from decathlon.errors import DataError
 from tests.data.official import Official
 
 Change = Callable[[dict[str, Any]], object]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from decathlon.data.prepare import prepare
-from decathlon.data.store import Store, open_store
-from decathlon.data.verify import verify
-from decathlon.domains import DOMAINS
-from decathlon.errors import DataError
+from decathlon.common.errors import DataError
+from decathlon.data.preparing.prepare import prepare
+from decathlon.data.preparing.verify import verify
+from decathlon.data.reading.store import Store, open_store
+from decathlon.suites.visual_decathlon import DOMAINS
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from decathlon.common.errors import DataError, UsageError
+from decathlon.common.files import sha256
 from decathlon.demo.archives import LABELS, write_archives
 from decathlon.demo.pictures import DRAWERS
-from decathlon.domains import DEVKIT, DOMAINS, IMAGENET, NINE
-from decathlon.errors import DataError, UsageError
-from decathlon.files import sha256
+from decathlon.suites.visual_decathlon import DEVKIT, DOMAINS, IMAGENET, NINE
 
 FILES = (DEVKIT.file, NINE.file, IMAGENET.file, LABELS)
 NUMBERS = {

@@ -6,7 +6,7 @@ from decathlon.demo.pictures import DRAWERS
 from decathlon.demo.pictures.drawer import Drawer
 from decathlon.demo.pictures.glyphs import character
 from decathlon.demo.strokes import DIGITS
-from decathlon.domains import DOMAINS
+from decathlon.suites.visual_decathlon import DOMAINS
 
 SQUARE = ("cifar100", "omniglot", "svhn", "ucf101")
 

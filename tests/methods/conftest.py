@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from decathlon.method import Batch, Method, Task
+from decathlon.method.base import Batch, Method, Task
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
 from decathlon.testing import OneBatch, made_up_source

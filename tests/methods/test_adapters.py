@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from decathlon.errors import DataError
-from decathlon.method import Method, Task, find
+from decathlon.common.errors import DataError
+from decathlon.method.base import Method, Task
+from decathlon.method.recipe import apply
+from decathlon.method.registry import find
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
-from decathlon.recipes import apply
 from decathlon.testing import made_up_source
 
 TASK = Task("dtd", 4, 100)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from decathlon import testing
-from decathlon.method import Batch, Method, Stored, find, registered
+from decathlon.method.base import Batch, Method, Stored
+from decathlon.method.base import conformance as testing
+from decathlon.method.recipe import Recipe
+from decathlon.method.registry import find, registered
 from decathlon.models.resnet import Architecture
-from decathlon.recipes import Recipe
 from decathlon.testing import check_method
 
 QUICK = {("piggyback", "released"): {"lr": 1e-2}}

@@ -7,25 +7,29 @@ import pytest
 import torch
 
 from decathlon import load_model
-from decathlon.data.store import open_store
-from decathlon.errors import DataError
-from decathlon.method import Task
+from decathlon.common.errors import DataError
+from decathlon.data.reading.store import open_store
+from decathlon.method.base import Task
+from decathlon.method.recipe import apply
 from decathlon.models.adapters import adapted_convolutions
 from decathlon.models.joint import JointNetwork
 from decathlon.models.weights import Source, read_weights
-from decathlon.recipes import apply
-from decathlon.records import RunRecord, find_records, read_record
-from decathlon.request import request
-from decathlon.runs import execute
-from decathlon.survey import survey
+from decathlon.results.records import RunRecord, find_records, read_record
+from decathlon.running.execution import execute
+from decathlon.running.request import request
+from decathlon.running.survey import survey
+from decathlon.running.watch import PlainWatch
 from decathlon.testing import OneBatch
 from decathlon.training.device import Compute
 from decathlon.training.feed import interleaved
 from decathlon.training.loop import schedule_of, train
-from decathlon.watch import PlainWatch
 from methods.series_adapters_finetune_all import FinetuneAll
 
-TASKS = [Task("dtd", 4, 100), Task("vgg-flowers", 3, 100), Task("imagenet12", 6, 100)]
+TASKS = [
+    Task("dtd", 4, 100),
+    Task("vgg-flowers", 3, 100),
+    Task("imagenet12", 6, 100, is_source=True),
+]
 
 
 def joint(**settings: object) -> FinetuneAll:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from decathlon.method import Batch, Method, Task
+from decathlon.method.base import Batch, Method, Task
+from decathlon.method.recipe import apply
 from decathlon.models.weights import Source
-from decathlon.recipes import apply
 from methods.lwf import LwF, LwFNetwork, old_loss
 
 TASK = Task("dtd", 4, 100)

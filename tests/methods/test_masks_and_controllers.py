@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from decathlon.method import Method, Task
+from decathlon.method.base import Method, Task
+from decathlon.method.recipe import apply
+from decathlon.method.stored import save_trained
 from decathlon.models.controllers import ControlledConv2d
 from decathlon.models.masks import MaskedConv2d, threshold_mask
 from decathlon.models.weights import Source, read_weights
-from decathlon.recipes import apply
-from decathlon.stored import save_trained
 from methods.dan import DAN
 from methods.piggyback import Piggyback
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from decathlon.method import Method, Task, find
+from decathlon.method.base import Method, Task
+from decathlon.method.recipe import apply
+from decathlon.method.registry import find
+from decathlon.method.stored import count_parameters
 from decathlon.models.adapters import Kind
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
-from decathlon.recipes import apply
-from decathlon.records import RunRecord, params_ratio
-from decathlon.stored import count_parameters
+from decathlon.results.records import RunRecord, params_ratio
 
 NET = 5_814_688
 BN = 7_744

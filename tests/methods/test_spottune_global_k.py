@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from decathlon import load_model
-from decathlon.errors import UsageError
-from decathlon.method import Batch, Method, Task
+from decathlon.common.errors import UsageError
+from decathlon.method.base import Batch, Method, Task
+from decathlon.method.recipe import apply
+from decathlon.method.stored import keep_source, save_trained
 from decathlon.models.global_policy import GlobalNetwork
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source, read_weights
-from decathlon.recipes import apply
-from decathlon.stored import keep_source, save_trained
 from decathlon.training.device import place
 from methods.spottune import SpotTune
 from methods.spottune_global_k import SpotTuneGlobalK, l_e, l_k

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import conv2d
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from decathlon.errors import DataError
+from decathlon.common.errors import DataError
 from decathlon.models.adapters import AdaptedConv2d, adapted_convolutions
 from decathlon.models.layers import freeze
 from decathlon.models.resnet import Architecture

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from decathlon import load_model
-from decathlon.errors import DataError, UnreadableError
+from decathlon.common.errors import DataError, UnreadableError
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import read_source, read_weights, write_source, write_weights
 

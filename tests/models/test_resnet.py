@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from decathlon.errors import DataError
+from decathlon.common.errors import DataError
 from decathlon.models.resnet import Architecture, Block, PoolAndPad
 
 

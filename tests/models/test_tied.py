@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from decathlon.errors import TrialError
-from decathlon.method import Batch, Group, Method, Phase, Task
+from decathlon.common.errors import TrialError
+from decathlon.method.base import Batch, Group, Method, Phase, Task
+from decathlon.method.stored import count_parameters
 from decathlon.models.layers import freeze
 from decathlon.models.resnet import Architecture
 from decathlon.models.tied import distinct, ties
 from decathlon.models.weights import Source, bits_of, read_weights, write_weights
-from decathlon.stored import count_parameters
 from decathlon.testing import check_method
 
 TASK = Task("dtd", 4, 16)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from decathlon.domains import DOMAINS, SPLITS
-from decathlon.files import write_json
-from decathlon.records import write_record
+from decathlon.common.files import write_json
+from decathlon.results.records import write_record
+from decathlon.suites.base import SPLITS
+from decathlon.suites.visual_decathlon import DOMAINS
 from tests.scoring.making import bits_with, make_record
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from decathlon.domains import DOMAINS
-from decathlon.records import Parameters, RunRecord, pack_bits
+from decathlon.results.records import Parameters, RunRecord, pack_bits
+from decathlon.suites.visual_decathlon import DOMAINS
 
 UNIT = 32 * 1000
 Bits = Sequence[bool] | None

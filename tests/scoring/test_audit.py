@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from decathlon.data.answers import open_answers
+from decathlon.common.errors import DataError, ResultError, UsageError
+from decathlon.common.files import sha256, write_json
 from decathlon.data.manifest import read_manifest, write_manifest
-from decathlon.domains import DOMAINS, OFFICIAL_LABELS
-from decathlon.errors import DataError, ResultError, UsageError
-from decathlon.files import sha256, write_json
-from decathlon.records import pack_bits, trial_folder, write_record
+from decathlon.data.reading.answers import open_answers
+from decathlon.results.records import pack_bits, trial_folder, write_record
 from decathlon.scoring.board import build
 from decathlon.scoring.compare import compare
 from decathlon.scoring.figures.plot import plot
 from decathlon.scoring.labels import LabelsFile, read_labels
 from decathlon.scoring.submit import submit
+from decathlon.suites.visual_decathlon import DOMAINS
 from tests.scoring.making import make_record
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "labels_test.zip"
@@ -249,7 +249,7 @@ def test_the_commands_check_without_torch(tiny: Path, results: Path) -> None:
 def test_official_labels_are_known_by_their_content(tmp_path: Path) -> None:
     if not OFFICIAL.exists():
         pytest.skip("the official labels_test.zip is not at ../shared/data")
-    assert OFFICIAL_LABELS.keys() == DOMAINS.keys()
+    assert all(domain.labels_sha256 for domain in DOMAINS.values())
     assert all(label.official for label in read_labels(OFFICIAL).values())
     with zipfile.ZipFile(OFFICIAL) as archive:
         value = json.loads(archive.read("dtd_test.json"))

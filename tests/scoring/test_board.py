@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from decathlon.domains import DOMAINS
-from decathlon.errors import ResultError, UsageError
-from decathlon.records import Parameters
+from decathlon.common.errors import ResultError, UsageError
+from decathlon.results.records import Parameters
 from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import Board, build
 from decathlon.scoring.columns import choose
 from decathlon.scoring.rows import Row
 from decathlon.scoring.score import decathlon_score
+from decathlon.suites.visual_decathlon import DOMAINS
 from tests.scoring.making import everywhere
 
 AddRuns = Callable[..., None]

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import decathlon
-from decathlon.domains import DOMAINS
-from decathlon.errors import UsageError
+from decathlon.common.errors import UsageError
 from decathlon.scoring.score import decathlon_score, domain_points, points, slope
+from decathlon.suites.visual_decathlon import BASELINE, DOMAINS, SCORE
 
 counts = st.integers(1, 50_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 all_counts = st.fixed_dictionaries({}, optional=dict.fromkeys(DOMAINS, counts))
@@ -19,7 +19,7 @@ all_counts = st.fixed_dictionaries({}, optional=dict.fromkeys(DOMAINS, counts))
 def exact(wrong: dict[str, tuple[int, int]]) -> Fraction:
     total = Fraction(0)
     for name, (k, n) in wrong.items():
-        limit = 2 * (100 - Fraction(str(DOMAINS[name].baseline))) / 100
+        limit = 2 * (100 - Fraction(str(BASELINE[name]))) / 100
         total += 1000 / limit**2 * max(Fraction(0), limit - Fraction(k, n)) ** 2
     return total
 
@@ -31,7 +31,7 @@ def test_equals_the_formula_in_exact_fractions(wrong: dict[str, tuple[int, int]]
 
 
 def test_fine_tuning_baseline_scores_2500() -> None:
-    errors = {name: 1 - domain.baseline / 100 for name, domain in DOMAINS.items()}
+    errors = {name: 1 - percent / 100 for name, percent in BASELINE.items()}
     assert decathlon.decathlon_score(errors) == pytest.approx(2500, abs=1e-9)
     assert all(p == pytest.approx(250) for p in domain_points(errors).values())
 
@@ -46,7 +46,7 @@ def test_perfect_scores_exactly_10000_and_nothing_scores_0() -> None:
 def test_falls_in_every_error_and_is_0_from_e_max_on(name: str, a: float, b: float) -> None:
     low, high = sorted((a, b))
     assert decathlon_score({name: low}) >= decathlon_score({name: high})
-    limit = DOMAINS[name].e_max
+    limit = SCORE.e_max[name]
     assert decathlon_score({name: min(1.0, max(limit, high))}) == 0
     if high < limit and low < high - 1e-9:
         assert decathlon_score({name: low}) > decathlon_score({name: high})
@@ -61,7 +61,7 @@ def test_does_not_depend_on_the_order_of_domains(order: list[str], errors: list[
 
 @given(st.sampled_from(list(DOMAINS)), st.floats(0, 1))
 def test_slope_is_the_derivative_per_accuracy_point(name: str, share: float) -> None:
-    limit = DOMAINS[name].e_max
+    limit = SCORE.e_max[name]
     error, step = share * limit, 1e-7
     rise = (points(error - step, limit) - points(error + step, limit)) / (2 * step)
     assert slope(error, limit) == pytest.approx(rise / 100, rel=1e-3, abs=2e-3 / limit**2)

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from decathlon.errors import ResultError, UsageError
-from decathlon.files import write_text
-from decathlon.records import Code, Parameters, write_record
+from decathlon.common.errors import ResultError, UsageError
+from decathlon.common.files import write_text
+from decathlon.results.records import Code, Parameters, write_record
 from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import Board, build
 from decathlon.scoring.compare import compare
 from decathlon.scoring.figures.plot import plot
-from decathlon.scoring.render import text_of
+from decathlon.scoring.render.board import text_of
 from decathlon.scoring.submit import submit
 from tests.scoring.making import UNIT, bits_with, make_record
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from decathlon.domains import DOMAINS
-from decathlon.errors import ResultError, UsageError
-from decathlon.records import pack_bits, write_record
+from decathlon.common.errors import ResultError, UsageError
+from decathlon.results.records import pack_bits, write_record
 from decathlon.scoring import statistics
 from decathlon.scoring.board import build
 from decathlon.scoring.compare import compare
 from decathlon.scoring.notes import interval_note
 from decathlon.scoring.score import OFFICIAL_E_MAX, decathlon_score
 from decathlon.scoring.trials import read_trials
+from decathlon.suites.visual_decathlon import DOMAINS
 from tests.scoring.making import bits_with, everywhere, make_record
 
 AddRuns = Callable[..., None]

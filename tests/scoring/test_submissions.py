@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from decathlon import zipped
-from decathlon.domains import DOMAINS
-from decathlon.errors import DataError, ResultError, UsageError
-from decathlon.scoring import predictions, reports
+from decathlon.common import zipped
+from decathlon.common.errors import DataError, ResultError, UsageError
+from decathlon.scoring import predictions
 from decathlon.scoring.evaluate import evaluate, read_baseline_errors, read_submission
 from decathlon.scoring.labels import read_labels
+from decathlon.scoring.render.board import reports
 from decathlon.scoring.submit import submit
+from decathlon.suites.visual_decathlon import BASELINE, DOMAINS
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "labels_test.zip"
 NUM_IMAGES, NUM_CLASSES = 20, 4
@@ -79,12 +80,12 @@ def zip_of(tmp_path: Path, content: Any, name: str = "results.json") -> Path:
     return path
 
 
-ERRORS = {name: 1 - domain.baseline / 100 for name, domain in DOMAINS.items()}
+ERRORS = {name: 1 - percent / 100 for name, percent in BASELINE.items()}
 """The errors behind the official E_max, for labels that are not the official ones."""
 
 
 def exact_points(domain: str, wrong: int, total: int) -> Fraction:
-    limit = 2 * (1 - Fraction(str(DOMAINS[domain].baseline)) / 100)
+    limit = 2 * (1 - Fraction(str(BASELINE[domain])) / 100)
     return 1000 * max(Fraction(0), 1 - Fraction(wrong, total) / limit) ** 2
 
 

@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from decathlon.method import Batch, Method, Task, find
+from decathlon.method.base import Batch, Method, Task
+from decathlon.method.registry import find
 from decathlon.models.resnet import Architecture
 from decathlon.testing import made_up_source
 from decathlon.training.device import Compute, place

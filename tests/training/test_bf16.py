@@ -12,14 +12,15 @@ from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from decathlon.data.store import open_store
-from decathlon.errors import UsageError
-from decathlon.method import find
+from decathlon.common.errors import UsageError
+from decathlon.data.reading.store import open_store
+from decathlon.method.recipe import apply
+from decathlon.method.registry import find
 from decathlon.models.weights import read_source
-from decathlon.recipes import apply
+from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.training.bf16 import RoundedBf16, RoundedProducts, described
 from decathlon.training.device import Compute
-from decathlon.training.evaluate import evaluate
+from decathlon.training.evaluation import evaluate
 from decathlon.training.feed import Feed
 from decathlon.training.loop import train
 
@@ -110,7 +111,7 @@ def test_methods_learn_and_predict_with_every_product_in_32_bits(
 ) -> None:
     kind = find(name)
     method = kind(apply(kind.recipes, {"epochs": 1, "batch_size": 8}, name))
-    view = method.view("dtd", training=True)
+    view = AUGMENTED.train
     feed = Feed(open_store(tiny), "dtd", ("train",), view, 8, 0, CPU)
     fabric = Fabric(accelerator="cpu", plugins=[RoundedBf16("cpu")])
     fabric.launch()

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from decathlon.data.store import open_store
-from decathlon.method import find
+from decathlon.data.reading.store import open_store
+from decathlon.method.recipe import apply
+from decathlon.method.registry import find
 from decathlon.models.weights import read_source
-from decathlon.recipes import apply
+from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.training.device import Compute
 from decathlon.training.feed import Feed
 from decathlon.training.loop import train
@@ -32,7 +33,7 @@ def test_a_compiled_network_learns_the_same(
     cpu = torch.device("cpu")
     found = []
     for wanted in (False, True):
-        view = method.view("dtd", training=True)
+        view = AUGMENTED.train
         feed = Feed(open_store(tiny), "dtd", ("train",), view, 8, 0, cpu)
         torch.manual_seed(0)
         network = method.build(read_source(tiny_source), [feed.task])

@@ -7,17 +7,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from decathlon.data.store import open_store
-from decathlon.errors import TrialError
-from decathlon.launch import ALONE
-from decathlon.method import Batch, Method, Task
+from decathlon.common.errors import TrialError
+from decathlon.common.world import ALONE
+from decathlon.data.reading.store import open_store
+from decathlon.method.base import Batch, Method, Task
+from decathlon.method.recipe import Recipe
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
-from decathlon.recipes import Recipe
+from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.testing import OneBatch
-from decathlon.training.checkpoint import Checkpoints
+from decathlon.training.checkpoints import Checkpoints
 from decathlon.training.device import Compute
-from decathlon.training.evaluate import evaluate
+from decathlon.training.evaluation import evaluate
 from decathlon.training.feed import Feed
 from decathlon.training.loop import train
 
@@ -99,7 +100,7 @@ def test_logits_that_are_not_finite_are_no_result(tiny: Path, worst: float) -> N
     store, device = open_store(tiny), torch.device("cpu")
     method = Speechless(Recipe(epochs=1, batch_size=16))
     method.worst = worst
-    feed = Feed(store, "dtd", ("test",), method.view("dtd", False), 256, 0, device, ALONE)
+    feed = Feed(store, "dtd", ("test",), AUGMENTED.test, 256, 0, device, ALONE)
     network = method.build(Source(Architecture(width=0.25), 4), [feed.task])
     with pytest.raises(TrialError, match=rf"dtd: .* NaN or infinite for 1 of {len(feed.images)} "):
         evaluate(method, network, feed, Compute("cpu", "32").fabric())

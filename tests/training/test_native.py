@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from decathlon.method import registered
+from decathlon.method.registry import registered
 from decathlon.models.layers import Conv2d
 from decathlon.training.device import place
 

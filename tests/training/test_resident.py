@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from decathlon.data.batches import Batches
-from decathlon.data.store import open_store
-from decathlon.domains import AUGMENTED, UPRIGHT, View
-from decathlon.method import Method, find
+from decathlon.data.reading.batches import Batches
+from decathlon.data.reading.store import open_store
+from decathlon.method.base import Method
+from decathlon.method.registry import find
 from decathlon.models.weights import read_source
+from decathlon.suites.base import View
+from decathlon.suites.visual_decathlon import AUGMENTED, UPRIGHT
 from decathlon.training.device import Compute, place
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective
@@ -21,7 +23,7 @@ from decathlon.training.optimisers import Optimisers
 from decathlon.training.resident import Resident, is_worth_it
 
 CPU = torch.device("cpu")
-VIEWS = [AUGMENTED, UPRIGHT, View(90, random=True, flip=True), View(None)]
+VIEWS = [AUGMENTED.train, UPRIGHT.train, View(90, random=True, flip=True), View(None)]
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -39,7 +41,7 @@ def test_batches_are_those_of_the_memory_map(tiny: Path, view: View, domain: str
 def test_feeds_give_the_same_either_way(tiny: Path) -> None:
     store = open_store(tiny)
     streams = [
-        Feed(store, "dtd", ("train",), AUGMENTED, 8, 0, CPU, resident=resident).training(
+        Feed(store, "dtd", ("train",), AUGMENTED.train, 8, 0, CPU, resident=resident).training(
             0, lambda step: 0.5
         )
         for resident in (False, True)
@@ -74,7 +76,7 @@ class NoWaiting(TorchDispatchMode):
 
 
 def methods() -> Iterator[str]:
-    from decathlon.method import registered
+    from decathlon.method.registry import registered
 
     yield from (name for name, point in registered().items() if point.module.startswith("methods"))
 
@@ -86,7 +88,7 @@ def test_no_step_of_training_waits_for_the_device(
     monkeypatch.setattr("decathlon.models.paths.knows_rows", lambda x: False)
     store = open_store(tiny)
     method: Method = find(name)()
-    view = method.view("dtd", training=True)
+    view = AUGMENTED.train
     feed = Feed(store, "dtd", ("train",), view, 8, 0, CPU, resident=True)
     network = method.build(read_source(tiny_source), [feed.task])
     place(network, CPU)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from decathlon.records import find_records, read_record
-from decathlon.training.checkpoint import Checkpoints
+from decathlon.results.records import find_records, read_record
+from decathlon.training.checkpoints import Checkpoints
 
 EPOCHS = 6
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -231,7 +231,7 @@ def test_checkpoints_that_cannot_be_read_are_not_passed_over(tmp_path: Path, loc
     (last if locked == "file" else tmp_path / "c").chmod(0)
     program = (
         "from pathlib import Path\n"
-        "from decathlon.training.checkpoint import Checkpoints, peek\n"
+        "from decathlon.training.checkpoints import Checkpoints, peek\n"
         "peek(Path('c'))\n"
         "print('begins again', Checkpoints(Path('c'), {}).latest())"
     )

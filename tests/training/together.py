@@ -14,21 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.cli import app
-from decathlon.data.store import open_store
-from decathlon.faults import Failure
-from decathlon.launch import here
-from decathlon.method import Batch, Method, Task
+from decathlon.common.world import here
+from decathlon.data.reading.store import open_store
+from decathlon.method.base import Batch, Method, Task
 from decathlon.models.weights import read_source, write_weights
-from decathlon.plan import Run, Trial
-from decathlon.survey import Work, survey
-from decathlon.teamwork import perform
+from decathlon.running.faults import Failure
+from decathlon.running.launchers.torchrun import perform
+from decathlon.running.plan import Run, Trial
+from decathlon.running.survey import Work, survey
+from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.testing import OneBatch
-from decathlon.training import evaluate as evaluation
+from decathlon.training import evaluation
 from decathlon.training.device import Compute
+from decathlon.training.distributed.parallel import Exchange
+from decathlon.training.distributed.team import assemble, united
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective, train
-from decathlon.training.parallel import Exchange
-from decathlon.training.team import assemble, united
 from methods.fine_tuning import FineTuning
 from methods.spottune import SpotTune, SpotTuneRecipe
 from methods.spottune_global_k import GlobalRecipe, SpotTuneGlobalK
@@ -78,7 +79,7 @@ def evaluator(data: Path, source: Path) -> tuple[Method, nn.Module, Feed]:
     torch.manual_seed(5)
     method = SpotTune(SpotTuneRecipe(test_routing="sample"))
     network = method.build(read_source(source), [Task("imagenet12", 21, 10)])
-    view, cpu = method.view("imagenet12", training=False), torch.device("cpu")
+    view, cpu = AUGMENTED.test, torch.device("cpu")
     feed = Feed(open_store(data), "imagenet12", ("test",), view, 8, 0, cpu, here())
     return method, network, feed
 
@@ -153,7 +154,7 @@ class Here:
         method, network = fine_tuning(self.source)
         if here().rank == 1:
             nn.init.zeros_(network.get_parameter("head.weight"))
-        view = method.view(DOMAIN, training=True)
+        view = AUGMENTED.train
         splits, cpu = ("train", "val"), torch.device("cpu")
         feed = Feed(open_store(self.data), DOMAIN, splits, view, 16, 0, cpu, here())
         losses: list[float] = []

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from decathlon.errors import ResultError, UsageError
+from decathlon.common.errors import ResultError, UsageError
 from decathlon.scoring import statistics
 from decathlon.scoring.board import Board
 from decathlon.scoring.figures import canvas

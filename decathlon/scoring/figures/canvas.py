@@ -26,11 +26,11 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import LineStyleType
 from rich.cells import cell_len
 
-from decathlon.domains import DOMAINS
-from decathlon.errors import UsageError
-from decathlon.files import replacing
-from decathlon.progress import say
-from decathlon.scoring.escape import visible
+from decathlon.common.errors import UsageError
+from decathlon.common.files import replacing
+from decathlon.common.progress import say
+from decathlon.common.text import visible
+from decathlon.suites.visual_decathlon import DOMAINS
 
 SUFFIXES = (".svg", ".png")
 DPI = 200

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from decathlon.errors import ResultError
-from decathlon.records import LOG
+from decathlon.common.errors import ResultError
+from decathlon.results.records import LOG
 from decathlon.scoring.figures import canvas
 from decathlon.scoring.trials import Trials
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from decathlon.errors import ResultError, UsageError, nearest
+from decathlon.common.errors import ResultError, UsageError, nearest
 from decathlon.scoring.board import build
 from decathlon.scoring.figures import boards, canvas, curves, routing
 from decathlon.scoring.integrity import check_same_images

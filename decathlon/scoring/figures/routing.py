@@ -15,9 +15,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from decathlon.errors import ResultError
-from decathlon.oserrors import explained
-from decathlon.records import ROUTING, RunRecord
+from decathlon.common.errors import ResultError
+from decathlon.common.oserrors import explained
+from decathlon.results.records import ROUTING, RunRecord
 from decathlon.scoring.figures import canvas
 from decathlon.scoring.trials import Trials
 

@@ -1,0 +1,109 @@
+"""Tables of what there is: methods and domains."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from decathlon.common.grid import Column, Grid
+from decathlon.common.text import visible
+from decathlon.method.registry import about, registered
+from decathlon.results.published import TABLE_3, in_table_order, published_rows
+from decathlon.suites.base import SPLITS
+from decathlon.suites.visual_decathlon import DOMAINS
+
+if TYPE_CHECKING:
+    from decathlon.data.manifest import DomainEntry
+
+WIDE = 140
+"""Characters from which a table tells more."""
+
+
+def methods_table(width: int) -> Grid:
+    """Lists all registered methods with what their tables printed, importing none.
+
+    Those of Table 3 come first, in its order.
+
+    Args:
+        width: Width in characters; wide tables also say what a method does.
+    """
+    rows = {row.method: row for row in published_rows() if row.table == TABLE_3}
+    wide = width >= WIDE
+    numbers = [Column(heading, right=True) for heading in ("#par", "S", "year")]
+    texts = [Column(text, wraps=True, below=True) for text in ("paper", "trains", *["does"] * wide)]
+    table = Grid([Column("method"), *numbers, *texts])
+    for name in in_table_order(registered()):
+        facts, row = about(name), rows.get(name)
+        ratio = f"{row.params_ratio:g}x" if row and row.params_ratio else ""
+        score = f"{row.score_printed:g}" if row and row.score_printed is not None else ""
+        cells = [name, ratio, score, str(facts.year or ""), facts.paper, facts.trains]
+        table.add_row(*map(visible, cells + [facts.text] * wide))
+    table.caption = "#par and S as printed in Table 3 of the SpotTune paper" + _more(
+        "what a method does", wide
+    )
+    return table
+
+
+def _more(left_out: str, wide: bool) -> str:
+    return "" if wide else f"; from {WIDE} columns on, this table also shows {left_out}"
+
+
+def _state(data: Path, entry: "DomainEntry") -> str:
+    """Returns whether a prepared domain is whole and official, in one word."""
+    from decathlon.data.preparing.work import intact
+
+    if not all(intact(data, s) for split in entry.splits.values() for s in split.shards):
+        return "damaged"
+    return "official" if entry.official else "own" if entry.own else "other"
+
+
+def remarks_on(data: Path) -> list[str]:
+    """Returns what should be known of how the domains of a data folder were prepared."""
+    from decathlon.data.manifest import read_manifest
+
+    manifest = read_manifest(data)
+    return manifest.remarks if manifest is not None else []
+
+
+def domains_table(data: Path, width: int) -> Grid:
+    """Lists the official domains, and counts and sizes of what is prepared in a folder.
+
+    Args:
+        data: The data folder.
+        width: Width in characters; wide tables also say what the images are.
+
+    Raises:
+        DataError: What is prepared cannot be read.
+    """
+    from decathlon.data.manifest import Manifest, read_manifest
+
+    manifest = read_manifest(data) or Manifest(domains={})
+    wide = width >= WIDE
+    counted = [Column(heading, right=True) for heading in ("classes", *SPLITS, "MB")]
+    texts = [Column("official counts", below=True)]
+    texts += [Column("images", wraps=True, below=True)] * wide
+    table = Grid([Column("domain"), *counted, Column("state"), *texts])
+    totals = dict.fromkeys((*SPLITS, "MB"), 0.0)
+    for name in dict.fromkeys([*DOMAINS, *manifest.domains]):
+        official, entry = DOMAINS.get(name), manifest.domains.get(name)
+        numbers, state = dict.fromkeys(totals, "-"), "-"
+        if entry is not None:
+            counts = {split: float(found.num_images) for split, found in entry.splits.items()}
+            size = sum(s.size for found in entry.splits.values() for s in found.shards) / 1e6
+            for key, value in {**counts, "MB": size}.items():
+                totals[key] += value
+                unknown = key in entry.splits and not entry.splits[key].labelled
+                numbers[key] = f"{value:.0f}{'*' * unknown}"
+            state = _state(data, entry)
+        classes = len(entry.class_names) if entry else official.num_classes if official else 0
+        sizes = "/".join(map(str, official.sizes)) if official else "-"
+        text = [official.text if official else ""] * wide
+        cells = [name, str(classes), *numbers.values(), state, sizes, *text]
+        table.add_row(*map(visible, cells))
+    table.ends.add(len(table.rows) - 1)
+    sums = [f"{value:.0f}" for value in totals.values()]
+    table.add_row("total", "", *sums, "", "", *[""] * wide)
+    table.caption = (
+        "images and sizes as prepared; * labels not known (prepare --labels);"
+        " official: its classes, counts and images; other: not all of these"
+        + _more("what the images are", wide)
+    )
+    return table

@@ -1,0 +1,77 @@
+"""Reading from zip archives that anyone may have made, within limits.
+
+A declared size is not believed: no more than the limit is ever unpacked. Nothing is
+written to disk, so that names in the archive can lead nowhere; who made one that would
+meant harm, and it is refused.
+"""
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from decathlon.common.errors import DecathlonError
+from decathlon.common.oserrors import explained
+
+MAX_MEMBERS = 10_000
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Other methods take as much memory as the archive asks for."""
+
+
+@contextmanager
+def opened(path: Path, error: type[DecathlonError]) -> Iterator[zipfile.ZipFile]:
+    """Opens a zip archive.
+
+    Args:
+        path: The archive.
+        error: What to raise where it is none, is damaged (found out while it is read
+            too), encrypted, packed by an unusual method, has an absurd number of members
+            or one whose name leads outside.
+    """
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            raise error(f"{path}: is not a regular file")
+        with zipfile.ZipFile(path) as archive:
+            if len(archive.infolist()) > MAX_MEMBERS:
+                raise error(f"{path}: holds more than {MAX_MEMBERS} files; it is refused")
+            for info in archive.infolist():
+                _check(info, path, error)
+            yield archive
+    except OSError as problem:
+        raise error(explained(problem, path, "name another file", "cannot be read")) from None
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError) as problem:
+        raise error(f"{path}: not a zip archive, or a damaged one ({problem})") from None
+    except RuntimeError as problem:  # encrypted, or compressed in an unknown way
+        raise error(f"{path}: cannot be unpacked ({problem})") from None
+
+
+def _check(info: zipfile.ZipInfo, path: Path, error: type[DecathlonError]) -> None:
+    """Looks at one member's entry in the directory."""
+    if info.filename.startswith("/") or ".." in info.filename.split("/"):
+        raise error(f"{path}: {info.filename!r} is a name that leads outside; it is refused")
+    if info.compress_type not in _METHODS:
+        raise error(
+            f"{path}: {info.filename!r} is packed by method {info.compress_type}; pack the files"
+            " again, stored or deflated"
+        )
+
+
+def member(
+    archive: zipfile.ZipFile, name: str, limit: int, path: Path, error: type[DecathlonError]
+) -> bytes:
+    """Returns one member's bytes.
+
+    Args:
+        archive: The open archive.
+        name: The member.
+        limit: Most bytes that are unpacked.
+        path: The archive, for the message.
+        error: What to raise where the member is larger.
+    """
+    with archive.open(name) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise error(f"{path}: {name} unpacks to more than {limit / 1e6:.0f} MB; it is refused")
+    return content

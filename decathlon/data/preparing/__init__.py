@@ -1,0 +1,1 @@
+"""One pass from a source to verified shards."""

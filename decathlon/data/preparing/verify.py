@@ -1,0 +1,204 @@
+"""``verify``: reads every shard from end to end and compares it with the manifest."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from decathlon.common.errors import DataError, UnreadableError
+from decathlon.common.locks import exclusive
+from decathlon.common.oserrors import explained
+from decathlon.common.progress import progress
+from decathlon.data.manifest import (
+    FILE,
+    Listed,
+    Manifest,
+    ShardEntry,
+    read_manifest,
+    write_manifest,
+)
+from decathlon.data.preparing.checking import Check, check
+from decathlon.data.shard import MOVE, UNKNOWN, Shard, open_shard
+
+
+@dataclass
+class Verified:
+    """What :func:`verify` read and found whole.
+
+    Attributes:
+        shards: Number of shards.
+        images: Number of images.
+        size: Bytes of all shards.
+        remarks: What should be known of how domains were prepared.
+    """
+
+    shards: int = 0
+    images: int = 0
+    size: int = 0
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What examining one shard found.
+
+    Attributes:
+        damaged: See :class:`decathlon.data.manifest.ShardEntry`.
+        problem: What is wrong, for the user; ``""`` where it is whole.
+        unread: The system did not let us read it: nothing is known of its contents.
+    """
+
+    damaged: list[tuple[int, int]] | None
+    problem: str
+    unread: bool = False
+
+
+WHOLE = Finding(None, "")
+
+
+def _ranges(damaged: list[int]) -> list[tuple[int, int]]:
+    """Joins neighbouring positions to ranges (first, last)."""
+    ranges: list[tuple[int, int]] = []
+    for index in damaged:
+        if ranges and index == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], index)
+        else:
+            ranges.append((index, index))
+    return ranges
+
+
+def _told(found: Check, ranges: list[tuple[int, int]]) -> str:
+    if not ranges:
+        return "its contents have changed, though not the pixels"
+    shown = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in ranges[:5])
+    more = f" and {len(ranges) - 5} more ranges" if len(ranges) > 5 else ""
+    noun = "image" if len(found.damaged) == 1 else "images"
+    return f"{noun} {shown}{more} (counted from 0 in the shard) damaged"
+
+
+def differences(listed: Listed, shard: Shard) -> list[str]:
+    """Returns what a shard says otherwise than the manifest, which costs no reading of pixels."""
+    header, domain = shard.header, listed.domain
+    split = domain.splits[listed.split]
+    pairs: dict[str, tuple[object, object]] = {
+        "domain": (header.domain, listed.name),
+        "split": (header.split, listed.split),
+        "class names": (list(header.class_names), domain.class_names),
+        "category ids": (list(header.category_ids), domain.category_ids),
+        "annotations": (header.annotations_sha256, split.annotations_sha256),
+        "number of images": (len(shard), listed.shard.num_images),
+        "size": (shard.path.stat().st_size, listed.shard.size),
+    }
+    if listed.shard.coming is None:
+        labelled = bool((shard.columns.label != UNKNOWN).all())
+        pairs["labels"] = (labelled, split.labelled)
+    return [name for name, (is_, said) in pairs.items() if is_ != said]
+
+
+def examine(data: Path, listed: Listed) -> Finding:
+    """Reads one shard and compares it with what the manifest says."""
+    path = data / listed.shard.file
+    try:
+        shard = open_shard(path)
+        found = check(shard)
+    except UnreadableError as error:
+        return Finding(listed.shard.damaged, str(error), unread=True)
+    except DataError as error:
+        return Finding([], str(error))
+    except OSError as error:
+        return Finding(listed.shard.damaged, explained(error, path, MOVE), unread=True)
+    if found.sha256 not in (listed.shard.sha256, listed.shard.coming):
+        ranges = _ranges(found.damaged)
+        return Finding(ranges, f"{path}: {_told(found, ranges)}")
+    if other := differences(listed, shard):
+        return Finding([], f"{path}: is not what {FILE} says ({', '.join(other)})")
+    return WHOLE
+
+
+def noted(manifest: Manifest, findings: Mapping[str, Finding]) -> Manifest:
+    """Returns a manifest in which is noted what was found of some shards (by file)."""
+
+    def changed(shard: ShardEntry) -> ShardEntry:
+        found = findings.get(shard.file)
+        return shard.model_copy(update={"damaged": found.damaged}) if found else shard
+
+    return manifest.changed(changed)
+
+
+def verify(data: Path) -> Verified:
+    """Re-reads every shard of a data folder.
+
+    What is damaged is noted in the manifest where that can be written, so that readers
+    refuse it and ``prepare`` rebuilds just those shards.
+
+    Args:
+        data: The data folder.
+
+    Raises:
+        DataError: Shards are missing or differ from what was written; names each and
+            the range of images.
+    """
+    manifest = _read(data)
+    shards = list(manifest.shards())
+    findings: dict[str, Finding] = {}
+    result = Verified(remarks=manifest.remarks)
+    with progress("verifying", sum(listed.shard.size for listed in shards) / 1e6, "MB") as bar:
+        for listed in shards:
+            entry = listed.shard
+            findings[entry.file] = examine(data, listed)
+            result.shards += 1
+            result.images += entry.num_images
+            result.size += entry.size
+            bar.advance(entry.size / 1e6, entry.file)
+    mend = "run 'decathlon prepare' with the same archives: it rebuilds just these"
+    if any(findings[listed.shard.file].damaged != listed.shard.damaged for listed in shards):
+        try:
+            findings = _note(data, shards, findings)
+        except DataError as error:  # the folder is busy, or cannot be locked
+            mend = f"this is not noted ({error}); then run 'decathlon verify' again"
+    unread = [finding.problem for finding in findings.values() if finding.unread]
+    damaged = [f.problem for f in findings.values() if f.problem and not f.unread]
+    told = []
+    if damaged:
+        lines = "\n  ".join(damaged)
+        told.append(f"{len(damaged)} of {len(findings)} shards are damaged:\n  {lines}\n{mend}")
+    if unread:
+        lines = "\n  ".join(unread)
+        told.append(f"{len(unread)} of {len(findings)} shards cannot be read:\n  {lines}")
+    if told:
+        raise DataError("\n".join(told))
+    return result
+
+
+def _read(data: Path) -> Manifest:
+    manifest = read_manifest(data)
+    if manifest is None:
+        raise DataError(f"{data} holds no prepared data (no {FILE}); run 'decathlon prepare'")
+    return manifest
+
+
+def _note(
+    data: Path, shards: Iterable[Listed], findings: Mapping[str, Finding]
+) -> dict[str, Finding]:
+    """Notes what was found in the manifest as it is now.
+
+    A ``prepare`` may have ended since it was read: what is new, or was damaged and may have
+    been rebuilt, is looked at again.
+
+    Returns:
+        What is found of the shards that are listed now.
+    """
+    before = {listed.shard.file: listed for listed in shards}
+    with exclusive(data, "data folder", "--data"):
+        manifest = _read(data)
+        found = {
+            listed.shard.file: WHOLE
+            if before.get(listed.shard.file) == listed and findings[listed.shard.file] == WHOLE
+            else examine(data, listed)
+            for listed in manifest.shards()
+        }
+        # A read-only folder can be verified too: the message says everything.
+        with suppress(OSError):
+            if (now := noted(manifest, found)) != manifest:
+                write_manifest(data, now)
+    return found

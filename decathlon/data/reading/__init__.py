@@ -1,0 +1,1 @@
+"""Shards to tensors: store, batches, views, contact sheet."""

@@ -1,0 +1,82 @@
+"""Labels and ids of prepared data, as an audit of results needs them; without torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from decathlon.common.errors import DataError
+from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest
+from decathlon.data.shard import MEND, UNKNOWN, Int64, open_shard
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answers of one split of a prepared domain.
+
+    Attributes:
+        image_ids: Ids of all images, ascending.
+        category_ids: The category of each image, or None where labels are unknown.
+        categories: Ids of all categories, ascending.
+        official: Whether the domain is the official one.
+        digests: SHA-256 of the domain's shards by split.
+    """
+
+    image_ids: Int64
+    category_ids: Int64 | None
+    categories: Int64
+    official: bool
+    digests: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PreparedAnswers:
+    """The answers in a prepared data folder.
+
+    Attributes:
+        where: The folder.
+        manifest: What it holds.
+    """
+
+    where: Path
+    manifest: Manifest
+
+    def key(self, domain: str, split: str) -> Answer | None:
+        """Returns the answers of a split, or None where it is not prepared.
+
+        Raises:
+            DataError: A shard is missing or damaged.
+        """
+        entry = self.manifest.domains.get(domain)
+        return _answer(self.where, entry, split) if entry and split in entry.splits else None
+
+
+def open_answers(data: Path) -> PreparedAnswers:
+    """Opens the answers of a prepared data folder.
+
+    Raises:
+        DataError: Nothing is prepared there, or its manifest is not valid.
+    """
+    manifest = read_manifest(data)
+    if manifest is None:
+        raise DataError(
+            f"{data}: holds no {FILE}, so it is no prepared data folder; `decathlon prepare"
+            f" --data {data}` makes one"
+        )
+    return PreparedAnswers(data, manifest)
+
+
+def _answer(data: Path, entry: DomainEntry, split: str) -> Answer:
+    shards = [open_shard(data / shard.file) for shard in entry.splits[split].shards]
+    for shard in shards:
+        if list(shard.header.category_ids) != entry.category_ids:
+            raise DataError(f"{shard.path}: has other categories than {FILE} lists; {MEND}")
+    ids = np.concatenate([shard.columns.image_id for shard in shards])
+    label = np.concatenate([shard.columns.label for shard in shards])
+    order = np.argsort(ids, kind="stable")
+    categories = np.array(entry.category_ids, dtype=np.int64)
+    known = not (label == UNKNOWN).any()
+    digests = {name: prepared.digest for name, prepared in entry.splits.items()}
+    category_ids = categories[label[order]] if known else None
+    return Answer(ids[order], category_ids, categories, entry.official, digests)

@@ -1,0 +1,82 @@
+"""``decathlon.load``: a domain's split as a torch Dataset."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from decathlon.data.reading.store import data_folder, open_store
+from decathlon.data.shard import Int64
+
+
+class DomainDataset(Dataset[tuple[torch.Tensor, int]]):
+    """The images of one split, whole and as they are stored.
+
+    Item ``i`` is ``(image, label)``: a uint8 tensor (3, height, width), whose short side
+    is 72 and whose long side varies, and an int, -1 where labels are withheld. Crop
+    before batching, and normalise ``image / 255`` with ``mean`` and ``std``. A pickle holds
+    paths and no pixels, so that the workers of a DataLoader start quickly.
+
+    Attributes:
+        domain: Name of the domain.
+        split: Name of the split.
+        classes: Name by label.
+        category_ids: Category id by label, as a submission needs them.
+        mean: Per channel, in [0, 1].
+        std: Per channel, in [0, 1].
+    """
+
+    def __init__(self, domain: str, split: str, data: Path) -> None:
+        store = open_store(data)
+        info = store.domain(domain)
+        self._images = store.images(domain, [split])
+        self.domain, self.split = domain, split
+        self.classes = list(info.class_names)
+        self.category_ids = list(info.category_ids)
+        self.mean, self.std = info.mean, info.std
+
+    @property
+    def labels(self) -> Int64:
+        """int64 (n,), -1 where not known."""
+        return self._images.labels
+
+    @property
+    def image_ids(self) -> Int64:
+        """int64 (n,), the image ids of the annotations."""
+        return self._images.image_ids
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        count = len(self)
+        if not -count <= index < count:
+            raise IndexError(f"image {index} of {count}")
+        index %= count
+        pixels = np.ascontiguousarray(self._images.pixels(index).transpose(2, 0, 1))
+        if not pixels.flags.writeable:
+            pixels = pixels.copy()
+        return torch.from_numpy(pixels), int(self.labels[index])
+
+
+def load(domain: str, split: str, data: Path | str | None = None) -> DomainDataset:
+    """Opens one split of a prepared domain as a torch Dataset.
+
+    Example::
+
+        import decathlon
+        flowers = decathlon.load("vgg-flowers", "train", data="data")
+        image, label = flowers[0]      # uint8 (3, 72, 96), int
+        flowers.classes[label]         # 'pink primrose'
+
+    Args:
+        domain: Name of the domain.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        data: Folder of the prepared data; by default ``$DECATHLON_DATA``, else ``./data``.
+
+    Raises:
+        UsageError: The domain is not prepared there.
+        DataError: The folder or the split is missing or damaged.
+    """
+    return DomainDataset(domain, split, data_folder(Path(data) if data is not None else None))

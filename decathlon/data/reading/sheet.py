@@ -1,0 +1,174 @@
+"""A contact sheet: images of a prepared split as they are stored, with their class names."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from decathlon.common.errors import UsageError, nearest
+from decathlon.common.files import replacing
+from decathlon.data.reading.store import Images, Store
+from decathlon.data.shard import UNKNOWN
+from decathlon.suites.base import SPLITS
+
+MOST = 2000
+"""Images on one sheet."""
+WIDTH = 1200
+"""Pixels across a sheet, unless one image is wider."""
+_GAP = 10
+_TEXT = 10
+_LINES = 2
+_LINE = 14
+_PAPER, _INK = (255, 255, 255), (40, 40, 40)
+_WITHHELD = "(withheld)"
+
+_LACKING = "\uffff"
+"""What no font has: it is drawn as all that a font lacks."""
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image and its place on the sheet.
+
+    Attributes:
+        index: Position of the image in its split.
+        left: In pixels from the sheet's left edge.
+        top: In pixels from the sheet's upper edge.
+    """
+
+    index: int
+    left: int
+    top: int
+
+
+def chosen(images: Images, count: int) -> list[int]:
+    """Returns the positions of up to ``count`` images, spread evenly over the classes."""
+    by_class = np.argsort(images.labels, kind="stable")
+    places = np.linspace(0, len(images) - 1, min(count, len(images)))
+    return [int(index) for index in by_class[np.rint(places).astype(np.int64)]]
+
+
+def laid_out(images: Images, indices: Sequence[int]) -> tuple[list[Tile], int, int]:
+    """Places images in rows, each in its own size.
+
+    Returns:
+        (tiles, width and height of the sheet in pixels).
+    """
+    widths = images.widths[list(indices)]
+    wide = max(WIDTH, int(widths.max()) + 2 * _GAP)
+    tiles: list[Tile] = []
+    left, top, row = _GAP, _GAP, 0
+    for index in indices:
+        height, width = int(images.heights[index]), int(images.widths[index])
+        if left + width + _GAP > wide and left > _GAP:
+            left, top, row = _GAP, top + row + _LINES * _LINE + _GAP, 0
+        tiles.append(Tile(index, left, top))
+        left, row = left + width + _GAP, max(row, height)
+    used = max(t.left + int(images.widths[t.index]) for t in tiles) + _GAP
+    return tiles, used, top + row + _LINES * _LINE + _GAP
+
+
+def _font() -> _Font:
+    """Returns a font that has Latin, Greek and Cyrillic letters, which Pillow's own has not."""
+    import matplotlib  # its folder of fonts is all that is wanted
+
+    try:
+        path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+        return ImageFont.truetype(path, _TEXT)
+    except OSError:  # some systems keep fonts elsewhere
+        return ImageFont.load_default(_TEXT)
+
+
+def written(text: str, font: _Font) -> str:
+    """Returns a text in which characters that a font lacks are escaped."""
+    if text.isascii():
+        return text
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        return text.encode("ascii", "backslashreplace").decode()
+    box = bytes(font.getmask(_LACKING))
+
+    def shown(character: str) -> str:
+        if bytes(font.getmask(character)) != box:
+            return character
+        return character.encode("ascii", "backslashreplace").decode()
+
+    return "".join(map(shown, text))
+
+
+def _cut(text: str, width: int, font: _Font) -> str:
+    """Shortens a text to so many pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
+
+
+def _lines(text: str, width: int, font: _Font) -> Iterator[str]:
+    """Breaks a class name, whose words are joined by spaces, ``_`` or ``-``, into lines."""
+    words, line = text.replace("_", " ").split(), ""
+    for place, word in enumerate(words):
+        longer = f"{line} {word}".strip()
+        if line and font.getlength(longer) > width:
+            yield _cut(line, width, font)
+            yield _cut(" ".join(words[place:]), width, font)
+            return
+        line = longer
+    yield _cut(line, width, font)
+
+
+def draw(images: Images, class_names: Sequence[str], count: int) -> Image.Image:
+    """Draws a contact sheet.
+
+    Args:
+        images: The images.
+        class_names: Name by label.
+        count: Images on the sheet, at most.
+    """
+    tiles, width, height = laid_out(images, chosen(images, count))
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    pen, font = ImageDraw.Draw(sheet), _font()
+    for tile in tiles:
+        pixels = images.pixels(tile.index)
+        sheet.paste(Image.fromarray(pixels), (tile.left, tile.top))
+        label = int(images.labels[tile.index])
+        name = _WITHHELD if label == UNKNOWN else written(class_names[label], font)
+        for number, line in enumerate(_lines(name, pixels.shape[1] + _GAP // 2, font)):
+            place = (tile.left, tile.top + pixels.shape[0] + 1 + _LINE * number)
+            pen.text(place, line, _INK, font)
+    return sheet
+
+
+def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
+    """Writes a contact sheet of a prepared split.
+
+    Args:
+        store: The prepared data.
+        domain: The domain.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        count: Images on the sheet, 1 to 2000; fewer where the split has fewer.
+        out: A file ending in ``.png``, whole or not written at all.
+
+    Returns:
+        Number of images drawn.
+
+    Raises:
+        UsageError: The domain is not prepared, or another argument is out of its range.
+        DataError: The split is missing or damaged.
+        OSError: The file cannot be written.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"unknown split '{split}'{nearest(split, SPLITS)} (train, val or test)")
+    if not 1 <= count <= MOST:
+        raise UsageError(f"{count} images on a sheet: give a number from 1 to {MOST}")
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"{out}: a contact sheet is a PNG file; name it {out.stem}.png")
+    images = store.images(domain, [split])
+    sheet = draw(images, store.domain(domain).class_names, count)
+    with replacing(out) as part:
+        sheet.save(part, "PNG")
+    return min(count, len(images))

@@ -1,0 +1,252 @@
+"""Reading prepared data: domains, splits and images on a memory map."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from decathlon.common.errors import DataError, UsageError, nearest
+from decathlon.common.limits import memory
+from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest
+from decathlon.data.preparing.verify import differences
+from decathlon.data.shard import Shard, open_shard
+from decathlon.suites.base import Suite
+from decathlon.suites.registry import find
+
+VARIABLE = "DECATHLON_DATA"
+_PREPARE = (
+    "prepare it with 'decathlon prepare --archives DIR --data DIR' (or draw data with"
+    f" 'decathlon demo'), or name another folder with --data or {VARIABLE}"
+)
+
+
+def data_folder(option: Path | None = None) -> Path:
+    """Returns the data folder: ``option``, else ``$DECATHLON_DATA``, else ``./data``."""
+    return option if option is not None else Path(os.environ.get(VARIABLE) or "data")
+
+
+SHARE = 0.5
+"""Pixels are read ahead if they take at most this share of the memory."""
+
+
+@dataclass(frozen=True)
+class SplitInfo:
+    """One prepared split.
+
+    Attributes:
+        num_images: Images in it.
+        labelled: Whether their labels are known.
+        digest: SHA-256 of its shards.
+    """
+
+    num_images: int
+    labelled: bool
+    digest: str
+
+
+@dataclass(frozen=True)
+class DomainInfo:
+    """One prepared domain.
+
+    Attributes:
+        name: The domain.
+        official: Whether classes and split sizes are those of the official domain.
+        class_names: Name by label; ``""`` for a label that no category has.
+        category_ids: Category id by label.
+        mean: Per channel, in [0, 1].
+        std: Per channel, in [0, 1].
+        splits: Its splits.
+    """
+
+    name: str
+    official: bool
+    class_names: list[str]
+    category_ids: list[int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    splits: dict[str, SplitInfo]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels, which is the width of a classifier."""
+        return len(self.category_ids)
+
+    @property
+    def first_category(self) -> int:
+        """The category id of label 0."""
+        return self.category_ids[0]
+
+
+class Images:
+    """The images of one or several splits of a domain, one after the other.
+
+    A pickle, such as a DataLoader sends to the workers that it spawns, holds the paths of the
+    shards and no pixels: a worker opens the same files again.
+
+    Attributes:
+        labels: int64 (n,), -1 where not known.
+        image_ids: int64 (n,).
+        heights: int64 (n,) in pixels.
+        widths: int64 (n,) in pixels.
+        offsets: int64 (n,), where each image begins in its shard's pixels, in bytes.
+        shard: int64 (n,), the position of its shard in ``maps``.
+        maps: The pixels of each shard, uint8 (bytes,), read-only.
+        rows: The same as elements of three bytes (pixels,), which numpy mirrors twice as fast.
+        digests: SHA-256 by split.
+    """
+
+    def __init__(self, shards: Sequence[Shard], digests: dict[str, str]) -> None:
+        self.digests = digests
+        self.labels = np.concatenate([shard.columns.label for shard in shards])
+        self.image_ids = np.concatenate([shard.columns.image_id for shard in shards])
+        self.heights = np.concatenate([shard.columns.height for shard in shards])
+        self.widths = np.concatenate([shard.columns.width for shard in shards])
+        self.offsets = np.concatenate([shard.offset for shard in shards])
+        self.shard = np.repeat(np.arange(len(shards)), [len(shard) for shard in shards])
+        # What cannot stay in memory is not read ahead: in shuffled order it would be in vain.
+        room = memory()
+        scattered = room is not None and sum(shard.size for shard in shards) > SHARE * room
+        self.maps = [shard.map(scattered) for shard in shards]
+        self.rows = [pixels.view("V3") for pixels in self.maps]
+        self._files = [(shard.path.absolute(), shard.content) for shard in shards]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._files, self.digests)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        """Returns one image, uint8 (height, width, 3), read-only on the memory map."""
+        height, width = int(self.heights[index]), int(self.widths[index])
+        start = int(self.offsets[index])
+        pixels: npt.NDArray[np.uint8] = self.maps[self.shard[index]]
+        return pixels[start : start + 3 * height * width].reshape(height, width, 3)
+
+
+def _reopened(files: Sequence[tuple[Path, str]], digests: dict[str, str]) -> Images:
+    """Opens shards again in another process.
+
+    Raises:
+        DataError: A shard is missing or damaged, or holds other images than before.
+    """
+    shards = [open_shard(path) for path, _ in files]
+    for shard, (path, content) in zip(shards, files, strict=True):
+        if shard.content != content:
+            raise DataError(f"{path}: was replaced while it was in use; load the data again")
+    return Images(shards, digests)
+
+
+class Store:
+    """A folder of prepared data.
+
+    Attributes:
+        data: The folder.
+        suite: The suite that it was prepared for.
+        domains: What it holds, by domain.
+    """
+
+    def __init__(self, data: Path, manifest: Manifest) -> None:
+        self.data, self.suite = data, _suite(data, manifest)
+        self._manifest = manifest
+        self.domains = {name: _info(name, entry) for name, entry in manifest.domains.items()}
+
+    def domain(self, name: str) -> DomainInfo:
+        """Returns what is known of a domain.
+
+        Raises:
+            UsageError: It is not prepared here; the nearest name is suggested.
+        """
+        if name not in self.domains:
+            raise UsageError(
+                f"no domain '{name}' in {self.data}{nearest(name, self.domains)}"
+                f" (prepared: {', '.join(self.domains)})"
+            )
+        return self.domains[name]
+
+    def check_splits(self, domain: str, splits: Sequence[str]) -> None:
+        """Checks that a domain has some splits.
+
+        Raises:
+            UsageError: The domain is not prepared here.
+            DataError: A split is not there.
+        """
+        found = self.domain(domain).splits
+        for split in splits:
+            if split not in found:
+                raise DataError(
+                    f"{domain} has no split '{split}' in {self.data} (it has {', '.join(found)});"
+                    " choose another split, or prepare this one"
+                )
+
+    def images(self, domain: str, splits: Sequence[str]) -> Images:
+        """Opens the images of some splits, in the order given.
+
+        Raises:
+            UsageError: The domain is not prepared here.
+            DataError: A split is not there, or a shard is missing or damaged.
+        """
+        self.check_splits(domain, splits)
+        info = self.domains[domain]
+        shards = [shard for split in splits for shard in self._open(domain, split)]
+        return Images(shards, {split: info.splits[split].digest for split in splits})
+
+    def _open(self, domain: str, split: str) -> list[Shard]:
+        shards = []
+        for listed in self._manifest.shards():
+            if (listed.name, listed.split) != (domain, split):
+                continue
+            path = self.data / listed.shard.file
+            if listed.shard.damaged is not None:
+                raise DataError(f"{path}: is damaged; run 'decathlon prepare' to build it again")
+            shard = open_shard(path)
+            if other := differences(listed, shard):
+                raise DataError(
+                    f"{path}: is not the shard that {FILE} lists ({', '.join(other)});"
+                    " run 'decathlon verify'"
+                )
+            shards.append(shard)
+        return shards
+
+
+def _suite(data: Path, manifest: Manifest) -> Suite:
+    try:
+        return find(manifest.suite)
+    except UsageError as error:
+        raise DataError(
+            f"{data / FILE}: prepared for suite '{manifest.suite}', which cannot be used: {error};"
+            " install the package that provides it"
+        ) from None
+
+
+def _info(name: str, entry: DomainEntry) -> DomainInfo:
+    return DomainInfo(
+        name=name,
+        official=entry.official,
+        class_names=entry.class_names,
+        category_ids=entry.category_ids,
+        mean=entry.mean,
+        std=entry.std,
+        splits={
+            split: SplitInfo(found.num_images, found.labelled, found.digest)
+            for split, found in entry.splits.items()
+        },
+    )
+
+
+def open_store(data: Path) -> Store:
+    """Opens a folder of prepared data.
+
+    Raises:
+        DataError: The folder or its manifest is missing or broken.
+    """
+    if not data.is_dir():
+        raise DataError(f"there is no data folder {data}; {_PREPARE}")
+    manifest = read_manifest(data)
+    if manifest is None or not manifest.domains:
+        raise DataError(f"{data} holds no prepared data (no {FILE}); {_PREPARE}")
+    return Store(data, manifest)

@@ -1,0 +1,225 @@
+"""What a user's folder of photographs holds: splits, classes and images, as they are found.
+
+A folder is ``train|val|test/CLASS/IMAGE``, or plain ``CLASS/IMAGE``. Whatever else it holds is
+reported:
+
+* An image is a file with the suffix of an image, or any other file that Pillow recognises.
+  Other files are skipped and listed.
+* Hidden files and folders (``.DS_Store``, ``.ipynb_checkpoints``) are ignored. ``@eaDir``,
+  ``__MACOSX`` and the like are skipped and listed, and so are class folders without images.
+* Names in two Unicode forms (NFC and NFD) are one class. Names that differ by case or by
+  spaces and dots at their ends are two, and listed.
+* Links are followed. A link that leads nowhere or to itself, a folder that cannot be read, a
+  folder within a class, an image outside of classes and a class name that is not UTF-8 or not
+  printable are refused, all in one message.
+"""
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from decathlon.common.errors import DataError, listed
+from decathlon.data.preparing.decode import recognised
+from decathlon.data.sources.annotations import printable, shown
+from decathlon.suites.base import SPLITS
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff"),
+)
+"""Files that are taken for images by their names: one that cannot be read is an error."""
+LITTER = ("@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+"""Folders that systems leave behind, with files that look like images."""
+LAYOUT = "give a folder train|val|test/CLASS/IMAGE or CLASS/IMAGE"
+_LOOKS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval")
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An image file.
+
+    Attributes:
+        name: Its path in the folder.
+        size: In bytes.
+    """
+
+    name: bytes
+    size: int
+
+
+@dataclass
+class Found:
+    """What a folder holds.
+
+    Attributes:
+        images: By split, ``""`` where the folder has none, and class, in the order of the
+            names; no class is empty.
+        passed: Paths of what was skipped.
+        alike: Names of classes that differ by very little.
+    """
+
+    images: dict[str, dict[str, list[FoundImage]]] = field(default_factory=dict)
+    passed: list[str] = field(default_factory=list)
+    alike: list[str] = field(default_factory=list)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the folder has no splits."""
+        return "" in self.images
+
+
+class _Scan:
+    """Goes through a folder and collects what is wrong with it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.found = root, Found()
+        self.problems: list[str] = []
+
+    def run(self) -> Found:
+        folders, loose = self.inside("")
+        splits = [name for name in folders if name in SPLITS]
+        others = [name for name in folders if name not in SPLITS]
+        if splits and others and not any(self.has_folders(name) for name in splits):
+            splits = []  # they are classes that have such names
+        if splits:
+            for name in others:
+                self.problem(name, "is none of train, val and test; rename or move it")
+            self.unclassed(loose)
+            for split in SPLITS:
+                if split in splits:
+                    self.split(split)
+        else:
+            for name in folders:
+                if name.casefold() in _LOOKS and self.has_folders(name):
+                    self.problem(name, "looks like a split; call it train, val or test")
+            self.unclassed(loose)
+            self.classes("", folders)
+        if self.problems:
+            text = listed(self.problems, "\n  ")
+            head = "" if len(self.problems) == 1 else f"{len(self.problems):,} problems:\n  "
+            raise DataError(f"{head}{text}\n{LAYOUT}" if head else f"{text}; {LAYOUT}")
+        self.found.alike = _alike({c for part in self.found.images.values() for c in part})
+        return self.found
+
+    def split(self, split: str) -> None:
+        folders, loose = self.inside(split)
+        self.unclassed(loose)
+        self.classes(split, folders)
+
+    def classes(self, split: str, folders: list[str]) -> None:
+        """Collects the images of the classes of one split."""
+        images: dict[str, list[FoundImage]] = defaultdict(list)
+        for name in folders:
+            place = f"{split}/{name}" if split else name
+            if not printable(name):
+                self.problem(place, "has no printable name in UTF-8; rename it")
+                continue
+            deeper, inside = self.inside(place)
+            for folder in deeper:
+                self.problem(f"{place}/{folder}", "is a folder within a class; move its images up")
+            if inside:
+                images[unicodedata.normalize("NFC", name)] += inside
+            elif not deeper:
+                self.found.passed.append(f"{shown(os.fsencode(place))} (no images)")
+        self.found.images[split] = dict(images)
+
+    def inside(self, place: str) -> tuple[list[str], list[FoundImage]]:
+        """Returns names of the folders and the images in a folder, in their order."""
+        folders, images = [], []
+        for entry in self.entries(place):
+            path = f"{place}/{entry.name}" if place else entry.name
+            try:
+                if entry.name in LITTER:
+                    self.found.passed.append(shown(os.fsencode(path)))
+                elif entry.is_dir():
+                    folders.append(entry.name)
+                elif _is_image(entry):
+                    images.append(FoundImage(os.fsencode(path), entry.stat().st_size))
+                else:
+                    self.found.passed.append(shown(os.fsencode(path)))
+            except OSError as error:  # a link that leads nowhere or to itself
+                self.problem(path, f"cannot be read ({error.strerror}); mend or remove it")
+        return folders, images
+
+    def entries(self, place: str) -> list[os.DirEntry[str]]:
+        """Returns what a folder holds by name, without what is hidden."""
+        try:
+            with os.scandir(self.root / place) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
+        except OSError as error:
+            self.problem(place, f"cannot be read ({error.strerror}); make it readable")
+            return []
+        return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+
+    def has_folders(self, place: str) -> bool:
+        """Whether a folder holds folders, as a split does, rather than images."""
+        folders, images = _Scan(self.root).inside(place)
+        return bool(folders) or not images
+
+    def unclassed(self, images: list[FoundImage]) -> None:
+        for image in images:
+            self.problem(os.fsdecode(image.name), "is in no folder of a class; move or remove it")
+
+    def problem(self, place: str, what: str) -> None:
+        path = self.root / place if place else self.root
+        self.problems.append(f"{shown(os.fsencode(path))}: {what}")
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    if entry.name.lower().endswith(SUFFIXES):
+        return True
+    return entry.is_file() and recognised(Path(entry.path))
+
+
+def _alike(names: set[str]) -> list[str]:
+    """Returns those names that differ by case, or by spaces and dots at their ends, only."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+        groups[key.strip(" .")].append(name)
+    return [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
+
+
+def scan(folder: Path) -> Found:
+    """Looks through a user's folder; reads no image beyond its first bytes.
+
+    Raises:
+        DataError: The folder is missing or of another layout; names all that is wrong.
+    """
+    if folder.is_file():
+        raise DataError(f"{folder}: is a file; unpack it if it is an archive, and {LAYOUT}")
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; {LAYOUT}")
+    return _Scan(folder).run()
+
+
+def without(found: Found, skipped: Mapping[str, str]) -> tuple[Found, list[bytes]]:
+    """Leaves out images that are known to be broken.
+
+    Args:
+        found: What a folder holds.
+        skipped: Why, by name as :func:`~decathlon.data.sources.annotations.shown` gives it.
+
+    Returns:
+        (the rest, names of the images that are left out and are there).
+    """
+    gone: list[bytes] = []
+    images: dict[str, dict[str, list[FoundImage]]] = {}
+    for split, classes in found.images.items():
+        images[split] = {}
+        for name, files in classes.items():
+            broken = [image.name for image in files if shown(image.name) in skipped]
+            gone += broken
+            if kept := [image for image in files if shown(image.name) not in skipped]:
+                images[split][name] = kept
+    return Found(images, found.passed, found.alike), gone
+
+
+def orphans(images: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, list[str]]]:
+    """Yields (split, classes) of the classes that have no training images."""
+    for split, classes in images.items():
+        if lacking := sorted(classes.keys() - images.get("train", {}).keys()):
+            yield split, lacking

@@ -1,0 +1,216 @@
+"""A user's own domain: a folder of photographs, with or without splits.
+
+:mod:`decathlon.data.sources.classes` says what is found in the folder, and
+:mod:`decathlon.data.sources.shares` how a folder without splits is divided. Classes are the folders
+that hold training images, sorted; category ids count from 1 in that order, image ids from 1
+through train, val and test, in the order of the names. The listing (paths and sizes of the
+files) stands for the annotations. When it changes, or a file does (by its size and the time
+that the system keeps of its last change), the domain is prepared again; equal images then give
+equal shards.
+"""
+
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from decathlon.common.errors import DataError, UsageError, listed, nearest
+from decathlon.data.preparing.decode import PHOTOGRAPH_PIXELS
+from decathlon.data.preparing.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
+from decathlon.data.sources.annotations import MOST_CLASSES, Annotations, Names, shown
+from decathlon.data.sources.classes import (
+    LAYOUT,
+    Found,
+    FoundImage,
+    orphans,
+    scan,
+    without,
+)
+from decathlon.data.sources.shares import Shares
+from decathlon.data.sources.supply import FolderSupply
+from decathlon.suites.base import DEFAULT, SPLITS
+from decathlon.suites.visual_decathlon import DOMAINS
+
+MEND = "replace the file, or leave out all that are broken with --skip-broken"
+
+
+def check_name(name: str, prepared: Iterable[str] = ()) -> None:
+    """Checks the name of a user's own domain.
+
+    Args:
+        name: The name.
+        prepared: Names of domains that are prepared, or about to be.
+
+    Raises:
+        UsageError: It is an official one's, one of the program's files, does not fit
+            into file names, or differs from another by case only.
+    """
+    # Some file systems take names for the same that differ by case only.
+    if name.lower() in DOMAINS:
+        raise UsageError(f"'{name}' is an official domain: give your own another name")
+    if RESERVED.fullmatch(name):
+        raise UsageError(
+            f"'{name}' is a name of this program's own files (manifest.json, *.part, *.h5):"
+            " give the domain another"
+        )
+    if name.lower() == DEFAULT:
+        raise UsageError(
+            f"'{name}' cannot name a domain: in recipes it stands for all domains; choose another"
+        )
+    if not DOMAIN_NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name}' cannot name a domain: begin with a letter or digit, go on with"
+            " letters, digits, '_', '-' and '.', at most 100"
+        )
+    for other in prepared:
+        if name != other and name.lower() == other.lower():
+            raise UsageError(
+                f"'{name}' differs from the domain '{other}' by case only, which some file"
+                " systems do not tell apart: give it another name"
+            )
+
+
+@dataclass(frozen=True)
+class OwnDomain:
+    """A user's own domain, as its folder stands.
+
+    Attributes:
+        plan: What is to be prepared.
+        supply: Where its images are.
+        messages: What the user should be told.
+    """
+
+    plan: DomainPlan
+    supply: FolderSupply
+    messages: list[str]
+
+
+class _Split:
+    """Collects the images of one split."""
+
+    def __init__(self) -> None:
+        self.text, self.ends, self.categories = bytearray(), array("q"), array("q")
+        self.digest = sha256()
+
+    def take(self, image: FoundImage, category: int) -> None:
+        self.digest.update(b"%s\0%d\n" % (image.name, image.size))
+        self.text += image.name
+        self.ends.append(len(self.text))
+        self.categories.append(category)
+
+    def annotations(self, where: str, first: int, names: dict[int, str]) -> Annotations:
+        count = len(self.ends)
+        sizes = np.zeros(count, np.int64)
+        return Annotations(
+            where=where,
+            names=Names(bytes(self.text), np.array(self.ends, np.int64)),
+            image_ids=np.arange(first, first + count),
+            categories=np.array(self.categories, np.int64),
+            heights=sizes,
+            widths=sizes,
+            class_names=names,
+            sha256=self.digest.hexdigest(),
+        )
+
+
+def own_domain(
+    name: str, folder: Path, shares: Shares | None, skipped: Mapping[str, str]
+) -> OwnDomain:
+    """Lists a user's own domain; reads no image.
+
+    Args:
+        name: What the domain is called.
+        folder: See :mod:`decathlon.data.sources.classes`.
+        shares: How a folder without splits is divided, None for the default.
+        skipped: Why images are left out, by name.
+
+    Raises:
+        DataError: The folder is missing or of another layout, or a class has no training
+            images.
+    """
+    found, gone = without(scan(folder), skipped)
+    rule = (shares or Shares()) if found.plain else None
+    if rule is not None:
+        found = _divided(found, rule)
+    _check_classes(folder, found)
+    plan = replace(
+        _plan(name, folder, found, rule),
+        split_folders=str(rule or ""),
+        skipped={shown(image): skipped[shown(image)] for image in gone},
+    )
+    supply = FolderSupply(
+        folder,
+        name,
+        limit=PHOTOGRAPH_PIXELS,
+        tolerance=0,
+        photographs=True,
+        skipped=gone,
+        mend=MEND,
+    )
+    return OwnDomain(plan, supply, _messages(folder, found))
+
+
+def _divided(found: Found, shares: Shares) -> Found:
+    images: dict[str, dict[str, list[FoundImage]]] = {split: {} for split in SPLITS}
+    for name, files in found.images[""].items():
+        by_name = {image.name: image for image in files}
+        for split, part in shares.divide(list(by_name)).items():
+            if part:
+                images[split][name] = [by_name[image] for image in part]
+    return replace(found, images={split: part for split, part in images.items() if part})
+
+
+def _check_classes(folder: Path, found: Found) -> None:
+    """Checks that there are training images, of every class.
+
+    Raises:
+        DataError: There are none, of one class or of all; the classes are named.
+    """
+    train = found.images.get("train", {})
+    if "train" not in found.images and found.images:
+        raise DataError(f"{folder}: has no folder train; {LAYOUT}")
+    if not train:
+        place = folder / "train" if "train" in found.images else folder
+        raise DataError(f"{place}: holds no images; {LAYOUT}")
+    for split, classes in orphans(found.images):
+        named = listed([f"'{name}'{nearest(name, train)}" for name in classes])
+        raise DataError(
+            f"{folder / split}: has classes without training images: {named}; add images to"
+            f" {folder / 'train'}, rename the folders, or move them away"
+        )
+    if len(train) > MOST_CLASSES:
+        raise DataError(f"{folder}: has {len(train)} classes (at most {MOST_CLASSES})")
+
+
+def _plan(name: str, folder: Path, found: Found, rule: Shares | None) -> DomainPlan:
+    classes = sorted(found.images["train"], key=str.encode)
+    category = {text: number for number, text in enumerate(classes, start=1)}
+    class_names = {number: text for text, number in category.items()}
+    annotations, first = {}, 1
+    for split, images in found.images.items():
+        made = _Split()
+        for text, files in images.items():
+            for image in files:
+                made.take(image, category[text])
+        # Other classes in another split change the labels of this one.
+        made.digest.update("\n".join(classes).encode())
+        if rule is not None:
+            made.digest.update(f"\n{split} of {rule}".encode())
+        annotations[split] = made.annotations(str(folder / split), first, class_names)
+        first += len(made.ends)
+    return domain_plan(name, annotations)
+
+
+def _messages(folder: Path, found: Found) -> list[str]:
+    messages = []
+    if found.passed:
+        messages.append(
+            f"{folder}: skipped {len(found.passed):,} that are no images or classes:"
+            f" {listed(found.passed)}"
+        )
+    if found.alike:
+        messages.append(f"{folder}: taken for different classes: {listed(found.alike)}")
+    return messages

@@ -1,0 +1,272 @@
+"""What a method is.
+
+A method is one class in one file, found through an entry point of the group
+``decathlon.methods`` (:mod:`decathlon.method.registry`). It says how to build a network from the
+source, which parameters learn in which phase, what the loss is, and which tensors are stored. The
+bench does the rest: data, loop, evaluation, records and score are the same for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from decathlon.method.recipe import Recipe
+from decathlon.suites.base import View, Views
+from decathlon.suites.registry import DEFAULT
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from decathlon.models.resnet import Architecture
+    from decathlon.models.weights import Source
+
+
+WHOLE = Views.of(View(None))
+"""Images as they are."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One domain to be learnt.
+
+    Attributes:
+        domain: Its name.
+        num_classes: Number of classes.
+        num_images: Number of training images.
+        views: How its images are cut.
+        released: The same in published codes, by the name of their method.
+        is_source: Whether the source network was trained on this domain.
+    """
+
+    domain: str
+    num_classes: int
+    num_images: int
+    views: Views = field(default=WHOLE, compare=False)
+    released: Mapping[str, Views] = field(default_factory=dict, compare=False)
+    is_source: bool = field(default=False, compare=False)
+
+
+@dataclass
+class Batch:
+    """What a network sees in one step.
+
+    Attributes:
+        images: N x 3 x H x W, float, normalised by the domain's mean and std.
+        labels: N, int64.
+        ids: N, int64: the images' ids, to draw noise by.
+        key: 64-bit key of the noise of this (seed, domain, epoch).
+        progress: Fraction of the training that is done, in [0, 1); 1 when evaluating.
+        domain: Name of the domain all images are of.
+        share: Of data-parallel training: this process's share of the step's images. The
+            loss is weighted by it; see ``decathlon.models.processes``.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    key: int
+    progress: float
+    domain: str
+    share: float = 1.0
+
+
+@dataclass
+class Group:
+    """Parameters that one optimiser treats alike.
+
+    Attributes:
+        parameters: The parameters.
+        lr: Initial learning rate.
+        weight_decay: L2 penalty, as the optimiser applies it.
+        optimiser: ``sgd`` or ``adam``.
+        momentum: Of SGD.
+        milestones: Fractions of the whole training at which the rate is multiplied.
+        gamma: By what it is multiplied.
+    """
+
+    parameters: list[nn.Parameter]
+    lr: float
+    weight_decay: float = 0.0
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    momentum: float = 0.9
+    milestones: tuple[float, ...] = ()
+    gamma: float = 0.1
+
+
+@dataclass
+class Phase:
+    """A stretch of the training with its own optimisers.
+
+    Attributes:
+        until: Where it ends, as a fraction of the whole training; the last one's is 1.
+        groups: What learns in it.
+        begin: Called when the phase begins, and again when training resumes inside it;
+            what it does must follow from the network's tensors alone.
+    """
+
+    until: float
+    groups: list[Group]
+    begin: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor of a trained network and where it is kept.
+
+    Attributes:
+        name: Its name in the network.
+        tensor: The tensor; bool for one bit a weight.
+        place: ``shared`` with the source (kept there), of the ``trunk`` that domains trained
+            jointly share (kept once), the ``domain``'s own, or its ``head``.
+    """
+
+    name: str
+    tensor: Tensor
+    place: Literal["shared", "trunk", "domain", "head"]
+
+
+class Method:
+    """The base of all methods; every hook has a default that most keep.
+
+    Attributes:
+        paper: Where the method comes from.
+        year: When it was published.
+        trains: What is trained, in a few words.
+        recipes: Settings by protocol; ``paper`` is the default.
+        scope: ``domain``: a network for each. ``joint``: one network for all.
+        source_domain: What is done on the domain that source networks are trained on.
+            ``keep``: the source network with its own head is evaluated. ``train``: trained
+            like any other. ``joint``: one of the joint domains.
+        needs_source: Whether the source's weights are used, not only its architecture.
+    """
+
+    paper: ClassVar[str] = ""
+    year: ClassVar[int] = 0
+    trains: ClassVar[str] = ""
+    recipes: ClassVar[dict[str, Recipe]] = {"paper": Recipe()}
+    scope: ClassVar[Literal["domain", "joint"]] = "domain"
+    source_domain: ClassVar[Literal["keep", "train", "joint"]] = "keep"
+    needs_source: ClassVar[bool] = True
+
+    def __init__(self, recipe: Recipe | None = None) -> None:
+        self.recipe = (recipe or self.recipes["paper"]).on(DEFAULT)
+
+    def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
+        """Builds the network that is trained.
+
+        Args:
+            source: The pretrained network.
+            tasks: The domain to learn; several when the scope is joint.
+
+        Returns:
+            A module; parameters without gradient stay as they are in the source.
+        """
+        return source.network(tasks[0].num_classes)
+
+    def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
+        """Returns the phases of training; by default one, SGD on all that has a gradient."""
+        return [Phase(1.0, [self.sgd(network.parameters(), tasks)])]
+
+    def sgd(
+        self,
+        parameters: Iterable[nn.Parameter],
+        tasks: Sequence[Task],
+        lr: float | None = None,
+        weight_decay: float | None = None,
+    ) -> Group:
+        """Groups parameters under the recipe's SGD.
+
+        Args:
+            parameters: Those without gradient are left out; one given twice is taken once.
+            tasks: The domain gives the weight decay (of several: the default one).
+            lr: Instead of the recipe's.
+            weight_decay: Instead of the recipe's.
+        """
+        recipe = self.recipe
+        domain = tasks[0].domain if len(tasks) == 1 else ""
+        return Group(
+            [p for p in dict.fromkeys(parameters) if p.requires_grad],
+            recipe.lr if lr is None else lr,
+            recipe.decay(domain) if weight_decay is None else weight_decay,
+            "sgd",
+            recipe.momentum,
+            recipe.milestones,
+            recipe.gamma,
+        )
+
+    def logits(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Runs the network on a batch; N x classes."""
+        out: Tensor = network(batch.images)
+        return out
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Returns the scalar training loss; by default cross-entropy."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(self.logits(network, batch).float(), batch.labels)
+
+    def predict(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Returns (logits N x classes, routing N x L in {0, 1} or None) for evaluation."""
+        return self.logits(network, batch), None
+
+    def finalise(self, network: nn.Module) -> nn.Module:
+        """Turns the trained network into the one that is kept, possibly a smaller one."""
+        return network
+
+    def part(self, network: nn.Module, domain: str) -> nn.Module:
+        """Returns one domain's network out of a jointly trained one; else the network."""
+        return network
+
+    def stored(self, network: nn.Module) -> list[Stored]:
+        """Lists what is kept of a final network; saving, loading and #par rest on it.
+
+        By default parameters without gradient and frozen statistics are shared with the
+        source, ``head.*`` is the head, and all else is the domain's.
+        """
+        from decathlon.models.layers import frozen_names
+
+        shared = frozen_names(network)
+        return [Stored(n, t, _place(n, shared)) for n, t in network.state_dict().items()]
+
+    def restore(self, network: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
+        """Puts stored tensors into a newly built network, in its final form.
+
+        A method whose :meth:`finalise` depends on what was learnt has one of its own.
+
+        Args:
+            network: What :meth:`build` returned (its :meth:`part` of a joint one).
+            tensors: By name, as :meth:`stored` listed them, without those shared with
+                the source.
+
+        Returns:
+            The final network.
+
+        Raises:
+            DataError: The tensors are not those of the network.
+        """
+        network = self.finalise(network)
+        wanted = {s.name: s.tensor for s in self.stored(network) if s.place != "shared"}
+        from decathlon.models.weights import check_fit
+
+        check_fit(Path("weights"), wanted, tensors)
+        network.load_state_dict(tensors, strict=False)
+        return network
+
+    def view(self, task: Task, training: bool) -> View:
+        """Returns how images are cut; by default as the domain's suite says."""
+        return task.views.train if training else task.views.test
+
+    def pretraining(self, width: float) -> Architecture:
+        """Returns the source network that the method wants; by default the plain one."""
+        from decathlon.models.resnet import Architecture
+
+        return Architecture(width=width)
+
+
+def _place(name: str, shared: set[str]) -> Literal["shared", "domain", "head"]:
+    if name in shared:
+        return "shared"
+    return "head" if name.startswith("head") else "domain"

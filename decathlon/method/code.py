@@ -1,0 +1,198 @@
+"""The code of a method: a digest of its module and of the modules it imports.
+
+Imports are followed, inside functions too, if they lead to the method's own distribution: the
+packages and modules that the distribution lists, the package that the method is in, and modules
+beside it that no other distribution lists. Nothing is imported to find them.
+
+For built-in methods, the method's file and the network code it uses count: modules of ``methods``
+and of ``decathlon.models``, always including the source network's. A corrected error message
+elsewhere in ``decathlon`` does not invalidate results.
+
+* Compiled modules, bytecode without source and modules in zip files count with their bytes; the
+  imports of the first two are not known.
+* Packages without a file (namespaces) have no code; what they hold is found through them.
+* Editable installs are found as Python finds them.
+* Imports by a computed name and data files are not followed.
+"""
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution, packages_distributions
+from pathlib import Path
+from typing import Any
+
+from decathlon.method.registry import entry
+from decathlon.results.records import Code
+
+OURS = "decathlon"
+COUNTED = ("methods", "decathlon.models")
+SOURCE = "decathlon.models.resnet"
+FILES = "decathlon.models.weights"
+"""Reads and writes files, and is no part of a network."""
+
+
+def code_of(method: str) -> Code:
+    """Returns the code of a registered method, as it is on disk now.
+
+    Args:
+        method: Registered name.
+
+    Raises:
+        UsageError: There is no method of that name.
+    """
+    point = entry(method)
+    own = _Own(point.module, point.dist)
+    digest = hashlib.sha256()
+    for name, content in sorted(_reached(point.module, own).items()):
+        digest.update(f"{name} {len(content)}\n".encode())
+        digest.update(content)
+    return Code(distribution=own.name, version=own.version, sha256=digest.hexdigest())
+
+
+def identity(code: Code | None) -> dict[str, str] | None:
+    """Returns the facts by which two codes are compared: all but the version."""
+    if code is None:
+        return None
+    return {"distribution": code.distribution, "sha256": code.sha256}
+
+
+def shown(code: Code | None) -> str:
+    """Describes code in a message: ``lp-ft 0.1 (a1b2c3d4e5f6)``."""
+    return (
+        "unknown code"
+        if code is None
+        else f"{code.distribution} {code.version} ({code.sha256[:12]})"
+    )
+
+
+class _Own:
+    """Which modules belong to a method's distribution."""
+
+    def __init__(self, module: str, distribution: Distribution | None) -> None:
+        self.top = module.partition(".")[0]
+        self.name = self.top if distribution is None else distribution.name
+        self.version = "unknown" if distribution is None else distribution.version
+        self.listed = {self.top} | (set() if distribution is None else _listed(distribution))
+        self.folder = _folder(self.top)
+
+    def has(self, name: str) -> bool:
+        """Whether a module is of the distribution, and counts."""
+        top = name.partition(".")[0]
+        if self.name == OURS:
+            return name != FILES and any(name == n or name.startswith(f"{n}.") for n in COUNTED)
+        if top in self.listed:
+            return True
+        if top in sys.stdlib_module_names or self.folder is None or _folder(top) != self.folder:
+            return False
+        return top not in _distributions()
+
+
+def _reached(module: str, own: _Own) -> dict[str, bytes]:
+    """Returns the content of a module, its packages, and all that they import of their own."""
+    found: dict[str, bytes] = {}
+    passed: set[str] = set()
+    waiting = [module, SOURCE]
+    while waiting:
+        name = waiting.pop()
+        if name in passed or not own.has(name):
+            continue
+        passed.add(name)
+        waiting += [name.rpartition(".")[0]] if "." in name else []
+        spec = _spec(name)
+        content = _content(spec)
+        if spec is None or content is None:
+            continue
+        found[name] = content
+        if str(spec.origin).endswith(".py"):
+            package = name if spec.submodule_search_locations is not None else spec.parent
+            waiting += _imports(content, package or "")
+    return found
+
+
+def _imports(source: bytes, package: str) -> Iterator[str]:
+    """Yields the names of all modules that a module's source may import.
+
+    Args:
+        source: The source text.
+        package: The package it is in, to which relative imports lead.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            if base:
+                yield base
+                # Any of the names may be a module.
+                yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Finds a module as Python does, but without importing the packages it is in."""
+    loaded = getattr(sys.modules.get(name), "__spec__", None)
+    if isinstance(loaded, ModuleSpec):
+        return loaded
+    places = None
+    if parent := name.rpartition(".")[0]:
+        above = _spec(parent)
+        if above is None or above.submodule_search_locations is None:
+            return None
+        places = list(above.submodule_search_locations)
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(name, places)
+        except KeyError:  # a namespace in another one that is not imported
+            spec = ModuleSpec(name, None, is_package=True)
+            folders = [Path(place, name.rpartition(".")[2]) for place in places or ()]
+            spec.submodule_search_locations = [str(f) for f in folders if f.is_dir()]
+        if spec is not None:
+            return spec
+    return None
+
+
+def _content(spec: ModuleSpec | None) -> bytes | None:
+    """Returns the bytes of a module's file; None where it has none or is not there."""
+    loader: Any = None if spec is None else spec.loader
+    if spec is None or spec.origin is None or not hasattr(loader, "get_data"):
+        return None
+    try:
+        content: bytes = loader.get_data(spec.origin)
+    except OSError:
+        return None
+    return content
+
+
+def _folder(top: str) -> Path | None:
+    """Returns the folder that a top-level module or package is in."""
+    spec = _spec(top)
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).parent
+    return None if spec.origin is None else Path(spec.origin).parent
+
+
+def _listed(distribution: Distribution) -> set[str]:
+    """Returns the top-level modules and packages that a distribution says it has."""
+    names = set((distribution.read_text("top_level.txt") or "").split())
+    for file in distribution.files or ():
+        if file.suffix in (".py", ".pyc", ".so", ".pyd"):
+            names.add(file.parts[0].partition(".")[0])
+    return {name for name in names if name.isidentifier() and not name.startswith("__")}
+
+
+@cache
+def _distributions() -> frozenset[str]:
+    """Returns the top-level names that any installed distribution lists."""
+    return frozenset(packages_distributions())

@@ -1,0 +1,266 @@
+"""The settings of a method, and how a user changes them.
+
+A recipe is a frozen dataclass; a method adds fields by deriving from :class:`Recipe`.
+Fractions (milestones, phases, ramps) are of ``epochs``, so any ``epochs`` >= 1 is valid.
+
+Every number in a recipe has one of the types below, which give its range. A plain ``float``
+or ``int`` would accept any number; :func:`decathlon.testing.check_method` rejects it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+
+from decathlon.common.errors import UsageError, nearest
+from decathlon.suites.base import DEFAULT, Suite
+from decathlon.suites.registry import DEFAULT as DEFAULT_SUITE
+
+MAX_COUNT = 10**9
+"""The largest count in a recipe; a larger one is a typo."""
+MAX_NUMBER = 1e30
+"""The largest number in a recipe: training computes in 32 bits, which end at 3.4e38."""
+MAX_SHOWN = 60
+"""Characters of a rejected value that a message repeats."""
+
+
+def _per_domain(value: Any) -> Any:
+    return value if isinstance(value, dict) else {DEFAULT: value}
+
+
+def _within_32_bits(value: float) -> float:
+    if value > MAX_NUMBER:
+        raise ValueError(f"training is in 32 bits, give at most {MAX_NUMBER:g}")
+    return value
+
+
+# Not Field(le=...): for Recipe.unbounded these have no upper limit, as only arithmetic sets one.
+Positive = Annotated[float, Field(gt=0), AfterValidator(_within_32_bits)]
+NonNegative = Annotated[float, Field(ge=0), AfterValidator(_within_32_bits)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Threshold = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""A number that may be negative."""
+Width = Annotated[float, Field(ge=0.05, le=32)]
+"""A factor on all channel numbers of a network."""
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+PerDomain = Annotated[dict[str, NonNegative], BeforeValidator(_per_domain)]
+"""A number for each domain; ``default`` holds for those not named."""
+
+
+def by_size(large: float, medium: float, small: float) -> dict[str, float]:
+    """Returns weight decay by the size class of the training set (:attr:`Domain.group`).
+
+    The rule of recipes for residual adapters: stronger for smaller sets (Rebuffi et al.,
+    NeurIPS 2017, without values). A domain that its suite does not list is medium.
+    """
+    return {"large": large, "medium": medium, "small": small}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Protocol R: the settings of the residual adapters' release, without its bugs.
+
+    Sources: srebuffi/residual_adapters ``train_new_task_adapters.py``, lines 28-34 (120
+    epochs, rate 0.1 times 0.1 at 80 and 100, momentum 0.9), ``imdbfolder_coco.py``,
+    line 146 (batches of 128), README (decay 1e-4).
+
+    Attributes:
+        protocol: ``paper``, or ``released``: the authors' code as it really runs.
+        epochs: Passes over the training images.
+        batch_size: Images a step, over all processes.
+        lr: Initial learning rate.
+        momentum: Of SGD.
+        milestones: Fractions of the epochs at which the rate is multiplied by gamma.
+        gamma: See milestones.
+        weight_decay: By domain.
+    """
+
+    # JSON's types as they are ("1" and true are no numbers), and no NaN or infinity in any field.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
+
+    protocol: Literal["paper", "released"] = "paper"
+    epochs: Count = 120
+    batch_size: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 128
+    lr: Positive = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    milestones: tuple[Fraction, ...] = (80 / 120, 100 / 120)
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    weight_decay: PerDomain = field(default_factory=lambda: {DEFAULT: 1e-4})
+
+    def on(self, suite: Suite) -> Self:
+        """Returns the recipe with its values by size class spread over a suite's domains."""
+        decay: dict[str, float] = {}
+        for key, value in self.weight_decay.items():
+            domains = [name for name, domain in suite.domains.items() if domain.group == key]
+            keys = {"large": domains, "medium": [DEFAULT, *domains], "small": domains}
+            decay |= dict.fromkeys(keys.get(key, [key]), value)
+        return replace(self, weight_decay=decay)
+
+    def decay(self, domain: str) -> float:
+        """Returns the weight decay of a domain."""
+        return self.weight_decay.get(domain, self.weight_decay.get(DEFAULT, 0.0))
+
+    def unbounded(self, domain: str) -> dict[str, float]:
+        """Returns the numbers without an upper limit: those that can make a training diverge.
+
+        Args:
+            domain: Whose value is returned of settings per domain.
+        """
+        found = {}
+        for name, hint in _hints(type(self)).items():
+            value = getattr(self, name)
+            if isinstance(value, dict):
+                value = value.get(domain, value.get(DEFAULT))
+            kinds = [kind for kind, limited in _numbers(hint) if not limited]
+            if float in kinds and isinstance(value, float | int):
+                found[name] = value
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns all fields as JSON values."""
+        value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return value
+
+
+R = TypeVar("R", bound=Recipe)
+_CONSTANTS = {"True": True, "False": False, "None": None} | {
+    text: float(text) for text in ("nan", "inf", "-inf")
+}
+"""Values that are written as Python writes them, not as JSON."""
+
+
+def without_range(kind: type[Recipe]) -> list[str]:
+    """Returns the fields of a recipe that are a plain ``float`` or ``int``."""
+    return [
+        name
+        for name, hint in _hints(kind).items()
+        if any(bounds is None for _, bounds in _numbers(hint))
+    ]
+
+
+def _hints(kind: type[Recipe]) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
+def _numbers(hint: Any, rules: Sequence[Any] = ()) -> Iterator[tuple[type, bool | None]]:
+    """Yields (type, whether it has an upper limit) of all numbers in an annotation.
+
+    The second is None for a number without any limit, such as a plain ``float``.
+
+    Args:
+        hint: The annotation.
+        rules: What an annotation around it says.
+    """
+    if get_origin(hint) is Annotated:
+        hint, *rules = get_args(hint)
+    if hint in (float, int):
+        limits = [limit for rule in rules for limit in getattr(rule, "metadata", [rule])]
+        upper = any(isinstance(limit, Le | Lt) for limit in limits)
+        yield hint, upper if upper or any(isinstance(limit, Ge | Gt) for limit in limits) else None
+    else:
+        for part in get_args(hint):
+            yield from _numbers(part, rules)
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Parses ``field=value`` arguments; a value is JSON, else a string.
+
+    Python's ``True``, ``False`` and ``None`` are understood too. The last value of a field counts.
+
+    Raises:
+        UsageError: One is not of that form.
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name or name.endswith("."):
+            raise UsageError(f"--set '{setting}': write --set field=value")
+        try:
+            parsed[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            parsed[name] = _CONSTANTS.get(text, text)
+    return parsed
+
+
+def apply(
+    recipes: Mapping[str, R], settings: Mapping[str, Any], what: str, suite: Suite = DEFAULT_SUITE
+) -> R:
+    """Applies a user's settings to a method's recipe; ``protocol`` comes first.
+
+    Args:
+        recipes: The method's recipes by protocol.
+        settings: Values by field name, ``field.domain`` for one domain's.
+        what: Whose recipe it is, for messages.
+        suite: The suite whose domains the settings are for.
+
+    Raises:
+        UsageError: An unknown field or protocol, or a value of the wrong type; the
+            fields are listed.
+    """
+    protocol = str(settings.get("protocol", "paper"))
+    if protocol not in recipes:
+        raise UsageError(
+            f"{what} has no protocol '{protocol}'{nearest(protocol, recipes)}"
+            f" (it has: {', '.join(recipes)})"
+        )
+    recipe = recipes[protocol].on(suite)
+    known = [f.name for f in fields(recipe)]
+    changes: dict[str, Any] = {}
+    for name, value in sorted(settings.items()):
+        base, _, domain = name.partition(".")
+        if base not in known:
+            raise UsageError(
+                f"{what} has no setting '{base}'{nearest(base, known)}"
+                f"\nits fields:\n{_listing(recipe)}"
+            )
+        if not domain:
+            changes[base] = value
+        elif isinstance(getattr(recipe, base), dict):
+            table = changes.get(base, getattr(recipe, base))
+            changes[base] = {**_per_domain(table), domain: value}
+        else:
+            raise UsageError(
+                f"{what}: '{base}' is one value for all domains, write --set {base}=..."
+            )
+    try:
+        adapter: TypeAdapter[R] = TypeAdapter(type(recipe))
+        return adapter.validate_json(json.dumps(asdict(replace(recipe, **changes))))
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (given: {_shown(e['input'])})"
+            for e in error.errors(include_url=False)
+        ]
+        problems = "\n".join(lines)
+        raise UsageError(
+            f"{what}: settings that do not fit:\n{problems}\nits fields:\n{_listing(recipe)}"
+        ) from None
+
+
+def _listing(recipe: Recipe) -> str:
+    return "\n".join(f"  {name} = {json.dumps(v)}" for name, v in recipe.as_json().items())
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

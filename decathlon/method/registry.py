@@ -1,0 +1,124 @@
+"""The registry in which methods are found: entry points of the group ``decathlon.methods``."""
+
+import ast
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from decathlon.common.errors import UsageError, nearest
+from decathlon.method.base import Method
+
+GROUP = "decathlon.methods"
+
+
+@dataclass(frozen=True)
+class About:
+    """What is said of a method without importing it.
+
+    Attributes:
+        name: Registered name.
+        paper: Where it comes from.
+        year: Year of publication.
+        trains: What is trained.
+        text: First line of the class's docstring.
+        target: Where the class is, ``module:Class``.
+    """
+
+    name: str
+    paper: str
+    year: int
+    trains: str
+    text: str
+    target: str
+
+
+@cache
+def registered() -> dict[str, EntryPoint]:
+    """Returns all registered methods by name, without importing any."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP))}
+
+
+def about(name: str) -> About:
+    """Describes a method from its source text, without importing it.
+
+    The class's ``paper``, ``year`` and ``trains`` are read as literals.
+
+    Raises:
+        UsageError: There is no method of that name; the nearest is suggested.
+    """
+    point = entry(name)
+    facts: dict[str, object] = {}
+    text = ""
+    for node in _body(point.module):
+        if isinstance(node, ast.ClassDef) and node.name == point.attr:
+            text = (ast.get_docstring(node) or "").partition("\n")[0]
+            facts = dict(_literals(node))
+    return About(
+        name,
+        str(facts.get("paper", "")),
+        int(str(facts.get("year", 0))),
+        str(facts.get("trains", "")),
+        text,
+        point.value,
+    )
+
+
+def _body(module: str) -> list[ast.stmt]:
+    """Returns the statements of a module; none if it is missing or cannot be parsed."""
+    try:
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            return []
+        return ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    except (ImportError, OSError, SyntaxError, ValueError):
+        return []  # running it reports what is wrong
+
+
+def _literals(node: ast.ClassDef) -> Iterable[tuple[str, object]]:
+    for item in node.body:
+        target = item.targets[0] if isinstance(item, ast.Assign) else getattr(item, "target", None)
+        value = getattr(item, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
+            yield target.id, value.value
+
+
+def find(name: str) -> type[Method]:
+    """Imports a registered method's class.
+
+    Raises:
+        UsageError: There is no method of that name, or several, or it cannot be imported.
+    """
+    point = entry(name)
+    if len(points := entry_points(group=GROUP, name=name)) > 1:
+        places = ", ".join(
+            f"{p.value} of {p.dist.name if p.dist else 'no package'}" for p in points
+        )
+        raise UsageError(
+            f"method '{name}' is registered more than once ({places}); uninstall one of the"
+            " packages"
+        )
+    try:
+        loaded = point.load()
+    except (Exception, SystemExit) as error:
+        said = f"sys.exit({error})" if isinstance(error, SystemExit) else error
+        raise UsageError(f"method '{name}' ({point.value}) cannot be imported: {said}") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Method)):
+        raise UsageError(f"method '{name}' ({point.value}) is not a subclass of decathlon Method")
+    return loaded
+
+
+def entry(name: str) -> EntryPoint:
+    """Returns the entry point of a registered method.
+
+    Raises:
+        UsageError: There is no method of that name; the nearest is suggested.
+    """
+    known = registered()
+    if name not in known:
+        raise UsageError(
+            f"unknown method '{name}'{nearest(name, known)} (known: {', '.join(known)})"
+        )
+    return known[name]

@@ -1,0 +1,269 @@
+"""Reads the files that torch saves, old and new, without running anything in them.
+
+Until version 1.5 torch wrote a run of pickles followed by the raw numbers, since then a
+zip with one pickle and one member for each storage of numbers.
+"""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from decathlon.common.errors import DataError
+from decathlon.common.oserrors import explained
+from decathlon.models.reference.names import ALLOWED, STORAGES, Storage, StoredTensor, is_size
+from decathlon.models.reference.pickles import MAX_BYTES, CheckpointError, Name, read_pickle, shown
+
+MAGIC = 0x1950A86A20F9469CFC6C
+"""First object of the old format."""
+
+PROTOCOL = 1001
+"""Its version, the second object; there has been no other."""
+
+_CHUNK = 1 << 20
+
+
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        root: The saved object: plain values, ``StoredTensor`` and ``Described``.
+    """
+
+    def __init__(self, root: Any, storages: dict[str, Tensor]) -> None:
+        self.root, self._storages = root, storages
+
+    def tensor(self, stored: StoredTensor) -> Tensor:
+        """Returns a tensor of the file; it shares memory with others of its storage."""
+        numbers = self._storages[stored.storage.key]
+        start = stored.storage.start + stored.offset
+        return torch.as_strided(numbers, stored.shape, stored.strides, start)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Reads a file that torch saved.
+
+    Memory is bounded by the file's size and by what a pickle may be, see
+    :mod:`decathlon.models.reference.pickles`.
+
+    Args:
+        path: A file of either format, on a little-endian machine's side.
+
+    Raises:
+        DataError: The file is missing or damaged, or names anything that is not on
+            the list in :mod:`decathlon.models.reference.names`.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; name a .t7 or .pth file that torch saved")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            file.seek(0)
+            root, storages = (_read_zip if head == b"PK\3\4" else _read_stream)(file)
+    except CheckpointError as error:
+        raise DataError(f"{path}: {error}") from None
+    except OSError as error:
+        raise DataError(explained(error, path, "name another file", "cannot be read")) from None
+    return Checkpoint(root, storages)
+
+
+class _Ledger:
+    """The storages that a pickle refers to, by key.
+
+    A file cannot hold more numbers than it has bytes, so one that declares more is
+    refused before any memory is asked for.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.total = limit, 0
+        self.storages: dict[str, Storage] = {}
+        self.views: dict[str, Storage] = {}
+
+    def persistent(self, value: tuple[Any, ...]) -> Any:
+        """Resolves a persistent id: a storage, or a class beside its source text."""
+        if len(value) == 4 and value[0] == "module" and isinstance(value[1], Name):
+            return value[1]
+        if len(value) not in (5, 6) or value[0] != "storage":
+            raise CheckpointError("is refused: its pickle refers to something unknown outside")
+        kind, key, _, size = value[1:5]
+        if not (isinstance(kind, Name) and isinstance(key, str) and is_size(size)):
+            raise CheckpointError("is damaged: a storage is not described as one")
+        dtype = STORAGES.get(kind.text.rpartition(".")[2])
+        if dtype is None:
+            raise CheckpointError(f"is damaged: a storage is of the type {shown(kind)}")
+        root = self._declare(Storage(key, dtype, 0, size))
+        return self._view(root, value[5]) if len(value) == 6 and value[5] is not None else root
+
+    def _declare(self, storage: Storage) -> Storage:
+        known = self.storages.setdefault(storage.key, storage)
+        if known != storage:
+            raise CheckpointError(f"is damaged: storage {shown(storage.key)} is described twice")
+        if known is storage:
+            self.total += length(storage)
+            if self.total > self.limit:
+                raise CheckpointError(
+                    f"is refused: it declares {self.total} bytes of numbers or more, and is"
+                    f" {self.limit} bytes long; fetch it again if a download was cut short"
+                )
+        return known
+
+    def _view(self, root: Storage, view: Any) -> Storage:
+        if not (isinstance(view, tuple) and len(view) == 3 and is_size(view[1])):
+            raise CheckpointError("is damaged: a part of a storage is not described as one")
+        _, start, size = view
+        if not is_size(size) or start + size > root.size:
+            raise CheckpointError("is damaged: a part of a storage lies outside it")
+        return Storage(root.key, root.dtype, start, size)
+
+
+def length(storage: Storage) -> int:
+    """Returns the bytes of a whole storage."""
+    return storage.size * _dtype(storage).itemsize
+
+
+def _dtype(storage: Storage) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, storage.dtype)
+    return dtype
+
+
+def _numbers(file: IO[bytes], storage: Storage) -> Tensor:
+    """Reads a storage's numbers; one-dimensional."""
+    wanted = length(storage)
+    data = bytearray()
+    while len(data) < wanted:
+        chunk = file.read(min(_CHUNK, wanted - len(data)))
+        if not chunk:
+            raise CheckpointError("is truncated: its numbers end early; fetch it again")
+        data += chunk
+    if not data:
+        return torch.empty(0, dtype=_dtype(storage))
+    return torch.frombuffer(data, dtype=_dtype(storage))
+
+
+def _size_of(file: IO[bytes]) -> int:
+    end = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return end
+
+
+def _read_stream(file: IO[bytes]) -> tuple[Any, dict[str, Tensor]]:
+    """Reads the old format: magic, version, facts, object, keys; then each storage."""
+    size = _size_of(file)
+    ledger = _Ledger(size)
+    head = io.BytesIO(file.read(min(size, MAX_BYTES)))
+    try:
+        magic = read_pickle(head, {})
+    except CheckpointError:
+        magic = None
+    if magic != MAGIC or isinstance(magic, bool):
+        raise CheckpointError(
+            "is not a file that torch saved; reference checkpoints are .t7 or .pth files of"
+            " the residual adapters' and SpotTune's codes"
+        )
+    version, facts = read_pickle(head, {}), read_pickle(head, {})
+    if version != PROTOCOL or not isinstance(facts, dict) or not facts.get("little_endian", True):
+        raise CheckpointError("is of an unknown version of torch's format, or of another machine")
+    root = read_pickle(head, ALLOWED, ledger.persistent)
+    keys = read_pickle(head, {})
+    if not isinstance(keys, list) or not _same(keys, ledger.storages):
+        raise CheckpointError("is damaged: the storages it has are not those it describes")
+    file.seek(head.tell())
+    storages = {}
+    for key in keys:
+        storage = ledger.storages[key]
+        if int.from_bytes(file.read(8), "little") != storage.size:
+            raise CheckpointError(f"is damaged: storage {shown(key)} has not the declared size")
+        storages[key] = _numbers(file, storage)
+    return root, storages
+
+
+def _same(keys: list[Any], storages: dict[str, Storage]) -> bool:
+    """Whether a list has exactly the keys of the storages, each once."""
+    return (
+        len(keys) == len(storages)
+        and all(isinstance(key, str) and key in storages for key in keys)
+        and len(set(keys)) == len(keys)
+    )
+
+
+class _Bounded(io.RawIOBase):
+    """A file that refuses to be read in very large pieces.
+
+    A zip's directory is read at once and becomes many times as large in memory.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._size = file, _size_of(file)
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        rest = max(0, self._size - self.tell())
+        wanted = rest if size < 0 else min(size, rest)
+        if wanted > MAX_BYTES:
+            raise CheckpointError("is refused: its zip has a directory of enormous size")
+        return self._file.read(wanted)
+
+
+@contextmanager
+def _zip_errors() -> Iterator[None]:
+    """Turns what the zip library raises on a damaged file into our error."""
+    try:
+        yield
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"is a damaged zip ({shown(str(error))}); fetch it again") from None
+
+
+class _Members:
+    """The members of a zip that torch saved, all in one folder."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.archive = archive
+        self.infos = {info.filename: info for info in archive.infolist()}
+        found = [name for name in self.infos if name.endswith("/data.pkl")]
+        if len(found) != 1 or found[0].count("/") != 1:
+            raise CheckpointError("is a zip, but not one that torch saved")
+        self.folder = found[0].removesuffix("data.pkl")
+
+    def has(self, name: str) -> bool:
+        return self.folder + name in self.infos
+
+    def open(self, name: str, limit: int) -> IO[bytes]:
+        """Opens a member of at most ``limit`` bytes; torch compresses none."""
+        if not self.has(name):
+            raise CheckpointError(f"is damaged: it lacks its member {shown(name)}")
+        info = self.infos[self.folder + name]
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
+            raise CheckpointError(f"is refused: its member {shown(name)} is too large")
+        return self.archive.open(info)
+
+
+def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, Tensor]]:
+    """Reads the new format: ``NAME/data.pkl`` and ``NAME/data/KEY`` for each storage."""
+    ledger = _Ledger(_size_of(file))
+    with _zip_errors(), zipfile.ZipFile(_Bounded(file)) as archive:
+        members = _Members(archive)
+        if members.has("byteorder") and members.open("byteorder", 16).read() != b"little":
+            raise CheckpointError("is of a machine with another byte order")
+        pickled = io.BytesIO(members.open("data.pkl", MAX_BYTES).read())
+        root = read_pickle(pickled, ALLOWED, ledger.persistent)
+        storages = {}
+        for key, storage in ledger.storages.items():
+            with members.open(f"data/{key}", length(storage)) as numbers:
+                storages[key] = _numbers(numbers, storage)
+    return root, storages

@@ -1,0 +1,214 @@
+"""Imports checkpoints of the authors' codes: a .t7 or .pth file to our safetensors."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from decathlon.common.errors import DataError, UsageError
+from decathlon.common.files import sha256
+from decathlon.models.reference.files import Checkpoint, read_checkpoint
+from decathlon.models.reference.imported import released_spottune, write_imported
+from decathlon.models.reference.layers import Layers, as_layers, is_state_dict
+from decathlon.models.reference.mapping import (
+    complete,
+    move,
+    residual,
+    residual_place,
+    routed,
+    routed_place,
+)
+from decathlon.models.reference.pickles import CheckpointError, Described
+from decathlon.models.resnet import Architecture
+from decathlon.models.weights import check_sound, write_source, written_by_us
+
+_NETWORK = ("net", "state_dict", "model")
+"""Where a checkpoint keeps its network; the authors' codes use the first."""
+
+_POLICY = "agent"
+_NOTHING = re.compile(r"(?!)")
+_UNUSED_COPY = re.compile(r"parallel_blocks\.")
+_OTHER_DOMAINS = re.compile(r".*\.?(bns|parallel_conv|end_bns|linears)\.\d+\.")
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What was imported.
+
+    Attributes:
+        path: The file written.
+        structure: ``plain``, ``series``, ``parallel`` or ``spottune``.
+        width: Factor on all channel numbers.
+        blocks: Residual blocks in each macro block.
+        num_classes: Classes of the head.
+        num_tasks: Domains that the checkpoint has heads for.
+        task: The one imported, from 0.
+        num_values: Numbers in all tensors written.
+        messages: What a user should know.
+    """
+
+    path: Path
+    structure: str
+    width: float
+    blocks: tuple[int, ...]
+    num_classes: int
+    num_tasks: int
+    task: int
+    num_values: int
+    messages: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Says it in a line, and each message in one more."""
+        blocks = "+".join(map(str, self.blocks))
+        first = (
+            f"{self.path}: {self.structure} network of width {self.width:g}, {blocks} residual"
+            f" blocks, {self.num_classes} classes, {self.num_values:,} values"
+        )
+        return "\n".join((first, *self.messages))
+
+
+def import_weights(source: Path, target: Path, task: int = 0) -> ImportSummary:
+    """Converts a checkpoint of the authors' codes, running nothing that is in it.
+
+    Taken are networks of srebuffi/residual_adapters (plain, series, parallel; any width,
+    number of blocks and classes) and SpotTune's network with its policy
+    (gyhui14/spottune): whole modules as the authors save them, wrapped in DataParallel
+    or not, and state dicts. The result is read by :func:`decathlon.load_model`; all but
+    SpotTune also serve as a source network.
+
+    Args:
+        source: The checkpoint, in torch's old or new format.
+        target: The safetensors file to write.
+        task: Of a network for several domains, which domain's tensors are taken.
+
+    Raises:
+        DataError: The checkpoint is missing, damaged, of another network, or names
+            anything but tensors, plain values and these networks' modules.
+        UsageError: There is no such task, or source and target are the same file.
+    """
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UsageError(f"{target}: is the checkpoint itself; name another file to write")
+    checkpoint = read_checkpoint(source)
+    facts = {"imported": {"file": source.name, "sha256": sha256(source), "task": task}}
+    try:
+        network, policy = _parts(checkpoint)
+        if policy is None:
+            return _import_residual(network, source, target, facts, task)
+        return _import_spottune(network, policy, source, target, facts, task)
+    except CheckpointError as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def is_imported(source: Path, target: Path, task: int = 0) -> bool:
+    """Returns whether a file already holds what importing a checkpoint would write.
+
+    Raises:
+        UsageError: There is a file, and it is something else.
+        UnreadableError: There is a file that the system does not let us read.
+    """
+    if not target.exists() or not os.access(source, os.R_OK) or target.samefile(source):
+        return False  # import_weights reports what is wrong
+    found = (written_by_us(target) or {}).get("imported")
+    if found is not None and (found["sha256"], found["task"]) == (sha256(source), task):
+        return True
+    what = "another checkpoint or task" if found is not None else "something else"
+    raise UsageError(
+        f"{target}: exists already, and is of {what}; name another file to write, or overwrite it"
+        " with --force"
+    )
+
+
+def _parts(checkpoint: Checkpoint) -> tuple[Layers, Layers | None]:
+    """Finds the network and, of SpotTune, the policy."""
+    root = checkpoint.root
+    if isinstance(root, Described) or is_state_dict(root):
+        return as_layers(checkpoint, root), None
+    if isinstance(root, dict):
+        for key in _NETWORK:
+            if key in root:
+                network = as_layers(checkpoint, root[key])
+                policy = root.get(_POLICY)
+                return network, None if policy is None else as_layers(checkpoint, policy)
+    raise CheckpointError(
+        "holds no network: expected is one under 'net' (and SpotTune's policy under 'agent'),"
+        " a whole module, or a state dict"
+    )
+
+
+def _import_residual(
+    layers: Layers, source: Path, target: Path, facts: Mapping[str, Any], task: int
+) -> ImportSummary:
+    if any(name.startswith("parallel_blocks.") for name in layers.tensors):
+        raise CheckpointError("holds SpotTune's network without its policy ('agent')")
+    found = residual(layers)
+    architecture, classes = found.architecture, found.num_classes
+    if not 0 <= task < len(classes):
+        raise UsageError(f"{source}: has tasks 0 to {len(classes) - 1}, not {task}")
+    with torch.device("meta"):
+        network = architecture.build(classes[task])
+    place = residual_place(architecture.adapters, task)
+    others = _OTHER_DOMAINS if len(classes) > 1 else _NOTHING
+    tensors = move(layers, place, network, others)
+    absent = complete(network, tensors)
+    check_sound(source, tensors)
+    network.load_state_dict(tensors, assign=True)
+    write_source(target, network, architecture, facts)
+    messages = []
+    if len(classes) > 1:
+        messages.append(f"it has {len(classes)} domains' tensors; taken were those of task {task}")
+    if absent:
+        messages.append(f"{absent} convolutions have no adapter; theirs are zero, adding nothing")
+    structure = "plain" if architecture.adapters == "none" else architecture.adapters
+    return _summary(target, structure, architecture, classes, task, tensors, messages)
+
+
+def _import_spottune(
+    layers: Layers,
+    policy: Layers,
+    source: Path,
+    target: Path,
+    facts: Mapping[str, Any],
+    task: int,
+) -> ImportSummary:
+    if task:
+        raise UsageError(f"SpotTune's network has one task, 0, not {task}")
+    architecture, num_classes = routed(layers)
+    policy_architecture, _ = routed(policy)
+    with torch.device("meta"):
+        network = released_spottune(architecture, policy_architecture, num_classes)
+    tensors = move(layers, routed_place("frozen", "tuned"), network, _NOTHING)
+    tensors |= move(policy, routed_place("branch", None, "policy."), network, _UNUSED_COPY)
+    complete(network, tensors)
+    check_sound(source, tensors)
+    write_imported(target, architecture, policy_architecture, num_classes, facts, tensors)
+    messages = []
+    if any(_UNUSED_COPY.match(name) for name in policy.tensors):
+        messages.append("the policy's second copy of its blocks is never used, and was left out")
+    return _summary(target, "spottune", architecture, (num_classes,), 0, tensors, messages)
+
+
+def _summary(
+    target: Path,
+    structure: str,
+    architecture: Architecture,
+    classes: tuple[int, ...],
+    task: int,
+    tensors: Mapping[str, Tensor],
+    messages: list[str],
+) -> ImportSummary:
+    return ImportSummary(
+        path=target,
+        structure=structure,
+        width=architecture.width,
+        blocks=architecture.blocks,
+        num_classes=classes[task],
+        num_tasks=len(classes),
+        task=task,
+        num_values=sum(tensor.numel() for tensor in tensors.values()),
+        messages=tuple(messages),
+    )

@@ -1,0 +1,1 @@
+"""Records of trials, and rows of the literature."""

@@ -1,0 +1,318 @@
+"""The record of a run, and a row of the literature.
+
+One run of one method on one domain is one JSON file, validated when it is written
+and when it is read. ``environment`` and ``timing`` are kept apart from the rest:
+two runs of the same trial agree in everything else.
+
+    RESULTS/<name>/<domain>/<split>/seed<k>/record.json
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from decathlon.common.errors import ResultError, fault_lines, nearest
+from decathlon.common.files import write_json
+from decathlon.common.oserrors import explained
+from decathlon.suites.registry import DEFAULT
+from decathlon.suites.visual_decathlon import DOMAINS
+
+FORMAT: Final = 2
+"""Version of the records written here; records of version 1 are upgraded when they are read."""
+RECORD = "record.json"
+PREDICTIONS = "predictions.json"
+ROUTING = "routing.json"
+WEIGHTS = "weights.safetensors"
+LOG = "log.jsonl"
+RESERVED = ("published", "sources")
+"""Folder names under RESULTS that no method or variant can have."""
+
+Count = Annotated[int, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Code(_Model):
+    """The code of the method that computed a result.
+
+    Attributes:
+        distribution: Name of the distribution that the method comes from.
+        version: Its version.
+        sha256: Digest of the method's module and of what it imports; see
+            :func:`decathlon.method.code.code_of`.
+    """
+
+    distribution: str
+    version: str
+    sha256: Sha256
+
+
+class Parameters(_Model):
+    """Bits on disk of the tensors that count as parameters (no running statistics).
+
+    Attributes:
+        source: All of the source network's, without its head.
+        shared: Of the source's tensors that this domain's network uses as they are.
+        domain: Of the domain's own tensors, without its head.
+        head: Of the domain's classifier.
+        unit: One plain network of the source's width, without a head.
+    """
+
+    source: Count
+    shared: Count
+    domain: Count
+    head: Count
+    unit: Annotated[int, Field(gt=0)]
+
+
+M = TypeVar("M", bound=_Model)
+
+
+class RunRecord(_Model):
+    """What one finished run says of itself.
+
+    Attributes:
+        format: Version of this schema.
+        name: The method's name, or that of a variant of it.
+        method: Registered name of the method.
+        domain: Domain evaluated on.
+        split: Split evaluated on.
+        seed: Seed of all randomness.
+        trained_on: Splits trained on, joined by "+"; empty where nothing was trained.
+        trained: Whether anything was trained for this domain.
+        source_domain: What the method does on the source domain (see ``Method``).
+        official: Whether the domain's counts are those of the official set.
+        num_classes: Number of classes.
+        correct: Images classified correctly, or None where labels are unknown.
+        total: Images evaluated, or None where labels are unknown.
+        correctness: One bit an image in the order of ``predictions.json``, packed big
+            end first, in hex; or None where labels are unknown.
+        parameters: Stored bits.
+        recipe: All settings of the method.
+        threads: Threads that torch computed with.
+        data: SHA-256 of the shards used, by split.
+        source: SHA-256 of the source weights, or None where none were used.
+        suite: Name of the suite; earlier versions, which know one, do not write it.
+        network: Architecture of the source network, or None in records of format 1.
+        code: Code of the method; None in records of format 1, and where the source network
+            is evaluated as it is.
+        predictions: SHA-256 of ``predictions.json``, or None in records of format 1.
+        environment: Device, precision, versions, git state.
+        timing: Seconds and rates.
+    """
+
+    format: Literal[2] = FORMAT
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    method: Annotated[str, Field(min_length=1)]
+    domain: Annotated[str, Field(min_length=1)]
+    split: Literal["train", "val", "test"]
+    seed: Count
+    trained_on: str
+    trained: bool
+    source_domain: Literal["keep", "train", "joint"]
+    official: bool
+    num_classes: Annotated[int, Field(ge=1)]
+    correct: Count | None
+    total: Annotated[int, Field(ge=1)] | None
+    correctness: Annotated[str, Field(pattern="^[0-9a-f]*$")] | None
+    parameters: Parameters
+    recipe: dict[str, Any]
+    threads: Annotated[int, Field(ge=1)]
+    data: dict[str, str]
+    source: str | None
+    suite: str = DEFAULT.name
+    network: dict[str, Any] | None
+    code: Code | None
+    predictions: Sha256 | None
+    environment: dict[str, Any]
+    timing: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> "RunRecord":
+        known = (self.correct is None, self.total is None, self.correctness is None)
+        if len(set(known)) != 1:
+            raise ValueError("correct, total and correctness are all known or all null")
+        if self.correct is not None and self.total is not None and self.correctness is not None:
+            if self.correct > self.total:
+                raise ValueError(f"correct ({self.correct}) exceeds total ({self.total})")
+            if len(self.correctness) != 2 * -(-self.total // 8):
+                raise ValueError(f"correctness does not hold {self.total} bits")
+            bits = int(self.correctness, 16)
+            if bits & ((1 << -self.total % 8) - 1):
+                raise ValueError(f"correctness has ones beyond its {self.total} images")
+            if bits.bit_count() != self.correct:
+                raise ValueError(f"correctness does not hold {self.correct} ones")
+        return self
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy in percent, or None where labels are unknown."""
+        if self.correct is None or self.total is None:
+            return None
+        return 100 * self.correct / self.total
+
+    @property
+    def folder(self) -> Path:
+        """The record's folder, relative to RESULTS."""
+        return trial_folder(self.name, self.domain, self.split, self.seed)
+
+
+class PublishedRow(_Model):
+    """One row of a published table, percentages as printed.
+
+    Attributes:
+        format: Version of this schema.
+        label: The method as the table calls it.
+        method: Registered name of the same method here, or None.
+        year: Year of publication.
+        params_ratio: Printed #par, or None.
+        accuracy: Printed accuracy by domain, or None where it was not given.
+        score_printed: Printed score, or None.
+        table: The table the row is printed in.
+        row: Place among the rows of that table, from 1.
+        source: Where it was read.
+        note: What is known to be odd about it.
+    """
+
+    format: Literal[1] = 1
+    label: Annotated[str, Field(min_length=1)]
+    method: str | None
+    year: int
+    params_ratio: Annotated[float, Field(gt=0)] | None
+    accuracy: dict[str, Percent | None]
+    score_printed: Annotated[float, Field(ge=0, le=10000)] | None
+    table: str
+    row: Annotated[int, Field(ge=1)]
+    source: str
+    note: str = ""
+
+    @field_validator("accuracy")
+    @classmethod
+    def _official_domains(cls, accuracy: dict[str, float | None]) -> dict[str, float | None]:
+        for name in accuracy:
+            if name not in DOMAINS:
+                raise ValueError(f"unknown domain '{name}'{nearest(name, DOMAINS)}")
+        return accuracy
+
+
+def trial_folder(name: str, domain: str, split: str, seed: int) -> Path:
+    """Returns the folder of a trial relative to RESULTS."""
+    return Path(name) / domain / split / f"seed{seed}"
+
+
+def params_ratio(records: Iterable[RunRecord]) -> tuple[float, int] | None:
+    """Computes #par for ten domains from the records of one name.
+
+    Counted are the tensors as stored on disk, relative to one plain network without
+    a head: what the domains share, plus the mean over the target domains of what
+    each stores for itself, times nine; times ten where the source domain has a set
+    of its own too.
+
+    Args:
+        records: Records of one method or variant, any seeds.
+
+    Returns:
+        (#par, number of target domains it rests on), or None without a target domain.
+    """
+    targets = [r for r in records if r.domain != "imagenet12"]
+    if not targets:
+        return None
+    unit = targets[0].parameters.unit
+    own = sum(r.parameters.domain for r in targets) / len(targets)
+    if targets[0].source_domain == "keep":
+        total = max(r.parameters.source for r in targets) + 9 * own
+    else:
+        total = max(r.parameters.shared for r in targets) + 10 * own
+    return total / unit, len({r.domain for r in targets})
+
+
+def pack_bits(correct: Iterable[bool]) -> str:
+    """Packs one bit an image, big end first, into hex; the last byte is filled with 0."""
+    bits = "".join("1" if c else "0" for c in correct)
+    bits += "0" * (-len(bits) % 8)
+    return f"{int(bits, 2):0{len(bits) // 4}x}" if bits else ""
+
+
+def unpack_bits(text: str, total: int) -> list[bool]:
+    """Unpacks ``total`` bits from the hex of :func:`pack_bits`."""
+    bits = f"{int(text, 16):0{len(text) * 4}b}" if text else ""
+    return [bit == "1" for bit in bits[:total]]
+
+
+def refuse_constant(constant: str) -> NoReturn:
+    """Refuses NaN and infinities, which Python's JSON reader would take."""
+    raise ValueError(f"{constant} is no number")
+
+
+def _parse(model: type[M], path: Path) -> M:
+    try:
+        if not path.is_file():  # a pipe, for instance, would be waited for
+            raise ResultError(f"{path}: is not a regular file")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ResultError(explained(error, path, failed="cannot be read")) from None
+    try:
+        value = json.loads(raw, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ResultError(f"{path}: not JSON ({error}); delete it or run the trial again") from None
+    newest = model.model_fields["format"].default
+    if isinstance(value, dict):
+        if model is RunRecord and value.get("format") == 1:
+            value = _upgraded(value)
+        if value.get("format", newest) != newest:
+            raise ResultError(
+                f"{path}: format: is {value['format']!r}, this version reads up to {newest};"
+                " install the version of decathlon that wrote it"
+            )
+    try:
+        return model.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        problems = fault_lines(error.errors(include_url=False), "record")
+        raise ResultError(
+            f"{path}: not a valid {model.__name__}:\n{problems}\n"
+            "mend or delete the file, or run the trial again with --force"
+        ) from None
+
+
+def _upgraded(value: dict[str, Any]) -> dict[str, Any]:
+    """Returns a record of format 1 as one of format 2; what it does not say is None."""
+    return {**value, "format": FORMAT, "network": None, "code": None, "predictions": None}
+
+
+def read_record(path: Path) -> RunRecord:
+    """Reads one record.
+
+    Raises:
+        ResultError: The file is not a valid record; names every field at fault.
+    """
+    return _parse(RunRecord, path)
+
+
+def read_published(path: Path) -> PublishedRow:
+    """Reads one published row.
+
+    Raises:
+        ResultError: The file is not a valid row; names every field at fault.
+    """
+    return _parse(PublishedRow, path)
+
+
+def write_record(results: Path, record: RunRecord) -> Path:
+    """Writes a record to its folder under ``results``, whole or not at all."""
+    path = results / record.folder / RECORD
+    write_json(path, record.model_dump(mode="json"))
+    return path
+
+
+def find_records(results: Path) -> Iterator[Path]:
+    """Yields the paths of all records under ``results``, in order."""
+    for path in sorted(results.glob(f"*/*/*/seed*/{RECORD}")):
+        if path.relative_to(results).parts[0] not in RESERVED:
+            yield path

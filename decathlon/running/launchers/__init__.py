@@ -1,0 +1,1 @@
+"""Where trials run: in this process, under torchrun, on a Ray cluster."""

@@ -1,0 +1,319 @@
+"""Trials on a Ray cluster: each in a process of its own, wherever there is room.
+
+Ray starts the processes and gives them cores and shares of GPUs. All machines see the same
+data and results folders. A trial whose process or machine is lost is started again, from its
+last checkpoint in the results folder.
+
+Orders and answers are sent as JSON. Progress is read from the trial's log in the results folder,
+so that nothing on the cluster has to stay alive but the trials. Ray itself sends functions as
+pickles between machines that trust each other.
+"""
+
+import json
+import platform
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from decathlon.common import interrupts
+from decathlon.common.errors import DecathlonError, UsageError
+from decathlon.common.progress import say
+from decathlon.results.records import LOG, RECORD, read_record
+from decathlon.running.execution import HeldError, Watch, attempt, begin
+from decathlon.running.faults import Failure, note, noted
+from decathlon.running.launchers.connection import Health, connected, import_ray, resources
+from decathlon.running.plan import Run, Trial, check_agreement
+from decathlon.running.request import Order
+from decathlon.running.survey import Work
+from decathlon.running.trial import CHECKPOINTS
+from decathlon.running.watch import PlainWatch
+from decathlon.training.checkpoints import peek
+
+RETRIES = 3
+"""Times that a trial is started again after its process or machine was lost."""
+POLL_SECONDS = 0.5
+"""Between two looks at the trials."""
+LOOK_SECONDS = 5.0
+"""Between two looks at the cluster, and at trials that other runs hold."""
+RECALL_SECONDS = 25.0
+"""How long interrupted trials have to write a checkpoint; Slurm and others kill after 30."""
+CAUSES = {
+    "OutOfMemoryError": (
+        "Ray ended its process because the machine ran out of memory",
+        "use smaller batches (--set batch_size=...), or more --threads or --gpus for each trial",
+    ),
+    "WorkerCrashedError": (
+        "its process was killed or crashed",
+        "look for the cause in the machine's system log (out of memory?)",
+    ),
+    "NodeDiedError": ("its machine was lost", "check the machines of the cluster"),
+    "ObjectStoreFullError": (
+        "Ray's object store is full",
+        "make room in /dev/shm, or start Ray with a larger --object-store-memory",
+    ),
+    "OutOfDiskError": ("the disk of Ray's temporary folder is full", "make room in it"),
+    "RuntimeEnvSetupError": (
+        "Ray could not set up its process",
+        "check the runtime environment that the cluster was started with",
+    ),
+    "TaskCancelledError": ("it was cancelled on the cluster", "find out who cancels it"),
+}
+"""What Ray's errors mean, and what to do."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where trials run, and what each of them gets.
+
+    Attributes:
+        address: Of the cluster; None for the one that this machine belongs to, or else a
+            new one of this machine alone.
+        gpus: GPUs a trial, a fraction to share one; None for one where there are any.
+    """
+
+    address: str | None = None
+    gpus: float | None = None
+
+
+def execute_on(cluster: Cluster, order: Order, work: Sequence[Work], watch: Watch) -> list[Failure]:
+    """Runs all trials that are not done, at the same time as far as there is room.
+
+    Args:
+        cluster: Where.
+        order: What :attr:`work` was made from.
+        work: What :func:`decathlon.running.survey.survey` found.
+        watch: Receives all events.
+
+    Returns:
+        The trials that failed, and why.
+
+    Raises:
+        UsageError: Ray is not installed, there is no cluster at the address, or no machine
+            of it has what a trial needs; a finished record belongs to another run.
+    """
+    ray = import_ray()
+    failures = begin(work, watch)
+    todo = [item for item in work if item.state not in ("done", "refused")]
+    if not todo:
+        return failures
+    with connected(ray, cluster.address) as head:
+        needs = resources(ray, order, cluster.gpus)
+        return failures + _Fleet(ray, head, order, watch, needs).run(todo)
+
+
+class _Fleet:
+    """The trials that have been sent to the cluster."""
+
+    def __init__(
+        self, ray: Any, head: str, order: Order, watch: Watch, needs: dict[str, float]
+    ) -> None:
+        self.ray, self.watch = ray, watch
+        self.order, self.since = json.dumps(order.as_json()), time.time()
+        # Ray's own retries are unlimited for some causes, and never reported.
+        self.task = ray.remote(max_retries=0, **needs)(_work)
+        self.health = Health(ray, head, needs)
+        self.given: dict[Any, Work] = {}
+        self.logs: dict[Trial, _Log] = {}
+        self.losses: Counter[Trial] = Counter()
+        self.held: list[Work] = []
+        self.failures: list[Failure] = []
+
+    def run(self, todo: Sequence[Work]) -> list[Failure]:
+        """Starts all trials and waits for them.
+
+        Raises:
+            TrialError: The cluster is lost.
+            KeyboardInterrupt: A signal has arrived; the trials have ended, with checkpoints.
+        """
+        try:
+            for item in todo:
+                self._give(item)
+            looked = time.monotonic()
+            while self.given or self.held:
+                self._collect()
+                if time.monotonic() - looked >= LOOK_SECONDS:
+                    self._look()
+                    looked = time.monotonic()
+        except KeyboardInterrupt:
+            self._recall()
+            raise
+        return self.failures
+
+    def _give(self, item: Work) -> None:
+        key = str(item.trial)
+        self.logs[item.trial] = _Log(item)
+        asked = json.dumps(item.run.identity(item.trial))
+        ref = self.task.options(name=key).remote(self.order, key, asked, self.since)
+        self.given[ref] = item
+
+    def _collect(self) -> None:
+        """Waits a moment, reports progress, and handles the answers of trials that ended."""
+        if not self.given:
+            time.sleep(POLL_SECONDS)
+        done, _ = self.ray.wait(list(self.given), num_returns=len(self.given), timeout=POLL_SECONDS)
+        for item in self.given.values():
+            self.logs[item.trial].tell(self.watch)
+        for ref in done:
+            self._take(ref, self.given.pop(ref))
+
+    def _take(self, ref: Any, item: Work) -> None:
+        answer = self._answer(ref, item)
+        if answer["state"] == "held":
+            self.held.append(item)
+        elif answer["state"] == "lost":
+            self._lost(item, answer["reason"], answer["remedy"])
+        elif answer["state"] == "failed":
+            self._fail(item, answer["code"], answer["reason"])
+        else:
+            self._finish(item, answer["machine"])
+
+    def _answer(self, ref: Any, item: Work) -> dict[str, Any]:
+        errors = self.ray.exceptions
+        try:
+            answer: dict[str, Any] = json.loads(self.ray.get(ref))
+        except errors.LocalRayletDiedError:
+            raise self.health.lost() from None
+        except errors.RayTaskError as error:
+            # The task could not be loaded or started; another try would fail in the same way.
+            text = str(error).strip().splitlines()[-1]
+            reason = (
+                f"Ray could not run it ({text}); all machines need the same versions of Python,"
+                " decathlon and its packages"
+            )
+            return {"state": "failed", "code": 1, "reason": reason}
+        except errors.RayError as error:
+            kind = type(error).__name__
+            reason, remedy = CAUSES.get(kind, (f"Ray lost it ({kind})", "check the cluster"))
+            return {"state": "lost", "reason": reason, "remedy": remedy}
+        if answer["state"] == "interrupted":
+            reason = f"its process on {answer['machine']} was ended by {answer['signal']}"
+            return {"state": "lost", "reason": reason, "remedy": "find out who sends the signal"}
+        return answer
+
+    def _lost(self, item: Work, reason: str, remedy: str) -> None:
+        """Starts a trial again, unless it has been lost too often."""
+        self.losses[item.trial] += 1
+        if self.losses[item.trial] <= RETRIES:
+            self._give(item)
+            return
+        again = "run the same command to go on from its last checkpoint"
+        self._fail(item, 1, f"{reason}, {RETRIES + 1} times in a row; {remedy}, and {again}")
+
+    def _fail(self, item: Work, code: int, reason: str) -> None:
+        failure = Failure(item.trial, code, reason)
+        if noted(item.run, item.trial, self.since) is None:
+            note(item.run, failure)
+        self.failures.append(failure)
+        self.watch.failed(failure)
+
+    def _finish(self, item: Work, machine: str) -> None:
+        records = []
+        for domain in item.trial.domains:
+            path = item.trial.folder(item.run.results, domain) / RECORD
+            if not path.is_file():
+                reason = (
+                    f"{path}: was written on {machine} and is not seen here; name a --results"
+                    " folder that all machines share"
+                )
+                self._fail(item, 2, reason)
+                return
+            records.append(read_record(path))
+        self.watch.finished(item.trial, records)
+
+    def _look(self) -> None:
+        """Checks the cluster, and starts trials again that other runs held."""
+        if (missing := self.health.check()) is not None:
+            for ref, item in self.given.items():
+                self.ray.cancel(ref, recursive=False)
+                self._fail(item, 1, f"{missing}; bring one back and run the same command")
+            self.given.clear()
+        if self.held:
+            self.watch.waiting([item.trial for item in self.held])
+            while self.held:
+                self._give(self.held.pop())
+
+    def _recall(self) -> None:
+        """Lets the trials write a checkpoint and end."""
+        if self.given:
+            text = "the trials end after this training step, with a checkpoint"
+            say(f"decathlon: {interrupts.name()}: {text}; another signal ends at once, without")
+            for ref in self.given:
+                self.ray.cancel(ref, recursive=False)
+            refs = list(self.given)
+            self.ray.wait(refs, num_returns=len(refs), timeout=RECALL_SECONDS)
+
+
+class _Log:
+    """The progress of a trial, read from its log."""
+
+    def __init__(self, item: Work) -> None:
+        self.trial = item.trial
+        folder = item.trial.folder(item.run.results, item.trial.domains[0])
+        self.path = folder / LOG
+        self.stamp, self.began = self._stamp(), False
+        # The log is cut to the epochs of the last checkpoint, which have been reported.
+        header = peek(folder / CHECKPOINTS)
+        self.told = 0 if header is None else int(header["facts"]["epoch"])
+
+    def tell(self, watch: Watch) -> None:
+        """Reports to a watch what is new."""
+        if (stamp := self._stamp()) == self.stamp:
+            return
+        self.stamp = stamp
+        if not self.began:
+            self.began = True
+            watch.started(self.trial)
+        text = self.path.read_text(encoding="utf-8")
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        for line in lines[min(self.told, len(lines)) :]:
+            watch.epoch(self.trial, json.loads(line))
+        self.told = len(lines)
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
+
+def _work(order: str, key: str, asked: str, since: float) -> str:
+    """Does one trial, in a process of the cluster.
+
+    Args:
+        order: JSON of the order.
+        key: The trial, as text.
+        asked: JSON of the trial's identity where the command was given.
+        since: When the command began, in seconds since 1970.
+
+    Returns:
+        JSON: ``state`` is ``done`` (with ``machine``), ``held``, ``interrupted`` (with
+        ``machine`` and ``signal``) or ``failed`` (with ``code`` and ``reason``).
+    """
+    machine = platform.node()
+    with interrupts.handling():
+        try:
+            run, trial = _find(Order.from_json(json.loads(order)), key)
+            check_agreement(key, run.identity(trial), json.loads(asked))
+            failed = attempt(run, trial, PlainWatch(), since)
+        except HeldError:
+            return json.dumps({"state": "held"})
+        except KeyboardInterrupt:
+            found = {"state": "interrupted", "machine": machine, "signal": interrupts.name()}
+            return json.dumps(found)
+        except DecathlonError as error:
+            reason = f"on {machine}: {error}"
+            return json.dumps({"state": "failed", "code": error.exit_code, "reason": reason})
+    if failed is not None:
+        return json.dumps({"state": "failed", "code": failed.code, "reason": failed.reason})
+    return json.dumps({"state": "done", "machine": machine})
+
+
+def _find(order: Order, key: str) -> tuple[Run, Trial]:
+    for run in order.runs():
+        for trial in run.trials():
+            if str(trial) == key:
+                return run, trial
+    raise UsageError(f"there is no trial '{key}'; all machines need the same version and data")

@@ -1,0 +1,154 @@
+"""TensorBoard: the curves of trainings, as an option. The JSONL log is written always."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from decathlon.common.errors import UsageError, encodable
+from decathlon.common.files import check_folder
+from decathlon.results.records import RunRecord, trial_folder
+from decathlon.running.execution import Watch
+from decathlon.running.faults import Failure
+from decathlon.running.plan import Trial
+from decathlon.running.survey import Work
+
+
+class _Writer(Protocol):
+    """What is used of ``torch.utils.tensorboard.SummaryWriter``, which has no types."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def check_tensorboard(folder: Path) -> None:
+    """Checks that curves can be written.
+
+    Args:
+        folder: Where to.
+
+    Raises:
+        UsageError: TensorBoard's writer is not installed, or the folder cannot be used.
+    """
+    if str(folder) != encodable(str(folder)):
+        raise UsageError(
+            f"--tensorboard {folder}: TensorBoard takes no name that is not UTF-8; name another"
+            " folder"
+        )
+    check_folder(folder)
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"--tensorboard needs the package tensorboard ({error}): pip install"
+            " 'decathlon[track]', or leave it out; log.jsonl has the same numbers"
+        ) from None
+
+
+class Curves:
+    """The curves of one training."""
+
+    def __init__(self, folder: Path) -> None:
+        """Names the folder; it is made when there is something to write.
+
+        Args:
+            folder: Where TensorBoard's event files are written.
+        """
+        self.folder = folder
+        self.epochs = 0
+        self._writer: _Writer | None = None
+
+    def epoch(self, facts: dict[str, Any]) -> None:
+        """Writes loss, rates and speed of an epoch: what a report of the loop has."""
+        self.epochs = facts["epoch"]
+        writer = self._open(self.epochs)
+        writer.add_scalar("loss", facts["loss"], self.epochs)
+        writer.add_scalar("images_per_s", facts["images_per_s"], self.epochs)
+        for number, rate in enumerate(facts["lr"]):
+            writer.add_scalar(f"lr/group{number}", rate, self.epochs)
+        # Before the checkpoint that will have this epoch: a resumed run does not repeat it.
+        writer.flush()
+
+    def accuracy(self, percent: float | None) -> None:
+        """Writes the final accuracy, if it is known."""
+        if percent is not None:
+            self._open(self.epochs).add_scalar("accuracy", percent, self.epochs)
+
+    def close(self) -> None:
+        """Writes what is left."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _open(self, epoch: int) -> _Writer:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # Of a training that goes on, TensorBoard drops what an earlier process wrote of
+            # this epoch and later ones.
+            new = SummaryWriter(str(self.folder), purge_step=epoch)
+            self._writer = cast(_Writer, new)
+        return self._writer
+
+
+class TrackedWatch:
+    """Writes the curves of all trials, and passes on what it is told.
+
+    FOLDER/<name>/<domain>/<split>/seed<k>; a joint training's curves are in the folder of
+    its first domain, as its log is, and each domain's accuracy in its own.
+    """
+
+    def __init__(self, watch: Watch, folder: Path) -> None:
+        """Wraps a watch.
+
+        Args:
+            watch: Is told all the same.
+            folder: Where curves are written.
+        """
+        self.watch, self.folder = watch, folder
+        self.open: dict[Trial, Curves] = {}
+
+    def _curves(self, trial: Trial) -> Curves:
+        return self.open.setdefault(trial, self._of(trial, trial.domains[0]))
+
+    def _of(self, trial: Trial, domain: str) -> Curves:
+        return Curves(self.folder / trial_folder(trial.name, domain, trial.split, trial.seed))
+
+    def planned(self, work: Sequence[Work]) -> None:
+        """Passes it on."""
+        self.watch.planned(work)
+
+    def started(self, trial: Trial) -> None:
+        """Passes it on."""
+        self.watch.started(trial)
+
+    def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
+        """Writes the epoch's scalars."""
+        self._curves(trial).epoch(facts)
+        self.watch.epoch(trial, facts)
+
+    def finished(self, trial: Trial, records: Sequence[RunRecord]) -> None:
+        """Writes the accuracies."""
+        curves = self._curves(trial)
+        for record in records:
+            own = curves if record.domain == trial.domains[0] else self._of(trial, record.domain)
+            own.epochs = curves.epochs
+            own.accuracy(record.accuracy)
+            own.close()
+        self._end(trial)
+        self.watch.finished(trial, records)
+
+    def failed(self, failure: Failure) -> None:
+        """Closes the trial's curves."""
+        self._end(failure.trial)
+        self.watch.failed(failure)
+
+    def waiting(self, trials: Sequence[Trial]) -> None:
+        """Passes it on."""
+        self.watch.waiting(trials)
+
+    def _end(self, trial: Trial) -> None:
+        if (curves := self.open.pop(trial, None)) is not None:
+            curves.close()

@@ -1,0 +1,141 @@
+"""The board as JSON, CSV and Markdown, and as a pandas frame."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from decathlon.common.text import markdown as escaped
+from decathlon.common.text import spreadsheet
+from decathlon.scoring.columns import Cell, cells, choose, default_keys, notes_of
+from decathlon.scoring.rows import Row
+
+if TYPE_CHECKING:
+    import pandas
+
+    from decathlon.scoring.board import Board
+
+
+def to_json(board: "Board", sensitivity: bool = False) -> str:
+    """Returns the board as JSON: its split and rows, numbers unrounded.
+
+    Characters outside ASCII are escaped, so that printing it is safe.
+
+    Args:
+        board: The board.
+        sensitivity: Add to each row the points that S gains per accuracy point.
+    """
+    rows = [_json_row(row) for row in board.rows]
+    if sensitivity:
+        rows = [r | {"sensitivity": b.slopes} for r, b in zip(rows, board.rows, strict=True)]
+    return json.dumps({"split": board.split, "rows": rows}, indent=2, allow_nan=False)
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    return {
+        "method": row.method,
+        "label": row.label,
+        "kind": row.kind,
+        "params_ratio": row.params_ratio,
+        "accuracy": row.accuracy,
+        "score": row.score,
+        "score_printed": row.score_printed,
+        "consistent": row.consistent,
+        "ci": list(row.ci) if row.ci else None,
+        "seeds": list(row.seeds),
+        "missing": list(row.missing),
+        **_setup(row),
+    }
+
+
+def _setup(row: Row) -> dict[str, Any]:
+    """Returns what a run's records have in common; None throughout for published rows."""
+    setup = row.setup
+    return {
+        "source": setup.source if setup else None,
+        "network": setup.network if setup else None,
+        "recipe": setup.recipe if setup else None,
+        "code": setup.code.model_dump() if setup and setup.code else None,
+    }
+
+
+def frame(board: "Board") -> "pandas.DataFrame":
+    """Returns the board as a pandas frame, one row each, numbers unrounded."""
+    import pandas
+
+    return pandas.DataFrame([_flat(row, board.domains) for row in board.rows])
+
+
+def _flat(row: Row, domains: Sequence[str]) -> dict[str, Any]:
+    low, high = row.ci or (None, None)
+    return {
+        "label": row.label,
+        "method": row.method,
+        "kind": row.kind,
+        "params_ratio": row.params_ratio,
+        **{name: row.accuracy.get(name) for name in domains},
+        "score": row.score,
+        "score_printed": row.score_printed,
+        "consistent": row.consistent,
+        "ci_low": low,
+        "ci_high": high,
+        "mean_accuracy": row.mean_accuracy,
+        "mean_rank": row.mean_rank,
+        "domains_covered": row.covered,
+        "num_seeds": len(row.seeds),
+        "training_seconds": row.training_seconds,
+        "year": row.year,
+        "table": row.table,
+        **{
+            key: value if key == "source" else _compact(value) for key, value in _setup(row).items()
+        },
+    }
+
+
+def _compact(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, separators=(",", ":"))
+
+
+def to_csv(board: "Board", columns: Sequence[str] | None = None) -> str:
+    """Returns the board as CSV: all that is known, unrounded, or ``columns`` as shown.
+
+    Text that a spreadsheet would take for a formula is preceded by an apostrophe.
+
+    Raises:
+        UsageError: There is no such column.
+    """
+    import pandas
+
+    if columns is None:
+        table = frame(board)
+    else:
+        chosen = choose(board, columns)
+        names = ["label", *(column.key for column in chosen)]
+        lines = zip(board.rows, cells(board, chosen), strict=True)
+        data = [[row.label, *(cell.text for cell in line)] for row, line in lines]
+        table = pandas.DataFrame(data, columns=names)
+    table = table.map(lambda value: spreadsheet(value) if isinstance(value, str) else value)
+    table.columns = [spreadsheet(name) for name in table.columns]
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def to_markdown(board: "Board", columns: Sequence[str] | None = None) -> str:
+    """Returns the board as a Markdown table with its notes below.
+
+    Raises:
+        UsageError: There is no such column.
+    """
+    keys = columns or default_keys(board)
+    chosen = choose(board, keys)
+    lines = [
+        "| | " + " | ".join(escaped(column.heading) for column in chosen) + " |",
+        "| --- |" + " ---: |" * len(chosen),
+    ]
+    for row, line in zip(board.rows, cells(board, chosen), strict=True):
+        lines.append(f"| {escaped(row.label)} | " + " | ".join(map(_markdown_cell, line)) + " |")
+    notes = [f"* {escaped(note)}" for note in notes_of(board, keys)]
+    return "\n".join([*lines, *([""] if notes else []), *notes])
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = escaped(cell.text)
+    return {"best": f"**{text}**", "second": f"<u>{text}</u>", "": text}[cell.mark]

@@ -1,0 +1,216 @@
+"""The board as one self-contained page: no network, no library, nothing but itself.
+
+Jinja2 escapes all that comes from records; the page's own policy allows one style, one
+script (by their digests) and images that are part of it, and nothing else.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from decathlon.common.text import visible
+from decathlon.results.records import RunRecord
+from decathlon.scoring.board import Board
+from decathlon.scoring.columns import (
+    EXTRA,
+    cells,
+    choose,
+    default_keys,
+    duration,
+    notes_of,
+    shown_domains,
+)
+from decathlon.scoring.notes import audit_note
+from decathlon.scoring.render.terminal import conditions, legend
+from decathlon.scoring.rows import Row
+from decathlon.scoring.trials import Trials
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
+    """Returns the board as a page of HTML.
+
+    Raises:
+        UsageError: There is no such column.
+        ResultError: A routing record to draw is damaged.
+    """
+    keys = list(columns or [*default_keys(board), *EXTRA])
+    chosen = choose(board, keys)
+    style, script = _own("board.css"), _own("board.js")
+    lines = cells(board, chosen)
+    rows = []
+    for number, (row, line) in enumerate(zip(board.rows, lines, strict=True)):
+        values = [column.value(row) for column in chosen]
+        rows.append(
+            {
+                "id": f"row-{number}",
+                "label": visible(row.label),
+                "kind": row.kind,
+                "score": "" if row.score is None else f"{row.score:.0f}",
+                "cells": [
+                    {"text": visible(c.text), "mark": c.mark, "value": "" if v is None else v}
+                    for c, v in zip(line, values, strict=True)
+                ],
+                **_detail(board, row),
+            }
+        )
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_own("board.html")).render(
+        conditions=visible(conditions(board)),
+        mixed=len({row.kind for row in board.rows}) > 1,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_digest(style),
+        script_hash=_digest(script),
+        columns=[{"key": c.key, "heading": visible(c.heading)} for c in chosen],
+        rows=rows,
+        legend=legend(keys),
+        notes=[visible(note) for note in notes_of(board, keys)],
+        figures=_board_figures(board),
+    )
+
+
+def _own(name: str) -> str:
+    path = resources.files("decathlon.scoring.render").joinpath("templates", name)
+    return path.read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _detail(board: Board, row: Row) -> dict[str, Any]:
+    """Returns what the page says of one row beyond the table."""
+    facts = [(term, visible(value)) for term, value in _facts(row) if value]
+    details: dict[str, Any] = {"facts": facts, "domains": _by_domain(board, row)}
+    trials = board.behind(row)
+    details["figures"] = _own_figures(board, trials) if trials else []
+    details["blocks"] = _provenance(trials) if trials else []
+    return details
+
+
+def _facts(row: Row) -> list[tuple[str, str]]:
+    facts = [
+        ("method", row.method or ""),
+        ("S", "" if row.score is None else f"{row.score:.1f}"),
+        ("95 % interval of S", f"{row.ci[0]:.0f} to {row.ci[1]:.0f}" if row.ci else ""),
+        ("printed score", "" if row.score_printed is None else f"{row.score_printed:.0f}"),
+        ("audit", audit_note(row) if row.consistent is False else ""),
+        ("missing", ", ".join(row.missing)),
+        ("seeds", ", ".join(map(str, row.seeds))),
+    ]
+    if row.kind == "run":
+        facts.append(("training time", duration(row.training_seconds)))
+        facts.append(("#par rests on", f"{row.params_domains or 0} target domains"))
+    if row.year is not None:
+        facts.append(("year", str(row.year)))
+    return [*facts, ("table", row.table), ("source", row.source), ("note", row.note)]
+
+
+def _by_domain(board: Board, row: Row) -> list[list[str]]:
+    lines = []
+    for name in shown_domains(board):
+        accuracy = row.accuracy.get(name)
+        pair = (row.accuracy_ci or {}).get(name)
+        lines.append(
+            [
+                visible(name),
+                "-" if accuracy is None else f"{accuracy:.2f}",
+                f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else "-",
+                f"{row.points[name]:.1f}" if name in row.points else "-",
+                f"{row.slopes[name]:.1f}" if name in row.slopes else "-",
+            ]
+        )
+    return lines
+
+
+def _provenance(trials: Trials) -> list[tuple[str, str]]:
+    """Returns the recipe and the origin of all records that a row rests on, as JSON.
+
+    Where records differ in something, every value is listed.
+    """
+    setup, records = trials.setup, trials.used
+    by_domain: dict[str, list[RunRecord]] = {}
+    for record in records:
+        by_domain.setdefault(record.domain, []).append(record)
+    data = {name: _values(record.data for record in own) for name, own in by_domain.items()}
+    keys = dict.fromkeys(key for record in records for key in record.environment)
+    origin = {
+        "method": setup.method,
+        "trained on": _values(record.trained_on for record in records if record.trained),
+        "source weights": _values(record.source for record in records),
+        "source network": _values(record.network for record in records),
+        "code": _values(r.code.model_dump() if r.code else None for r in records if r.trained),
+        "nothing trained": sorted({record.domain for record in records if not record.trained}),
+        "data": data,
+        "official data": {d: _values(r.official for r in own) for d, own in by_domain.items()},
+        "predictions": {str(record.folder): record.predictions for record in records},
+        "threads": _values(record.threads for record in records),
+        "environment": {key: _values(r.environment.get(key) for r in records) for key in keys},
+    }
+    return [("Recipe", _pretty(setup.recipe)), ("Provenance", _pretty(origin))]
+
+
+def _values(found: Iterable[Any]) -> Any:
+    """Returns the one value there is, or ``{"several": [...]}``."""
+    distinct: list[Any] = []
+    for value in found:
+        if value not in distinct:
+            distinct.append(value)
+    return distinct[0] if len(distinct) == 1 else {"several": distinct}
+
+
+def _pretty(value: object) -> str:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _image(figure: "Figure", text: str) -> dict[str, str]:
+    # Imported here: no other format pays for matplotlib.
+    from decathlon.scoring.figures.canvas import svg
+
+    encoded = base64.b64encode(svg(figure)).decode()
+    return {"source": f"data:image/svg+xml;base64,{encoded}", "text": text}
+
+
+def _board_figures(board: Board) -> list[dict[str, str]]:
+    """Draws the rows of the board that are shown."""
+    shown = [behind for row in board.rows if (behind := board.behind(row))]
+    if not shown:
+        return []
+    from decathlon.scoring.figures import boards
+
+    figures = []
+    if any(row.score is not None and row.params_ratio for row in board.rows):
+        text = "S against the number of parameters"
+        figures.append(_image(boards.tradeoff(board), text))
+    if board.baseline and any(
+        set(board.trials[board.baseline].domains) & set(one.domains)
+        for one in shown
+        if one.label != board.baseline
+    ):
+        text = f"Accuracy by domain relative to {visible(board.baseline)}, with 95 % intervals"
+        trials = {one.label: one for one in (board.trials[board.baseline], *shown)}
+        figures.append(_image(boards.domains(trials, board.baseline, board.split), text))
+    return figures
+
+
+def _own_figures(board: Board, trials: Trials) -> list[dict[str, str]]:
+    from decathlon.scoring.figures import routing
+
+    if board.results is None or not routing.is_routed(board.results, trials):
+        return []
+    share = "Share of images that took the fine-tuned path, by block and domain"
+    used = "Number of fine-tuned blocks used by an image, by domain"
+    return [
+        _image(routing.policy(board.results, trials), share),
+        _image(routing.usage(board.results, trials), used),
+    ]

@@ -1,0 +1,155 @@
+"""Comparisons and evaluated submissions as tables and JSON."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from decathlon.common.errors import UsageError, nearest
+from decathlon.common.files import write_text
+from decathlon.common.grid import Column, Grid, emit, plain
+from decathlon.common.text import visible
+from decathlon.scoring.compare import Comparison, Difference
+from decathlon.scoring.evaluate import Evaluation
+from decathlon.suites.visual_decathlon import DOMAINS
+
+FORMATS = ("table", "json")
+LONGEST_HEADING = 24
+"""Characters of a name that can head a column of numbers."""
+
+
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]], below: int) -> Grid:
+    """Returns a grid whose last row is set apart; columns from ``below`` on go below first."""
+    grid = Grid(
+        [
+            Column(visible(heading), right=i > 0, below=i >= below)
+            for i, heading in enumerate(headings)
+        ]
+    )
+    for i, row in enumerate(rows):
+        grid.add_row(*map(visible, row), end_section=i + 2 == len(rows))
+    return grid
+
+
+def _emit(form: str, out: Path | None, value: object, grid: Grid, notes: Sequence[str]) -> None:
+    if form not in FORMATS:
+        raise UsageError(f"unknown format '{form}'{nearest(form, FORMATS)} ({', '.join(FORMATS)})")
+    parts: list[RenderableType] = [grid, *(Text(visible(f"* {note}")) for note in notes)]
+    if form == "table" and out is None:
+        emit(*parts)
+        return
+    text = plain(*parts) if form == "table" else json.dumps(value, indent=2, allow_nan=False) + "\n"
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_text(out, text)
+
+
+def render_comparison(comparison: Comparison, form: str = "table", out: Path | None = None) -> None:
+    """Prints a comparison, or writes it to a file.
+
+    Args:
+        comparison: The comparison.
+        form: ``table`` or ``json``.
+        out: File to write, whole or not at all; standard output where None.
+
+    Raises:
+        UsageError: There is no such format.
+    """
+    value = {
+        "a": comparison.a,
+        "b": comparison.b,
+        "split": comparison.split,
+        "score": _difference(comparison.score),
+        "accuracy": {name: _difference(d) for name, d in comparison.accuracy.items()},
+        "notes": list(comparison.notes),
+    }
+    rows = [_line(name, d, 2) for name, d in comparison.accuracy.items()]
+    rows.append(_line("S", comparison.score, 1))
+    names, notes = (comparison.a, comparison.b), list(comparison.notes)
+    if max(map(len, names)) > LONGEST_HEADING:
+        notes = [f"A is {comparison.a}, B is {comparison.b}.", *notes]
+        names = ("A", "B")
+    grid = _grid(("", *names, "difference", "95 %", "P(first better)"), rows, below=4)
+    _emit(form, out, value, grid, notes)
+
+
+def _difference(d: Difference) -> dict[str, object]:
+    return {
+        "a": d.a,
+        "b": d.b,
+        "difference": d.difference,
+        "ci": list(d.ci),
+        "probability": d.probability,
+        "within_noise": d.within_noise,
+    }
+
+
+def _line(name: str, d: Difference, digits: int) -> list[str]:
+    low, high = d.ci
+    return [
+        name,
+        f"{d.a:.{digits}f}",
+        f"{d.b:.{digits}f}",
+        f"{d.difference:+.{digits}f}",
+        f"{low:+.{digits}f} to {high:+.{digits}f}",
+        f"{d.probability:.3f}",
+    ]
+
+
+def render_evaluation(evaluation: Evaluation, form: str = "table", out: Path | None = None) -> None:
+    """Prints the score of a submission, or writes it to a file.
+
+    Args:
+        evaluation: The evaluated submission.
+        form: ``table`` or ``json``.
+        out: File to write, whole or not at all; standard output where None.
+
+    Raises:
+        UsageError: There is no such format.
+    """
+    value: dict[str, object] = {
+        "score": evaluation.score,
+        "accuracy": evaluation.accuracy,
+        "points": evaluation.points,
+        "missing": list(evaluation.missing),
+    }
+    value["notes"] = list(evaluation.notes)
+    notes = list(evaluation.notes)
+    if evaluation.missing and evaluation.e_max is not None:
+        notes.append(f"{', '.join(evaluation.missing)}: missing, counts 0.")
+    notes.append("Intervals are 95 % and cover the choice of images only.")
+    _emit(form, out, value, _evaluation_table(evaluation), notes)
+
+
+def _evaluation_table(evaluation: Evaluation) -> Grid:
+    # Imported here: JSON does not pay for numpy's random generators.
+    from decathlon.scoring.statistics import count_intervals
+
+    counts = {d: (evaluation.correct[d], evaluation.total[d]) for d in evaluation.total}
+    score_ci, accuracy_ci = count_intervals(counts, evaluation.e_max or {})
+    points = {name: f"{value:.1f}" for name, value in evaluation.points.items()}
+    rows = []
+    for name in DOMAINS:
+        if name not in evaluation.total:
+            rows.append([name, "-", "-", "-", "-", points.get(name, "-")])
+            continue
+        low, high = accuracy_ci[name]
+        rows.append(
+            [
+                name,
+                str(evaluation.total[name]),
+                str(evaluation.correct[name]),
+                f"{evaluation.accuracy[name]:.2f}",
+                f"{low:.2f} to {high:.2f}",
+                points.get(name, "-"),
+            ]
+        )
+    span, total = "", "withheld"
+    if evaluation.score is not None:
+        span, total = f"{score_ci[0]:.0f} to {score_ci[1]:.0f}", f"{evaluation.score:.1f}"
+    rows.append(["S", "", "", "", span, total])
+    return _grid(("", "images", "right", "accuracy", "95 %", "points"), rows, below=6)

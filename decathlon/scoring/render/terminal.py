@@ -1,0 +1,153 @@
+"""The board on a terminal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from decathlon.common.grid import Column, Grid
+from decathlon.common.text import visible
+from decathlon.scoring.columns import (
+    EXTRA,
+    OPTIONAL,
+    Cell,
+    cells,
+    choose,
+    default_keys,
+    notes_of,
+)
+
+if TYPE_CHECKING:
+    from decathlon.scoring.board import Board
+
+SHORT = {"ImNet": "INet", "Airc.": "Airc"}
+"""Headings of narrow tables, as wide as an accuracy with one digit after the point."""
+BESIDE = ("params", "score", "printed", "ci", "mean", "rank")
+"""Columns that stay beside the name where a row takes several lines."""
+STYLES = {"best": "bold", "second": "underline", "": ""}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A board as it fits a width.
+
+    Attributes:
+        grid: The table.
+        keys: Keys of its columns.
+        left_out: What there was no room for, in words.
+    """
+
+    grid: Grid
+    keys: Sequence[str]
+    left_out: tuple[str, ...] = ()
+
+
+def fitted(board: "Board", width: int, columns: Sequence[str] | None = None) -> Fitted:
+    """Returns the columns and digits of a board that fit ``width`` characters.
+
+    Where there is no room, these go first, in this order: the columns ``time``,
+    ``covered``, ``rank``, ``mean`` and ``ci``; the second digit after the point;
+    whole names on one line; and last, the accuracies move below the names.
+    Columns that were asked for are never left out.
+
+    Args:
+        board: The board.
+        width: Width in characters.
+        columns: Column keys in place of those that fit by default.
+
+    Raises:
+        UsageError: There is no such column.
+    """
+    keys = list(columns or default_keys(board))
+    optional = [] if columns else [key for key in OPTIONAL if key in keys]
+    if not columns:
+        keys = [key for key in keys if key not in optional]
+        optional += _extra(board)
+    for count in range(len(optional), -1, -1):
+        grid = _grid(board, [*keys, *optional[:count]], 2)
+        if grid.fits(width):
+            return Fitted(grid, [*keys, *optional[:count]], tuple(optional[count:]))
+    short = _grid(board, keys, 1)
+    if short.depth(width) == 1 or short.depth(width) < grid.depth(width):
+        return Fitted(short, keys, (*optional, "second digits"))
+    return Fitted(grid, keys, tuple(optional))
+
+
+def _extra(board: "Board") -> list[str]:
+    timed = any(row.training_seconds is not None for row in board.rows)
+    return [key for key in EXTRA if timed or key != "time"]
+
+
+def _grid(board: "Board", keys: Sequence[str], digits: int) -> Grid:
+    chosen = choose(board, keys)
+    headings = [c.heading if digits == 2 else SHORT.get(c.heading, c.heading) for c in chosen]
+    grid = Grid(
+        [
+            Column(""),
+            *(
+                Column(visible(heading), right=True, below=column.key not in BESIDE)
+                for heading, column in zip(headings, chosen, strict=True)
+            ),
+        ]
+    )
+    for i, (row, line) in enumerate(zip(board.rows, cells(board, chosen, digits), strict=True)):
+        last = i + 1 == len(board.rows) or board.rows[i + 1].section != row.section
+        grid.add_row(visible(row.label), *map(_text, line), end_section=last)
+    return grid
+
+
+def _text(cell: Cell) -> Text:
+    text = Text(visible(cell.text))
+    text.stylize(STYLES[cell.mark])  # not as its style, which would underline the padding too
+    return text
+
+
+def conditions(board: "Board") -> str:
+    """Says what the scores of a board rest on."""
+    e_max = f"E_max = 2 x error of {board.baseline}" if board.baseline else "official E_max"
+    return f"{board.split} split, {e_max}"
+
+
+def legend(columns: Sequence[str]) -> str:
+    """Says how to read the columns of those keys."""
+    said = ["S is computed"]
+    if "printed" in columns:
+        said.append("Score is as printed (! cannot follow from the printed accuracies)")
+    if "slopes" in columns:
+        said.append("below a domain stand the points that S gains per accuracy point in it")
+    return f"{', '.join(said)}. Bold is best, underlined second, - missing (counts 0)."
+
+
+def show(
+    board: "Board", console: Console | None = None, columns: Sequence[str] | None = None
+) -> None:
+    """Prints the board and its notes.
+
+    Args:
+        board: The board.
+        console: Where to print; standard output by default.
+        columns: Column keys in place of those that fit by default.
+
+    Raises:
+        UsageError: There is no such column.
+    """
+    console = console or Console()
+    shown = fitted(board, console.width, columns)
+    console.print(Text(visible(f"Visual Decathlon, {conditions(board)}")))
+    console.print(shown.grid)
+    console.print()
+    console.print(Text(legend(shown.keys)))
+    if shown.left_out:
+        console.print(Text(_on_room(shown, console.width)))
+    for note in notes_of(board, shown.keys):
+        console.print(Text(visible(f"* {note}")))
+
+
+def _on_room(shown: Fitted, width: int) -> str:
+    return (
+        f"Left out to fit {width} characters: {', '.join(shown.left_out)}. Choose columns with"
+        " --columns (such as --columns score,ci), use a wider terminal, or see everything with"
+        " --format csv."
+    )

@@ -1,0 +1,1 @@
+"""What a benchmark is, and the built-in ones."""

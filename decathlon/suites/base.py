@@ -1,0 +1,195 @@
+"""What a benchmark is: a value that says all that the rest of the program does not know.
+
+A suite is found through the entry-point group ``decathlon.suites``
+(:mod:`decathlon.suites.registry`). Data, networks, runs and scores ask it for their domains,
+views, sizes and score, and name none themselves. ``docs/your-suite.md`` shows a suite of one's own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from decathlon.common.errors import UsageError, nearest
+from decathlon.suites.score import Score
+
+SPLITS = ("train", "val", "test")
+"""The splits of every domain; one may be absent."""
+DEFAULT = "default"
+"""In settings by domain, the value for all domains not named; no domain has this name."""
+Group = Literal["large", "medium", "small"]
+"""Size class of a domain's training set, by which recipes choose the weight decay."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How an image is cut to the network's input.
+
+    Attributes:
+        crop: Side of the square crop in pixels, or None for the whole image.
+        random: A random position instead of the centre.
+        flip: A horizontal flip with probability 1/2.
+    """
+
+    crop: int | None
+    random: bool = False
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a domain's images are cut.
+
+    Attributes:
+        train: While training.
+        test: In evaluation.
+    """
+
+    train: View
+    test: View
+
+    @classmethod
+    def of(cls, train: View) -> "Views":
+        """Returns views that cut the same size in evaluation, at the centre and unflipped."""
+        return cls(train, View(train.crop))
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One official archive.
+
+    Attributes:
+        file: Official file name.
+        url: Where it is published.
+        size: Size in bytes.
+        sha256: Digest.
+        text: What it holds.
+        domains: The domains whose images it holds (none for annotations).
+        note: What a user has to know to get it; empty where it is free to download.
+    """
+
+    file: str
+    url: str
+    size: int
+    sha256: str
+    text: str
+    domains: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One domain of a suite.
+
+    Attributes:
+        name: Its name, in paths and on the command line.
+        column: Column heading in the suite's table.
+        text: What the images are.
+        num_classes: Number of classes.
+        sizes: Number of images in (train, val, test).
+        mean: Per channel, in [0, 1].
+        std: Per channel, in [0, 1].
+        views: How images are cut.
+        group: Size class of the training set.
+        labels_sha256: Digest of the official test labels
+            (:attr:`decathlon.scoring.labels.Labels.digest`); empty where none are published.
+        drawing: What the demo draws for it (a module of ``decathlon.demo.pictures``).
+    """
+
+    name: str
+    column: str
+    text: str
+    num_classes: int
+    sizes: tuple[int, int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    views: Views
+    group: Group = "medium"
+    labels_sha256: str = ""
+    drawing: str = ""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What the published code of a method does on a suite, where it differs from the paper.
+
+    Attributes:
+        views: How images are cut, by domain.
+        weight_decay: By domain.
+    """
+
+    views: Mapping[str, Views]
+    weight_decay: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One benchmark.
+
+    Attributes:
+        name: Registered name.
+        title: Name in sentences and headings.
+        text: What it is, in a line.
+        domains: The domains by name, in the order of the table's columns.
+        side: Short side of stored images in pixels.
+        views: How images of a domain are cut that the suite does not list, such as a user's own.
+        trained_on: Splits trained on, by the split that is reported.
+        network: The network that the paper uses, for tables.
+        source: The domain that source networks are trained on; None where they are imported.
+        score: The suite's score; None where accuracy and its mean are all there is.
+        table: ``table`` of the published rows that a board shows by default.
+        annotations: The archive of the annotations in the decathlon's layout; None for a suite
+            whose images come from folders.
+        archives: The archives of the images in that layout.
+        photographs: The domain that can be made from the original ILSVRC-2012 photographs.
+        releases: Published codes by the name of their method; its ``released`` protocol follows
+            them.
+        submission: Whether results are submitted in the official format of the challenge.
+    """
+
+    name: str
+    title: str
+    text: str
+    domains: Mapping[str, Domain]
+    side: int
+    views: Views
+    trained_on: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"val": ("train",), "test": ("train", "val")}
+    )
+    network: str = ""
+    source: str | None = None
+    score: Score | None = None
+    table: str = ""
+    annotations: Archive | None = None
+    archives: tuple[Archive, ...] = ()
+    photographs: str | None = None
+    releases: Mapping[str, Release] = field(default_factory=dict)
+    submission: bool = False
+
+    def views_of(self, domain: str) -> Views:
+        """Returns how the images of any domain are cut, the user's own included."""
+        return self.domains[domain].views if domain in self.domains else self.views
+
+    def group_of(self, domain: str) -> Group:
+        """Returns the size class of any domain; one that is not listed is medium."""
+        return self.domains[domain].group if domain in self.domains else "medium"
+
+    def check(self, domain: str) -> None:
+        """Checks that a domain is one of the suite's.
+
+        Raises:
+            UsageError: It is not; the nearest is suggested.
+        """
+        if domain not in self.domains:
+            known = ", ".join(self.domains)
+            raise UsageError(
+                f"unknown domain '{domain}'{nearest(domain, self.domains)} (known: {known})"
+            )
+
+    @property
+    def official(self) -> tuple[Archive, ...]:
+        """All official archives: annotations, then images."""
+        return (*([self.annotations] if self.annotations else []), *self.archives)
+
+    def targets(self) -> tuple[str, ...]:
+        """Returns the domains that networks are adapted to: all but the source."""
+        return tuple(name for name in self.domains if name != self.source)

@@ -1,0 +1,290 @@
+"""The Visual Decathlon: ten image domains at 72 pixels, one score.
+
+Sources: split sizes and classes are those of the official annotations; means and
+standard deviations are the values distributed with the residual-adapters code
+(srebuffi/residual_adapters, ``decathlon_mean_std.pickle``); the crop policy is
+that code's ``imdbfolder_coco.py``, lines 115-143; the views of SpotTune's released code are
+those of gyhui14/spottune, ``imdbfolder.py``, lines 108-148; the grouping by size is that of a
+public fork of the residual-adapters code, as the paper gives no values; the baseline accuracies
+are the fine-tuning row that defines E_max (google/multi-task-architecture-search,
+``util/calc.py``, lines 60-83, and the "Finetune" row of MTAN, arXiv 1803.10704,
+Table 4).
+"""
+
+import math
+from collections.abc import Mapping
+
+from decathlon.suites.base import Archive, Domain, Group, Release, Suite, View, Views
+from decathlon.suites.score import Score, domain_points
+
+SIDE = 72
+"""Short side of all images in pixels."""
+SOURCE = "imagenet12"
+"""The domain that source networks are trained on."""
+AUGMENTED = Views.of(View(64, random=True, flip=True))
+"""Natural images: RandomCrop 64 and a horizontal flip."""
+UPRIGHT = Views.of(View(SIDE))
+"""Glyphs, digits and signs, whose position and handedness matter."""
+
+
+def _domain(
+    name: str,
+    column: str,
+    text: str,
+    num_classes: int,
+    sizes: tuple[int, int, int],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    views: Views = AUGMENTED,
+    group: Group,
+    drawing: str,
+    labels: str,
+) -> Domain:
+    """Writes a domain down; a single mean or standard deviation is that of all channels."""
+    red, green, blue = mean * (3 // len(mean))
+    deviation = std * (3 // len(std))
+    return Domain(
+        name,
+        column,
+        text,
+        num_classes,
+        sizes,
+        (red, green, blue),
+        (deviation[0], deviation[1], deviation[2]),
+        views,
+        group,
+        labels,
+        drawing,
+    )
+
+
+DOMAINS = {
+    domain.name: domain
+    for domain in (
+        _domain(
+            "imagenet12",
+            "ImNet",
+            "objects and scenes",
+            1000,
+            (1232167, 49000, 48238),
+            (0.485, 0.456, 0.406),
+            (0.229, 0.224, 0.225),
+            group="large",
+            drawing="objects",
+            labels="3ca76457f1c4fde266e8e30b02b90bb77b989311615f441078f7be4f61c13ddd",
+        ),
+        _domain(
+            "aircraft",
+            "Airc.",
+            "aircraft variants",
+            100,
+            (3334, 3333, 3333),
+            (0.48, 0.511, 0.534),
+            (0.211, 0.205, 0.237),
+            group="small",
+            drawing="aircraft",
+            labels="11b29f1b2ce0cace0f4454ead744c009678685594d8eb40527b40e17b3b160d3",
+        ),
+        _domain(
+            "cifar100",
+            "C100",
+            "small objects",
+            100,
+            (40000, 10000, 10000),
+            (0.507, 0.487, 0.441),
+            (0.268, 0.257, 0.276),
+            group="large",
+            drawing="small",
+            labels="2fb15ee11f05ba21706a5abb6ccc9f3d27a7166418e8347df6ffd886dc3ad1e4",
+        ),
+        _domain(
+            "daimlerpedcls",
+            "DPed",
+            "pedestrians or none",
+            2,
+            (23520, 5880, 19600),
+            (0.482,),
+            (0.236,),
+            group="medium",
+            drawing="pedestrians",
+            labels="9bf225121d4c345137d57dc0fe03af5093afc9b61907770441f9bbed6d8127f2",
+        ),
+        _domain(
+            "dtd",
+            "DTD",
+            "describable textures",
+            47,
+            (1880, 1880, 1880),
+            (0.527, 0.47, 0.424),
+            (0.252, 0.241, 0.25),
+            group="small",
+            drawing="textures",
+            labels="c6f3b19e078789e7379507a75fd43a01bbc6e51ee5ec5cca7ab5f7b69225f3ed",
+        ),
+        _domain(
+            "gtsrb",
+            "GTSR",
+            "German traffic signs",
+            43,
+            (31367, 7842, 12630),
+            (0.339, 0.312, 0.321),
+            (0.276, 0.266, 0.271),
+            views=UPRIGHT,
+            group="large",
+            drawing="signs",
+            labels="518c9dc9a6fef62b2d89ed44a350beb4ffe265bd96e08371c77bd32fdd217865",
+        ),
+        _domain(
+            "vgg-flowers",
+            "Flwr",
+            "flowers",
+            102,
+            (1020, 1020, 6149),
+            (0.434, 0.383, 0.297),
+            (0.285, 0.238, 0.264),
+            group="small",
+            drawing="flowers",
+            labels="e364ae59886dc6a93e4487bc9dd5bf84327613daf3ca7e4286c818ea6cc96d77",
+        ),
+        _domain(
+            "omniglot",
+            "OGlt",
+            "handwritten characters",
+            1623,
+            (17853, 6492, 8115),
+            (0.081,),
+            (0.2705,),
+            views=UPRIGHT,
+            group="medium",
+            drawing="glyphs",
+            labels="cb73c1762eed0fd12d606fbcab2c72d0590e900a87451eff95ee6254089ad0c4",
+        ),
+        _domain(
+            "svhn",
+            "SVHN",
+            "house numbers",
+            10,
+            (47217, 26040, 26032),
+            (0.438, 0.444, 0.473),
+            (0.198, 0.201, 0.197),
+            views=UPRIGHT,
+            group="large",
+            drawing="digits",
+            labels="6770c4ac873384124ab2d1e72b434326b7945d17dadaa0081ad806849afea1d1",
+        ),
+        _domain(
+            "ucf101",
+            "UCF",
+            "dynamic images of actions",
+            101,
+            (7585, 1952, 3783),
+            (0.4995, 0.4988, 0.4998),
+            (0.109, 0.108, 0.107),
+            group="medium",
+            drawing="motion",
+            labels="55082184baa6b9d7a9b540bb7d9cde074eda1ca17a0f694f7438977840f34977",
+        ),
+    )
+}
+"""The domains by name, in the column order of the SpotTune paper's Table 3.
+
+``labels`` is the digest of the ids and categories in ``labels_test.zip`` as published with
+srebuffi/residual_adapters, so that the same labels in a folder, packed again or written in another
+order are recognised.
+"""
+
+BASELINE = {
+    "imagenet12": 59.87,
+    "aircraft": 60.34,
+    "cifar100": 82.12,
+    "daimlerpedcls": 92.82,
+    "dtd": 55.53,
+    "gtsrb": 97.53,
+    "vgg-flowers": 81.41,
+    "omniglot": 87.69,
+    "svhn": 96.55,
+    "ucf101": 51.20,
+}
+"""Accuracy in percent of the fine-tuning baseline."""
+
+SCORE = Score("S", {name: 2 * (100 - percent) / 100 for name, percent in BASELINE.items()})
+
+
+def decathlon_score(errors: Mapping[str, float], e_max: Mapping[str, float] | None = None) -> float:
+    """Computes the decathlon score S, in [0, 10000] for ten domains.
+
+    A domain that is not given counts 0. Scores are comparable only between equal
+    sets of domains with equal E_max.
+
+    Args:
+        errors: Error in [0, 1] by domain, e.g. ``{"dtd": 0.4287}``.
+        e_max: E_max by domain, each above 0; the official values by default.
+
+    Raises:
+        UsageError: A domain without an E_max, or an error that is not in [0, 1]. It
+            is a ``ValueError`` too.
+
+    Example:
+        >>> round(decathlon_score({"dtd": 0.0, "svhn": 0.0345}), 6)
+        1250.0
+    """
+    return math.fsum(domain_points(errors, SCORE.e_max if e_max is None else e_max).values())
+
+
+# Digests as recorded by TensorFlow Datasets (``checksums.tsv`` of
+# ``visual_domain_decathlon``, commit 17dbb3ae).
+DEVKIT = Archive(
+    "decathlon-1.0-devkit.tar.gz",
+    "http://www.robots.ox.ac.uk/~vgg/share/decathlon-1.0-devkit.tar.gz",
+    23_503_205,
+    "f86d9e128678434ff2a3a374f00eb3e2ec2267e15e53ddae5f19ff19378b5ff7",
+    "annotations of all ten domains",
+)
+NINE = Archive(
+    "decathlon-1.0-data.tar.gz",
+    "http://www.robots.ox.ac.uk/~vgg/share/decathlon-1.0-data.tar.gz",
+    406_351_554,
+    "8eca928bda025d855c91a78db45b3b18bc322efd7b1462a041e62c27b3c83c25",
+    "images of nine domains",
+    tuple(name for name in DOMAINS if name != SOURCE),
+)
+IMAGENET = Archive(
+    "decathlon-1.0-data-imagenet.tar",
+    "http://www.image-net.org/image/decathlon/decathlon-1.0-data-imagenet.tar",
+    6_535_075_840,
+    "93caac18a907266f917136849c1db7bbf88dd595120af1a8eea7177138962e4a",
+    "images of imagenet12",
+    (SOURCE,),
+    "needs an account at image-net.org",
+)
+
+SPOTTUNE = Release(
+    views={
+        name: Views(View(domain.views.train.crop, domain.views.train.random), View(SIDE))
+        for name, domain in DOMAINS.items()
+    }
+    | {"daimlerpedcls": Views.of(View(None))},
+    weight_decay=dict.fromkeys(("cifar100", "dtd", "gtsrb", "svhn"), 0.0)
+    | dict.fromkeys(("aircraft", "daimlerpedcls", "omniglot", "ucf101"), 5e-4),
+)
+"""gyhui14/spottune: no flips and 72-pixel test crops (``imdbfolder.py``, 108-148), and the
+decay of ``main.py``, lines 43-53."""
+
+SUITE = Suite(
+    name="visual-decathlon",
+    title="Visual Decathlon",
+    text="ten image domains at 72 pixels, the published methods, one score",
+    domains=DOMAINS,
+    side=SIDE,
+    views=AUGMENTED,
+    network="resnet26",
+    source=SOURCE,
+    score=SCORE,
+    table="SpotTune Table 3",
+    annotations=DEVKIT,
+    archives=(NINE, IMAGENET),
+    photographs=SOURCE,
+    submission=True,
+    releases={"spottune": SPOTTUNE},
+)

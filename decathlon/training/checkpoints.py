@@ -1,0 +1,203 @@
+"""Checkpoints: what an exact resume needs, in files that are whole or not there.
+
+Randomness has no state (it is a function of seed, domain, epoch and image), so tensors and
+the number of the step are all there is to keep. A file holds both: safetensors with a
+JSON header, in which the digest of the tensors stands.
+"""
+
+import hashlib
+import shutil
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from decathlon.common.errors import DataError, UnreadableError, first_difference
+from decathlon.common.files import CHECKPOINT_SECONDS
+from decathlon.common.interrupts import received
+from decathlon.models.processes import rank
+from decathlon.models.weights import read_header, read_weights, write_weights
+from decathlon.training.distributed.messages import highest, share, share_tensors, waits_for_gpu
+
+KEEP = 2
+"""Checkpoints kept: should the last be damaged, the one before is taken."""
+ASK_EVERY = 10
+"""Steps after which several GPUs agree on whether to write a checkpoint or to end."""
+
+
+class Due(IntEnum):
+    """What to do after a training step; where processes differ, the highest counts."""
+
+    NOTHING = 0
+    CHECKPOINT = 1
+    END = 2
+    """A signal has arrived: write a checkpoint and end."""
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where an interrupted training goes on.
+
+    Attributes:
+        step: Steps that are done.
+        tensors: The network's, the optimisers' and the clock's tensors by name.
+        facts: The clock's numbers.
+    """
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Returns the tensors whose name starts with ``prefix`` and a dot, without it."""
+        start = f"{prefix}."
+        return {n.removeprefix(start): t for n, t in self.tensors.items() if n.startswith(start)}
+
+
+@dataclass
+class Checkpoints:
+    """The checkpoints of one trial, which of several processes the first writes and reads.
+
+    Attributes:
+        folder: Where they are written.
+        identity: Says whose they are; those of another recipe, data, source or code are not used.
+        every_seconds: Time after which another one is due; 0 for one after every step.
+        every_steps: Number of steps after which one is due at the latest; 0 where time
+            alone decides.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+    every_seconds: float = CHECKPOINT_SECONDS
+    every_steps: int = 0
+
+    def __post_init__(self) -> None:
+        self._last = time.monotonic()
+        self._good: list[Path] = []
+
+    def due(self, step: int, last: bool = False) -> Due:
+        """Returns what to do after a step; all processes get the same answer.
+
+        On GPUs they ask each other after some steps only, as an answer has to wait for
+        everything that the GPUs were given to do.
+
+        Args:
+            step: Number of steps that are done.
+            last: Whether it is the last one.
+        """
+        by_steps = self.every_steps > 0 and step % self.every_steps == 0
+        by_time = rank() == 0 and time.monotonic() - self._last >= self.every_seconds
+        if waits_for_gpu() and self.every_seconds > 0 and step % ASK_EVERY and not last:
+            return Due(by_steps)
+        return Due(highest(Due.END if received() else Due(by_steps or by_time)))
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Writes a checkpoint and removes all but it and the one before.
+
+        Others that were found damaged, or of another recipe, are removed too: they may be
+        of later steps, and would be taken for newer ones.
+
+        Args:
+            step: Steps that are done.
+            tensors: Parameters, buffers and the optimisers' tensors by name.
+            facts: JSON values to give back.
+        """
+        if rank() > 0:
+            return
+        header = {
+            "kind": "checkpoint",
+            "identity": dict(self.identity),
+            "step": step,
+            "facts": dict(facts),
+            "digest": _digest(tensors),
+        }
+        path = self.folder / f"step{step:09d}.safetensors"
+        write_weights(path, header, tensors)
+        self._good = [path, *(good for good in self._good if good != path)][:KEEP]
+        for old in self._files():
+            if old not in self._good:
+                old.unlink(missing_ok=True)
+        self._last = time.monotonic()
+
+    def latest(self) -> Resume | None:
+        """Returns where the last undamaged checkpoint goes on, if there is one.
+
+        Warns of damaged ones, which are passed over, and if all are of another recipe, data,
+        source or code.
+
+        Raises:
+            UnreadableError: The system does not let us read one.
+        """
+        found = self._latest() if rank() == 0 else None
+        known = share(None if found is None else {"step": found.step, "facts": found.facts})
+        if known is None:
+            return None
+        return Resume(**known, tensors=share_tensors({} if found is None else found.tensors))
+
+    def _latest(self) -> Resume | None:
+        foreign = ""
+        for path in self._files():
+            try:
+                header, tensors = read_weights(path)
+            except UnreadableError:
+                raise  # it may be whole: hours of work are not done again for a wrong permission
+            except DataError as error:
+                warnings.warn(f"{error}; going on from an earlier checkpoint", stacklevel=2)
+                continue
+            if header["kind"] != "checkpoint" or header["digest"] != _digest(tensors):
+                warnings.warn(
+                    f"{path}: is damaged; going on from an earlier checkpoint", stacklevel=2
+                )
+            elif header["identity"] == dict(self.identity):
+                self._good = [path]
+                return Resume(int(header["step"]), tensors, header["facts"])
+            else:
+                foreign = foreign or first_difference(header["identity"], dict(self.identity))
+        if foreign:
+            warnings.warn(
+                f"{self.folder}: these checkpoints are of another training ({foreign}) and are"
+                " not used; starting again from the first step",
+                stacklevel=2,
+            )
+        return None
+
+    def clear(self) -> None:
+        """Removes all checkpoints, as the training has ended; and what a kill left of one."""
+        if self.folder.is_dir():
+            shutil.rmtree(self.folder)
+
+    def _files(self) -> list[Path]:
+        return _files(self.folder)
+
+
+def peek(folder: Path) -> Mapping[str, Any] | None:
+    """Returns the header of the last checkpoint, None where there is none; quick, unchecked."""
+    with suppress(OSError):
+        for path in _files(folder):
+            with suppress(DataError):
+                return read_header(path)
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    """Returns the checkpoints there are, the last one first."""
+    try:
+        found = list(folder.iterdir())  # a glob would pass over a folder that cannot be read
+    except FileNotFoundError:
+        return []
+    return sorted((path for path in found if path.match("step*.safetensors")), reverse=True)

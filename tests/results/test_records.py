@@ -1,0 +1,121 @@
+"""Records: what is valid, and what survives writing and reading."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decathlon.common.errors import ResultError
+from decathlon.results.records import (
+    Parameters,
+    find_records,
+    pack_bits,
+    params_ratio,
+    read_record,
+    unpack_bits,
+    write_record,
+)
+from tests.scoring.making import make_record
+
+
+@given(st.lists(st.booleans()))
+def test_bits_survive_packing(bits: list[bool]) -> None:
+    text = pack_bits(bits)
+    assert len(text) == 2 * -(-len(bits) // 8)
+    assert unpack_bits(text, len(bits)) == bits
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    record = make_record("mine", "dtd", [True, False, True], recipe={"lr": 0.1, "x": [1, None]})
+    path = write_record(tmp_path, record)
+    assert path == tmp_path / "mine" / "dtd" / "test" / "seed0" / "record.json"
+    assert read_record(path) == record
+    assert record.accuracy == pytest.approx(200 / 3)
+    assert make_record("mine", "dtd", None).accuracy is None
+
+
+def test_a_record_of_format_1_is_upgraded(tmp_path: Path) -> None:
+    record = make_record("mine", "dtd", [True, False])
+    path = write_record(tmp_path, record)
+    value = json.loads(path.read_text())
+    for key in ("network", "code", "predictions"):
+        del value[key]
+    path.write_text(json.dumps(value | {"format": 1}))
+    assert read_record(path) == record
+    path.write_text(json.dumps(value))  # of format 2, which has them
+    with pytest.raises(ResultError, match="code"):
+        read_record(path)
+
+
+def test_records_are_found_in_order_and_reserved_folders_are_not(tmp_path: Path) -> None:
+    for name in ("b", "a", "published", "sources"):
+        write_record(tmp_path, make_record(name, "dtd", [True]))
+    assert [path.parts[-5] for path in find_records(tmp_path)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"correct": 3}, "exceeds total"),
+        ({"correct": 2}, "does not hold 2 ones"),
+        ({"correctness": "8000"}, "does not hold 2 bits"),
+        ({"correctness": "20"}, "ones beyond its 2 images"),
+        ({"correctness": None}, "all known or all null"),
+        ({"total": 0}, "total"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.0}, "seed"),
+        ({"official": "yes"}, "official"),
+        ({"split": "dev"}, "split"),
+        ({"unheard": 1}, "unheard"),
+        ({"parameters": {"source": 1}}, "parameters.shared"),
+        ({"format": 3}, "format: is 3"),
+        ({"predictions": "0"}, "predictions"),
+        ({"code": {"distribution": "mine"}}, "code.version"),
+        ({"timing": {"train_seconds": float("nan")}}, "NaN is no number"),
+    ],
+)
+def test_what_is_not_valid_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    path = write_record(tmp_path, make_record("mine", "dtd", [True, False]))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ResultError, match=rf"(?s)record\.json.*{said}"):
+        read_record(path)
+
+
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+    path = write_record(tmp_path, make_record("mine", "dtd", [True]))
+    wrong = {"seed": "0", "threads": 0, "data": []}
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(ResultError) as caught:
+        read_record(path)
+    assert all(f"  {field}: " in str(caught.value) for field in wrong)
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "\x00", '{"format": 1', "9" * 5000])
+def test_what_is_no_json_is_one_message(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(ResultError, match=r"record\.json: not"):
+        read_record(path)
+
+
+def test_params_ratio_of_table_3s_kinds_of_methods() -> None:
+    """Computed values of one ResNet-26 of 5,814,688 parameters without a head."""
+    unit = 5_814_688 * 32
+
+    def of(domain: int, source_domain: str = "keep", shared: int = unit) -> float:
+        bits = Parameters(source=unit, shared=shared, domain=domain, head=1, unit=unit)
+        record = make_record("mine", "dtd", [True], parameters=bits, source_domain=source_domain)
+        found = params_ratio([record])
+        assert found is not None
+        return found[0]
+
+    assert of(unit) == pytest.approx(10)
+    assert of(0) == pytest.approx(1)
+    assert of(7_744 * 32) == pytest.approx(1.012, abs=5e-4)
+    assert of((645_216 + 7_744) * 32) == pytest.approx(2.01, abs=5e-3)
+    assert of(5_806_944) == pytest.approx(1.28, abs=5e-3)
+    assert of(unit, "train", shared=0) == pytest.approx(10)
+    assert params_ratio([make_record("mine", "imagenet12", [True])]) is None
