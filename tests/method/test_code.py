@@ -14,7 +14,7 @@ import pytest
 from decathlon import load_model
 from decathlon.common.errors import UsageError
 from decathlon.data.reading.store import open_store
-from decathlon.method.base import code
+from decathlon.method import code
 from decathlon.method.code import code_of
 from decathlon.method.registry import about, find, registered
 from decathlon.results.records import find_records, read_record

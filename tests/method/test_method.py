@@ -31,7 +31,7 @@ def test_unknown_method_suggests_the_nearest() -> None:
 
 def test_describing_imports_no_torch() -> None:
     program = (
-        "import sys; from decathlon.method.base import about, registered;"
+        "import sys; from decathlon.method.registry import about, registered;"
         "[about(name) for name in registered()]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

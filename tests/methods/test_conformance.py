@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.method.base import Batch, Method, Stored
-from decathlon.method.base import conformance as testing
+from decathlon import testing
 from decathlon.method.recipe import Recipe
 from decathlon.method.registry import find, registered
 from decathlon.models.resnet import Architecture
