@@ -14,7 +14,7 @@ from decathlon.common.oserrors import of_the_system
 from decathlon.common.output import guarded
 from decathlon.common.progress import say
 from decathlon.common.text import visible, visible_lines
-from decathlon.common.world import here, one_voice
+from decathlon.common.world import one_voice, world
 
 PARALLEL = ("run", "pretrain")
 """Commands that several processes, started by torchrun, do together."""
@@ -43,7 +43,7 @@ def _options(
     ] = False,
 ) -> None:
     command = context.invoked_subcommand
-    if here().size > 1 and command not in PARALLEL:
+    if world().size > 1 and command not in PARALLEL:
         raise UsageError(
             f"'{command}' is work for one process: call it without torchrun, which is for"
             f" {' and '.join(PARALLEL)}"

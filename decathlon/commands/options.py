@@ -8,7 +8,7 @@ import typer
 
 from decathlon.common.errors import UsageError
 from decathlon.common.files import check_output
-from decathlon.common.world import here
+from decathlon.common.world import world
 
 
 def number(minimum: float, maximum: float | None = None, **settings: Any) -> Any:
@@ -157,6 +157,6 @@ def check_launcher(
         raise UsageError(f"--launcher '{launcher}': is local or ray")
     if launcher == "local" and (address is not None or gpus is not None):
         raise UsageError("--address and --gpus are of --launcher ray; add that, or leave them out")
-    if here().size > 1 and (launcher == "ray" or dry_run):
+    if world().size > 1 and (launcher == "ray" or dry_run):
         option = "--launcher ray" if launcher == "ray" else "--dry-run"
         raise UsageError(f"{option} is work for one process: call it without torchrun")

@@ -19,7 +19,7 @@ GRACE = 30.0
 
 
 @dataclass(frozen=True)
-class Place:
+class World:
     """One process among those that train a network together.
 
     Attributes:
@@ -42,11 +42,11 @@ class Place:
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
 
-ALONE = Place()
+ALONE = World()
 
 
-def here() -> Place:
-    """Returns the place of this process.
+def world() -> World:
+    """Returns which process this is, and of how many.
 
     Raises:
         UsageError: The machines have different numbers of processes.
@@ -54,13 +54,13 @@ def here() -> Place:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return ALONE
     names = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-    place = Place(*(int(os.environ[name]) for name in names))
-    if place.machines * place.local_size != place.size:
+    found = World(*(int(os.environ[name]) for name in names))
+    if found.machines * found.local_size != found.size:
         raise UsageError(
-            f"{place.size} processes, {place.local_size} of them on this machine:"
+            f"{found.size} processes, {found.local_size} of them on this machine:"
             " give torchrun the same --nproc-per-node on every machine"
         )
-    return place
+    return found
 
 
 def is_follower() -> bool:

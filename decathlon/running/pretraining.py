@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from decathlon.common.errors import DataError, UsageError, first_difference
 from decathlon.common.files import CHECKPOINT_SECONDS
 from decathlon.common.locks import claim
-from decathlon.common.world import here
+from decathlon.common.world import world
 from decathlon.data.reading.store import Store
 from decathlon.method.base import Method
 from decathlon.method.code import code_of, identity
@@ -95,7 +95,9 @@ class Pretraining:
         task = task_of(self.store, SOURCE_DOMAIN, splits)
         view = Method(self.recipe).view(task, training)
         size = self.recipe.batch_size
-        return Feed(self.store, SOURCE_DOMAIN, splits, view, size, self.seed, fabric.device, here())
+        return Feed(
+            self.store, SOURCE_DOMAIN, splits, view, size, self.seed, fabric.device, world()
+        )
 
     def identity(self, fabric: Fabric) -> dict[str, Any]:
         """Returns the facts by which two source networks are known to be the same.

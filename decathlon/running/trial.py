@@ -16,7 +16,7 @@ from torch import nn
 
 from decathlon.common.errors import TrialError
 from decathlon.common.files import append_line, sha256, write_json, write_text
-from decathlon.common.world import here
+from decathlon.common.world import world
 from decathlon.method.base import Method, Task
 from decathlon.method.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.models.noise import noise_key
@@ -196,7 +196,7 @@ def _feed(
     run: Run, domain: str, splits: Sequence[str], view: View, seed: int, device: torch.device
 ) -> Feed:
     size = run.method.recipe.batch_size
-    return Feed(run.store, domain, splits, view, size, seed, device, here())
+    return Feed(run.store, domain, splits, view, size, seed, device, world())
 
 
 def _write_predictions(run: Run, folder: Path, feed: Feed, result: Evaluation) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from decathlon import __version__
 from decathlon.common.errors import UsageError
 from decathlon.common.limits import cores
-from decathlon.common.world import Place, here
+from decathlon.common.world import World, world
 from decathlon.models.layers import Conv2d
 from decathlon.training.bf16 import RoundedBf16, described, multiplies_bf16
 from decathlon.training.distributed.parallel import Processes
@@ -69,13 +69,13 @@ class Compute:
         accelerator = self.accelerator()
         if accelerator == "cpu":
             keep_freed_memory()
-        place = here()
-        self._check_processes(place, accelerator)
+        found = world()
+        self._check_processes(found, accelerator)
         fabric = Fabric(
             accelerator=accelerator,
-            strategy=Processes(self.sync_bn) if place.size > 1 else "auto",
-            devices=place.local_size,
-            num_nodes=place.machines,
+            strategy=Processes(self.sync_bn) if found.size > 1 else "auto",
+            devices=found.local_size,
+            num_nodes=found.machines,
             plugins=[self._precision(accelerator)],
         )
         fabric.launch()
@@ -105,17 +105,17 @@ class Compute:
             )
         return RoundedBf16(accelerator)
 
-    def _check_processes(self, place: Place, accelerator: str) -> None:
+    def _check_processes(self, world: World, accelerator: str) -> None:
         if self.sync_bn and accelerator != "cuda":
             raise UsageError(
                 f"--sync-bn needs GPUs, torch has it for no {accelerator}: leave it out;"
                 " batch statistics are then those of each process's own images"
             )
-        if place.size > 1 and accelerator == "mps":
+        if world.size > 1 and accelerator == "mps":
             raise UsageError("mps is one device: call without torchrun, or with --device cpu")
-        if accelerator == "cuda" and place.local_size > torch.cuda.device_count():
+        if accelerator == "cuda" and world.local_size > torch.cuda.device_count():
             raise UsageError(
-                f"{place.local_size} processes, but {torch.cuda.device_count()} GPUs:"
+                f"{world.local_size} processes, but {torch.cuda.device_count()} GPUs:"
                 " start as many as there are (torchrun --nproc-per-node), or use --device cpu"
             )
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from decathlon.common.world import ALONE, Place
+from decathlon.common.world import ALONE, World
 from decathlon.data.keyed import generator
 from decathlon.data.reading.batches import Batches, Cut, Int64
 from decathlon.data.reading.store import Images, Store
@@ -65,7 +65,7 @@ class Feed:
         batch_size: int,
         seed: int,
         device: torch.device,
-        place: Place = ALONE,
+        world: World = ALONE,
         resident: bool | None = None,
     ) -> None:
         """Opens the images.
@@ -78,7 +78,7 @@ class Feed:
             batch_size: Images in a training batch, over all processes.
             seed: Seed of order, crops, flips and noise.
             device: Where batches are wanted.
-            place: Which of several processes this is.
+            world: Which of several processes this is.
             resident: Keep all images on the device; None to do so where it is worth it.
         """
         info = store.domains[domain]
@@ -89,7 +89,7 @@ class Feed:
             resident = is_worth_it(self.images, device)
         self._resident = Resident(self.images, device) if resident else None
         self.task = task_of(store, domain, splits)
-        self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed, place=place)
+        self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed, world=world)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from decathlon.common import world as launch
 from decathlon.common.errors import UsageError
-from decathlon.common.world import ALONE, Place, here, one_voice
+from decathlon.common.world import ALONE, World, one_voice, world
 from tests.commands.test_cli import refused
 
 
@@ -25,7 +25,7 @@ def second(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("count", [0, 5, 7, 100])
 def test_parts_are_all_there_is_and_nearly_equal(size: int, count: int) -> None:
-    parts = [range(count)[Place(rank, size).part(count)] for rank in range(size)]
+    parts = [range(count)[World(rank, size).part(count)] for rank in range(size)]
     assert [number for part in parts for number in part] == list(range(count))
     lengths = [len(part) for part in parts]
     assert max(lengths) - min(lengths) <= 1
@@ -34,20 +34,20 @@ def test_parts_are_all_there_is_and_nearly_equal(size: int, count: int) -> None:
 def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert here() == ALONE
+    assert world() == ALONE
 
 
 @pytest.mark.usefixtures("second")
 def test_torchrun_says_the_place() -> None:
-    assert here() == Place(1, 4, 2)
-    assert here().machines == 2
+    assert world() == World(1, 4, 2)
+    assert world().machines == 2
 
 
 @pytest.mark.usefixtures("second")
 def test_machines_have_equally_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="--nproc-per-node"):
-        here()
+        world()
 
 
 def command(everyone: bool = False) -> None:

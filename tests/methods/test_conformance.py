@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from decathlon.method.base import Batch, Method, Stored
 from decathlon import testing
+from decathlon.method.base import Batch, Method, Stored
 from decathlon.method.recipe import Recipe
 from decathlon.method.registry import find, registered
 from decathlon.models.resnet import Architecture

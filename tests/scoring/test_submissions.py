@@ -21,7 +21,7 @@ from decathlon.common.errors import DataError, ResultError, UsageError
 from decathlon.scoring import predictions
 from decathlon.scoring.evaluate import evaluate, read_baseline_errors, read_submission
 from decathlon.scoring.labels import read_labels
-from decathlon.scoring.render.board import reports
+from decathlon.scoring.render import reports
 from decathlon.scoring.submit import submit
 from decathlon.suites.visual_decathlon import BASELINE, DOMAINS
 

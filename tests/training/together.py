@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.cli import app
-from decathlon.common.world import here
+from decathlon.common.world import world
 from decathlon.data.reading.store import open_store
 from decathlon.method.base import Batch, Method, Task
 from decathlon.models.weights import read_source, write_weights
@@ -80,7 +80,7 @@ def evaluator(data: Path, source: Path) -> tuple[Method, nn.Module, Feed]:
     method = SpotTune(SpotTuneRecipe(test_routing="sample"))
     network = method.build(read_source(source), [Task("imagenet12", 21, 10)])
     view, cpu = AUGMENTED.test, torch.device("cpu")
-    feed = Feed(open_store(data), "imagenet12", ("test",), view, 8, 0, cpu, here())
+    feed = Feed(open_store(data), "imagenet12", ("test",), view, 8, 0, cpu, world())
     return method, network, feed
 
 
@@ -98,7 +98,7 @@ class Failing(FineTuning):
     """Fails in one process, in the midst of the training of one domain."""
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        if here().rank == 1 and batch.domain == "dtd" and batch.progress > 0.4:
+        if world().rank == 1 and batch.domain == "dtd" and batch.progress > 0.4:
             raise ValueError("the second process has no luck")
         return super().loss(network, batch)
 
@@ -146,41 +146,41 @@ class Here:
         self.data, self.source, self.out = data, source, out
 
     def write(self, name: str, value: Any) -> None:
-        (self.out / f"{name}.{here().rank}.json").write_text(json.dumps(value))
+        (self.out / f"{name}.{world().rank}.json").write_text(json.dumps(value))
 
     def trains(self) -> None:
         fabric = COMPUTE.fabric()
-        torch.manual_seed(here().rank)  # all start from the first process's network anyway
+        torch.manual_seed(world().rank)  # all start from the first process's network anyway
         method, network = fine_tuning(self.source)
-        if here().rank == 1:
+        if world().rank == 1:
             nn.init.zeros_(network.get_parameter("head.weight"))
         view = AUGMENTED.train
         splits, cpu = ("train", "val"), torch.device("cpu")
-        feed = Feed(open_store(self.data), DOMAIN, splits, view, 16, 0, cpu, here())
+        feed = Feed(open_store(self.data), DOMAIN, splits, view, 16, 0, cpu, world())
         losses: list[float] = []
         train(method, network, [feed], fabric, 0, lambda facts: losses.append(facts["loss"]))
-        write_weights(self.out / f"trained.{here().rank}.safetensors", {}, network.state_dict())
+        write_weights(self.out / f"trained.{world().rank}.safetensors", {}, network.state_dict())
         self.write("losses", losses)
 
     def differentiates(self) -> None:
         for fractions in ("straight-through", "soft"):
             method, network = global_k(self.source, fractions)
             batch = whole_batch()
-            batch = cut(batch, here().part(len(batch.labels)))
+            batch = cut(batch, world().part(len(batch.labels)))
             loss = Objective(method, network)(batch) * batch.share
             loss.backward()
             total = Exchange([p for p in network.parameters() if p.requires_grad]).add_up(
                 loss.detach()
             )
             kept = {"loss": total, "gradient": policy_gradient(network)}
-            name = f"{fractions}.{here().rank}.safetensors"
+            name = f"{fractions}.{world().rank}.safetensors"
             write_weights(self.out / name, {}, kept)
 
     def leaves_out(self) -> None:
         """The first parameter is used by both, the second by one, the third by none."""
         parameters = [nn.Parameter(torch.ones(2, 3)) for _ in range(3)]
-        used = parameters[: 2 - here().rank]
-        loss = torch.stack([(here().rank + 1) * p.sum() for p in used]).sum()
+        used = parameters[: 2 - world().rank]
+        loss = torch.stack([(world().rank + 1) * p.sum() for p in used]).sum()
         loss.backward()
         total = Exchange(parameters).add_up(loss.detach())
         gradients = [None if p.grad is None else p.grad.tolist() for p in parameters]
@@ -207,7 +207,7 @@ class Here:
     def fails(self) -> None:
         run = self.asked(Failing(replace(RECIPE, epochs=2)), "dtd", "svhn", DOMAIN)
         # Where the last one's log should be, the first process finds a folder.
-        if here().rank == 0:
+        if world().rank == 0:
             (self.out / "results" / "failing" / DOMAIN / "test" / "seed0" / "log.jsonl").mkdir(
                 parents=True
             )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decathlon.common.errors import UsageError
-from decathlon.common.world import ALONE, Place
+from decathlon.common.world import ALONE, World
 from decathlon.data.keyed import generator
 from decathlon.data.reading.store import Images
 from decathlon.suites.base import View
@@ -84,7 +84,7 @@ class Batches:
         batch_size: Images in a batch, at most.
         domain: Name that the randomness is keyed by.
         seed: Seed that the randomness is keyed by.
-        place: Which of several processes this is. Batches are the same for any number of them:
+        world: Which of several processes this is. Batches are the same for any number of them:
             in an epoch each has a part of every batch, in a sequence some of the batches.
     """
 
@@ -96,12 +96,12 @@ class Batches:
         *,
         domain: str,
         seed: int,
-        place: Place = ALONE,
+        world: World = ALONE,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, at least 1 is needed")
         self.images, self.view, self.batch_size = images, view, batch_size
-        self.domain, self.seed, self.place = domain, seed, place
+        self.domain, self.seed, self.world = domain, seed, world
 
     @property
     def steps_per_epoch(self) -> int:
@@ -127,10 +127,10 @@ class Batches:
             UsageError: There are more processes than images in a batch.
         """
         count, steps = len(self.images), self.steps_per_epoch
-        if self.place.size > 1 and count < steps * self.place.size:
+        if self.world.size > 1 and count < steps * self.world.size:
             raise UsageError(
                 f"{self.domain}: a batch of {count // steps} images cannot be divided among"
-                f" {self.place.size} processes: start fewer, or --set a larger batch_size"
+                f" {self.world.size} processes: start fewer, or --set a larger batch_size"
             )
         order = generator(self.seed, self.domain, epoch, "order").permutation(count)
         if self.view.random:
@@ -143,7 +143,7 @@ class Batches:
         for step in range(first_step, steps):
             # Nearly equal batches: a last batch of one image would break batch norm.
             index = order[count * step // steps : count * (step + 1) // steps]
-            yield self._cut(index, step, place, mirror, self.place)
+            yield self._cut(index, step, place, mirror, self.world)
 
     def cuts_in_order(self, batch_size: int | None = None) -> Iterator[Cut]:
         """Yields every image exactly once, in order, cut at the centre.
@@ -156,7 +156,7 @@ class Batches:
         """
         size = self.batch_size if batch_size is None else batch_size
         for step, start in enumerate(range(0, len(self.images), size)):
-            if step % self.place.size == self.place.rank:
+            if step % self.world.size == self.world.rank:
                 index = np.arange(start, min(start + size, len(self.images)))
                 yield self._cut(index, step, None, None)
 
@@ -166,7 +166,7 @@ class Batches:
         step: int,
         place: npt.NDArray[np.float32] | None,
         mirror: npt.NDArray[np.bool_] | None,
-        of: Place = ALONE,
+        of: World = ALONE,
     ) -> Cut:
         heights, widths = self.images.heights[index], self.images.widths[index]
         crop = self.view.crop

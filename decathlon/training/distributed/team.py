@@ -19,7 +19,7 @@ import torch.distributed as dist
 from decathlon.common.errors import DataError, DecathlonError, ResultError, TrialError, UsageError
 from decathlon.common.interrupts import check
 from decathlon.common.output import standard_error
-from decathlon.common.world import here
+from decathlon.common.world import world
 from decathlon.models.processes import PartedError, disband, enter, leave, num_processes, rank
 from decathlon.training.device import Compute
 from decathlon.training.distributed.messages import gather, share
@@ -41,7 +41,7 @@ def assemble(compute: Compute) -> None:
     Raises:
         UsageError: The devices that are asked for are not there.
     """
-    if here().size == 1:
+    if world().size == 1:
         return
     compute.fabric()
     # Over gloo on GPUs too, where a wait for days is no hang that has to be ended.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from decathlon.common.errors import UsageError
-from decathlon.common.world import Place
+from decathlon.common.world import World
 from decathlon.data.keyed import generator, key_of
 from decathlon.data.preparing import plan
 from decathlon.data.preparing.prepare import prepare
@@ -197,12 +197,12 @@ def test_keys_tell_words_apart() -> None:
 
 @pytest.mark.parametrize("view", [VIEW, View(None)])
 def test_processes_have_parts_of_the_same_batches(images: Images, view: View) -> None:
-    def of(place: Place) -> list[RawBatch]:
-        made = Batches(images, view, 8, domain="dtd", seed=0, place=place)
+    def of(world: World) -> list[RawBatch]:
+        made = Batches(images, view, 8, domain="dtd", seed=0, world=world)
         return list(made.epoch(2, 1))
 
-    parts = [of(Place(rank, 3)) for rank in range(3)]
-    for whole, *shares in zip(of(Place()), *parts, strict=True):
+    parts = [of(World(rank, 3)) for rank in range(3)]
+    for whole, *shares in zip(of(World()), *parts, strict=True):
         np.testing.assert_array_equal(np.concatenate([s.images for s in shares]), whole.images)
         np.testing.assert_array_equal(np.concatenate([s.labels for s in shares]), whole.labels)
         np.testing.assert_array_equal(np.concatenate([s.index for s in shares]), whole.index)
@@ -212,17 +212,17 @@ def test_processes_have_parts_of_the_same_batches(images: Images, view: View) ->
 
 @pytest.mark.parametrize("size", [4, 10, 37])
 def test_processes_go_through_a_sequence_in_turn(images: Images, size: int) -> None:
-    def of(place: Place) -> list[list[int]]:
-        made = Batches(images, View(64), 8, domain="dtd", seed=0, place=place)
+    def of(world: World) -> list[list[int]]:
+        made = Batches(images, View(64), 8, domain="dtd", seed=0, world=world)
         return [batch.index.tolist() for batch in made.sequential(size)]
 
-    found = sorted(batch for rank in range(3) for batch in of(Place(rank, 3)))
-    assert found == of(Place())
+    found = sorted(batch for rank in range(3) for batch in of(World(rank, 3)))
+    assert found == of(World())
 
 
 def test_no_process_is_left_without_images(images: Images) -> None:
     """37 images in batches of at most 8 are batches of 7 and 8."""
-    made = Batches(images, VIEW, 8, domain="dtd", seed=0, place=Place(1, 8))
+    made = Batches(images, VIEW, 8, domain="dtd", seed=0, world=World(1, 8))
     with pytest.raises(UsageError, match=r"batch of 7 images .* 8 processes"):
         next(made.epoch(0))
-    next(Batches(images, VIEW, 8, domain="dtd", seed=0, place=Place(6, 7)).epoch(0))
+    next(Batches(images, VIEW, 8, domain="dtd", seed=0, world=World(6, 7)).epoch(0))

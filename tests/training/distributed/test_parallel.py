@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from decathlon.cli import app
 from decathlon.common.errors import UsageError
-from decathlon.common.world import Place
+from decathlon.common.world import World
 from decathlon.data.reading.store import open_store
 from decathlon.models.layers import BatchNorm2d, SyncedBatchNorm2d, freeze, synchronise
 from decathlon.models.weights import read_source, read_weights
@@ -34,7 +34,7 @@ from tests.training.together import COMPUTE, DOMAIN, RECIPE
 
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-HALVES = (Place(0, 2), Place(1, 2))
+HALVES = (World(0, 2), World(1, 2))
 
 
 def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
