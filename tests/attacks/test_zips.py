@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from decathlon.common.errors import DataError
-from decathlon.data.sources.official import labels as data
+from decathlon.data.sources import labels as data
 from decathlon.scoring import labels as scoring
 from tests.attacks.test_command import decathlon, refused
 from tests.data.official import Official

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from decathlon.cli import app
 from decathlon.common.errors import UsageError
 from decathlon.data.preparing.prepare import prepare
+from decathlon.data.reading import sheet
 from decathlon.data.reading.sheet import chosen, laid_out, show, written
 from decathlon.data.reading.store import Store, open_store
-from decathlon.data.sources.opening import sheet
 from tests.data.official import Official
 
 

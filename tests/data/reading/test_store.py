@@ -20,10 +20,10 @@ from decathlon.data import shard
 from decathlon.data.preparing.plan import DomainPlan
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.preparing.verify import verify
+from decathlon.data.reading import store
 from decathlon.data.reading.batches import Batches
 from decathlon.data.reading.store import data_folder, open_store
 from decathlon.data.sources.annotations import Annotations, Names
-from decathlon.data.sources.opening import store
 from decathlon.suites.base import SPLITS, View
 from decathlon.suites.visual_decathlon import DOMAINS
 from tests.data.official import Official

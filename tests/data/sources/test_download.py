@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 from decathlon.cli import app
 from decathlon.common.errors import DataError, UsageError
 from decathlon.data.reading.store import open_store
+from decathlon.data.sources import download
 from decathlon.data.sources.download import fetch
-from decathlon.data.sources.official import download
 from decathlon.suites.base import Archive
 from tests.data.official import Official
 
