@@ -24,7 +24,7 @@ from decathlon.data.preparing import decode, plan, worker
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
-from decathlon.data.sources.official import annotations, supply
+from decathlon.data.sources import annotations, supply
 from decathlon.suites import visual_decathlon as domains
 from tests.attacks.test_command import files
 from tests.data.official import Official, encoded, member, picture, tar_bytes
