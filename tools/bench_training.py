@@ -35,7 +35,7 @@ from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
 from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
-from decathlon.training.device import Compute, place
+from decathlon.training.device import Compute, to_device
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective
 from decathlon.training.optimisers import Optimisers
@@ -96,7 +96,7 @@ class Bench:
         source = Source(architecture, CLASSES, tensors)
         self.name, self.method, self.fabric = name, method, fabric
         network = method.build(source, [TASK])
-        place(network, fabric.device)
+        to_device(network, fabric.device)
         self.objective = fabric.setup_module(Objective(method, network))
         # The last phase: the one that all of the network learns in.
         phase = method.phases(network, [TASK])[-1]
@@ -106,7 +106,7 @@ class Bench:
         self.optimisers.set_rates([0.0 for _ in self.optimisers.groups])
         self.network = network.train()
         self.final = method.finalise(method.build(source, [TASK])).eval()
-        place(self.final, fabric.device)
+        to_device(self.final, fabric.device)
 
     def step(self, batch: Batch) -> None:
         """Takes one step of training."""

@@ -210,7 +210,7 @@ class Normaliser:
         return (images.to(torch.float32) * self._scale + self._shift).permute(0, 3, 1, 2)
 
 
-def place(network: nn.Module, device: torch.device) -> None:
+def to_device(network: nn.Module, device: torch.device) -> None:
     """Moves a network to a device, in channels-last memory order, in place.
 
     Results depend on the order in their last bits, so every network computes in the same.

@@ -19,8 +19,8 @@ from decathlon.common.interrupts import deferring
 from decathlon.method.base import Batch, Group, Method, Task
 from decathlon.suites.base import DEFAULT
 from decathlon.training.checkpoints import Checkpoints, Due, Resume
-from decathlon.training.device import place
-from decathlon.training.distributed.messages import share
+from decathlon.training.device import to_device
+from decathlon.training.distributed.collectives import broadcast
 from decathlon.training.distributed.parallel import (
     Exchange,
     begin,
@@ -118,7 +118,7 @@ def train(
     """
     schedule = schedule_of(method, feeds)
     begin(network, resume)
-    place(network, fabric.device)
+    to_device(network, fabric.device)
     if compiled:
         network.compile()
     objective = fabric.setup_module(Objective(method, network))
@@ -180,7 +180,7 @@ def _keep(
             raise
         warnings.warn(f"no checkpoint of step {step}: {error}; the one before stays", stacklevel=2)
     if due is Due.END:
-        share(None)  # torchrun ends all processes when one ends: wait for the one that writes
+        broadcast(None)  # torchrun ends all processes when one ends: wait for the one that writes
         raise KeyboardInterrupt
 
 

@@ -16,7 +16,7 @@ from decathlon.method.stored import keep_source, save_trained
 from decathlon.models.global_policy import GlobalNetwork
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source, read_weights
-from decathlon.training.device import place
+from decathlon.training.device import to_device
 from methods.spottune import SpotTune
 from methods.spottune_global_k import SpotTuneGlobalK, l_e, l_k
 
@@ -137,7 +137,7 @@ def test_training_ends_with_k_tuned_blocks_and_no_policy(
     assert not any("policy" in name for name in read_weights(path)[1])
     images = torch.randn(3, 3, 32, 32)
     loaded = load_model(path)
-    place(loaded, torch.device("cpu"))
+    to_device(loaded, torch.device("cpu"))
     assert torch.equal(loaded(images), final(images))
     whole = tmp_path / "run" / "whole.safetensors"
     spottune = SpotTune()

@@ -14,7 +14,7 @@ from torch import nn
 
 from decathlon.method.registry import registered
 from decathlon.models.layers import Conv2d
-from decathlon.training.device import place
+from decathlon.training.device import to_device
 
 STRESS = Path(__file__).with_name("stress.py")
 INSTRUCTIONS = {
@@ -51,7 +51,7 @@ def test_a_stranger_s_strided_convolutions_are_ours_once_they_are_placed() -> No
     network = nn.Sequential(nn.Conv2d(8, 16, 1, stride=2), nn.BatchNorm2d(16))
     x = torch.randn(3, 8, 7, 6)
     names, before = list(network.state_dict()), network(x)
-    place(network, torch.device("cpu"))
+    to_device(network, torch.device("cpu"))
     assert isinstance(network[0], Conv2d)
     assert list(network.state_dict()) == names
     torch.testing.assert_close(network(x), before)

@@ -16,7 +16,7 @@ from decathlon.method.registry import find
 from decathlon.models.weights import read_source
 from decathlon.suites.base import View
 from decathlon.suites.visual_decathlon import AUGMENTED, UPRIGHT
-from decathlon.training.device import Compute, place
+from decathlon.training.device import Compute, to_device
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective
 from decathlon.training.optimisers import Optimisers
@@ -91,7 +91,7 @@ def test_no_step_of_training_waits_for_the_device(
     view = AUGMENTED.train
     feed = Feed(store, "dtd", ("train",), view, 8, 0, CPU, resident=True)
     network = method.build(read_source(tiny_source), [feed.task])
-    place(network, CPU)
+    to_device(network, CPU)
     fabric = Compute("cpu", "32").fabric()
     objective = fabric.setup_module(Objective(method, network))
     batches = feed.training(0, lambda step: 0.5)

@@ -26,8 +26,8 @@ from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.testing import OneBatch
 from decathlon.training import evaluation
 from decathlon.training.device import Compute
+from decathlon.training.distributed.groups import init_processes, process_group
 from decathlon.training.distributed.parallel import Exchange
-from decathlon.training.distributed.team import assemble, united
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective, train
 from methods.fine_tuning import FineTuning
@@ -237,13 +237,13 @@ class Here:
 
 if __name__ == "__main__":
     process = Here(*map(Path, sys.argv[1:]))
-    assemble(COMPUTE)
-    with united():
+    init_processes(COMPUTE)
+    with process_group():
         process.trains()
-    with united():
+    with process_group():
         process.differentiates()
         process.leaves_out()
-    with united():
+    with process_group():
         process.evaluates()
     process.fails()
     process.is_refused()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from decathlon.models.layers import synchronise
 from decathlon.models.processes import add_up, current_group, num_processes, rank
 from decathlon.training.checkpoints import Resume
-from decathlon.training.distributed.messages import gather_tensors, share_tensors
+from decathlon.training.distributed.collectives import all_gather_tensors, broadcast_tensors
 
 PATIENCE = timedelta(minutes=10)
 """A process that is this late is taken for lost."""
@@ -99,13 +99,13 @@ def begin(network: nn.Module, resume: Resume | None) -> None:
         network.load_state_dict(resume.part("network"))
         network.load_state_dict(resume.part(_prefix(rank())), strict=False)
     elif num_processes() > 1:
-        network.load_state_dict(share_tensors(network.state_dict()))
+        network.load_state_dict(broadcast_tensors(network.state_dict()))
 
 
 def statistics_of_others(network: nn.Module) -> dict[str, Tensor]:
     """Returns the buffers of the other processes, as :func:`begin` takes them back."""
     found: dict[str, Tensor] = {}
-    for number, buffers in enumerate(gather_tensors(dict(network.named_buffers()))):
+    for number, buffers in enumerate(all_gather_tensors(dict(network.named_buffers()))):
         if number > 0:
             found |= {f"{_prefix(number)}.{name}": buffer for name, buffer in buffers.items()}
     return found

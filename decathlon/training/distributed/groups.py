@@ -22,7 +22,7 @@ from decathlon.common.output import standard_error
 from decathlon.common.world import world
 from decathlon.models.processes import PartedError, disband, enter, leave, num_processes, rank
 from decathlon.training.device import Compute
-from decathlon.training.distributed.messages import gather, share
+from decathlon.training.distributed.collectives import all_gather, broadcast
 from decathlon.training.distributed.parallel import PATIENCE
 
 ENDLESS = timedelta(days=365)
@@ -32,7 +32,7 @@ ANSWER_SECONDS = 60.0
 KINDS = {kind.__name__: kind for kind in (DataError, ResultError, TrialError, UsageError)}
 
 
-def assemble(compute: Compute) -> None:
+def init_processes(compute: Compute) -> None:
     """Brings the processes together that torchrun started; alone, nothing is done.
 
     Args:
@@ -50,16 +50,16 @@ def assemble(compute: Compute) -> None:
     atexit.register(disband)
 
 
-def call(value: Any) -> Any:
+def broadcast_or_exit(value: Any) -> Any:
     """Returns what the first process says is next, a JSON value, in all processes."""
     try:
-        return share(value)
+        return broadcast(value)
     except PartedError as parted:
         _give_up(None, parted)
 
 
 @contextmanager
-def one_fate() -> Iterator[None]:
+def fail_together() -> Iterator[None]:
     """What fails in one process, fails in all of them, with one message.
 
     Raises:
@@ -78,8 +78,8 @@ def one_fate() -> Iterator[None]:
 
 
 @contextmanager
-def united() -> Iterator[None]:
-    """As :func:`one_fate`, for work in which the processes meet: they do so in a new group."""
+def process_group() -> Iterator[None]:
+    """As :func:`fail_together`, for work in which the processes meet: they do so in a new group."""
     if num_processes() == 1:
         yield
         return
@@ -106,7 +106,7 @@ def _settle(failure: Exception | None) -> None:
     own = None if isinstance(failure, PartedError) else failure
     try:
         with _speaking_up(own):
-            faults = gather(_fault(failure))
+            faults = all_gather(_fault(failure))
     except PartedError as parted:
         _give_up(own, parted)
     if own is not None:

@@ -16,19 +16,19 @@ from torch import Tensor
 from decathlon.models.processes import current_group, meet, num_processes, rank
 
 
-def share(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """Returns the first process's JSON value, in all processes; what others give is ignored."""
-    return json.loads(_share(json.dumps(value).encode())) if num_processes() > 1 else value
+    return json.loads(_broadcast(json.dumps(value).encode())) if num_processes() > 1 else value
 
 
-def gather(value: Any) -> list[Any]:
+def all_gather(value: Any) -> list[Any]:
     """Returns the JSON values of all processes, in their order, in all of them."""
     if num_processes() == 1:
         return [value]
-    return [json.loads(text) for text in _gather(json.dumps(value).encode())]
+    return [json.loads(text) for text in _all_gather(json.dumps(value).encode())]
 
 
-def highest(value: int) -> int:
+def all_reduce_max(value: int) -> int:
     """Returns the highest of the values that the processes give, in all of them."""
     if num_processes() == 1:
         return value
@@ -42,16 +42,16 @@ def waits_for_gpu() -> bool:
     return num_processes() > 1 and _device().type == "cuda"
 
 
-def share_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def broadcast_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns the first process's tensors by name, in all processes, on the CPU."""
-    return load(_share(_packed(tensors))) if num_processes() > 1 else dict(tensors)
+    return load(_broadcast(_packed(tensors))) if num_processes() > 1 else dict(tensors)
 
 
-def gather_tensors(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+def all_gather_tensors(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """Returns the tensors of all processes, in their order, in all of them."""
     if num_processes() == 1:
         return [dict(tensors)]
-    return [load(content) for content in _gather(_packed(tensors))]
+    return [load(content) for content in _all_gather(_packed(tensors))]
 
 
 def _packed(tensors: Mapping[str, Tensor]) -> bytes:
@@ -74,7 +74,7 @@ def _bytes(content: Tensor) -> bytes:
     return content.cpu().numpy().tobytes()
 
 
-def _share(content: bytes) -> bytes:
+def _broadcast(content: bytes) -> bytes:
     length = torch.tensor([len(content)], device=_device())
     meet(dist.broadcast, length, 0)
     sent = _tensor(content) if rank() == 0 else length.new_empty(int(length), dtype=torch.uint8)
@@ -82,7 +82,7 @@ def _share(content: bytes) -> bytes:
     return _bytes(sent)
 
 
-def _gather(content: bytes) -> list[bytes]:
+def _all_gather(content: bytes) -> list[bytes]:
     own = torch.tensor([len(content)], device=_device())
     lengths = [torch.empty_like(own) for _ in range(num_processes())]
     meet(dist.all_gather, lengths, own)
