@@ -11,9 +11,9 @@ from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
 from decathlon.common.limits import cores
 from decathlon.common.progress import progress
+from decathlon.data.image import LIBRARIES, RESIZE
 from decathlon.data.manifest import DomainEntry, Manifest, SourceEntry, write_manifest
 from decathlon.data.preparing.convert import convert
-from decathlon.data.preparing.decode import LIBRARIES, RESIZE
 from decathlon.data.preparing.leftovers import parts
 from decathlon.data.preparing.plan import DomainPlan
 from decathlon.data.preparing.pool import Pool

@@ -12,9 +12,9 @@ import numpy as np
 
 from decathlon.common.errors import DataError, listed
 from decathlon.common.progress import Bar, progress
+from decathlon.data.image import ImageError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.preparing.build import IN_PLACE, WRITTEN, Build
-from decathlon.data.preparing.decode import ImageError
 from decathlon.data.preparing.plan import NameIndex
 from decathlon.data.preparing.pool import Pool
 from decathlon.data.preparing.work import Work
@@ -83,6 +83,7 @@ class _Batch:
         places = [values.tolist() for values in self._places]
         return {
             "limit": self.supply.limit,
+            "side": 72,
             "tolerance": self.supply.tolerance,
             "originals": self.supply.originals,
             "photographs": self.supply.photographs,

@@ -12,7 +12,7 @@ import numpy as np
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
-from decathlon.data.preparing.decode import TOLERANCE, stored_sizes, too_large
+from decathlon.data.image import TOLERANCE, stored_sizes, too_large
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.sources.annotations import (
     MOST_CLASS_TEXT,
@@ -104,14 +104,18 @@ class DomainPlan:
         known = self.splits[split].categories
         return np.where(known == UNKNOWN, UNKNOWN, known - self.category_ids[0])
 
-    def shards(self, split: str) -> list[ShardPlan]:
+    def shards(self, split: str, side: int) -> list[ShardPlan]:
         """Returns the shards of a split, in order.
+
+        Args:
+            split: The split.
+            side: Short side of stored images in pixels.
 
         Raises:
             DataError: An image would be too large by what the annotations say.
         """
         notes = self.splits[split]
-        heights, widths = stored_sizes(notes.heights, notes.widths, TOLERANCE)
+        heights, widths = stored_sizes(notes.heights, notes.widths, side, TOLERANCE)
         for k in np.flatnonzero(too_large(heights, widths))[:1]:
             raise DataError(
                 f"{notes.where}: image {notes.image_ids[k]} is said to have {notes.widths[k]} x"

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from decathlon.data.image import RESIZE
 from decathlon.data.manifest import DomainEntry, ShardEntry, SourceEntry, SplitEntry
 from decathlon.data.preparing.build import Build
-from decathlon.data.preparing.decode import RESIZE
 from decathlon.data.preparing.leftovers import parts, shards
 from decathlon.data.preparing.plan import DomainPlan, ShardPlan
 from decathlon.data.preparing.statistics import Channels, mean_and_std, sums_of
 from decathlon.data.shard import UNKNOWN, open_shard
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.visual_decathlon import DOMAINS, SUITE
 
 
 def intact(data: Path, shard: ShardEntry) -> bool:
@@ -121,7 +121,7 @@ class Work:
 
     def _shards(self, split: str) -> list[ShardPlan]:
         if split not in self._plans:
-            self._plans[split] = self.plan.shards(split)
+            self._plans[split] = self.plan.shards(split, SUITE.side)
         return self._plans[split]
 
     def _listed(self, split: str) -> Sequence[ShardEntry]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from zlib_ng import zlib_ng
 
-from decathlon.data.preparing.decode import ImageError, ImageFile, wanted_size
+from decathlon.data.image import ImageError, ImageFile, wanted_size
 
 LENGTHS = struct.Struct("<QQ")
 """Bytes of the header and bytes of the image files that follow."""
@@ -127,7 +127,7 @@ class Writer:
         offset, height, width = place
         try:
             image = ImageFile(data, header["limit"], header["photographs"])
-            rule = header["tolerance"], header["originals"]
+            rule = header["side"], header["tolerance"], header["originals"]
             wanted = wanted_size(image.shape, (height, width), *rule)
             if wanted != (height, width):
                 answer["others"].append([k, *wanted])

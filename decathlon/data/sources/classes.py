@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from decathlon.common.errors import DataError, listed
-from decathlon.data.preparing.decode import recognised
+from decathlon.data.image import recognised
 from decathlon.data.sources.annotations import printable, shown
 from decathlon.suites.base import SPLITS
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from decathlon.common.errors import DataError, UsageError, listed, nearest
-from decathlon.data.preparing.decode import PHOTOGRAPH_PIXELS
+from decathlon.data.image import PHOTOGRAPH_PIXELS
 from decathlon.data.preparing.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
 from decathlon.data.sources.annotations import MOST_CLASSES, Annotations, Names, shown
 from decathlon.data.sources.classes import (
