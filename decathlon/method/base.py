@@ -62,6 +62,7 @@ class Batch:
         domain: Name of the domain all images are of.
         share: Of data-parallel training: this process's share of the step's images. The
             loss is weighted by it; see ``decathlon.models.processes``.
+        phase: Index of the phase that the training is in; -1, the last, when evaluating.
     """
 
     images: Tensor
@@ -71,6 +72,7 @@ class Batch:
     progress: float
     domain: str
     share: float = 1.0
+    phase: int = -1
 
 
 @dataclass

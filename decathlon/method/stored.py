@@ -177,8 +177,7 @@ def count_parameters(method: Method, network: nn.Module, source: Source) -> Para
                 bits[together[name].place] += bits_of(together[name].tensor)
     trunk = bits.pop("trunk")
     bits["shared"] += trunk
-    # The paper's "large" networks are counted in units of the usual width.
-    unit = source.unit_bits(getattr(method.recipe, "unit_width", None))
+    unit = source.unit_bits(method.recipe.unit_width)
     return Parameters(source=source.count_bits() + trunk, unit=unit, **bits)
 
 

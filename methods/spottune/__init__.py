@@ -10,10 +10,12 @@ from torch.nn.functional import cross_entropy
 from decathlon.method import Batch, Method, Phase, Task
 from decathlon.models.layers import freeze
 from decathlon.models.noise import keyed_gumbel
-from decathlon.models.routing import RoutedNetwork, straight_through
 from decathlon.models.weights import Source
 from decathlon.recipes import DEFAULT, NonNegative, Positive, Recipe
 from decathlon.suites.base import Suite, View
+
+from .policy import straight_through
+from .routing import RoutedNetwork
 
 RELEASE = "spottune"
 """The released code, as a suite calls it."""
