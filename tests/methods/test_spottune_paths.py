@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from decathlon.models.routing import RoutedBlock, RoutedNetwork
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from decathlon.models import routing
 from decathlon.models.layers import freeze
 from decathlon.models.resnet import Architecture
-from decathlon.models.routing import RoutedBlock, RoutedNetwork
 from decathlon.training.device import to_device
 
 IMAGES = 6

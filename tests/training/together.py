@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from methods.spottune_global_k import GlobalRecipe, SpotTuneGlobalK
 from torch import Tensor, nn
 
 from decathlon.cli import app
@@ -32,7 +33,6 @@ from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective, train
 from methods.fine_tuning import FineTuning
 from methods.spottune import SpotTune, SpotTuneRecipe
-from methods.spottune_global_k import GlobalRecipe, SpotTuneGlobalK
 
 COMPUTE = Compute("cpu", "32")
 RECIPE = replace(FineTuning.recipes["paper"], epochs=3, batch_size=16, lr=0.05, milestones=())
