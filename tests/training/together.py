@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from decathlon_methods.fine_tuning import FineTuning
+from decathlon_methods.spottune import SpotTune, SpotTuneRecipe
+from decathlon_methods.spottune.global_k import GlobalRecipe, SpotTuneGlobalK
 from torch import Tensor, nn
 
 from decathlon.cli import app
@@ -30,9 +33,6 @@ from decathlon.training.distributed.parallel import Exchange
 from decathlon.training.distributed.team import assemble, united
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective, train
-from methods.fine_tuning import FineTuning
-from methods.spottune import SpotTune, SpotTuneRecipe
-from methods.spottune_global_k import GlobalRecipe, SpotTuneGlobalK
 
 COMPUTE = Compute("cpu", "32")
 RECIPE = replace(FineTuning.recipes["paper"], epochs=3, batch_size=16, lr=0.05, milestones=())
