@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from decathlon.common.errors import DataError
 from decathlon.method.recipe import Recipe
 from decathlon.suites.base import View, Views
 from decathlon.suites.registry import DEFAULT
@@ -260,6 +261,20 @@ class Method:
     def view(self, task: Task, training: bool) -> View:
         """Returns how images are cut; by default as the domain's suite says."""
         return task.views.train if training else task.views.test
+
+    @classmethod
+    def imported(cls, header: Mapping[str, Any]) -> nn.Module:
+        """Builds the network of the authors' checkpoints, for ``import-weights``' tensors.
+
+        By default there is none.
+
+        Args:
+            header: Of the imported file: ``architecture`` and whatever else it describes.
+
+        Raises:
+            DataError: The authors' networks of this method cannot be imported.
+        """
+        raise DataError(f"networks of {cls.__name__} cannot be imported")
 
     def pretraining(self, width: float) -> Architecture:
         """Returns the source network that the method wants; by default the plain one."""

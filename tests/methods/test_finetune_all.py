@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from decathlon.models.joint import JointNetwork
+from decathlon_methods.series_adapters_finetune_all import FinetuneAll, JointNetwork
 
 from decathlon import load_model
 from decathlon.common.errors import DataError
@@ -23,7 +23,6 @@ from decathlon.testing import OneBatch
 from decathlon.training.device import Compute
 from decathlon.training.feed import interleaved
 from decathlon.training.loop import schedule_of, train
-from methods.series_adapters_finetune_all import FinetuneAll
 
 TASKS = [
     Task("dtd", 4, 100),

@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from decathlon.models.routing import RoutedBlock, RoutedNetwork, straight_through
+from decathlon_methods.spottune.policy import straight_through
+from decathlon_methods.spottune.routing import RoutedBlock, RoutedNetwork
 from torch import nn
 
 from decathlon.models.layers import freeze

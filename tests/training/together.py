@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from methods.spottune_global_k import GlobalRecipe, SpotTuneGlobalK
+from decathlon_methods.fine_tuning import FineTuning
+from decathlon_methods.spottune import SpotTune, SpotTuneRecipe
+from decathlon_methods.spottune.global_k import GlobalRecipe, SpotTuneGlobalK
 from torch import Tensor, nn
 
 from decathlon.cli import app
@@ -27,12 +29,10 @@ from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.testing import OneBatch
 from decathlon.training import evaluation
 from decathlon.training.device import Compute
-from decathlon.training.distributed.groups import init_processes, process_group
 from decathlon.training.distributed.parallel import Exchange
+from decathlon.training.distributed.team import assemble, united
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective, train
-from methods.fine_tuning import FineTuning
-from methods.spottune import SpotTune, SpotTuneRecipe
 
 COMPUTE = Compute("cpu", "32")
 RECIPE = replace(FineTuning.recipes["paper"], epochs=3, batch_size=16, lr=0.05, milestones=())
@@ -237,13 +237,13 @@ class Here:
 
 if __name__ == "__main__":
     process = Here(*map(Path, sys.argv[1:]))
-    init_processes(COMPUTE)
-    with process_group():
+    assemble(COMPUTE)
+    with united():
         process.trains()
-    with process_group():
+    with united():
         process.differentiates()
         process.leaves_out()
-    with process_group():
+    with united():
         process.evaluates()
     process.fails()
     process.is_refused()
