@@ -22,10 +22,10 @@ from decathlon.training.checkpoints import Checkpoints, Due, Resume
 from decathlon.training.device import to_device
 from decathlon.training.distributed.collectives import broadcast
 from decathlon.training.distributed.parallel import (
-    Exchange,
-    begin,
-    merge_statistics,
-    statistics_of_others,
+    Gradients,
+    average_buffers,
+    buffers_of_other_ranks,
+    load_start,
 )
 from decathlon.training.feed import Stream, interleaved
 from decathlon.training.optimisers import Optimisers
@@ -117,7 +117,7 @@ def train(
         KeyboardInterrupt: A signal has arrived; there is a checkpoint of the last whole step.
     """
     schedule = schedule_of(method, feeds)
-    begin(network, resume)
+    load_start(network, resume)
     to_device(network, fabric.device)
     if compiled:
         network.compile()
@@ -134,7 +134,7 @@ def train(
                 if phase.begin is not None:
                     phase.begin()
                 optimisers = Optimisers(phase, fabric)
-                exchange = Exchange(optimisers.parameters)
+                gradients = Gradients(optimisers.parameters)
                 if resume is not None and first < start:
                     optimisers.restore(resume.part("optimiser"))
                 network.train()
@@ -146,7 +146,7 @@ def train(
                     batch = replace(next(batches), phase=number)
                     loss = objective(batch) * batch.share
                     fabric.backward(loss)
-                    loss = exchange.add_up(loss.detach())
+                    loss = gradients.all_reduce(loss.detach())
                     optimisers.step()
                     clock.step(step, loss, round(len(batch.labels) / batch.share), rates)
                     if checkpoints is not None:
@@ -154,7 +154,7 @@ def train(
                         _keep(checkpoints, step + 1, network, optimisers, clock)
             first = last
     clock.check(network.state_dict())
-    merge_statistics(network)
+    average_buffers(network)
     return method.finalise(network)
 
 
@@ -172,7 +172,7 @@ def _keep(
     state = {f"network.{n}": t for n, t in network.state_dict().items()}
     state |= {f"optimiser.{n}": t for n, t in optimisers.tensors().items()}
     clock.check(state)
-    state |= clock.tensors() | statistics_of_others(network)
+    state |= clock.tensors() | buffers_of_other_ranks(network)
     try:
         checkpoints.save(step, state, clock.facts())
     except OSError as error:

@@ -14,13 +14,19 @@ from torch import nn
 
 from decathlon.method.registry import registered
 from decathlon.models.layers import Conv2d
-from decathlon.training.device import to_device
+from decathlon.training.device import has_native_bf16, to_device
 
 STRESS = Path(__file__).with_name("stress.py")
 INSTRUCTIONS = {
     "all": {},
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
 }
+
+NO_BF16 = not has_native_bf16("cpu")
+PRECISIONS = [
+    "32",
+    pytest.param("bf16", marks=pytest.mark.skipif(NO_BF16, reason="no bf16 instructions here")),
+]
 
 
 def stress(instructions: str, threads: int, precision: str, widths: str, methods: str) -> None:
@@ -31,14 +37,14 @@ def stress(instructions: str, threads: int, precision: str, widths: str, methods
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_narrow_strided_adapters_train(precision: str) -> None:
     stress("all", 2, precision, "0.25", "parallel-adapters")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", ["0.125", "0.25", "0.5"])
-@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("instructions", INSTRUCTIONS)
 def test_every_method_trains_and_predicts(

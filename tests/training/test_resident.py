@@ -17,10 +17,9 @@ from decathlon.models.weights import read_source
 from decathlon.suites.base import View
 from decathlon.suites.visual_decathlon import AUGMENTED, UPRIGHT
 from decathlon.training.device import Compute, to_device
-from decathlon.training.feed import Feed
+from decathlon.training.feed import Feed, Resident, fits
 from decathlon.training.loop import Objective
 from decathlon.training.optimisers import Optimisers
-from decathlon.training.resident import Resident, is_worth_it
 
 CPU = torch.device("cpu")
 VIEWS = [AUGMENTED.train, UPRIGHT.train, View(90, random=True, flip=True), View(None)]
@@ -56,10 +55,10 @@ def test_feeds_give_the_same_either_way(tiny: Path) -> None:
 def test_only_gpus_with_room_keep_images(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = open_store(tiny).images("dtd", ["train"])
     size = sum(len(pixels) for pixels in images.maps)
-    assert not is_worth_it(images, CPU)
+    assert not fits(images, CPU)
     for free, worth in ((4 * size, True), (4 * size - 4, False)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 0))
-        assert is_worth_it(images, torch.device("cuda")) == worth
+        assert fits(images, torch.device("cuda")) == worth
 
 
 class NoWaiting(TorchDispatchMode):
