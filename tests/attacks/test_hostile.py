@@ -21,7 +21,8 @@ from PIL import Image
 
 from decathlon.common.errors import DataError
 from decathlon.data.image import ImageFile
-from decathlon.data.preparing import plan, worker
+from decathlon.data.preparing import decoding as processes
+from decathlon.data.preparing import plan
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
@@ -209,14 +210,14 @@ def test_whatever_a_decoder_raises_is_told_of_the_image(
     small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pillow's decoders have raised struct.error, IndexError and more; none is known today."""
-    taken = worker.ImageFile
+    taken = processes.ImageFile
 
     def stumbling(data: memoryview, limit: int, photograph: bool) -> ImageFile:
         if bytes(data) == small.files["dtd"][NAME]:
             raise IndexError("index out of range")
         return taken(data, limit, photograph)
 
-    monkeypatch.setattr(worker, "ImageFile", stumbling)
+    monkeypatch.setattr(processes, "ImageFile", stumbling)
     small.write()
     refused(small, tmp_path, rf"{NAME}: cannot be decoded \(IndexError: index out of range\)")
 

@@ -24,8 +24,8 @@ from decathlon.data.sources.annotations import (
 from decathlon.data.sources.opening import reading
 from decathlon.data.sources.streams import Hashed, unpacked
 from decathlon.data.sources.tar import Tar, told
-from decathlon.suites.base import SPLITS
-from decathlon.suites.visual_decathlon import DEVKIT, DOMAINS
+from decathlon.suites.base import SPLITS, Suite
+from decathlon.suites.visual_decathlon import DEVKIT
 
 SHARD_BYTES = 4 << 30
 """Pixels that one shard holds at most, as far as whole images allow."""
@@ -87,10 +87,9 @@ class DomainPlan:
     split_folders: str = ""
     skipped: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def official(self) -> bool:
-        """Whether classes, split sizes and images are those of the official domain."""
-        domain = DOMAINS.get(self.name)
+    def official(self, suite: Suite) -> bool:
+        """Returns True if classes, split sizes and images are those of the suite's domain."""
+        domain = suite.domains.get(self.name)
         sizes = tuple(len(self.splits[s]) if s in self.splits else 0 for s in SPLITS)
         return (
             domain is not None
