@@ -11,6 +11,7 @@ from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
 from decathlon.common.limits import cores
 from decathlon.common.progress import progress
+from decathlon.common.text import file_size
 from decathlon.data.manifest import DomainEntry, Manifest, SourceEntry, write_manifest
 from decathlon.data.preparing.convert import convert
 from decathlon.data.preparing.decode import LIBRARIES, RESIZE
@@ -37,11 +38,6 @@ def same_source(archives: Path | None, sources: Sequence[SourceEntry]) -> bool:
         return True
     paths = [(archives / source.file, source.size) for source in sources]
     return all(not path.is_file() or path.stat().st_size == size for path, size in paths)
-
-
-def told_bytes(size: float) -> str:
-    """Returns a size in the unit that suits it."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
 class Builder:
@@ -150,7 +146,7 @@ class Builder:
         started = any(any(parts(work.folder)) for work in works)
         if size > free and not started:
             raise DataError(
-                f"{self.data}: needs {told_bytes(size)}, {told_bytes(free)} are free;"
+                f"{self.data}: needs {file_size(size)}, {file_size(free)} are free;"
                 " make room or name another folder with --data"
             )
         splits = [notes for work in works for notes in work.plan.splits.values()]

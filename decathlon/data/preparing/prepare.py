@@ -8,13 +8,13 @@ from pathlib import Path
 from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.common.locks import exclusive
 from decathlon.common.oserrors import explained
+from decathlon.common.text import printable_name
 from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, write_manifest
 from decathlon.data.preparing.builder import Builder, same_source
 from decathlon.data.preparing.convert import BrokenError
 from decathlon.data.preparing.leftovers import parts
 from decathlon.data.preparing.verify import examine, noted
 from decathlon.data.preparing.work import intact, same_plan
-from decathlon.data.sources.annotations import shown
 from decathlon.data.sources.folder import OwnDomain, check_name, own_domain
 from decathlon.data.sources.imagenet import from_originals, validation
 from decathlon.data.sources.labels import SPLIT, add_labels
@@ -199,7 +199,7 @@ class _Preparation:
             try:
                 self.builder.build([found.supply], [found.plan], [])
             except BrokenError as error:
-                skipped |= {shown(image): reason for image, reason in error.images.items()}
+                skipped |= {printable_name(image): reason for image, reason in error.images.items()}
                 if not skip_broken or len(skipped) > MOST_SKIPPED:
                     raise
             else:
