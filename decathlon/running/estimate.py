@@ -206,16 +206,3 @@ class _FirstBatch(Feed):
 
     def evaluation(self, batch_size: int) -> Iterator[tuple[Int64, Batch]]:
         return islice(super().evaluation(self.batches.batch_size), 1)
-
-
-def duration(seconds: float) -> str:
-    """Writes a time as one or two units: ``"50 s"``, ``"4 min"``, ``"3 h 20 min"``."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {rest} min"
-    return f"{hours // 24} d {hours % 24} h"
