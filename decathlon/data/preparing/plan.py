@@ -12,6 +12,7 @@ import numpy as np
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
+from decathlon.common.text import megabytes
 from decathlon.data.image import TOLERANCE, stored_sizes, too_large
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.sources.annotations import (
@@ -238,7 +239,7 @@ def domain_plan(name: str, splits: dict[str, Annotations]) -> DomainPlan:
     if (last - first + 1) * longest > MOST_CLASS_TEXT:
         raise DataError(
             f"annotations of {name}: {last - first + 1} classes with names of up to {longest}"
-            f" bytes take more than {MOST_CLASS_TEXT / 1e6:.0f} MB; shorten the names"
+            f" bytes take more than {megabytes(MOST_CLASS_TEXT)}; shorten the names"
         )
     train = splits.get("train")
     if train is not None and len(train) and (train.categories == UNKNOWN).any():

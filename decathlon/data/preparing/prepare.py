@@ -19,12 +19,12 @@ from pathlib import Path
 from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.common.locks import exclusive
 from decathlon.common.oserrors import explained
+from decathlon.common.text import printable_name
 from decathlon.data.manifest import DomainEntry, Manifest
 from decathlon.data.preparing.domain_job import same_plan
 from decathlon.data.preparing.filling import BrokenError
 from decathlon.data.preparing.folder_writer import FolderWriter
 from decathlon.data.preparing.shard_writer import temporary_files
-from decathlon.data.sources.annotations import shown
 from decathlon.data.sources.folder import OwnDomain, check_name, own_domain
 from decathlon.data.sources.imagenet import from_originals, validation
 from decathlon.data.sources.labels import SPLIT, add_labels
@@ -215,7 +215,7 @@ class _Preparation:
             try:
                 self.folder.write([found.supply], [found.plan], [])
             except BrokenError as error:
-                skipped |= {shown(image): reason for image, reason in error.images.items()}
+                skipped |= {printable_name(image): reason for image, reason in error.images.items()}
                 if not skip_broken or len(skipped) > MOST_SKIPPED:
                     raise
             else:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from decathlon.common.errors import DataError
+from decathlon.common.text import printable_name
 from decathlon.data.image import ARCHIVE_PIXELS, TOLERANCE, ImageError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.preparing.plan import NameIndex
-from decathlon.data.sources.annotations import Annotations, shown
+from decathlon.data.sources.annotations import Annotations
 from decathlon.data.sources.opening import reading, unreadable
 from decathlon.data.sources.streams import Hashed, unpacked
 from decathlon.data.sources.tar import Member, Tar, told
@@ -283,14 +284,14 @@ class FolderSupply:
             try:
                 data = read_regular(path)
             except ImageError as error:
-                yield Supplied(image, shown(path), partial(_failing, error))
+                yield Supplied(image, printable_name(path), partial(_failing, error))
                 continue
             if data is None:
                 continue
             self._digest.update(b"%s\0%d\0" % (name, len(data)))
             self._digest.update(data)
             self._size += len(data)
-            yield Supplied(image, shown(path), partial(bytes, data))
+            yield Supplied(image, printable_name(path), partial(bytes, data))
 
     def source(self) -> SourceEntry:
         """Returns the folder's name, the bytes of its images and their digest."""
