@@ -15,7 +15,9 @@ from decathlon.common.oserrors import explained
 
 _CHUNK = 1 << 20
 # Its stubs take the class for an instance.
-_DAMAGED = (gzip_ng.BadGzipFile, cast(type[Exception], zlib_ng.error))
+_DAMAGED = (gzip_ng.BadGzipFile, OverflowError, cast(type[Exception], zlib_ng.error))
+_MAGIC = b"\x1f\x8b"
+"""Begins a gzip file."""
 LARGEST_RATIO = 200
 """Unpacked bytes for each packed one; annotations reach 20, photographs 1."""
 _FREE = 64 << 20
@@ -64,10 +66,11 @@ class Hashed(io.RawIOBase):
 
     Attributes:
         count: Bytes read so far.
+        head: The first two bytes, once they are read.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self.count = file, 0
+        self._file, self.count, self.head = file, 0, b""
         self._digest = hashlib.sha256()
 
     def readable(self) -> bool:
@@ -78,6 +81,8 @@ class Hashed(io.RawIOBase):
         """Fills ``buffer`` with the next bytes; returns how many, 0 at the end."""
         size = self._file.readinto(buffer)  # type: ignore[attr-defined]
         self._digest.update(memoryview(buffer)[:size])
+        if len(self.head) < len(_MAGIC):
+            self.head += bytes(memoryview(buffer)[: len(_MAGIC) - len(self.head)])[:size]
         self.count += size
         return int(size)
 
@@ -101,15 +106,15 @@ class _Unzipped(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         try:
-            size = self._gzip.readinto(buffer)
+            size = int(self._gzip.readinto(buffer))
         except EOFError:
             raise self._truncated() from None
         except _DAMAGED as error:
             what = str(error)
-            if self._count and "not a gzip" in what.lower():
+            if "not a gzip" in what.lower() and self._source.head == _MAGIC:
                 what = "bytes after its end"
             raise DataError(f"{self._where}: damaged ({what}); fetch it again") from None
-        if not (size or self._source.count):
+        if not self._source.count:
             raise self._truncated()
         self._count += size
         if self._count > _FREE + LARGEST_RATIO * self._source.count:
@@ -117,7 +122,7 @@ class _Unzipped(io.RawIOBase):
                 f"{self._where}: unpacks to over {LARGEST_RATIO} times its size; this is no"
                 " archive of images, fetch the official one"
             )
-        return int(size)
+        return size
 
     def _truncated(self) -> DataError:
         return DataError(f"{self._where}: ends in the middle (truncated); fetch it again")

@@ -5,9 +5,7 @@ The files are annotations in the layout of the Visual Decathlon, in a zip archiv
 """
 
 import hashlib
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -123,11 +121,10 @@ def read_labels(
         )
     wanted = list(suite.domains if domains is None else domains)
     found: dict[str, Labels] = {}
-    for domain, where, file in _folder(path, wanted) if path.is_dir() else _archive(path, wanted):
-        if domain in found:
-            raise DataError(f"{path}: holds the labels of {domain} twice; fetch it again")
-        with file as readable:
-            found[domain] = _labels(readable, domain, where, suite)
+    for labels in _folder(path, wanted, suite) if path.is_dir() else _archive(path, wanted, suite):
+        if labels.domain in found:
+            raise DataError(f"{path}: holds the labels of {labels.domain} twice; fetch it again")
+        found[labels.domain] = labels
     if domains is None:
         if not found:
             raise DataError(
@@ -138,38 +135,32 @@ def read_labels(
     return {name: found[name] for name in wanted if name in found}
 
 
-File = tuple[str, str, AbstractContextManager[Readable]]
-"""A file of labels: its domain, its name for messages, and its bytes once it is entered."""
-
-
-def _folder(path: Path, domains: Sequence[str]) -> Iterator[File]:
+def _folder(path: Path, domains: Sequence[str], suite: Suite) -> Iterator[Labels]:
     for domain in domains:
-        file = path / f"{domain}{_ENDING}"
-        if file.is_file():
-            size = file.stat().st_size
+        where = path / f"{domain}{_ENDING}"
+        if where.is_file():
+            size = where.stat().st_size
             if size > MAX_BYTES:
-                raise DataError(f"{file}: {megabytes(size)} are too many for labels")
-            yield domain, str(file), reading(file)
+                raise DataError(f"{where}: {megabytes(size)} are too many for labels")
+            with reading(where) as file:
+                yield _labels(file, domain, str(where), suite)
 
 
-def _archive(path: Path, domains: Sequence[str]) -> Iterator[File]:
+def _archive(path: Path, domains: Sequence[str], suite: Suite) -> Iterator[Labels]:
     with opened(path, DataError) as archive:
         for info in archive.infolist():
             # Some programs for Windows write backslashes.
             name = info.filename.replace("\\", "/").rsplit("/", 1)[-1]
             domain = name.removesuffix(_ENDING)
-            if domain in domains and domain != name:
-                yield domain, f"{path}: {info.filename}", _member(archive, info, path)
-
-
-def _member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path
-) -> AbstractContextManager[Readable]:
-    # No more than the declared size is ever unpacked.
-    if info.file_size > MAX_BYTES:
-        limit = megabytes(MAX_BYTES)
-        raise DataError(f"{path}: {info.filename} unpacks to more than {limit}; it is refused")
-    return archive.open(info)
+            if domain not in domains or domain == name:
+                continue
+            where = f"{path}: {info.filename}"
+            # No more than the declared size is ever unpacked.
+            if info.file_size > MAX_BYTES:
+                limit = megabytes(MAX_BYTES)
+                raise DataError(f"{where} unpacks to more than {limit}; it is refused")
+            with archive.open(info) as file:
+                yield _labels(file, domain, where, suite)
 
 
 def _labels(file: Readable, domain: str, where: str, suite: Suite) -> Labels:

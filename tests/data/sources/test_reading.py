@@ -208,8 +208,11 @@ def test_gzip_is_unpacked(parts: list[bytes], padding: int) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 19, 20, 21, 1000])
 def test_gzip_parts_may_end_anywhere(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "_CHUNK", chunk)
-    monkeypatch.setattr(streaming.gzip_ng, "READ_BUFFER_SIZE", chunk)
+    class Dribbling(io.BytesIO):
+        def readinto(self, buffer: Any, /) -> int:
+            return super().readinto(memoryview(buffer)[:chunk])
+
+    monkeypatch.setattr(io, "BytesIO", Dribbling)
     parts = [b"", b"one" * 500, b"", b"two"]
     packed = bytes(5).join(map(gzip.compress, parts))
     assert read_all(packed) == b"".join(parts)
