@@ -92,7 +92,7 @@ def pretrain(
     from decathlon.running.splits import notes_on_splits
     from decathlon.running.tensorboard import Curves, check_tensorboard
     from decathlon.training.device import Compute
-    from decathlon.training.distributed.team import assemble, united
+    from decathlon.training.distributed.groups import init_processes, process_group
 
     check_split(split)
     folder = data_folder(data)
@@ -103,7 +103,7 @@ def pretrain(
     find(method)  # a wrong name is reported before data is looked for
     recipe = apply({"paper": RECIPE}, parse_settings(settings or []), "pretraining")
     compute = Compute(device, precision, threads, sync_bn, compiled)
-    assemble(compute)
+    init_processes(compute)
     config = Pretraining(
         open_store(folder),
         out,
@@ -119,7 +119,7 @@ def pretrain(
     _print_notes(notes_on_splits(config.store, [config.domain], split))
     curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
     with (
-        united(),
+        process_group(),
         with_reason(out.parent, recipe.batch_size),
         bus_error_says(cut_short("pretraining", folder)),
         progress("pretraining", recipe.epochs, "epochs") as bar,
@@ -239,7 +239,11 @@ def run(
     from decathlon.running.survey import check_unmixed, survey
     from decathlon.running.tensorboard import TrialCurves, check_tensorboard
     from decathlon.training.device import Compute
-    from decathlon.training.distributed.team import assemble, call, one_fate
+    from decathlon.training.distributed.groups import (
+        broadcast_or_exit,
+        fail_together,
+        init_processes,
+    )
 
     check_split(split)
     check_launcher(launcher, address, gpus, dry_run=dry_run)
@@ -250,7 +254,7 @@ def run(
     compute = Compute(device, precision, own, sync_bn, compiled)
     if launcher == "local":
         compute.fabric()  # reports a missing device before anything is planned
-        assemble(compute)
+        init_processes(compute)
     config = RunConfig(
         methods,
         data_folder(data),
@@ -265,7 +269,7 @@ def run(
         checkpointing=Checkpointing(checkpoint, checkpoint_steps),
         force=force,
     )
-    with one_fate():
+    with fail_together():
         runs = resolve(config)
         states = survey(runs)
     _print_notes(notes_on_splits(runs[0].store, runs[0].config.domains, split))
@@ -292,7 +296,9 @@ def run(
     summarise(failures, len(states))
     if len(failures) < len(states):
         _suggest_score(results, split, runs)
-    raise typer.Exit(call(exit_code(failures, all_failed=len(failures) == len(states))))
+    raise typer.Exit(
+        broadcast_or_exit(exit_code(failures, all_failed=len(failures) == len(states)))
+    )
 
 
 def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:

@@ -12,14 +12,13 @@ from rich.text import Text
 
 from decathlon.common.grid import Column, Grid
 from decathlon.common.progress import say
-from decathlon.common.text import visible, visible_lines
+from decathlon.common.text import plural, visible, visible_lines
 from decathlon.results.records import RunRecord
 from decathlon.running.events import Epoch, Event, Finished, Listener, Planned, Started, Waiting
 from decathlon.running.execution import outcome
 from decathlon.running.faults import Failure, grouped
 from decathlon.running.run import Trial
 from decathlon.running.survey import TrialState
-from decathlon.running.words import plural
 from decathlon.training.checkpoints import peek
 
 PLAIN_EVERY = 30.0

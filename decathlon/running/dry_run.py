@@ -19,14 +19,13 @@ from torch import nn
 
 from decathlon.common.grid import Column, Grid
 from decathlon.common.progress import progress
-from decathlon.common.text import visible, visible_lines
+from decathlon.common.text import duration, plural, visible, visible_lines
 from decathlon.method.base import Batch, Method
 from decathlon.running.faults import Failure, grouped
 from decathlon.running.run import Run, Trial
 from decathlon.running.survey import TrialState
 from decathlon.running.trial import build
-from decathlon.running.words import duration, plural
-from decathlon.training.device import place
+from decathlon.training.device import to_device
 from decathlon.training.feed import Feed, task_of
 from decathlon.training.loop import train
 
@@ -105,7 +104,7 @@ def num_trained(run: Run, trial: Trial) -> float:
         for domain in trial.domains
     ]
     steps = [-(-count // recipe.batch_size) for count in counts]
-    taken = min(sum(steps), getattr(recipe, "steps_per_epoch", sum(steps)))
+    taken = min(sum(steps), recipe.steps_per_epoch or sum(steps))
     # Domains that are trained jointly take turns, whatever their sizes.
     per_step = sum(c / s for c, s in zip(counts, steps, strict=True)) / len(counts)
     return recipe.epochs * taken * per_step
@@ -163,7 +162,7 @@ def _time_evaluation(
     view = method.view(task_of(run.store, domain, (trial.split,)), training=False)
     feed = Feed(run.store, domain, (trial.split,), view, size, trial.seed, fabric.device)
     network = method.part(network, domain)
-    place(network, fabric.device)
+    to_device(network, fabric.device)
     network.eval()
     for _ in range(2):
         began = time.perf_counter()

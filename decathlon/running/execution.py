@@ -23,7 +23,7 @@ from decathlon.running.run import Run, Trial
 from decathlon.running.survey import TrialState, check_unmixed
 from decathlon.running.trial import run_trial
 from decathlon.running.trial_folder import TrialFolder
-from decathlon.training.distributed.team import call
+from decathlon.training.distributed.groups import broadcast_or_exit
 
 POLL_SECONDS = 1.0
 """Between two looks at trials that are all in the hands of other processes."""
@@ -139,7 +139,7 @@ def _attempt_claimed(folder: TrialFolder, listener: Listener, since: float) -> F
             keep_source(run.source, run.config.results)
         listener(Started(trial))
         with bus_error_says(cut_short(str(trial), run.store.data)):
-            call(asdict(trial))  # the other processes of torchrun join in
+            broadcast_or_exit(asdict(trial))  # the other processes of torchrun join in
             records = run_trial(run, trial, lambda facts: listener(Epoch(trial, facts)))
         listener(Finished(trial, tuple(records)))
     except Exception as error:  # noqa: BLE001 - whatever it is, the other trials go on

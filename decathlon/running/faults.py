@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from decathlon.common import oserrors
-from decathlon.common.errors import DEBUG, DecathlonError, TrialError, encodable
+from decathlon.common.errors import DEBUG, DecathlonError, TrialError
+from decathlon.common.text import encodable
 from decathlon.running.run import Run, Trial
 
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")

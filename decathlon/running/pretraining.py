@@ -30,7 +30,7 @@ from decathlon.running.splits import trained_on
 from decathlon.running.trial_folder import check_agreement
 from decathlon.training.checkpoints import Checkpoints, peek
 from decathlon.training.device import Compute
-from decathlon.training.distributed.messages import share
+from decathlon.training.distributed.collectives import broadcast
 from decathlon.training.evaluation import evaluate
 from decathlon.training.feed import Feed, task_of
 from decathlon.training.loop import Report, train
@@ -177,7 +177,7 @@ def pretrain(config: Pretraining, report: Report) -> Pretrained:
     config.check_data()
     fabric = config.compute.fabric()
     identity = config.identity(fabric)
-    check_agreement(str(config.out), identity, share(identity))
+    check_agreement(str(config.out), identity, broadcast(identity))
     if (done := _finished(config, fabric)) is not None:
         return done
     facts, when = {**identity, **config.compute.numerics(fabric)}, config.checkpointing
@@ -224,7 +224,7 @@ def _finished(config: Pretraining, fabric: Fabric) -> Pretrained | None:
     Raises:
         UsageError: The file is something else.
     """
-    found = share(_header(config, fabric) if rank() == 0 and not config.force else None)
+    found = broadcast(_header(config, fabric) if rank() == 0 and not config.force else None)
     if found is None:
         return None
     return Pretrained(config.out, found["accuracy"].get(config.split), None)

@@ -19,13 +19,13 @@ from decathlon.results.records import Parameters, RunRecord, pack_bits, write_re
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.checkpoints import Checkpoints
-from decathlon.training.distributed.team import united
+from decathlon.training.distributed.groups import process_group
 from decathlon.training.evaluation import Evaluation, evaluate
 from decathlon.training.feed import Feed, task_of
 from decathlon.training.loop import Report, train
 
 
-@united()
+@process_group()
 def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     """Trains, evaluates and records one trial; with torchrun, each process does its share.
 

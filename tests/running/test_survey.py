@@ -12,6 +12,7 @@ from rich.console import Console
 
 from decathlon.common.errors import UsageError
 from decathlon.common.locks import claim
+from decathlon.common.text import duration
 from decathlon.data.reading.store import open_store
 from decathlon.method.registry import registered
 from decathlon.models.resnet import Architecture
@@ -27,7 +28,6 @@ from decathlon.running.resolve import methods_named, resolve
 from decathlon.running.run import Run
 from decathlon.running.survey import survey
 from decathlon.running.trial_folder import TrialFolder
-from decathlon.running.words import duration
 from decathlon.training.checkpoints import Checkpoints
 from decathlon.training.device import Compute
 

@@ -10,7 +10,7 @@ from decathlon.running.run import Run, Trial
 from decathlon.running.survey import TrialState
 from decathlon.running.trial import run_trial
 from decathlon.running.trial_folder import check_agreement
-from decathlon.training.distributed.team import call, one_fate
+from decathlon.training.distributed.groups import broadcast_or_exit, fail_together
 
 
 def execute_together(states: Sequence[TrialState], listener: Listener) -> list[Failure]:
@@ -29,11 +29,11 @@ def execute_together(states: Sequence[TrialState], listener: Listener) -> list[F
             different runs.
     """
     identities = {str(state.trial): state.folder.identity() for state in states}
-    with one_fate():
-        theirs = call(identities)
+    with fail_together():
+        theirs = broadcast_or_exit(identities)
         for trial, identity in identities.items():
             check_agreement(trial, identity, theirs.get(trial, {}))
-    with one_fate():
+    with fail_together():
         if rank() == 0:
             return _lead(states, listener)
         _follow({state.run.name: state.run for state in states})
@@ -44,9 +44,9 @@ def _lead(states: Sequence[TrialState], listener: Listener) -> list[Failure]:
     try:
         failures = execute(states, listener)
     except Exception:
-        call(None)
+        broadcast_or_exit(None)
         raise
-    call(None)
+    broadcast_or_exit(None)
     return failures
 
 
@@ -55,7 +55,7 @@ def _follow(runs: dict[str, Run]) -> None:
 
     Nothing else ends it: the first process would wait for this one at the next call.
     """
-    while (called := call(None)) is not None:
+    while (called := broadcast_or_exit(None)) is not None:
         try:
             trial = Trial(**{**called, "domains": tuple(called["domains"])})
             run_trial(runs[trial.name], trial, lambda facts: None)
