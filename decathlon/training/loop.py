@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -84,7 +84,7 @@ def schedule_of(method: Method, feeds: Sequence[Stream]) -> Schedule:
     recipe's ``steps_per_epoch``, if that is less.
     """
     steps = sum(feed.steps_per_epoch for feed in feeds)
-    steps = min(steps, getattr(method.recipe, "steps_per_epoch", steps))
+    steps = min(steps, method.recipe.steps_per_epoch or steps)
     return Schedule(method.recipe.epochs, steps)
 
 
@@ -128,7 +128,7 @@ def train(
     clock = _Clock(schedule, report, resume, _suspects(method, tasks))
     first = 0
     with deferring() as defer:
-        for phase in method.phases(network, tasks):
+        for number, phase in enumerate(method.phases(network, tasks)):
             last = schedule.at(phase.until)
             if start < last:
                 if phase.begin is not None:
@@ -143,7 +143,7 @@ def train(
                 for step in range(max(first, start), last):
                     rates = [schedule.rate(group, step) for group in optimisers.groups]
                     optimisers.set_rates(rates)
-                    batch = next(batches)
+                    batch = replace(next(batches), phase=number)
                     loss = objective(batch) * batch.share
                     fabric.backward(loss)
                     loss = gradients.all_reduce(loss.detach())

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from decathlon_methods.spottune import SpotTune
+from decathlon_methods.spottune.global_k import SpotTuneGlobalK, l_e, l_k
+from decathlon_methods.spottune.global_network import GlobalNetwork
 from torch import nn
 
 from decathlon import load_model
@@ -13,12 +16,9 @@ from decathlon.common.errors import UsageError
 from decathlon.method.base import Batch, Method, Task
 from decathlon.method.recipe import apply
 from decathlon.method.stored import keep_source, save_trained
-from decathlon.models.global_policy import GlobalNetwork
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source, read_weights
-from decathlon.training.device import to_device
-from methods.spottune import SpotTune
-from methods.spottune_global_k import SpotTuneGlobalK, l_e, l_k
+from decathlon.training.device import place
 
 TASK = Task("dtd", 4, 100)
 
@@ -137,7 +137,7 @@ def test_training_ends_with_k_tuned_blocks_and_no_policy(
     assert not any("policy" in name for name in read_weights(path)[1])
     images = torch.randn(3, 3, 32, 32)
     loaded = load_model(path)
-    to_device(loaded, torch.device("cpu"))
+    place(loaded, torch.device("cpu"))
     assert torch.equal(loaded(images), final(images))
     whole = tmp_path / "run" / "whole.safetensors"
     spottune = SpotTune()

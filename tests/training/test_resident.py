@@ -77,14 +77,14 @@ class NoWaiting(TorchDispatchMode):
 def methods() -> Iterator[str]:
     from decathlon.method.registry import registered
 
-    yield from (name for name, point in registered().items() if point.module.startswith("methods"))
+    yield from (name for name, point in registered().items() if point.module.startswith("decathlon_methods."))
 
 
 @pytest.mark.parametrize("name", list(methods()))
 def test_no_step_of_training_waits_for_the_device(
     tiny: Path, tiny_source: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("decathlon.models.paths.knows_rows", lambda x: False)
+    monkeypatch.setattr("decathlon_methods.spottune.paths.knows_rows", lambda x: False)
     store = open_store(tiny)
     method: Method = find(name)()
     view = AUGMENTED.train

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from decathlon_methods.fine_tuning import FineTuning
+from decathlon_methods.spottune import SpotTune, SpotTuneRecipe
+from decathlon_methods.spottune.global_k import GlobalRecipe, SpotTuneGlobalK
 from torch import Tensor, nn
 
 from decathlon.cli import app
@@ -30,9 +33,6 @@ from decathlon.training.distributed.groups import init_processes, process_group
 from decathlon.training.distributed.parallel import Gradients
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective, train
-from methods.fine_tuning import FineTuning
-from methods.spottune import SpotTune, SpotTuneRecipe
-from methods.spottune_global_k import GlobalRecipe, SpotTuneGlobalK
 
 COMPUTE = Compute("cpu", "32")
 RECIPE = replace(FineTuning.recipes["paper"], epochs=3, batch_size=16, lr=0.05, milestones=())
@@ -237,13 +237,13 @@ class Here:
 
 if __name__ == "__main__":
     process = Here(*map(Path, sys.argv[1:]))
-    init_processes(COMPUTE)
-    with process_group():
+    assemble(COMPUTE)
+    with united():
         process.trains()
-    with process_group():
+    with united():
         process.differentiates()
         process.leaves_out()
-    with process_group():
+    with united():
         process.evaluates()
     process.fails()
     process.is_refused()

@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from decathlon_methods.spottune import routing
+from decathlon_methods.spottune.routing import RoutedBlock, RoutedNetwork
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from decathlon.models import routing
 from decathlon.models.layers import freeze
 from decathlon.models.resnet import Architecture
-from decathlon.models.routing import RoutedBlock, RoutedNetwork
-from decathlon.training.device import to_device
+from decathlon.training.device import place
 
 IMAGES = 6
 
@@ -39,7 +39,7 @@ def network(width: float = 0.25, released: bool = False) -> RoutedNetwork:
     for name, parameter in routed.named_parameters():
         if ".tuned." in name:
             parameter.data.add_(0.1 * torch.randn_like(parameter))
-    to_device(routed, torch.device("cpu"))
+    place(routed, torch.device("cpu"))
     return routed
 
 
@@ -78,7 +78,7 @@ def test_training_is_that_of_the_plain_formula(
     two = copy.deepcopy(one)
     batch, chosen = images(), DECISIONS[decisions](one)
     if elsewhere:  # as on devices where it is not known which images take which path
-        monkeypatch.setattr("decathlon.models.paths.knows_rows", lambda x: False)
+        monkeypatch.setattr("decathlon_methods.spottune.paths.knows_rows", lambda x: False)
     found = trained(one, batch, chosen)
     monkeypatch.setattr(routing, "choose", plainly)
     expected = trained(two, batch, chosen)
