@@ -48,12 +48,12 @@ def failure(error: Exception, run: Run, trial: Trial) -> Failure:
         traceback.print_exception(error)
     if isinstance(error, DecathlonError):
         return Failure(trial, error.exit_code, encodable(str(error)))
-    reason = encodable(explained(error, run.results, run.method.recipe.batch_size))
+    reason = encodable(reason_of(error, run.results, run.method.recipe.batch_size))
     return Failure(trial, TrialError.exit_code, reason)
 
 
-def explained(error: Exception, folder: Path, batch_size: int) -> str:
-    """Says what an error of the system means for a training, and how to mend it.
+def reason_of(error: Exception, folder: Path, batch_size: int) -> str:
+    """Returns what an error means for a training, and how to fix it.
 
     Args:
         error: Anything but a :class:`DecathlonError`, which says so itself.
@@ -76,7 +76,7 @@ def explained(error: Exception, folder: Path, batch_size: int) -> str:
 
 @contextmanager
 def telling(folder: Path, batch_size: int) -> Iterator[None]:
-    """Lets what the block raises be told as :func:`explained` does.
+    """Raises the errors of the block with the text of :func:`reason_of`.
 
     Args:
         folder: What is written to.
@@ -90,7 +90,7 @@ def telling(folder: Path, batch_size: int) -> Iterator[None]:
     except DecathlonError:
         raise
     except Exception as error:
-        raise TrialError(explained(error, folder, batch_size)) from error
+        raise TrialError(reason_of(error, folder, batch_size)) from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
