@@ -85,7 +85,7 @@ def num_trained(run: Run, trial: Trial) -> float:
         for domain in trial.domains
     ]
     steps = [-(-count // recipe.batch_size) for count in counts]
-    taken = min(sum(steps), getattr(recipe, "steps_per_epoch", sum(steps)))
+    taken = min(sum(steps), recipe.steps_per_epoch or sum(steps))
     # Domains that are trained jointly take turns, whatever their sizes.
     per_step = sum(c / s for c, s in zip(counts, steps, strict=True)) / len(counts)
     return recipe.epochs * taken * per_step

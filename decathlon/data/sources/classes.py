@@ -23,7 +23,7 @@ from pathlib import Path
 
 from decathlon.common.errors import DataError, listed
 from decathlon.common.text import printable, printable_name
-from decathlon.data.preparing.decode import recognised
+from decathlon.data.image import recognised
 from decathlon.suites.base import SPLITS
 
 SUFFIXES = (

@@ -19,7 +19,7 @@ import numpy as np
 
 from decathlon.common.errors import DataError, UsageError, listed, nearest
 from decathlon.common.text import printable_name
-from decathlon.data.preparing.decode import PHOTOGRAPH_PIXELS
+from decathlon.data.image import PHOTOGRAPH_PIXELS
 from decathlon.data.preparing.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
 from decathlon.data.sources.annotations import MOST_CLASSES, Annotations, Names
 from decathlon.data.sources.classes import (
