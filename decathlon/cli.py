@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from decathlon import __version__
-from decathlon.commands import data, scores, training
+from decathlon.commands import catalogue, data, scores, training
 from decathlon.common.errors import DEBUG, DecathlonError, UsageError
 from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.common.oserrors import of_the_system
@@ -15,6 +15,7 @@ from decathlon.common.output import guarded
 from decathlon.common.progress import say
 from decathlon.common.text import visible, visible_lines
 from decathlon.common.world import one_voice, world
+from decathlon.suites.registry import DEFAULT
 
 PARALLEL = ("run", "pretrain")
 """Commands that several processes, started by torchrun, do together."""
@@ -23,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="The Visual Decathlon: ten image domains at 72 pixels, the published methods, one score.",
+    help=f"The {DEFAULT.title}: {DEFAULT.text}.",
     epilog="Start with 'decathlon demo'. Exit codes: 0 done, 1 a trial failed or output was lost,"
     " 2 wrong usage, 3 bad or missing data or weights, 4 invalid result, 130 interrupted.",
 )
@@ -52,7 +53,7 @@ def _options(
 
 DATA, TRAINING, SCORES = "Data", "Training", "Results"
 for panel, commands in {
-    DATA: (data.prepare, data.verify, data.show, data.domains),
+    DATA: (data.prepare, data.verify, data.show, data.domains, catalogue.suites),
     TRAINING: (
         training.demo,
         training.methods,
