@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, NoReturn, TextIO
 
 import typer
@@ -51,18 +52,18 @@ def _options(
         )
 
 
-DATA, TRAINING, SCORES = "Data", "Training", "Results"
-for panel, commands in {
-    DATA: (data.prepare, data.verify, data.show, data.domains, catalogue.suites),
-    TRAINING: (
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Data": (data.prepare, data.verify, data.show, data.domains, catalogue.suites),
+    "Training": (
         training.demo,
         training.methods,
         training.pretrain,
         training.import_weights,
         training.run,
     ),
-    SCORES: (scores.score, scores.compare, scores.plot, scores.submit, scores.evaluate),
-}.items():
+    "Results": (scores.score, scores.compare, scores.plot, scores.submit, scores.evaluate),
+}
+for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 
