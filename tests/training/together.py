@@ -237,13 +237,13 @@ class Here:
 
 if __name__ == "__main__":
     process = Here(*map(Path, sys.argv[1:]))
-    assemble(COMPUTE)
-    with united():
+    init_processes(COMPUTE)
+    with process_group():
         process.trains()
-    with united():
+    with process_group():
         process.differentiates()
         process.leaves_out()
-    with united():
+    with process_group():
         process.evaluates()
     process.fails()
     process.is_refused()
