@@ -63,7 +63,7 @@ setup(
     package_dir={"decathlon.published": "results/published"},
     package_data={
         "decathlon": ["py.typed", "**/*.html", "**/*.css", "**/*.js"],
-        "decathlon.published": ["*.json"],
+        "decathlon.published": ["*/*.json"],
     },
     # Only what package_data names: not whatever else lies in the folders.
     include_package_data=False,

@@ -21,12 +21,12 @@ from decathlon.method.base import Method, Task
 from decathlon.method.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.models.noise import noise_key
 from decathlon.models.weights import Source
+from decathlon.results.parameters import Parameters
 from decathlon.results.records import (
     LOG,
     PREDICTIONS,
     ROUTING,
     WEIGHTS,
-    Parameters,
     RunRecord,
     pack_bits,
     write_record,

@@ -14,13 +14,14 @@ import torch
 from decathlon import load_model
 from decathlon.common.errors import UsageError
 from decathlon.data.reading.store import open_store
-from decathlon.results.records import find_records, read_record, unpack_bits
+from decathlon.results.records import find_records, read_record
 from decathlon.running.execution import execute
 from decathlon.running.faults import Failure
 from decathlon.running.plan import Run, Trial
 from decathlon.running.request import request
 from decathlon.running.survey import Work, survey
 from decathlon.training.device import Compute
+from tests.scoring.making import unpacked
 
 METHODS = ["scratch", "feature-extractor", "fine-tuning", "spottune"]
 
@@ -90,7 +91,7 @@ def test_a_run_leaves_everything_that_is_promised(
         for p, label in zip(predictions, images.labels.tolist(), strict=True)
     ]
     assert record.correctness is not None
-    assert unpack_bits(record.correctness, len(images)) == right
+    assert unpacked(record.correctness, len(images)) == right
     assert record.correct == sum(right)
     assert record.trained_on == "train+val"
     logits = load_model(path.parent / "weights.safetensors")(torch.randn(2, 3, 64, 64))

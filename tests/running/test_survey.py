@@ -16,7 +16,7 @@ from decathlon.data.reading.store import open_store
 from decathlon.method.registry import registered
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import write_source
-from decathlon.results.published import TABLE_3, published_rows
+from decathlon.results.published import published_rows
 from decathlon.results.records import find_records, read_record
 from decathlon.running import estimate
 from decathlon.running.dry_run import preview
@@ -27,6 +27,7 @@ from decathlon.running.plan import Run
 from decathlon.running.request import chosen, requests
 from decathlon.running.survey import survey
 from decathlon.running.watch import PlainWatch
+from decathlon.suites.visual_decathlon import SUITE
 from decathlon.training.checkpoints import Checkpoints
 from decathlon.training.device import Compute
 
@@ -81,7 +82,7 @@ def test_a_preview_shows_names_in_full(
 def test_all_methods_are_those_of_table_3_and_strangers() -> None:
     methods = chosen(["all"])
     assert sorted(methods) == sorted(registered())
-    table = [row.method for row in published_rows() if row.table == TABLE_3 and row.method]
+    table = [row.method for row in published_rows() if row.table == SUITE.table and row.method]
     assert [method for method in methods if method in table] == table
     with pytest.raises(UsageError, match="did you mean 'spottune'"):
         chosen(["fine-tuning", "spotune"])
