@@ -14,7 +14,7 @@ from decathlon.scoring.board import board_of
 from decathlon.scoring.compare import compare
 from decathlon.scoring.evaluate import SubmissionScore
 from decathlon.scoring.render.reports import render_comparison, render_submission
-from decathlon.scoring.render.terminal import SHORT, fitted
+from decathlon.scoring.render.terminal import fitted
 from decathlon.suites.visual_decathlon import DOMAINS, SUITE
 from tests.scoring.making import everywhere
 
@@ -60,7 +60,7 @@ def test_score_shows_every_name_and_score_in_full(width: int, filled: Path) -> N
     for start in range(0, len(LONG), 10):  # folded where it is too wide
         assert LONG[start : start + 5] in squeezed
     for domain in DOMAINS.values():
-        assert domain.column in words or SHORT.get(domain.column) in words
+        assert domain.column in words or domain.narrow in words
     assert ("Left out to fit" in said) == (width < 200)
 
 
