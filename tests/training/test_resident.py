@@ -77,7 +77,8 @@ class NoWaiting(TorchDispatchMode):
 def methods() -> Iterator[str]:
     from decathlon.method.registry import registered
 
-    yield from (name for name, point in registered().items() if point.module.startswith("decathlon_methods."))
+    ours = "decathlon_methods."
+    yield from (name for name, point in registered().items() if point.module.startswith(ours))
 
 
 @pytest.mark.parametrize("name", list(methods()))
