@@ -19,21 +19,21 @@ def version() -> str:
 
 # Built-in methods are found as a stranger's are: by these lines alone.
 METHODS = [
-    "scratch = methods.scratch:Scratch",
-    "scratch-plus = methods.scratch_plus:ScratchPlus",
-    "feature-extractor = methods.feature_extractor:FeatureExtractor",
-    "fine-tuning = methods.fine_tuning:FineTuning",
-    "bn-adapt = methods.bn_adapt:BNAdapt",
-    "lwf = methods.lwf:LwF",
-    "series-adapters = methods.series_adapters:SeriesAdapters",
-    "parallel-adapters = methods.parallel_adapters:ParallelAdapters",
-    "series-adapters-large = methods.series_adapters_large:SeriesAdaptersLarge",
-    "series-adapters-decay = methods.series_adapters_decay:SeriesAdaptersDecay",
-    "series-adapters-finetune-all = methods.series_adapters_finetune_all:FinetuneAll",
-    "dan = methods.dan:DAN",
-    "piggyback = methods.piggyback:Piggyback",
-    "spottune-global-k = methods.spottune_global_k:SpotTuneGlobalK",
-    "spottune = methods.spottune:SpotTune",
+    "scratch = decathlon_methods.scratch:Scratch",
+    "scratch-plus = decathlon_methods.scratch_plus:ScratchPlus",
+    "feature-extractor = decathlon_methods.feature_extractor:FeatureExtractor",
+    "fine-tuning = decathlon_methods.fine_tuning:FineTuning",
+    "bn-adapt = decathlon_methods.bn_adapt:BNAdapt",
+    "lwf = decathlon_methods.lwf:LwF",
+    "series-adapters = decathlon_methods.series_adapters:SeriesAdapters",
+    "parallel-adapters = decathlon_methods.parallel_adapters:ParallelAdapters",
+    "series-adapters-large = decathlon_methods.series_adapters_large:SeriesAdaptersLarge",
+    "series-adapters-decay = decathlon_methods.series_adapters_decay:SeriesAdaptersDecay",
+    "series-adapters-finetune-all = decathlon_methods.series_adapters_finetune_all:FinetuneAll",
+    "dan = decathlon_methods.dan:DAN",
+    "piggyback = decathlon_methods.piggyback:Piggyback",
+    "spottune-global-k = decathlon_methods.spottune.global_k:SpotTuneGlobalK",
+    "spottune = decathlon_methods.spottune:SpotTune",
 ]
 SUITES = ["visual-decathlon = decathlon.suites.visual_decathlon:SUITE"]
 
@@ -57,12 +57,17 @@ setup(
     packages=[
         *find_packages(include=["decathlon", "decathlon.*"]),
         "decathlon.published",
-        "methods",
+        *(f"decathlon_{name}" for name in find_packages(include=["methods", "methods.*"])),
     ],
-    # The literature's rows live beside a user's own results and are installed with the code.
-    package_dir={"decathlon.published": "results/published"},
+    package_dir={
+        # The literature's rows live beside a user's own results and are installed with the code.
+        "decathlon.published": "results/published",
+        # A folder "methods" in a user's working folder must not be taken for this one.
+        "decathlon_methods": "methods",
+    },
     package_data={
         "decathlon": ["py.typed", "**/*.html", "**/*.css", "**/*.js"],
+        "decathlon.method": ["*.json"],
         "decathlon.published": ["*.json"],
     },
     # Only what package_data names: not whatever else lies in the folders.

@@ -14,6 +14,9 @@ from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Fraction, NonNegative, Positive, Recipe
 
+WARM_UP = 0
+"""Index of the phase in which only the new head is trained."""
+
 
 @dataclass(frozen=True)
 class LwFRecipe(Recipe):
@@ -130,7 +133,7 @@ class LwF(Method):
         assert isinstance(network, LwFNetwork)
         features = network.student.features(batch.images)
         l_new = cross_entropy(network.student.head(features).float(), batch.labels)
-        if batch.progress < self.recipe.warm_up or self.recipe.lambda_o == 0:
+        if batch.phase == WARM_UP or self.recipe.lambda_o == 0:
             return l_new
         with torch.no_grad():
             recorded = network.teacher(batch.images)

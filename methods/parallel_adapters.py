@@ -1,7 +1,8 @@
 """Parallel residual adapters: a 1x1 convolution beside each shared 3x3 convolution."""
 
 from decathlon.models.resnet import Architecture
-from methods.series_adapters import SeriesAdapters
+
+from .series_adapters import SeriesAdapters
 
 
 class ParallelAdapters(SeriesAdapters):

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from decathlon.recipes import Recipe, by_size
-from methods.series_adapters import AdapterRecipe, SeriesAdapters
+
+from .series_adapters import AdapterRecipe, SeriesAdapters
 
 
 class SeriesAdaptersDecay(SeriesAdapters):

@@ -1,6 +1,6 @@
 """Series residual adapters with the shared convolutions trained on all domains."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from decathlon.method import Batch, Phase, Stored, Task
 from decathlon.models.adapters import adapted_convolutions
-from decathlon.models.joint import JointNetwork
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, NonNegative, Positive, Recipe, by_size
-from methods.series_adapters import AdapterRecipe, SeriesAdapters
+
+from .series_adapters import AdapterRecipe, SeriesAdapters
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,34 @@ class JointRecipe(AdapterRecipe):
     adapters_until: Fraction = 0.5
     trunk_lr: Positive = 0.01
     trunk_weight_decay: NonNegative = 1e-4
+
+
+class JointNetwork(nn.Module):
+    """Networks of the same build, one for each domain, with tied parameters.
+
+    Attributes:
+        networks: By domain.
+    """
+
+    def __init__(self, networks: Mapping[str, nn.Module], tied: Collection[str]) -> None:
+        """Ties parameters of networks.
+
+        Args:
+            networks: By domain; they are changed in place.
+            tied: Names of the parameters that shall be the first network's in all of them.
+        """
+        super().__init__()
+        self.networks = nn.ModuleDict(networks)
+        first, *others = networks.values()
+        for name in tied:
+            parent, _, child = name.rpartition(".")
+            for network in others:
+                setattr(network.get_submodule(parent), child, first.get_parameter(name))
+
+    def forward(self, images: Tensor, domain: str) -> Tensor:
+        """Maps images of one domain, N x 3 x H x W, to its logits, N x classes."""
+        logits: Tensor = self.networks[domain](images)
+        return logits
 
 
 class FinetuneAll(SeriesAdapters):

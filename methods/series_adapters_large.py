@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from decathlon.recipes import Recipe, Width, by_size
-from methods.series_adapters import AdapterRecipe, SeriesAdapters
+
+from .series_adapters import AdapterRecipe, SeriesAdapters
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def _more(left_out: str, wide: bool) -> str:
 
 def _state(data: Path, entry: "DomainEntry") -> str:
     """Returns whether a prepared domain is whole and official, in one word."""
-    from decathlon.data.preparing.work import intact
+    from decathlon.data.preparing.domain_job import intact
 
     if not all(intact(data, s) for split in entry.splits.values() for s in split.shards):
         return "damaged"

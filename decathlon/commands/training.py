@@ -91,7 +91,7 @@ def pretrain(
     from decathlon.running.tensorboard import Curves, check_tensorboard
     from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
     from decathlon.training.device import Compute
-    from decathlon.training.distributed.team import assemble, united
+    from decathlon.training.distributed.groups import init_processes, process_group
 
     check_split(split)
     folder = data_folder(data)
@@ -102,12 +102,12 @@ def pretrain(
     chosen = find(method)()
     recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
     compute = Compute(device, precision, threads, sync_bn, compiled)
-    assemble(compute)
+    init_processes(compute)
     store = open_store(folder)
     _tell(notes_on_splits(store, [SOURCE_DOMAIN], split))
     curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
     with (
-        united(),
+        process_group(),
         telling(out.parent, recipe.batch_size),
         bus_error_says(cut_short("pretraining", folder)),
         progress("pretraining", recipe.epochs, "epochs") as bar,
@@ -237,7 +237,11 @@ def run(
     from decathlon.running.tensorboard import TrackedWatch, check_tensorboard
     from decathlon.running.watch import stopped, summarise, watching
     from decathlon.training.device import Compute
-    from decathlon.training.distributed.team import assemble, call, one_fate
+    from decathlon.training.distributed.groups import (
+        broadcast_or_exit,
+        fail_together,
+        init_processes,
+    )
 
     check_split(split)
     check_launcher(launcher, address, gpus, dry_run=dry_run)
@@ -248,7 +252,7 @@ def run(
     compute = Compute(device, precision, own, sync_bn, compiled)
     if launcher == "local":
         compute.fabric()  # reports a missing device before anything is planned
-        assemble(compute)
+        init_processes(compute)
     order = Order(
         methods=tuple(methods),
         sources=tuple(source or ()),
@@ -264,7 +268,7 @@ def run(
         checkpoint_seconds=checkpoint,
         checkpoint_steps=checkpoint_steps,
     )
-    with one_fate():
+    with fail_together():
         runs = order.runs()
         work = survey(runs)
     _tell(notes_on_splits(runs[0].store, runs[0].domains, split))
@@ -289,7 +293,7 @@ def run(
     summarise(failures, len(work))
     if len(failures) < len(work):
         _suggest_score(results, split, runs)
-    raise typer.Exit(call(exit_code(failures, all_failed=len(failures) == len(work))))
+    raise typer.Exit(broadcast_or_exit(exit_code(failures, all_failed=len(failures) == len(work))))
 
 
 def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:

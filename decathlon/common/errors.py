@@ -54,16 +54,6 @@ class OutputError(DecathlonError):
     exit_code = 1
 
 
-def encodable(text: str) -> str:
-    r"""Spells out what UTF-8 cannot hold: bytes of file names that are not UTF-8.
-
-    Example:
-        >>> encodable("caf\udce9")
-        'caf\\udce9'
-    """
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def nearest(word: str, known: Iterable[str]) -> str:
     """Returns ``", did you mean 'x'?"`` for the nearest known word, or ``""``."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -11,63 +11,25 @@ import os
 import re
 import select
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
+
+from decathlon.common.text import to_ascii
 
 REPLACE = "decathlon.similar"
 """Name of the error handler that replaces characters that an encoding lacks."""
 _STRICT = ("strict", "surrogateescape", "backslashreplace")
 """Python's own error handlers of these streams; another one was asked for and is kept."""
-_SIMILAR = str.maketrans(
-    {
-        **dict.fromkeys("‐‑‒–—−", "-"),
-        **dict.fromkeys("‘’‚", "'"),
-        **dict.fromkeys("“”„", '"'),
-        **dict.fromkeys("•·∙", "*"),
-        "×": "x",
-        "ß": "ss",
-        "ø": "o",
-        "Ø": "O",
-        "ł": "l",
-        "Ł": "L",
-        "æ": "ae",
-        "Æ": "AE",
-    }
-)
 _SIZE = re.compile(r"[2-9]\d|[1-9]\d{2,3}", re.ASCII)
 """20 to 9999: fewer columns leave no room for a table."""
 _errors: TextIO | None = None
 
 
-def similar(text: str) -> str:
-    r"""Spell text in ASCII: accents are dropped, lines become ``-``, ``|`` and ``+``.
-
-    What has no likeness is escaped, as are the bytes of file names that are not text.
-
-    Example:
-        >>> similar("Café ├─ \u4e2d")
-        'Cafe +- \\u4e2d'
-    """
-    return "".join(_similar(character) for character in text)
-
-
-def _similar(character: str) -> str:
-    name = unicodedata.name(character, "")
-    if name.startswith("BOX DRAWINGS"):
-        horizontal = any(word in name for word in ("HORIZONTAL", "LEFT", "RIGHT"))
-        vertical = any(word in name for word in ("VERTICAL", "UP", "DOWN"))
-        return "+" if horizontal and vertical else "|" if vertical else "-"
-    plain = unicodedata.normalize("NFKD", character.translate(_SIMILAR))
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    return plain.encode("ascii", "backslashreplace").decode("ascii")
-
-
 def _replace(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return similar(error.object[error.start : error.end]), error.end
+    return to_ascii(error.object[error.start : error.end]), error.end
 
 
 codecs.register_error(REPLACE, _replace)

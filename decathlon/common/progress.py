@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from decathlon.common.text import visible
+
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines about the same work."""
 
@@ -23,7 +25,7 @@ def say_next(*words: object) -> None:
     """Prints the command that usually comes next, ready to be copied, to standard error."""
     sys.stdout.flush()  # what was printed there comes first
     line = shlex.join(["decathlon", *map(str, words)])
-    say("next: " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+    say(f"next: {visible(line)}")
 
 
 class Bar(Protocol):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from decathlon.common.errors import DecathlonError
 from decathlon.common.oserrors import explained
+from decathlon.common.text import megabytes
 
 MAX_MEMBERS = 10_000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -73,5 +74,5 @@ def member(
     with archive.open(name) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise error(f"{path}: {name} unpacks to more than {limit / 1e6:.0f} MB; it is refused")
+        raise error(f"{path}: {name} unpacks to more than {megabytes(limit)}; it is refused")
     return content

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from decathlon.common.errors import DataError
 from decathlon.method.recipe import Recipe
 from decathlon.suites.base import View, Views
 from decathlon.suites.registry import DEFAULT
@@ -62,6 +63,7 @@ class Batch:
         domain: Name of the domain all images are of.
         share: Of data-parallel training: this process's share of the step's images. The
             loss is weighted by it; see ``decathlon.models.processes``.
+        phase: Index of the phase that the training is in; -1, the last, when evaluating.
     """
 
     images: Tensor
@@ -71,6 +73,7 @@ class Batch:
     progress: float
     domain: str
     share: float = 1.0
+    phase: int = -1
 
 
 @dataclass
@@ -258,6 +261,20 @@ class Method:
     def view(self, task: Task, training: bool) -> View:
         """Returns how images are cut; by default as the domain's suite says."""
         return task.views.train if training else task.views.test
+
+    @classmethod
+    def imported(cls, header: Mapping[str, Any]) -> nn.Module:
+        """Builds the network of the authors' checkpoints, for ``import-weights``' tensors.
+
+        By default there is none.
+
+        Args:
+            header: Of the imported file: ``architecture`` and whatever else it describes.
+
+        Raises:
+            DataError: The authors' networks of this method cannot be imported.
+        """
+        raise DataError(f"networks of {cls.__name__} cannot be imported")
 
     def pretraining(self, width: float) -> Architecture:
         """Returns the source network that the method wants; by default the plain one."""

@@ -4,9 +4,9 @@ Imports are followed, inside functions too, if they lead to the method's own dis
 packages and modules that the distribution lists, the package that the method is in, and modules
 beside it that no other distribution lists. Nothing is imported to find them.
 
-For built-in methods, the method's file and the network code it uses count: modules of ``methods``
-and of ``decathlon.models``, always including the source network's. A corrected error message
-elsewhere in ``decathlon`` does not invalidate results.
+For built-in methods, the method's file and the network code it uses count: modules of
+``decathlon_methods`` and of ``decathlon.models``, always including the source network's. A
+corrected error message elsewhere in ``decathlon`` does not invalidate results.
 
 * Compiled modules, bytecode without source and modules in zip files count with their bytes; the
   imports of the first two are not known.
@@ -15,24 +15,24 @@ elsewhere in ``decathlon`` does not invalidate results.
 * Imports by a computed name and data files are not followed.
 """
 
-import ast
 import hashlib
+import json
 import sys
-from collections.abc import Iterator
 from functools import cache
-from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution, packages_distributions
 from pathlib import Path
-from typing import Any
 
+from decathlon.method.modules import content_of, imports_of, spec_of
 from decathlon.method.registry import entry
 from decathlon.results.records import Code
 
 OURS = "decathlon"
-COUNTED = ("methods", "decathlon.models")
+COUNTED = ("decathlon_methods", "decathlon.models")
 SOURCE = "decathlon.models.resnet"
 FILES = "decathlon.models.weights"
 """Reads and writes files, and is no part of a network."""
+EQUAL = Path(__file__).with_name("equal_code.json")
+"""See :func:`identity`."""
 
 
 def code_of(method: str) -> Code:
@@ -54,10 +54,24 @@ def code_of(method: str) -> Code:
 
 
 def identity(code: Code | None) -> dict[str, str] | None:
-    """Returns the facts by which two codes are compared: all but the version."""
+    """Returns the facts by which two codes are compared: all but the version.
+
+    ``equal_code.json`` lists, for each built-in method, digests of code that computes the same
+    numbers bit for bit; they all count as the first one. So results stay usable when code is
+    moved or reworded. After such a change, ``tools/equal_code.py`` puts the present digests in
+    the last place. After a change that alters a method's numbers, remove the method's entry.
+    """
     if code is None:
         return None
-    return {"distribution": code.distribution, "sha256": code.sha256}
+    sha256 = _first().get(code.sha256, code.sha256) if code.distribution == OURS else code.sha256
+    return {"distribution": code.distribution, "sha256": sha256}
+
+
+@cache
+def _first() -> dict[str, str]:
+    """Returns, for each digest in ``equal_code.json``, the first one of its method."""
+    table: dict[str, list[str]] = json.loads(EQUAL.read_text(encoding="utf-8"))
+    return {digest: digests[0] for digests in table.values() for digest in digests}
 
 
 def shown(code: Code | None) -> str:
@@ -102,80 +116,20 @@ def _reached(module: str, own: _Own) -> dict[str, bytes]:
             continue
         passed.add(name)
         waiting += [name.rpartition(".")[0]] if "." in name else []
-        spec = _spec(name)
-        content = _content(spec)
+        spec = spec_of(name)
+        content = content_of(spec)
         if spec is None or content is None:
             continue
         found[name] = content
         if str(spec.origin).endswith(".py"):
             package = name if spec.submodule_search_locations is not None else spec.parent
-            waiting += _imports(content, package or "")
+            waiting += imports_of(content, package or "")
     return found
-
-
-def _imports(source: bytes, package: str) -> Iterator[str]:
-    """Yields the names of all modules that a module's source may import.
-
-    Args:
-        source: The source text.
-        package: The package it is in, to which relative imports lead.
-    """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, *([base] if base else [])])
-            if base:
-                yield base
-                # Any of the names may be a module.
-                yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-def _spec(name: str) -> ModuleSpec | None:
-    """Finds a module as Python does, but without importing the packages it is in."""
-    loaded = getattr(sys.modules.get(name), "__spec__", None)
-    if isinstance(loaded, ModuleSpec):
-        return loaded
-    places = None
-    if parent := name.rpartition(".")[0]:
-        above = _spec(parent)
-        if above is None or above.submodule_search_locations is None:
-            return None
-        places = list(above.submodule_search_locations)
-    for finder in sys.meta_path:
-        try:
-            spec = finder.find_spec(name, places)
-        except KeyError:  # a namespace in another one that is not imported
-            spec = ModuleSpec(name, None, is_package=True)
-            folders = [Path(place, name.rpartition(".")[2]) for place in places or ()]
-            spec.submodule_search_locations = [str(f) for f in folders if f.is_dir()]
-        if spec is not None:
-            return spec
-    return None
-
-
-def _content(spec: ModuleSpec | None) -> bytes | None:
-    """Returns the bytes of a module's file; None where it has none or is not there."""
-    loader: Any = None if spec is None else spec.loader
-    if spec is None or spec.origin is None or not hasattr(loader, "get_data"):
-        return None
-    try:
-        content: bytes = loader.get_data(spec.origin)
-    except OSError:
-        return None
-    return content
 
 
 def _folder(top: str) -> Path | None:
     """Returns the folder that a top-level module or package is in."""
-    spec = _spec(top)
+    spec = spec_of(top)
     if spec is None:
         return None
     if spec.submodule_search_locations:

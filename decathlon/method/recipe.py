@@ -107,6 +107,17 @@ class Recipe:
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     weight_decay: PerDomain = field(default_factory=lambda: {DEFAULT: 1e-4})
 
+    # Properties here, so that a recipe without such a setting has no field for it.
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Steps in an epoch, at most; None for a whole pass over the images."""
+        return None
+
+    @property
+    def unit_width(self) -> float | None:
+        """Width of the plain network in whose units #par is counted; None: the source's."""
+        return None
+
     def on(self, suite: Suite) -> Self:
         """Returns the recipe with its values by size class spread over a suite's domains."""
         decay: dict[str, float] = {}

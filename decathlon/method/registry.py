@@ -1,15 +1,14 @@
 """The registry in which methods are found: entry points of the group ``decathlon.methods``."""
 
 import ast
-import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 
 from decathlon.common.errors import UsageError, nearest
 from decathlon.method.base import Method
+from decathlon.method.modules import content_of, spec_of
 
 GROUP = "decathlon.methods"
 
@@ -69,11 +68,8 @@ def about(name: str) -> About:
 def _body(module: str) -> list[ast.stmt]:
     """Returns the statements of a module; none if it is missing or cannot be parsed."""
     try:
-        spec = importlib.util.find_spec(module)
-        if spec is None or spec.origin is None:
-            return []
-        return ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
-    except (ImportError, OSError, SyntaxError, ValueError):
+        return ast.parse(content_of(spec_of(module)) or b"").body
+    except (SyntaxError, ValueError):
         return []  # running it reports what is wrong
 
 

@@ -23,12 +23,12 @@ from decathlon.method.base import Method, Task
 from decathlon.method.code import code_of, identity, shown
 from decathlon.method.recipe import apply
 from decathlon.method.registry import find
-from decathlon.models.reference import imported
 from decathlon.models.resnet import Architecture
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (
     Source,
     bits_of,
+    check_fit,
     counts,
     naming,
     read_header,
@@ -177,8 +177,7 @@ def count_parameters(method: Method, network: nn.Module, source: Source) -> Para
                 bits[together[name].place] += bits_of(together[name].tensor)
     trunk = bits.pop("trunk")
     bits["shared"] += trunk
-    # The paper's "large" networks are counted in units of the usual width.
-    unit = source.unit_bits(getattr(method.recipe, "unit_width", None))
+    unit = source.unit_bits(method.recipe.unit_width)
     return Parameters(source=source.count_bits() + trunk, unit=unit, **bits)
 
 
@@ -212,8 +211,8 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
     header = read_header(path)
     if header["kind"] == "source":
         return read_source(path).network().eval()
-    if header["kind"] == imported.KIND:
-        return imported.read_imported(path)
+    if header["kind"] == "imported":
+        return _load_imported(path)
     given = Path(source) if source is not None else None
     if header["kind"] == "kept":
         with naming(path):
@@ -261,6 +260,18 @@ def load_trained(path: Path, kind: type[Method], given: Path | None = None) -> n
         return method.restore(network, tensors)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def _load_imported(path: Path) -> nn.Module:
+    """Loads an imported network of a method that has no source file to share tensors with."""
+    header, tensors = read_weights(path)
+    with naming(path, "; import it again"):
+        kind = find(str(header["method"]))
+        with torch.device("meta"):  # nothing is drawn: the file's tensors become the network's
+            network = kind.imported(header)
+    check_fit(path, network.state_dict(), tensors)
+    network.load_state_dict(tensors, assign=True)
+    return network.eval()
 
 
 def _kept(path: Path, digest: str, given: Path | None) -> Path:

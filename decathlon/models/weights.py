@@ -25,11 +25,11 @@ from decathlon.common.errors import (
     DecathlonError,
     UnreadableError,
     UsageError,
-    encodable,
     fault_lines,
 )
 from decathlon.common.files import replacing, sha256
 from decathlon.common.oserrors import explained
+from decathlon.common.text import encodable
 from decathlon.models.adapters import Kind
 from decathlon.models.file_kinds import check_safetensors, truncation
 from decathlon.models.resnet import Architecture, ResidualNetwork

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from decathlon.common.grid import Column, Grid
 from decathlon.common.progress import progress
-from decathlon.common.text import visible, visible_lines
-from decathlon.running.estimate import STEPS, Estimates, duration
+from decathlon.common.text import duration, plural, visible, visible_lines
+from decathlon.running.estimate import STEPS, Estimates
 from decathlon.running.faults import Failure, grouped
-from decathlon.running.plan import Run, counted
+from decathlon.running.plan import Run
 from decathlon.running.survey import Work
 
 MEASURED = ("begun", "failed", "to do")
@@ -134,9 +134,10 @@ def _conclusion(work: Sequence[Work], seconds: Sequence[float | None]) -> str:
     states = Counter(item.state for item in work)
     counts = ", ".join(f"{count} {WORDS[state]}" for state, count in states.items())
     if all(s is None for s in seconds):
-        return f"{counted(len(work))}: {counts}"
+        return f"{plural(len(work), 'trial')}: {counts}"
     return (
-        f"{counted(len(work))}: {counts}. About {duration(sum(s or 0 for s in seconds))} on this"
-        f" machine with one process (threads: {torch.get_num_threads()}), as measured in {STEPS}"
+        f"{plural(len(work), 'trial')}: {counts}."
+        f" About {duration(sum(s or 0 for s in seconds))} on this machine with one process"
+        f" (threads: {torch.get_num_threads()}), as measured in {STEPS}"
         " steps of each method for each size of images"
     )

@@ -85,7 +85,7 @@ def num_trained(run: Run, trial: Trial) -> float:
         for domain in trial.domains
     ]
     steps = [-(-count // recipe.batch_size) for count in counts]
-    taken = min(sum(steps), getattr(recipe, "steps_per_epoch", sum(steps)))
+    taken = min(sum(steps), recipe.steps_per_epoch or sum(steps))
     # Domains that are trained jointly take turns, whatever their sizes.
     per_step = sum(c / s for c, s in zip(counts, steps, strict=True)) / len(counts)
     return recipe.epochs * taken * per_step
@@ -206,16 +206,3 @@ class _FirstBatch(Feed):
 
     def evaluation(self, batch_size: int) -> Iterator[tuple[Int64, Batch]]:
         return islice(super().evaluation(self.batches.batch_size), 1)
-
-
-def duration(seconds: float) -> str:
-    """Writes a time as one or two units: ``"50 s"``, ``"4 min"``, ``"3 h 20 min"``."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {rest} min"
-    return f"{hours // 24} d {hours % 24} h"

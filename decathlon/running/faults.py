@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 
 from decathlon.common import oserrors
-from decathlon.common.errors import DEBUG, DecathlonError, TrialError, encodable
+from decathlon.common.errors import DEBUG, DecathlonError, TrialError
 from decathlon.common.files import digest_of, write_json
+from decathlon.common.text import encodable
 from decathlon.running.plan import Run, Trial
 
 FILE = "failed.json"

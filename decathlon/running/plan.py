@@ -53,11 +53,6 @@ def notes_on_splits(store: Store, domains: Iterable[str], split: str) -> list[st
     return [f"{named}: no val split, so trained on train alone"] if short else []
 
 
-def counted(trials: int) -> str:
-    """Returns a number of trials in words: ``1 trial``, ``2 trials``."""
-    return f"{trials} trial{'' if trials == 1 else 's'}"
-
-
 @dataclass(frozen=True)
 class Trial:
     """One piece of work: one training, or the source network evaluated as it is.

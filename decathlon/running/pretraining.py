@@ -28,7 +28,7 @@ from decathlon.running.plan import check_agreement, trained_on
 from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 from decathlon.training.checkpoints import Checkpoints, peek
 from decathlon.training.device import Compute
-from decathlon.training.distributed.messages import share
+from decathlon.training.distributed.collectives import broadcast
 from decathlon.training.evaluation import evaluate
 from decathlon.training.feed import Feed, task_of
 from decathlon.training.loop import train
@@ -170,7 +170,7 @@ def pretrain(
     wanted = Pretraining(store, method, method_name, recipe, width, seed, split, compute, code)
     fabric = compute.fabric()
     asked = wanted.identity(fabric)
-    check_agreement(str(out), asked, share(asked))
+    check_agreement(str(out), asked, broadcast(asked))
     if (done := _finished(wanted, out, fabric, force)) is not None:
         return done
     folder = out.with_name(f"{out.name}.checkpoints")
@@ -222,7 +222,7 @@ def _finished(wanted: Pretraining, out: Path, fabric: Fabric, force: bool) -> Pr
     Raises:
         UsageError: The file is something else.
     """
-    found = share(_header(wanted, out, fabric) if rank() == 0 and not force else None)
+    found = broadcast(_header(wanted, out, fabric) if rank() == 0 and not force else None)
     return None if found is None else Pretrained(out, found["accuracy"].get(wanted.split), None)
 
 

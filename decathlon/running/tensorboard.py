@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from decathlon.common.errors import UsageError, encodable
+from decathlon.common.errors import UsageError
 from decathlon.common.files import check_folder
+from decathlon.common.text import encodable
 from decathlon.results.records import RunRecord, trial_folder
 from decathlon.running.execution import Watch
 from decathlon.running.faults import Failure

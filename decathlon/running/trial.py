@@ -34,7 +34,7 @@ from decathlon.results.records import (
 from decathlon.running.plan import Run, Trial
 from decathlon.suites.base import View
 from decathlon.training.checkpoints import Checkpoints
-from decathlon.training.distributed.team import call, united
+from decathlon.training.distributed.groups import broadcast_or_exit, process_group
 from decathlon.training.evaluation import Evaluation, evaluate
 from decathlon.training.feed import Feed
 from decathlon.training.feed import task_of as training_task
@@ -57,13 +57,13 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     Returns:
         The records of its domains, which are the last files to be written.
     """
-    call(asdict(trial))
+    broadcast_or_exit(asdict(trial))
     return take_part(run, trial, on_epoch)
 
 
 def take_part(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     """Does one process's part of a trial; see :func:`run_trial`. Only the first writes."""
-    with united():
+    with process_group():
         return _run(run, trial, on_epoch)
 
 

@@ -13,11 +13,11 @@ from rich.text import Text
 
 from decathlon.common.grid import Column, Grid
 from decathlon.common.progress import say
-from decathlon.common.text import visible, visible_lines
+from decathlon.common.text import plural, visible, visible_lines
 from decathlon.results.records import RunRecord
 from decathlon.running.execution import Watch, outcome
 from decathlon.running.faults import Failure, grouped
-from decathlon.running.plan import Trial, counted
+from decathlon.running.plan import Trial
 from decathlon.running.survey import Work
 from decathlon.running.trial import CHECKPOINTS
 from decathlon.training.checkpoints import peek
@@ -71,9 +71,9 @@ class PlainWatch:
         }
         known = ", ".join(f"{count} {text}" for text, count in parts.items() if count)
         known = f" ({known})" if known else ""
-        self._say(f"{counted(todo)} to run{known}, {states['done']} already done")
+        self._say(f"{plural(todo, 'trial')} to run{known}, {states['done']} already done")
         if states["refused"]:
-            self._say(f"{counted(states['refused'])} cannot be run, see below")
+            self._say(f"{plural(states['refused'], 'trial')} cannot be run, see below")
 
     def started(self, trial: Trial) -> None:
         """Says which trial begins."""
@@ -102,7 +102,9 @@ class PlainWatch:
     def waiting(self, trials: Sequence[Trial]) -> None:
         """Says, once, that other processes are at work on what is left."""
         if not self.waits:
-            self._say(f"waiting for other processes, which are running {counted(len(trials))}")
+            self._say(
+                f"waiting for other processes, which are running {plural(len(trials), 'trial')}"
+            )
         self.waits = True
 
 
@@ -193,7 +195,7 @@ def stopped(work: Sequence[Work], since: float) -> None:
     stands = [(item, outcome(item, since)) for item in work]
     count = Counter(state for _, state in stands)
     failed = f", {count['failed']} failed" if count["failed"] else ""
-    say(f"{count['done']} of {counted(len(work))} done{failed}, {count['left']} left")
+    say(f"{count['done']} of {plural(len(work), 'trial')} done{failed}, {count['left']} left")
     for item, state in stands:
         header = peek(item.trial.folder(item.run.results, item.trial.domains[0]) / CHECKPOINTS)
         if state == "left" and header is not None:
@@ -221,7 +223,7 @@ def summarise(failures: Sequence[Failure], total: int, console: Console | None =
     if not failures:
         return
     console = console or Console(stderr=True)
-    print(f"{len(failures)} of {counted(total)} failed:", file=console.file)
+    print(f"{len(failures)} of {plural(total, 'trial')} failed:", file=console.file)
     table = Grid([Column("failed"), Column("why, and what to do", wraps=True, below=True)])
     for which, reason in grouped(failures):
         if console.is_terminal:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from decathlon.common.errors import UsageError, nearest
+from decathlon.common.text import cell_duration
 from decathlon.scoring.board import Board
 from decathlon.scoring.notes import interval_note
 from decathlon.scoring.rows import Pair, Row
@@ -69,16 +70,9 @@ def _printed(row: Row, digits: int) -> str:
     return _number(row.score_printed, 0) + flag
 
 
-def duration(seconds: float | None) -> str:
-    """Returns a duration as ``"12s"``, ``"3m20s"`` or ``"2h05m"``."""
-    if seconds is None:
-        return MISSING
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+def training_time(row: Row) -> str:
+    """Returns how long a row's networks were trained."""
+    return MISSING if row.training_seconds is None else cell_duration(row.training_seconds)
 
 
 def _domain(name: str) -> Column:
@@ -119,9 +113,7 @@ _FIXED = {
         Column("rank", "rank", lambda r: r.mean_rank, lambda r, _: _number(r.mean_rank, 1), "low"),
         Column("covered", "dom.", lambda row: row.covered, lambda row, _: str(row.covered)),
         Column("seeds", "seeds", lambda row: None, lambda r, _: str(len(r.seeds) or MISSING)),
-        Column(
-            "time", "time", lambda r: r.training_seconds, lambda r, _: duration(r.training_seconds)
-        ),
+        Column("time", "time", lambda r: r.training_seconds, lambda r, _: training_time(r)),
         Column("year", "year", lambda row: row.year, lambda r, _: str(r.year or MISSING)),
         Column("table", "table", lambda row: None, lambda row, _: row.table or MISSING),
         Column("kind", "kind", lambda row: None, lambda row, _: row.kind),

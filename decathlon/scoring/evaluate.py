@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.oserrors import explained
-from decathlon.common.text import visible
+from decathlon.common.text import megabytes, visible
 from decathlon.common.zipped import member, opened
 from decathlon.results.records import refuse_constant
 from decathlon.scoring.labels import Labels, read_labels
@@ -205,7 +205,7 @@ def _read_plain(path: Path) -> Predictions:
     with path.open("rb") as file:
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
-        raise ResultError(f"{path}: has more than {MAX_BYTES / 1e6:.0f} MB; it is refused")
+        raise ResultError(f"{path}: has more than {megabytes(MAX_BYTES)}; it is refused")
     if raw.startswith(b"PK"):
         raise ResultError(f"{path}: not a zip archive, or a damaged one")
     return parse_predictions(raw, str(path), forgiving=True)

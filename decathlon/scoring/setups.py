@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from decathlon.common.files import digest_of
+from decathlon.common.text import plural
 from decathlon.results.records import Code, RunRecord
 
 SHORT = 6
@@ -197,7 +198,7 @@ def labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]) ->
     for setup in setups:
         said = _said(setup, chosen, known, MAX_VALUE)
         if more:
-            said.append(f"{more} more setting{'' if more == 1 else 's'}")
+            said.append(plural(more, "more setting"))
         found.append(f"{name} [{', '.join(said) or f'setup {len(found) + 1}'}]")
     return found
 

@@ -23,7 +23,12 @@ from decathlon.common.files import CHECKPOINT_SECONDS
 from decathlon.common.interrupts import received
 from decathlon.models.processes import rank
 from decathlon.models.weights import read_header, read_weights, write_weights
-from decathlon.training.distributed.messages import highest, share, share_tensors, waits_for_gpu
+from decathlon.training.distributed.collectives import (
+    all_reduce_max,
+    broadcast,
+    broadcast_tensors,
+    waits_for_gpu,
+)
 
 KEEP = 2
 """Checkpoints kept: should the last be damaged, the one before is taken."""
@@ -104,7 +109,7 @@ class Checkpoints:
         by_time = rank() == 0 and time.monotonic() - self._last >= self.every_seconds
         if waits_for_gpu() and self.every_seconds > 0 and step % ASK_EVERY and not last:
             return Due(by_steps)
-        return Due(highest(Due.END if received() else Due(by_steps or by_time)))
+        return Due(all_reduce_max(Due.END if received() else Due(by_steps or by_time)))
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Writes a checkpoint and removes all but it and the one before.
@@ -144,10 +149,10 @@ class Checkpoints:
             UnreadableError: The system does not let us read one.
         """
         found = self._latest() if rank() == 0 else None
-        known = share(None if found is None else {"step": found.step, "facts": found.facts})
+        known = broadcast(None if found is None else {"step": found.step, "facts": found.facts})
         if known is None:
             return None
-        return Resume(**known, tensors=share_tensors({} if found is None else found.tensors))
+        return Resume(**known, tensors=broadcast_tensors({} if found is None else found.tensors))
 
     def _latest(self) -> Resume | None:
         foreign = ""

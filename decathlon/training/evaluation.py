@@ -11,8 +11,8 @@ from torch import nn
 from decathlon.common.errors import TrialError
 from decathlon.method.base import Method
 from decathlon.models.processes import add_up
-from decathlon.training.device import place
-from decathlon.training.distributed.messages import gather
+from decathlon.training.device import to_device
+from decathlon.training.distributed.collectives import all_gather
 from decathlon.training.feed import Feed
 
 BATCH_SIZE = 256
@@ -54,7 +54,7 @@ def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> 
     Raises:
         TrialError: The network's logits are not finite.
     """
-    place(network, fabric.device)
+    to_device(network, fabric.device)
     network.eval()
     count = len(feed.images)
     predicted = torch.zeros(count, dtype=torch.int64, device=fabric.device)
@@ -72,7 +72,7 @@ def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> 
         # An image is classified by one process; all others add 0.
         add_up(predicted)
         add_up(broken)
-        blocks = max(gather(0 if routing is None else routing.shape[1]))
+        blocks = max(all_gather(0 if routing is None else routing.shape[1]))
         if blocks:
             if routing is None:  # this process had no batch
                 routing = predicted.new_zeros((count, blocks), dtype=torch.uint8)

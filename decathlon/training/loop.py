@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -19,13 +19,13 @@ from decathlon.common.interrupts import deferring
 from decathlon.method.base import Batch, Group, Method, Task
 from decathlon.suites.base import DEFAULT
 from decathlon.training.checkpoints import Checkpoints, Due, Resume
-from decathlon.training.device import place
-from decathlon.training.distributed.messages import share
+from decathlon.training.device import to_device
+from decathlon.training.distributed.collectives import broadcast
 from decathlon.training.distributed.parallel import (
-    Exchange,
-    begin,
-    merge_statistics,
-    statistics_of_others,
+    Gradients,
+    average_buffers,
+    buffers_of_other_ranks,
+    load_start,
 )
 from decathlon.training.feed import Stream, interleaved
 from decathlon.training.optimisers import Optimisers
@@ -84,7 +84,7 @@ def schedule_of(method: Method, feeds: Sequence[Stream]) -> Schedule:
     recipe's ``steps_per_epoch``, if that is less.
     """
     steps = sum(feed.steps_per_epoch for feed in feeds)
-    steps = min(steps, getattr(method.recipe, "steps_per_epoch", steps))
+    steps = min(steps, method.recipe.steps_per_epoch or steps)
     return Schedule(method.recipe.epochs, steps)
 
 
@@ -117,8 +117,8 @@ def train(
         KeyboardInterrupt: A signal has arrived; there is a checkpoint of the last whole step.
     """
     schedule = schedule_of(method, feeds)
-    begin(network, resume)
-    place(network, fabric.device)
+    load_start(network, resume)
+    to_device(network, fabric.device)
     if compiled:
         network.compile()
     objective = fabric.setup_module(Objective(method, network))
@@ -128,13 +128,13 @@ def train(
     clock = _Clock(schedule, report, resume, _suspects(method, tasks))
     first = 0
     with deferring() as defer:
-        for phase in method.phases(network, tasks):
+        for number, phase in enumerate(method.phases(network, tasks)):
             last = schedule.at(phase.until)
             if start < last:
                 if phase.begin is not None:
                     phase.begin()
                 optimisers = Optimisers(phase, fabric)
-                exchange = Exchange(optimisers.parameters)
+                gradients = Gradients(optimisers.parameters)
                 if resume is not None and first < start:
                     optimisers.restore(resume.part("optimiser"))
                 network.train()
@@ -143,10 +143,10 @@ def train(
                 for step in range(max(first, start), last):
                     rates = [schedule.rate(group, step) for group in optimisers.groups]
                     optimisers.set_rates(rates)
-                    batch = next(batches)
+                    batch = replace(next(batches), phase=number)
                     loss = objective(batch) * batch.share
                     fabric.backward(loss)
-                    loss = exchange.add_up(loss.detach())
+                    loss = gradients.all_reduce(loss.detach())
                     optimisers.step()
                     clock.step(step, loss, round(len(batch.labels) / batch.share), rates)
                     if checkpoints is not None:
@@ -154,7 +154,7 @@ def train(
                         _keep(checkpoints, step + 1, network, optimisers, clock)
             first = last
     clock.check(network.state_dict())
-    merge_statistics(network)
+    average_buffers(network)
     return method.finalise(network)
 
 
@@ -172,7 +172,7 @@ def _keep(
     state = {f"network.{n}": t for n, t in network.state_dict().items()}
     state |= {f"optimiser.{n}": t for n, t in optimisers.tensors().items()}
     clock.check(state)
-    state |= clock.tensors() | statistics_of_others(network)
+    state |= clock.tensors() | buffers_of_other_ranks(network)
     try:
         checkpoints.save(step, state, clock.facts())
     except OSError as error:
@@ -180,7 +180,7 @@ def _keep(
             raise
         warnings.warn(f"no checkpoint of step {step}: {error}; the one before stays", stacklevel=2)
     if due is Due.END:
-        share(None)  # torchrun ends all processes when one ends: wait for the one that writes
+        broadcast(None)  # torchrun ends all processes when one ends: wait for the one that writes
         raise KeyboardInterrupt
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from decathlon.common.output import _Descriptor, similar
+from decathlon.common.output import _Descriptor
+from decathlon.common.text import to_ascii
 
 ROOT = Path(__file__).parents[2]
 ENCODINGS = {
@@ -308,4 +309,4 @@ def test_a_name_in_results_is_short_and_printable(place: Path) -> None:
     ],
 )
 def test_similar_text(text: str, plain: str) -> None:
-    assert similar(text) == plain
+    assert to_ascii(text) == plain

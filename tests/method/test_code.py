@@ -201,11 +201,13 @@ def test_of_built_in_methods_the_file_and_the_network_code_count() -> None:
         return set(code._reached(point.module, code._Own(point.module, point.dist)))
 
     network = {"decathlon.models.resnet", "decathlon.models.layers", "decathlon.models.adapters"}
-    packages = {"methods", "decathlon.models"}
-    assert modules("fine-tuning") == network | packages | {"methods.fine_tuning"}
-    routed = {"decathlon.models.routing", "decathlon.models.noise", "decathlon.models.paths"}
-    assert modules("spottune") == network | packages | routed | {"methods.spottune"}
-    assert "methods.spottune" in modules("spottune-global-k")
+    ours = "decathlon_methods"
+    packages = {ours, "decathlon.models"}
+    assert modules("fine-tuning") == network | packages | {f"{ours}.fine_tuning"}
+    routed = {f"{ours}.spottune.{name}" for name in ("routing", "paths", "policy")}
+    routed |= {"decathlon.models.noise", f"{ours}.spottune"}
+    assert modules("spottune") == network | packages | routed
+    assert f"{ours}.spottune" in modules("spottune-global-k")
 
 
 # ---- runs

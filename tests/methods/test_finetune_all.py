@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from decathlon_methods.series_adapters_finetune_all import FinetuneAll, JointNetwork
 
 from decathlon import load_model
 from decathlon.common.errors import DataError
@@ -12,7 +13,6 @@ from decathlon.data.reading.store import open_store
 from decathlon.method.base import Task
 from decathlon.method.recipe import apply
 from decathlon.models.adapters import adapted_convolutions
-from decathlon.models.joint import JointNetwork
 from decathlon.models.weights import Source, read_weights
 from decathlon.results.records import RunRecord, find_records, read_record
 from decathlon.running.execution import execute
@@ -23,7 +23,6 @@ from decathlon.testing import OneBatch
 from decathlon.training.device import Compute
 from decathlon.training.feed import interleaved
 from decathlon.training.loop import schedule_of, train
-from methods.series_adapters_finetune_all import FinetuneAll
 
 TASKS = [
     Task("dtd", 4, 100),

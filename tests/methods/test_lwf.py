@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from decathlon_methods.lwf import LwF, LwFNetwork, old_loss
 from torch import nn
 
 from decathlon.method.base import Batch, Method, Task
 from decathlon.method.recipe import apply
 from decathlon.models.weights import Source
-from methods.lwf import LwF, LwFNetwork, old_loss
 
 TASK = Task("dtd", 4, 100)
 
@@ -45,9 +45,9 @@ def test_loss_is_new_plus_lambda_old_after_the_warm_up(source: Source, batch: Ba
     method = lwf(lambda_o=0.5)
     network = method.build(source, [TASK]).eval()
     assert isinstance(network, LwFNetwork)
-    batch.progress = 0.1
+    batch.phase = 0
     l_new = method.loss(network, batch)
-    batch.progress = 0.9
+    batch.phase = 1
     with torch.no_grad():
         network.old_head.weight.mul_(2)
         features = network.student.features(batch.images)

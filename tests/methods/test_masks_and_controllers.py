@@ -5,16 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from decathlon_methods.dan import DAN, ControlledConv2d
+from decathlon_methods.piggyback import MaskedConv2d, Piggyback, threshold_mask
 from torch import nn
 
 from decathlon.method.base import Method, Task
 from decathlon.method.recipe import apply
 from decathlon.method.stored import save_trained
-from decathlon.models.controllers import ControlledConv2d
-from decathlon.models.masks import MaskedConv2d, threshold_mask
 from decathlon.models.weights import Source, read_weights
-from methods.dan import DAN
-from methods.piggyback import Piggyback
 
 TASK = Task("dtd", 4, 100)
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from decathlon_methods.spottune import SpotTune
+from decathlon_methods.spottune.global_k import SpotTuneGlobalK, l_e, l_k
+from decathlon_methods.spottune.global_network import GlobalNetwork
 from torch import nn
 
 from decathlon import load_model
@@ -13,12 +16,9 @@ from decathlon.common.errors import UsageError
 from decathlon.method.base import Batch, Method, Task
 from decathlon.method.recipe import apply
 from decathlon.method.stored import keep_source, save_trained
-from decathlon.models.global_policy import GlobalNetwork
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source, read_weights
 from decathlon.training.device import place
-from methods.spottune import SpotTune
-from methods.spottune_global_k import SpotTuneGlobalK, l_e, l_k
 
 TASK = Task("dtd", 4, 100)
 

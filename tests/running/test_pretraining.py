@@ -80,8 +80,9 @@ def test_a_finished_source_is_not_trained_again(tiny: Path, finished: Path) -> N
     ],
 )
 def test_a_source_that_was_trained_differently_is_not_overwritten(
-    tiny: Path, finished: Path, changes: dict[str, Any], said: str
+    tiny: Path, finished: Path, changes: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("decathlon.training.device.has_native_bf16", lambda accelerator: True)
     before = finished.read_bytes()
     with pytest.raises(UsageError, match=f"was trained differently: {said}.*--force"):
         pretrain(open_store(tiny), finished, **changes)

@@ -103,7 +103,7 @@ def test_a_run_leaves_everything_that_is_promised(
 def test_loaded_weights_predict_what_was_recorded(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    from decathlon.training.device import Normaliser
+    from decathlon.training.feed import Normaliser
 
     run(tiny, tiny_source, tmp_path, "spottune", domains=["omniglot"])
     (path,) = find_records(tmp_path)

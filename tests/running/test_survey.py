@@ -12,6 +12,7 @@ from rich.console import Console
 
 from decathlon.common.errors import UsageError
 from decathlon.common.locks import claim
+from decathlon.common.text import duration
 from decathlon.data.reading.store import open_store
 from decathlon.method.registry import registered
 from decathlon.models.resnet import Architecture
@@ -20,7 +21,7 @@ from decathlon.results.published import TABLE_3, published_rows
 from decathlon.results.records import find_records, read_record
 from decathlon.running import estimate
 from decathlon.running.dry_run import preview
-from decathlon.running.estimate import Estimates, duration, num_trained
+from decathlon.running.estimate import Estimates, num_trained
 from decathlon.running.execution import execute
 from decathlon.running.faults import Failure, note
 from decathlon.running.plan import Run

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from decathlon_methods.fine_tuning import FineTuning
+from decathlon_methods.spottune import SpotTune, SpotTuneRecipe
+from decathlon_methods.spottune.global_k import GlobalRecipe, SpotTuneGlobalK
 from torch import Tensor, nn
 
 from decathlon.cli import app
@@ -26,13 +29,10 @@ from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.testing import OneBatch
 from decathlon.training import evaluation
 from decathlon.training.device import Compute
-from decathlon.training.distributed.parallel import Exchange
-from decathlon.training.distributed.team import assemble, united
+from decathlon.training.distributed.groups import init_processes, process_group
+from decathlon.training.distributed.parallel import Gradients
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective, train
-from methods.fine_tuning import FineTuning
-from methods.spottune import SpotTune, SpotTuneRecipe
-from methods.spottune_global_k import GlobalRecipe, SpotTuneGlobalK
 
 COMPUTE = Compute("cpu", "32")
 RECIPE = replace(FineTuning.recipes["paper"], epochs=3, batch_size=16, lr=0.05, milestones=())
@@ -169,7 +169,7 @@ class Here:
             batch = cut(batch, world().part(len(batch.labels)))
             loss = Objective(method, network)(batch) * batch.share
             loss.backward()
-            total = Exchange([p for p in network.parameters() if p.requires_grad]).add_up(
+            total = Gradients([p for p in network.parameters() if p.requires_grad]).all_reduce(
                 loss.detach()
             )
             kept = {"loss": total, "gradient": policy_gradient(network)}
@@ -182,7 +182,7 @@ class Here:
         used = parameters[: 2 - world().rank]
         loss = torch.stack([(world().rank + 1) * p.sum() for p in used]).sum()
         loss.backward()
-        total = Exchange(parameters).add_up(loss.detach())
+        total = Gradients(parameters).all_reduce(loss.detach())
         gradients = [None if p.grad is None else p.grad.tolist() for p in parameters]
         self.write("gradients", [float(total), gradients])
 
@@ -237,13 +237,13 @@ class Here:
 
 if __name__ == "__main__":
     process = Here(*map(Path, sys.argv[1:]))
-    assemble(COMPUTE)
-    with united():
+    init_processes(COMPUTE)
+    with process_group():
         process.trains()
-    with united():
+    with process_group():
         process.differentiates()
         process.leaves_out()
-    with united():
+    with process_group():
         process.evaluates()
     process.fails()
     process.is_refused()

@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from decathlon.common.errors import DataError, UsageError, listed, nearest
-from decathlon.data.preparing.decode import PHOTOGRAPH_PIXELS
+from decathlon.common.text import printable_name
+from decathlon.data.image import PHOTOGRAPH_PIXELS
 from decathlon.data.preparing.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
-from decathlon.data.sources.annotations import MOST_CLASSES, Annotations, Names, shown
+from decathlon.data.sources.annotations import MOST_CLASSES, Annotations, Names
 from decathlon.data.sources.classes import (
     LAYOUT,
     Found,
@@ -139,7 +140,7 @@ def own_domain(
     plan = replace(
         _plan(name, folder, found, rule),
         split_folders=str(rule or ""),
-        skipped={shown(image): skipped[shown(image)] for image in gone},
+        skipped={printable_name(image): skipped[printable_name(image)] for image in gone},
     )
     supply = FolderSupply(
         folder,

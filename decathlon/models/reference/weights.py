@@ -13,7 +13,6 @@ from torch import Tensor
 from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import sha256
 from decathlon.models.reference.files import Checkpoint, read_checkpoint
-from decathlon.models.reference.imported import released_spottune, write_imported
 from decathlon.models.reference.layers import Layers, as_layers, is_state_dict
 from decathlon.models.reference.mapping import (
     complete,
@@ -24,8 +23,8 @@ from decathlon.models.reference.mapping import (
     routed_place,
 )
 from decathlon.models.reference.pickles import CheckpointError, Described
-from decathlon.models.resnet import Architecture
-from decathlon.models.weights import check_sound, write_source, written_by_us
+from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.models.weights import check_sound, write_source, write_weights, written_by_us
 
 _NETWORK = ("net", "state_dict", "model")
 """Where a checkpoint keeps its network; the authors' codes use the first."""
@@ -179,17 +178,38 @@ def _import_spottune(
         raise UsageError(f"SpotTune's network has one task, 0, not {task}")
     architecture, num_classes = routed(layers)
     policy_architecture, _ = routed(policy)
-    with torch.device("meta"):
-        network = released_spottune(architecture, policy_architecture, num_classes)
+    network = _routed_network(architecture, policy_architecture, num_classes)
     tensors = move(layers, routed_place("frozen", "tuned"), network, _NOTHING)
     tensors |= move(policy, routed_place("branch", None, "policy."), network, _UNUSED_COPY)
     complete(network, tensors)
     check_sound(source, tensors)
-    write_imported(target, architecture, policy_architecture, num_classes, facts, tensors)
+    header = {
+        **facts,
+        "kind": "imported",
+        "method": "spottune",
+        "architecture": architecture.as_json(),
+        "policy": policy_architecture.as_json(),
+        "num_classes": num_classes,
+    }
+    write_weights(target, header, tensors)
     messages = []
     if any(_UNUSED_COPY.match(name) for name in policy.tensors):
         messages.append("the policy's second copy of its blocks is never used, and was left out")
     return _summary(target, "spottune", architecture, (num_classes,), 0, tensors, messages)
+
+
+def _routed_network(
+    architecture: Architecture, policy: Architecture, num_classes: int
+) -> ResidualNetwork:
+    """Builds a network without numbers that has the names and shapes of SpotTune's tensors."""
+    with torch.device("meta"):
+        network = architecture.build(num_classes)
+        blocks = [block for _, block in network.blocks()]
+        for block in blocks:
+            block.frozen = block.tuned = block.branch
+            del block.branch
+        network.policy = policy.build(2 * len(blocks))
+    return network
 
 
 def _summary(

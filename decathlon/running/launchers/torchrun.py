@@ -8,7 +8,7 @@ from decathlon.running.faults import Failure, release_memory
 from decathlon.running.plan import Run, Trial, check_agreement
 from decathlon.running.survey import Work
 from decathlon.running.trial import take_part
-from decathlon.training.distributed.team import call, one_fate
+from decathlon.training.distributed.groups import broadcast_or_exit, fail_together
 
 
 def perform(work: Sequence[Work], watch: Watch) -> list[Failure]:
@@ -27,12 +27,12 @@ def perform(work: Sequence[Work], watch: Watch) -> list[Failure]:
     if num_processes() == 1:
         return execute(work, watch)
     runs = {item.run.name: item.run for item in work}
-    with one_fate():
-        asked = call({str(item.trial): item.run.identity(item.trial) for item in work})
+    with fail_together():
+        asked = broadcast_or_exit({str(item.trial): item.run.identity(item.trial) for item in work})
         for item in work:
             trial = str(item.trial)
             check_agreement(trial, item.run.identity(item.trial), asked.get(trial, {}))
-    with one_fate():
+    with fail_together():
         if rank() == 0:
             return _lead(work, watch)
         _follow(runs)
@@ -43,9 +43,9 @@ def _lead(work: Sequence[Work], watch: Watch) -> list[Failure]:
     try:
         failures = execute(work, watch)
     except Exception:
-        call(None)
+        broadcast_or_exit(None)
         raise
-    call(None)
+    broadcast_or_exit(None)
     return failures
 
 
@@ -54,7 +54,7 @@ def _follow(runs: dict[str, Run]) -> None:
 
     Nothing else ends it: the first process would wait for this one at the next call.
     """
-    while (said := call(None)) is not None:
+    while (said := broadcast_or_exit(None)) is not None:
         try:
             trial = Trial(**{**said, "domains": tuple(said["domains"])})
             take_part(runs[trial.name], trial, lambda facts: None)

@@ -22,9 +22,9 @@ from decathlon.scoring.columns import (
     cells,
     choose,
     default_keys,
-    duration,
     notes_of,
     shown_domains,
+    training_time,
 )
 from decathlon.scoring.notes import audit_note
 from decathlon.scoring.render.terminal import conditions, legend
@@ -108,7 +108,7 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("seeds", ", ".join(map(str, row.seeds))),
     ]
     if row.kind == "run":
-        facts.append(("training time", duration(row.training_seconds)))
+        facts.append(("training time", training_time(row)))
         facts.append(("#par rests on", f"{row.params_domains or 0} target domains"))
     if row.year is not None:
         facts.append(("year", str(row.year)))

@@ -25,7 +25,7 @@ from decathlon.data.reading.batches import Batches
 from decathlon.data.reading.store import data_folder, open_store
 from decathlon.data.sources.annotations import Annotations, Names
 from decathlon.suites.base import SPLITS, View
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.visual_decathlon import DOMAINS, SUITE
 from tests.data.official import Official
 
 
@@ -266,4 +266,4 @@ def test_official_is_what_has_the_official_counts(change: str | None) -> None:
         del splits["test"]
     name = "dtd" if change == "name" else "vgg-flowers"
     plan = DomainPlan(name, names, tuple(range(1, classes + 1)), splits)
-    assert plan.official == (change is None)
+    assert plan.official(SUITE) == (change is None)

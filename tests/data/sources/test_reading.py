@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decathlon.common.errors import DataError
+from decathlon.data.sources import jsonstream, streams
 from decathlon.data.sources.annotations import read_annotations
 from decathlon.data.sources.jsonstream import batches
-from decathlon.data.sources import jsonstream, streams
 from decathlon.data.sources.streams import Buffered, Hashed, unpacked
 from decathlon.data.sources.tar import Tar
 from tests.data.official import member, tar_bytes

@@ -1,10 +1,9 @@
-"""Several processes that act as one: they begin together, and fail together.
+"""Process groups in which ranks start together and fail together.
 
-They meet in two kinds of groups. One is for the length of the command: in it the first
-process says what is next, and all say how it went. Each piece of common work has a group
-of its own besides. A process that fails leaves it, upon which the others, who would wait in
-it for ever, fail too (with gloo at once, with NCCL after ``PATIENCE``). Then all meet again
-in the first group and go on with the next piece.
+One group lasts for the whole command: in it rank 0 broadcasts the next piece of work, and all
+ranks report how it went. Each piece of work has a group of its own as well. A rank that fails
+closes that group, so that ranks waiting in it fail too (with gloo at once, with NCCL after
+``TIMEOUT``). All ranks then meet in the first group again and continue with the next piece.
 """
 
 import atexit
@@ -22,50 +21,50 @@ from decathlon.common.output import standard_error
 from decathlon.common.world import world
 from decathlon.models.processes import PartedError, disband, enter, leave, num_processes, rank
 from decathlon.training.device import Compute
-from decathlon.training.distributed.messages import gather, share
-from decathlon.training.distributed.parallel import PATIENCE
+from decathlon.training.distributed.collectives import all_gather, broadcast
+from decathlon.training.distributed.parallel import TIMEOUT
 
 ENDLESS = timedelta(days=365)
-"""The first process may wait for days until another run lets go of a trial."""
+"""Rank 0 may wait for days until another run unlocks a trial."""
 ANSWER_SECONDS = 60.0
-"""How long a process that failed waits for the others before it says so by itself."""
+"""How long a failed rank waits for the others before it prints its own message."""
 KINDS = {kind.__name__: kind for kind in (DataError, ResultError, TrialError, UsageError)}
 
 
-def assemble(compute: Compute) -> None:
-    """Brings the processes together that torchrun started; alone, nothing is done.
+def init_processes(compute: Compute) -> None:
+    """Connects the processes that torchrun started; does nothing without torchrun.
 
     Args:
         compute: Gives the devices.
 
     Raises:
-        UsageError: The devices that are asked for are not there.
+        UsageError: The requested devices are not available.
     """
     if world().size == 1:
         return
     compute.fabric()
-    # Over gloo on GPUs too, where a wait for days is no hang that has to be ended.
+    # gloo on GPUs too: NCCL's watchdog would end a wait of days.
     enter(ENDLESS, "gloo")
-    # Left to the interpreter's end, gloo's threads would abort it.
+    # If they still run when the interpreter exits, gloo's threads abort it.
     atexit.register(disband)
 
 
-def call(value: Any) -> Any:
-    """Returns what the first process says is next, a JSON value, in all processes."""
+def broadcast_or_exit(value: Any) -> Any:
+    """Returns rank 0's JSON value on every rank; exits if other ranks are gone."""
     try:
-        return share(value)
+        return broadcast(value)
     except PartedError as parted:
         _give_up(None, parted)
 
 
 @contextmanager
-def one_fate() -> Iterator[None]:
-    """What fails in one process, fails in all of them, with one message.
+def fail_together() -> Iterator[None]:
+    """Makes all ranks fail if one does, with one message.
 
     Raises:
-        Exception: What this process raised; if nothing of its own, what the first of the
-            others raised, told by a :class:`DecathlonError` of its kind.
-        SystemExit: Other processes are gone.
+        Exception: What this rank raised; if it raised nothing, a :class:`DecathlonError` of
+            the same kind as the error of the lowest rank that failed.
+        SystemExit: Other ranks are gone.
     """
     failure = None
     try:
@@ -78,21 +77,21 @@ def one_fate() -> Iterator[None]:
 
 
 @contextmanager
-def united() -> Iterator[None]:
-    """As :func:`one_fate`, for work in which the processes meet: they do so in a new group."""
+def process_group() -> Iterator[None]:
+    """Runs a block with collectives in a new process group; otherwise :func:`fail_together`."""
     if num_processes() == 1:
         yield
         return
-    enter(PATIENCE)
+    enter(TIMEOUT)
     failure = None
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - raised again when all know of it
+    except Exception as error:  # noqa: BLE001 - raised again when all ranks know
         failure = error
     group = leave()
     if failure is not None:
         dist.destroy_process_group(group)
-        del group  # those who wait in it notice when nothing holds it any more
+        del group  # waiting ranks notice once nothing references it any more
         _settle(failure)
     else:
         try:
@@ -102,17 +101,17 @@ def united() -> Iterator[None]:
 
 
 def _settle(failure: Exception | None) -> None:
-    """Lets all processes know how each fared, and raises what all of them have to raise."""
+    """Tells every rank how the others fared, and raises what all of them have to raise."""
     own = None if isinstance(failure, PartedError) else failure
     try:
         with _speaking_up(own):
-            faults = gather(_fault(failure))
+            faults = all_gather(_fault(failure))
     except PartedError as parted:
         _give_up(own, parted)
     if own is not None:
         raise own
     causes = [(number, fault) for number, fault in enumerate(faults) if fault]
-    # Who was left alone in the midst of it says so with an empty kind.
+    # A rank that failed only because another left has an empty kind; causes come first.
     for number, fault in sorted(causes, key=lambda cause: not cause[1]["kind"]):
         kind = KINDS.get(fault["kind"], TrialError)
         raise kind(f"process {number}: {fault['text']}")
@@ -120,7 +119,7 @@ def _settle(failure: Exception | None) -> None:
 
 @contextmanager
 def _speaking_up(own: Exception | None) -> Iterator[None]:
-    """Says what failed here, if the block waits long for the others to hear of it."""
+    """Prints this rank's failure if the block waits long for the other ranks."""
     if own is None:
         yield
         return
@@ -147,12 +146,12 @@ def _text(failure: Exception) -> str:
 
 
 def _give_up(own: Exception | None, parted: PartedError) -> NoReturn:
-    """Ends this process, as others are gone.
+    """Exits, as other ranks are gone.
 
-    Those who have nothing of their own to say leave it to the first to say so.
+    A rank without a failure of its own prints nothing, unless it is rank 0.
 
     Raises:
-        KeyboardInterrupt: A signal has arrived, which will have ended the others too.
+        KeyboardInterrupt: A signal has arrived; it will have ended the other ranks too.
     """
     check()
     if own is not None:
@@ -163,5 +162,5 @@ def _give_up(own: Exception | None, parted: PartedError) -> NoReturn:
 
 
 def _say(text: str) -> None:
-    """Prints to the terminal, also where only the first process does."""
+    """Prints to the terminal, also on ranks whose output is switched off."""
     print(f"decathlon: process {rank()}: {text}", file=standard_error(), flush=True)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.models.resnet import Architecture, Block, ResidualNetwork
-from decathlon.models.routing import RoutedBlock, RoutedNetwork
+
+from .routing import RoutedBlock, RoutedNetwork
 
 MEMORY = 0.99
 """Weight of the past in the running mean of the fractions v."""

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from decathlon_methods.spottune import routing
+from decathlon_methods.spottune.routing import RoutedBlock, RoutedNetwork
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from decathlon.models import routing
 from decathlon.models.layers import freeze
 from decathlon.models.resnet import Architecture
-from decathlon.models.routing import RoutedBlock, RoutedNetwork
 from decathlon.training.device import place
 
 IMAGES = 6
@@ -78,7 +78,7 @@ def test_training_is_that_of_the_plain_formula(
     two = copy.deepcopy(one)
     batch, chosen = images(), DECISIONS[decisions](one)
     if elsewhere:  # as on devices where it is not known which images take which path
-        monkeypatch.setattr("decathlon.models.paths.knows_rows", lambda x: False)
+        monkeypatch.setattr("decathlon_methods.spottune.paths.knows_rows", lambda x: False)
     found = trained(one, batch, chosen)
     monkeypatch.setattr(routing, "choose", plainly)
     expected = trained(two, batch, chosen)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decathlon.data.preparing.decode import (
+from decathlon.data.image import (
     ARCHIVE_PIXELS,
     ImageError,
     ImageFile,
@@ -108,24 +108,24 @@ def test_the_limit_counts_before_decoding() -> None:
     ],
 )
 def test_stored_sizes(size: tuple[int, int], tolerance: int, stored: tuple[int, int]) -> None:
-    assert stored_size(*size, tolerance) == stored
+    assert stored_size(*size, 72, tolerance) == stored
 
 
 @pytest.mark.parametrize("size", [(1, 1000), (65535, 1), (20000, 1), (15000, 19), (60000, 72)])
 def test_what_is_too_long_when_stored_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ImageError, match=rf"its {size[1]} x {size[0]} pixels would be .* stored"):
-        stored_size(*size, 0)
+        stored_size(*size, 72, 0)
 
 
 @given(
     st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1), st.integers(0, 1)
 )
 def test_many_sizes_follow_the_rule_for_one(sizes: list[tuple[int, int]], tolerance: int) -> None:
-    heights, widths = stored_sizes(*np.array(sizes, np.int64).T, tolerance)
+    heights, widths = stored_sizes(*np.array(sizes, np.int64).T, 72, tolerance)
     rows = zip(sizes, heights.tolist(), widths.tolist(), strict=True)
     for size, height, width in rows:
         try:
-            expected = stored_size(*size, tolerance)
+            expected = stored_size(*size, 72, tolerance)
         except ImageError:
             assert too_large(height, width)
         else:

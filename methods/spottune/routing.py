@@ -7,29 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.models.layers import unfreeze
-from decathlon.models.paths import choose, take
 from decathlon.models.resnet import Architecture, Block, ResidualNetwork
 
-POLICY_BLOCKS = (1, 1, 1)
-"""One residual block in each of three macro blocks (SpotTune, section 4.1)."""
-
-
-def straight_through(beta: Tensor, noise: Tensor, tau: float) -> Tensor:
-    """Samples a routing with the straight-through Gumbel-softmax estimator.
-
-    Args:
-        beta: Logits of the policy, N x L x 2; the second is "fine-tune".
-        noise: Standard Gumbel noise of the same shape.
-        tau: Temperature, > 0.
-
-    Returns:
-        N x L: forward exactly 0 or 1 (equation 3); backward the gradient of the
-        relaxation (equation 4).
-    """
-    scores = beta.float() + noise
-    soft = torch.softmax(scores / tau, dim=-1)[..., 1]
-    hard = (scores[..., 1] > scores[..., 0]).to(soft.dtype)
-    return hard + (soft - soft.detach())
+from .paths import choose, take
+from .policy import policy_network
 
 
 class RoutedBlock(nn.Module):
@@ -116,8 +97,7 @@ class RoutedNetwork(nn.Module):
                 assert isinstance(block, Block)
                 macro[index] = RoutedBlock(block, mix_outputs)
         self.num_routed = sum(isinstance(m, RoutedBlock) for m in self.modules())
-        policy = Architecture(architecture.name, architecture.width, POLICY_BLOCKS)
-        self.policy = policy.build(2 * self.num_routed)
+        self.policy = policy_network(architecture, self.num_routed)
 
     def policy_logits(self, images: Tensor) -> Tensor:
         """Returns beta, N x L x 2."""

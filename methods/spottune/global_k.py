@@ -10,13 +10,14 @@ from torch.nn.functional import cross_entropy
 
 from decathlon.common.errors import UsageError
 from decathlon.method import Batch, Phase, Task
-from decathlon.models.global_policy import GlobalNetwork
 from decathlon.models.layers import freeze
 from decathlon.models.processes import mean_over_processes
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, NonNegative, Recipe
-from methods.spottune import SpotTune, SpotTuneRecipe
+
+from . import SpotTune, SpotTuneRecipe
+from .global_network import GlobalNetwork
 
 SMALLEST = 1e-6
 """Below it, log v of equation 6 is taken as that of this number."""

@@ -5,12 +5,13 @@ import math
 
 import pytest
 import torch
+from decathlon_methods.spottune.policy import straight_through
+from decathlon_methods.spottune.routing import RoutedBlock, RoutedNetwork
 from torch import nn
 
 from decathlon.models.layers import freeze
 from decathlon.models.noise import keyed_gumbel
 from decathlon.models.resnet import Architecture, Block
-from decathlon.models.routing import RoutedBlock, RoutedNetwork, straight_through
 
 
 def routed(mix_outputs: bool = False) -> RoutedNetwork:

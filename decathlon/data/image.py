@@ -1,12 +1,11 @@
 """One image file to pixels.
 
-simplejpeg decodes a 72-pixel JPEG in a third of Pillow's time with the same result,
-as both use libjpeg-turbo with its default settings. Whatever it does not take without
-a warning (CMYK, PNG, odd files) goes to Pillow; :mod:`decathlon.data.preparing.colour` says what
-becomes of each image mode.
+simplejpeg decodes a small JPEG in a third of Pillow's time with the same result, as both
+use libjpeg-turbo with its default settings. What it cannot decode without a warning (CMYK,
+PNG, odd files) goes to Pillow; :mod:`decathlon.data.colour` converts each image mode to RGB.
 
-Official archives are stored exactly as they decode. Photographs (class folders and the
-ILSVRC-2012 originals) are turned upright as their EXIF orientation says, and may be TIFF.
+Images of official archives are stored exactly as they decode. Photographs (class folders and
+the ILSVRC-2012 originals) are turned upright by their EXIF orientation, and may be TIFF.
 """
 
 import io
@@ -22,16 +21,14 @@ import PIL
 import simplejpeg
 from PIL import ExifTags, Image
 
-from decathlon.data.preparing.colour import ModeError, Pixels, remarks, rgb
+from decathlon.data.colour import ModeError, Pixels, remarks, rgb
 
 Sizes = npt.NDArray[np.int64]
 
-SIDE = 72
-"""Short side of a stored image."""
 TOLERANCE = 1
 """Pixels by which the short side of an official image may differ: a few have 73."""
 ARCHIVE_PIXELS = 4_000_000
-"""Largest image taken from the official 72-pixel archives."""
+"""Largest image taken from official archives, whose images are small already."""
 PHOTOGRAPH_PIXELS = 100_000_000
 """Largest original photograph taken."""
 PILLOW_PIXELS = 40_000_000
@@ -40,7 +37,7 @@ PILLOW_PIXELS = 40_000_000
 libjpeg-turbo takes 9 at most, so that 1 GB of memory suffices for each.
 """
 STORED_PIXELS = 4_000_000
-"""Largest image that is stored: one as long as 771 times its short side."""
+"""Largest image that is stored."""
 LARGEST_SIDE = 65535
 """Pixels of a side: shards hold them in 16 bits."""
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP")
@@ -50,7 +47,7 @@ PHOTOGRAPHS = (*FORMATS, "TIFF")
 _DAMAGED = (OSError, ValueError, SyntaxError, EOFError)
 """What Pillow raises for damaged files."""
 LIBRARIES = f"simplejpeg {simplejpeg.__version__}, Pillow {PIL.__version__}, modes 1"
-"""What pixels depend on besides the file; the last is the table of the image modes."""
+"""What pixels depend on besides the file: libraries, and the version of the table of modes."""
 RESIZE = f"Pillow {PIL.__version__} bicubic"
 
 
@@ -129,7 +126,7 @@ class ImageFile:
         height: In pixels, of the upright image.
         width: In pixels, of the upright image.
         remarks: What was decided in decoding it; see
-            :func:`decathlon.data.preparing.colour.remarks`.
+            :func:`decathlon.data.colour.remarks`.
     """
 
     def __init__(self, data: bytes | memoryview, limit: int, photograph: bool = False) -> None:
@@ -245,22 +242,23 @@ class ImageFile:
         return pixels
 
 
-def stored_size(height: int, width: int, tolerance: int) -> tuple[int, int]:
+def stored_size(height: int, width: int, side: int, tolerance: int) -> tuple[int, int]:
     """Returns the (height, width) at which an image is stored.
 
     Args:
         height: As decoded.
         width: As decoded.
-        tolerance: Pixels by which the short side may differ from 72 and the image be
+        side: Short side of stored images.
+        tolerance: Pixels by which the short side may differ from ``side`` and the image be
             stored as it is.
 
     Raises:
         ImageError: It would be too large, as it is so long and narrow.
     """
     size, short = (height, width), min(height, width)
-    if abs(short - SIDE) > tolerance:
-        scale = SIDE / short
-        size = max(SIDE, round(height * scale)), max(SIDE, round(width * scale))
+    if abs(short - side) > tolerance:
+        scale = side / short
+        size = max(side, round(height * scale)), max(side, round(width * scale))
     if too_large(*size):
         raise ImageError(
             f"its {width} x {height} pixels would be {size[1]} x {size[0]} when stored, which"
@@ -275,39 +273,40 @@ def too_large(height: int | Sizes, width: int | Sizes) -> Any:
 
 
 def wanted_size(
-    shape: tuple[int, int], planned: tuple[int, int], tolerance: int, originals: bool
+    shape: tuple[int, int], planned: tuple[int, int], side: int, tolerance: int, originals: bool
 ) -> tuple[int, int]:
-    """Returns the (height, width) at which an image is stored of which something is known.
+    """Returns the (height, width) at which an image is stored whose size is annotated.
 
     Args:
         shape: (height, width) as decoded.
         planned: (height, width) as annotated.
+        side: See :func:`stored_size`.
         tolerance: See :func:`stored_size`.
-        originals: Whether the annotated size is that of this photograph made smaller. Then
-            it is taken where it is the photograph's own up to rounding.
+        originals: True if the annotated size is that of a downscaled copy of this photograph.
+            Then it is taken if it differs from the photograph's own by rounding only.
     """
-    if shape == planned and abs(min(shape) - SIDE) <= tolerance:
+    if shape == planned and abs(min(shape) - side) <= tolerance:
         return planned
-    size = stored_size(*shape, tolerance)
+    size = stored_size(*shape, side, tolerance)
     near = originals and all(abs(a - b) <= 1 for a, b in zip(size, planned, strict=True))
     return planned if near else size
 
 
-def stored_sizes(heights: Sizes, widths: Sizes, tolerance: int) -> tuple[Sizes, Sizes]:
-    """Returns what :func:`stored_size` does for many images; an unknown size (0) is 72 x 72.
+def stored_sizes(heights: Sizes, widths: Sizes, side: int, tolerance: int) -> tuple[Sizes, Sizes]:
+    """Returns what :func:`stored_size` does for many images; an unknown size (0) is a square.
 
-    What is too large is not refused; see :func:`too_large`.
+    Images that are too large are not refused; see :func:`too_large`.
     """
     short = np.minimum(heights, widths)
     unknown = short <= 0
-    scale = SIDE / np.where(unknown, SIDE, short)
-    kept = np.abs(short - SIDE) <= tolerance
+    scale = side / np.where(unknown, side, short)
+    kept = np.abs(short - side) <= tolerance
 
-    def side(values: Sizes) -> Sizes:
-        scaled = np.maximum(SIDE, np.rint(values * scale)).astype(np.int64)
-        return np.where(unknown, SIDE, np.where(kept, values, scaled))
+    def stored(values: Sizes) -> Sizes:
+        scaled = np.maximum(side, np.rint(values * scale)).astype(np.int64)
+        return np.where(unknown, side, np.where(kept, values, scaled))
 
-    return side(heights), side(widths)
+    return stored(heights), stored(widths)
 
 
 def resized(pixels: Pixels, height: int, width: int) -> Pixels:

@@ -1,8 +1,8 @@
 """SpotTune: decide for each image which residual blocks are fine-tuned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self, cast
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -10,10 +10,13 @@ from torch.nn.functional import cross_entropy
 from decathlon.method import Batch, Method, Phase, Task
 from decathlon.models.layers import freeze
 from decathlon.models.noise import keyed_gumbel
-from decathlon.models.routing import RoutedNetwork, straight_through
+from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
 from decathlon.recipes import DEFAULT, NonNegative, Positive, Recipe
 from decathlon.suites.base import Suite, View
+
+from .policy import straight_through
+from .routing import RoutedNetwork
 
 RELEASE = "spottune"
 """The released code, as a suite calls it."""
@@ -82,16 +85,24 @@ class SpotTune(Method):
         released = self.recipe.protocol == "released"
         base = source.network()
         if released:
-            for name, block in base.blocks():
-                if name:
-                    for layer in block.modules():
-                        if isinstance(layer, nn.Conv2d):
-                            layer.weight.requires_grad_(False)
+            for layer in base.macros.modules():
+                if isinstance(layer, nn.Conv2d):
+                    layer.weight.requires_grad_(False)
         else:
             freeze(base.stem)
             freeze(base.macros)
         base.new_head(tasks[0].num_classes)
         return RoutedNetwork(base, source.architecture, 0 if released else 1, released)
+
+    @classmethod
+    def imported(cls, header: Mapping[str, Any]) -> nn.Module:
+        """Returns the released network, with a policy network of a width of its own."""
+        own, policy = (Architecture.from_json(header[key]) for key in ("architecture", "policy"))
+        source = Source(own, int(header["num_classes"]))
+        task = Task("", source.num_classes, 0)
+        network = cls(cls.recipes["released"]).build(source, [task])
+        network.policy = policy.build(2 * cast(RoutedNetwork, network).num_routed)
+        return network
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """One phase with two groups: the network, and the policy at its own rate."""

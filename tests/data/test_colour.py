@@ -1,4 +1,4 @@
-"""What becomes of each image mode: the table of ``decathlon.data.preparing.colour``, row by row."""
+"""What becomes of each image mode: the table of ``decathlon.data.colour``, row by row."""
 
 import io
 import re
@@ -12,8 +12,8 @@ import PIL
 import pytest
 from PIL import Image, ImageOps
 
-from decathlon.data.preparing import colour
-from decathlon.data.preparing.decode import PHOTOGRAPH_PIXELS, ImageError, ImageFile, resized
+from decathlon.data import colour
+from decathlon.data.image import PHOTOGRAPH_PIXELS, ImageError, ImageFile, resized
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.reading.store import open_store
 from tests.data.official import decoded, encoded, picture

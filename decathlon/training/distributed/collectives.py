@@ -1,7 +1,7 @@
-"""Messages between the processes of a data-parallel training: JSON and tensors as bytes.
+"""Broadcast, all-gather and all-reduce of JSON values and tensors, without pickles.
 
-torch's own messages of objects are pickles; these are not. With one process, each is its
-own sender. All processes have to call the same function at the same point.
+torch's own collectives for objects pickle them; these send JSON and safetensors. All ranks have
+to make the same call at the same point. With a world size of 1, nothing is sent.
 """
 
 import json
@@ -16,20 +16,20 @@ from torch import Tensor
 from decathlon.models.processes import current_group, meet, num_processes, rank
 
 
-def share(value: Any) -> Any:
-    """Returns the first process's JSON value, in all processes; what others give is ignored."""
-    return json.loads(_share(json.dumps(value).encode())) if num_processes() > 1 else value
+def broadcast(value: Any) -> Any:
+    """Returns rank 0's JSON value on every rank; the values of other ranks are ignored."""
+    return json.loads(_broadcast(json.dumps(value).encode())) if num_processes() > 1 else value
 
 
-def gather(value: Any) -> list[Any]:
-    """Returns the JSON values of all processes, in their order, in all of them."""
+def all_gather(value: Any) -> list[Any]:
+    """Returns the JSON values of all ranks, in the order of ranks, on every rank."""
     if num_processes() == 1:
         return [value]
-    return [json.loads(text) for text in _gather(json.dumps(value).encode())]
+    return [json.loads(text) for text in _all_gather(json.dumps(value).encode())]
 
 
-def highest(value: int) -> int:
-    """Returns the highest of the values that the processes give, in all of them."""
+def all_reduce_max(value: int) -> int:
+    """Returns the highest value of all ranks, on every rank."""
     if num_processes() == 1:
         return value
     tensor = torch.tensor([value], device=_device())
@@ -38,30 +38,29 @@ def highest(value: int) -> int:
 
 
 def waits_for_gpu() -> bool:
-    """Returns whether a message has to wait for all that a GPU has been given to do."""
+    """Returns whether a collective has to wait until the GPU has done all its queued work."""
     return num_processes() > 1 and _device().type == "cuda"
 
 
-def share_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the first process's tensors by name, in all processes, on the CPU."""
-    return load(_share(_packed(tensors))) if num_processes() > 1 else dict(tensors)
+def broadcast_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns rank 0's tensors by name, on every rank, in main memory."""
+    return load(_broadcast(_packed(tensors))) if num_processes() > 1 else dict(tensors)
 
 
-def gather_tensors(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Returns the tensors of all processes, in their order, in all of them."""
+def all_gather_tensors(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Returns the tensors of all ranks, in the order of ranks, on every rank."""
     if num_processes() == 1:
         return [dict(tensors)]
-    return [load(content) for content in _gather(_packed(tensors))]
+    return [load(content) for content in _all_gather(_packed(tensors))]
 
 
 def _packed(tensors: Mapping[str, Tensor]) -> bytes:
-    """Turns tensors into bytes; those that are one in memory become several."""
-    plain = {n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}
-    return save(plain)
+    """Serialises tensors; those that share memory are copied."""
+    return save({n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()})
 
 
 def _device() -> torch.device:
-    """Returns where the current group's messages have to be."""
+    """Returns the device that the current group's backend sends from."""
     nccl = dist.get_backend(current_group()) == "nccl"
     return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")
 
@@ -74,7 +73,7 @@ def _bytes(content: Tensor) -> bytes:
     return content.cpu().numpy().tobytes()
 
 
-def _share(content: bytes) -> bytes:
+def _broadcast(content: bytes) -> bytes:
     length = torch.tensor([len(content)], device=_device())
     meet(dist.broadcast, length, 0)
     sent = _tensor(content) if rank() == 0 else length.new_empty(int(length), dtype=torch.uint8)
@@ -82,7 +81,7 @@ def _share(content: bytes) -> bytes:
     return _bytes(sent)
 
 
-def _gather(content: bytes) -> list[bytes]:
+def _all_gather(content: bytes) -> list[bytes]:
     own = torch.tensor([len(content)], device=_device())
     lengths = [torch.empty_like(own) for _ in range(num_processes())]
     meet(dist.all_gather, lengths, own)

@@ -1,16 +1,19 @@
-"""One shard under construction: images arrive in any order, the file appears whole.
+"""Writes one shard: images arrive in any order, the finished file appears whole.
 
-Beside the shard's final name there are, until it is done,
+Until the shard is done, these files lie beside its final name:
 
 * ``<name>.part``: the shard itself, pixels in place;
 * ``<name>.spill.part``: pixels of images whose size is not the annotated one;
 * ``<name>.journal.part``: which images have been written, with their checksums, so
-  that an interrupted call is continued.
+  that the next call can continue;
+* ``<name>.laid.part``: the shard laid out again, if images were spilled.
 """
 
 import os
+import re
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +22,14 @@ from zlib_ng import zlib_ng
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
-from decathlon.data.manifest import ShardEntry
+from decathlon.data.manifest import FILE, ShardEntry
 from decathlon.data.preparing.checking import check
 from decathlon.data.preparing.plan import ShardPlan
 from decathlon.data.preparing.statistics import Sums
 from decathlon.data.shard import Columns, Int64, create, hdf5, open_shard
 
 IN_PLACE = -1
-"""Where an image begins in the spill file that is not in it."""
+"""Offset in the spill file of an image that is not in it."""
 WRITTEN = np.dtype(
     [
         ("position", "<u4"),  # in the shard
@@ -41,24 +44,45 @@ WRITTEN = np.dtype(
 Written = npt.NDArray[np.void]
 
 
-class Build:
+@dataclass(frozen=True)
+class Slots:
+    """Room in a file for the pixels of n images.
+
+    Attributes:
+        file: The file.
+        positions: int64 (n,), of the images in the shard.
+        offsets: int64 (n,), where their pixels go in the file, in bytes.
+        heights: int64 (n,) in pixels.
+        widths: int64 (n,) in pixels.
+        spilled: True if the file is the spill file.
+    """
+
+    file: Path
+    positions: Int64
+    offsets: Int64
+    heights: Int64
+    widths: Int64
+    spilled: bool
+
+
+class ShardWriter:
     """A shard that is being written beside its final name.
 
-    Pixels go straight to their final place as long as images have the size that the
-    annotations say. An image of another size goes to the spill file, and the shard is
-    laid out again from the true sizes when all have arrived.
+    Pixels go straight to their final position as long as images have their annotated size.
+    An image of another size goes to the spill file, and when all images have arrived, the
+    shard is laid out again by their true sizes.
 
     Args:
         folder: The domain's folder.
         plan: The shard.
-        source: What the pixels depend on besides the plan: archive, library versions.
-            What an earlier call left is continued if it was made from the same.
-        summed: Whether the pixels are added up when the finished file is read back.
+        source: What the pixels depend on besides the plan: archive, library versions. Files
+            that an earlier call left are continued if they have the same plan and source.
+        summed: True to add up the pixels when the finished file is read back.
 
     Attributes:
         done: uint8 (n,), 1 where an image's pixels have been written.
-        resized: Whether any image was resized.
-        sums: The sums of the finished file's pixels, None where they are not wanted.
+        resized: True if any image was resized.
+        sums: The sums of the finished file's pixels, if ``summed``.
     """
 
     def __init__(self, folder: Path, plan: ShardPlan, source: str, summed: bool = False) -> None:
@@ -90,33 +114,50 @@ class Build:
         if self._published is None and not self._resume():
             self._begin()
 
-    def places(self, positions: list[int]) -> tuple[Int64, Int64, Int64]:
-        """Returns where images go whose sizes are the annotated ones.
+    def reserve(
+        self, positions: Sequence[int], sizes: Sequence[tuple[int, int]] | None = None
+    ) -> Slots:
+        """Returns where the pixels of some images go.
 
         Args:
-            positions: Of n images in the shard.
-
-        Returns:
-            (offsets of their pixels in the file :attr:`part`, heights, widths), each (n,).
+            positions: Of the images in the shard.
+            sizes: (height, width) of each if they differ from the annotated sizes: these
+                images go to the spill file.
         """
-        where, columns = np.array(positions), self.plan.columns
-        return self._start + self._at[where], columns.height[where], columns.width[where]
-
-    def spilled(self, height: int, width: int) -> int:
-        """Makes room for an image of another size; returns its offset in :attr:`spill`."""
-        place = self._spill_end
-        self._spill_end += 3 * height * width
-        return place
+        index = np.array(positions, np.int64)
+        if sizes is None:
+            columns, offsets = self.plan.columns, self._start + self._at[index]
+            heights, widths = columns.height[index], columns.width[index]
+            return Slots(self.part, index, offsets, heights, widths, spilled=False)
+        heights, widths = np.array(sizes, np.int64).T
+        ends = self._spill_end + np.cumsum(3 * heights * widths)
+        offsets = np.array([self._spill_end, *ends[:-1]], np.int64)
+        self._spill_end = int(ends[-1])
+        return Slots(self.spill, index, offsets, heights, widths, spilled=True)
 
     def flush(self) -> None:
-        """Sees to it that pixels that have been written so far are on the disk."""
+        """Brings the pixels written so far to the disk."""
         if self._published is None:
             with self.part.open("rb") as written:
                 _sync(written.fileno())
 
-    def record(self, images: Written) -> None:
-        """Notes that pixels have been written, in memory and in the journal."""
-        self._note(images)
+    def record(self, slots: Slots, crc32: Sequence[int | None], resized: Sequence[int]) -> None:
+        """Records which pixels have been written, in memory and in the journal.
+
+        Args:
+            slots: Where the pixels of n images were to go.
+            crc32: The checksum of each image's pixels, None if they were not written.
+            resized: Which of the n images were resized.
+        """
+        images = np.zeros(len(crc32), WRITTEN)
+        images["position"], images["height"] = slots.positions, slots.heights
+        images["width"], images["spilled"] = slots.widths, slots.offsets
+        if not slots.spilled:
+            images["spilled"] = IN_PLACE
+        images["resized"][list(resized)] = 1
+        images = images[[value is not None for value in crc32]]
+        images["crc32"] = [value for value in crc32 if value is not None]
+        self._add(images)
         with self.journal.open("ab", buffering=0) as file:
             file.write(images.tobytes())
 
@@ -124,10 +165,10 @@ class Build:
         """Completes the file beside its final name, reads it back and checks it.
 
         Args:
-            resize: Library and version to be recorded if an image was resized.
+            resize: Library and version to record if an image was resized.
 
         Raises:
-            DataError: What was read is not what was written (a failing disk).
+            DataError: The file reads back differently from what was written (a failing disk).
         """
         if self._published is not None:
             return self._published
@@ -173,20 +214,20 @@ class Build:
 
     @property
     def _odd(self) -> bool:
-        """True if the file has to be laid out again."""
+        """True if the file has to be laid out again: images were spilled."""
         return self._spill_end > 0
 
-    def _note(self, images: Written) -> None:
-        where = images["position"]
-        self.done[where] = 1
+    def _add(self, images: Written) -> None:
+        index = images["position"]
+        self.done[index] = 1
         self.resized = self.resized or bool(images["resized"].any())
-        self._crc32[where], self._spilled[where] = images["crc32"], images["spilled"]
-        self._height[where], self._width[where] = images["height"], images["width"]
+        self._crc32[index], self._spilled[index] = images["crc32"], images["spilled"]
+        self._height[index], self._width[index] = images["height"], images["width"]
         ends = images["spilled"] + _sizes(images)
         self._spill_end = max(self._spill_end, *ends[images["spilled"] != IN_PLACE].tolist(), 0)
 
     def _entry(self, path: Path) -> ShardEntry | None:
-        """Reads a finished shard back; None where it is not whole."""
+        """Reads a finished shard back; None if it is damaged."""
         self.sums = Sums() if self._summed else None
         found = check(open_shard(path), self.sums.add if self.sums else None)
         if found.damaged:
@@ -196,14 +237,14 @@ class Build:
         return ShardEntry(file=name, num_images=self._count, size=size, sha256=found.sha256)
 
     def _journal(self) -> Written | None:
-        """Returns what an earlier call that made the same has noted, None without one."""
+        """Returns what an earlier call with the same plan and source wrote, None without one."""
         if not self.journal.is_file():
             return None
         raw = self.journal.read_bytes()
         known = len(self._identity)
         if raw[:known] != self._identity:
             return None
-        # Without what was half written, so that the records stay aligned.
+        # A record that was cut off is dropped, so that the next ones stay aligned.
         count = (len(raw) - known) // WRITTEN.itemsize
         images = np.frombuffer(raw, WRITTEN, count, offset=known)
         return images[images["position"] < self._count]
@@ -211,8 +252,8 @@ class Build:
     def _adopt(self) -> ShardEntry | None:
         """Takes over a shard that an earlier call published before it was killed.
 
-        It is the one only if it holds what the journal says: there may be one of another
-        archive, and the temporary file may have been removed by hand.
+        The shard has to hold what the journal says: it may be of another archive, or somebody
+        may have removed the temporary file.
         """
         images = self._journal()
         if images is None or self.part.exists() or not self.path.is_file():
@@ -228,11 +269,11 @@ class Build:
         except DataError:
             return None
         if entry is not None:
-            self._note(images)
+            self._add(images)
         return entry
 
     def _resume(self) -> bool:
-        """Takes over the images that an earlier call has written; checks each."""
+        """Takes over the images that an earlier call wrote, after checking each."""
         images = self._journal()
         if images is None or not self.part.is_file() or not self.spill.is_file():
             return False
@@ -241,12 +282,12 @@ class Build:
         except DataError:
             return False
         kept = images[self._whole(images)]
-        self._note(kept)
+        self._add(kept)
         self.journal.write_bytes(self._identity + kept.tobytes())
         return True
 
     def _whole(self, images: Written) -> npt.NDArray[np.bool_]:
-        """Reads pixels back; returns which images are as they were written."""
+        """Reads pixels back; returns which images are undamaged."""
         found = np.zeros(len(images), np.bool_)
         in_place = images["spilled"] == IN_PLACE
         starts = np.where(in_place, self._start + self._at[images["position"]], images["spilled"])
@@ -258,14 +299,14 @@ class Build:
             strict=True,
         )
         with self.part.open("rb") as part, self.spill.open("rb") as spill:
-            for k, (placed, start, size, crc32) in enumerate(rows):
-                file = part if placed else spill
+            for k, (is_in_place, start, size, crc32) in enumerate(rows):
+                file = part if is_in_place else spill
                 file.seek(start)
                 found[k] = zlib_ng.crc32(file.read(size)) == crc32
         return found
 
     def _lay_out(self, columns: Columns) -> Path:
-        """Copies the pixels to a new file that is laid out by the images' true sizes."""
+        """Copies the pixels to a new file, laid out by the images' true sizes."""
         start = create(self._laid, self.plan.header, columns)
         sizes = columns.size.tolist()
         spills = self._spilled.tolist()
@@ -291,3 +332,31 @@ def _sizes(images: Written) -> Int64:
     """Returns the bytes of each image's pixels."""
     sizes: Int64 = 3 * images["height"].astype(np.int64) * images["width"]
     return sizes
+
+
+_SHARD = r"(?:train|val|test)(?:-\d{5}-of-\d{5})?\.h5"
+_SHARDS = re.compile(_SHARD, re.ASCII)
+# What decathlon.common.files.replacing adds: host and process.
+_REPLACING = r"\..+\.\d+"
+_TEMPORARY = re.compile(
+    rf"(?:{_SHARD}(?:\.spill|\.journal|\.laid|{_REPLACING})?|{re.escape(FILE)}{_REPLACING})\.part",
+    re.ASCII,
+)
+
+
+def temporary_files(folder: Path) -> Iterator[Path]:
+    """Yields this program's temporary files in a data folder or a domain's folder."""
+    return _files(folder, _TEMPORARY)
+
+
+def shard_files(folder: Path) -> Iterator[Path]:
+    """Yields the shards in a domain's folder, whether or not the manifest lists them."""
+    return _files(folder, _SHARDS)
+
+
+def _files(folder: Path, names: re.Pattern[str]) -> Iterator[Path]:
+    # Other files are the user's and stay.
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if names.fullmatch(path.name) and (path.is_file() or path.is_symlink()):
+                yield path

@@ -1,0 +1,38 @@
+"""The policy of SpotTune: its network, and how decisions are drawn from its logits."""
+
+import torch
+from torch import Tensor
+
+from decathlon.models.resnet import Architecture, ResidualNetwork
+
+POLICY_BLOCKS = (1, 1, 1)
+"""One residual block in each of three macro blocks (SpotTune, section 4.1)."""
+
+
+def policy_network(architecture: Architecture, num_routed: int) -> ResidualNetwork:
+    """Builds the network from images to the policy's logits, N x 2 L.
+
+    Args:
+        architecture: The source's; the policy network has its width.
+        num_routed: L, the number of routed blocks.
+    """
+    policy = Architecture(architecture.name, architecture.width, POLICY_BLOCKS)
+    return policy.build(2 * num_routed)
+
+
+def straight_through(beta: Tensor, noise: Tensor, tau: float) -> Tensor:
+    """Samples a routing with the straight-through Gumbel-softmax estimator.
+
+    Args:
+        beta: Logits of the policy, N x L x 2; the second is "fine-tune".
+        noise: Standard Gumbel noise of the same shape.
+        tau: Temperature, > 0.
+
+    Returns:
+        N x L: forward exactly 0 or 1 (equation 3); backward the gradient of the
+        relaxation (equation 4).
+    """
+    scores = beta.float() + noise
+    soft = torch.softmax(scores / tau, dim=-1)[..., 1]
+    hard = (scores[..., 1] > scores[..., 0]).to(soft.dtype)
+    return hard + (soft - soft.detach())
