@@ -135,40 +135,44 @@ def act(folder: Path, words: list[str], code: str = "") -> str:
     return text
 
 
+def take_photos(place: Path) -> None:
+    """Draws a small domain of the user's own for each name that the pages use."""
+    from PIL import Image
+
+    for name, classes in (("birds", 3), ("plants", 2)):
+        for i in range(10 * classes):
+            image = place / name / f"class{i % classes}" / f"{i}.png"
+            image.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (90, 80), (8 * i, 80 * (i % classes), 7 * i)).save(image)
+
+
 @pytest.fixture(scope="session")
-def provide(tiny: Path, tiny_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
+def trained(tiny: Path, tiny_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with two methods on one tiny domain."""
+    folder = tmp_path_factory.mktemp("trained")
+    run = f"run --method fine-tuning --method spottune {ONE_DOMAIN} {TINY}"
+    act(folder, f"{run} --data {tiny} --source {tiny_source}".split())
+    return folder / "results"
+
+
+@pytest.fixture
+def provide(request: pytest.FixtureRequest, tiny: Path) -> Callable[[Path, str], None]:
     """Returns what puts things into a page's folder."""
-    archives = tiny.parent / "archives"
 
-    @cache
-    def trained() -> Path:
-        folder = tmp_path_factory.mktemp("trained")
-        for method in ("fine-tuning", "spottune"):
-            run = f"run --method {method} --domain dtd {TINY} --data {tiny} --source {tiny_source}"
-            act(folder, run.split())
-        return folder / "results"
-
-    def photos(place: Path) -> None:
-        from PIL import Image
-
-        for name, classes in (("birds", 3), ("plants", 2)):
-            for i in range(10 * classes):
-                image = place / name / f"class{i % classes}" / f"{i}.png"
-                image.parent.mkdir(parents=True, exist_ok=True)
-                Image.new("RGB", (90, 80), (8 * i, 80 * (i % classes), 7 * i)).save(image)
-
-    def put(folder: Path, words: str) -> None:
-        for word in words.split():
-            if word == "photos":
-                photos(folder / word)
-            elif word == "source":
-                shutil.copyfile(tiny_source, folder / "source.safetensors")
-            elif word == "labels":
-                shutil.copyfile(archives / "labels_test.zip", folder / "labels_test.zip")
-                (folder / "errors.json").write_text('{"dtd": 0.45}')
-            else:
-                found = {"data": lambda: tiny, "archives": lambda: archives, "results": trained}
-                shutil.copytree(found[word](), folder / word, dirs_exist_ok=True)
+    def put(folder: Path, thing: str) -> None:
+        archives = tiny.parent / "archives"
+        if thing == "photos":
+            take_photos(folder / "photos")
+        elif thing == "source":
+            source = request.getfixturevalue("tiny_source")
+            shutil.copyfile(source, folder / "source.safetensors")
+        elif thing == "labels":
+            shutil.copyfile(archives / "labels_test.zip", folder / "labels_test.zip")
+            (folder / "errors.json").write_text('{"dtd": 0.45}')
+        elif thing == "results":
+            shutil.copytree(request.getfixturevalue("trained"), folder / thing, dirs_exist_ok=True)
+        else:
+            shutil.copytree(tiny if thing == "data" else archives, folder / thing)
 
     return put
 
@@ -191,7 +195,8 @@ def install(page: str, site: Path) -> None:
 def test_commands_run(page: str, provide: Callable, tmp_path: Path) -> None:
     folder = tmp_path / "page"
     (folder / "results").mkdir(parents=True)
-    provide(folder, BEFORE[page])
+    for thing in BEFORE[page].split():
+        provide(folder, thing)
     install(page, folder / "site")
     for command in commands(page):
         if reason(command) is None:
@@ -282,6 +287,12 @@ def test_links_lead_to_files_and_headings(page: str) -> None:
         if heading:
             titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             assert heading in [re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_that_is_named_exists(page: str) -> None:
+    named = re.findall(r"`((?:decathlon|methods|tools|tests)/[\w/.]+)`", PAGES[page])
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_every_page_is_linked_from_the_readme() -> None:
