@@ -17,7 +17,7 @@ from decathlon.common.text import visible, visible_lines
 from decathlon.common.world import one_voice, world
 
 PARALLEL = ("run", "pretrain")
-"""Commands that several processes, started by torchrun, do together."""
+"""Commands that torchrun can start as several processes."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +45,7 @@ def _options(
     command = context.invoked_subcommand
     if world().size > 1 and command not in PARALLEL:
         raise UsageError(
-            f"'{command}' is work for one process: call it without torchrun, which is for"
+            f"'{command}' is work for one process: call it without torchrun; torchrun is for"
             f" {' and '.join(PARALLEL)}"
         )
 
@@ -74,7 +74,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Shows a warning as every message is shown, without a line of code."""
+    """Prints a warning like any other message, without a line of code."""
     say(f"decathlon: warning: {visible(str(message))}")
 
 
@@ -111,10 +111,10 @@ def _interrupted() -> None:
 
 
 def _told(error: Exception) -> tuple[int, str]:
-    """Return the exit code and the message of what ended a command."""
+    """Returns the exit code and the message for the error that ended a command."""
     if isinstance(error, OSError):
         error = of_the_system(error)
     if isinstance(error, DecathlonError):
         return error.exit_code, str(error)
     kind = type(error).__name__
-    return 1, f"unexpected {kind}: {error}; DECATHLON_DEBUG=1 shows where, please report it"
+    return 1, f"unexpected {kind}: {error}; please report it, DECATHLON_DEBUG=1 shows where"
