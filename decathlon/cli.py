@@ -2,12 +2,13 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, NoReturn, TextIO
 
 import typer
 
 from decathlon import __version__
-from decathlon.commands import data, scores, training
+from decathlon.commands import catalogue, data, scores, training
 from decathlon.common.errors import DEBUG, DecathlonError, UsageError
 from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.common.oserrors import of_the_system
@@ -15,6 +16,7 @@ from decathlon.common.output import guarded
 from decathlon.common.progress import say
 from decathlon.common.text import visible, visible_lines
 from decathlon.common.world import one_voice, world
+from decathlon.suites.registry import DEFAULT
 
 PARALLEL = ("run", "pretrain")
 """Commands that torchrun can start as several processes."""
@@ -23,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="The Visual Decathlon: ten image domains at 72 pixels, the published methods, one score.",
+    help=f"The {DEFAULT.title}: {DEFAULT.text}.",
     epilog="Start with 'decathlon demo'. Exit codes: 0 done, 1 a trial failed or output was lost,"
     " 2 wrong usage, 3 bad or missing data or weights, 4 invalid result, 130 interrupted.",
 )
@@ -50,18 +52,18 @@ def _options(
         )
 
 
-DATA, TRAINING, SCORES = "Data", "Training", "Results"
-for panel, commands in {
-    DATA: (data.prepare, data.verify, data.show, data.domains),
-    TRAINING: (
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Data": (data.prepare, data.verify, data.show, data.domains, catalogue.suites),
+    "Training": (
         training.demo,
         training.methods,
         training.pretrain,
         training.import_weights,
         training.run,
     ),
-    SCORES: (scores.score, scores.compare, scores.plot, scores.submit, scores.evaluate),
-}.items():
+    "Results": (scores.score, scores.compare, scores.plot, scores.submit, scores.evaluate),
+}
+for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 
