@@ -19,7 +19,7 @@ from decathlon.common.world import one_voice, world
 from decathlon.suites.registry import DEFAULT
 
 PARALLEL = ("run", "pretrain")
-"""Commands that several processes, started by torchrun, do together."""
+"""Commands that torchrun can start as several processes."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,7 +47,7 @@ def _options(
     command = context.invoked_subcommand
     if world().size > 1 and command not in PARALLEL:
         raise UsageError(
-            f"'{command}' is work for one process: call it without torchrun, which is for"
+            f"'{command}' is work for one process: call it without torchrun; torchrun is for"
             f" {' and '.join(PARALLEL)}"
         )
 
@@ -119,4 +119,4 @@ def _message(error: Exception) -> tuple[int, str]:
     if isinstance(error, DecathlonError):
         return error.exit_code, str(error)
     kind = type(error).__name__
-    return 1, f"unexpected {kind}: {error}; DECATHLON_DEBUG=1 shows where, please report it"
+    return 1, f"unexpected {kind}: {error}; please report it, DECATHLON_DEBUG=1 shows where"

@@ -1,4 +1,4 @@
-"""Tables of what there is: methods and domains."""
+"""The tables of methods and of domains."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from decathlon.data.manifest import DomainEntry
 
 WIDE = 140
-"""Characters from which a table tells more."""
+"""Characters from which on a table has more columns."""
 
 
 def methods_table(width: int) -> Grid:
@@ -43,7 +43,7 @@ def methods_table(width: int) -> Grid:
 
 
 def _more(left_out: str, wide: bool) -> str:
-    return "" if wide else f"; from {WIDE} columns on, this table also shows {left_out}"
+    return "" if wide else f"; terminals of {WIDE} columns also show {left_out}"
 
 
 def _state(data: Path, entry: "DomainEntry") -> str:
@@ -56,7 +56,7 @@ def _state(data: Path, entry: "DomainEntry") -> str:
 
 
 def remarks_on(data: Path) -> list[str]:
-    """Returns what a user should know of how the domains of a data folder were prepared."""
+    """Returns what a user should know about how the domains of a data folder were prepared."""
     from decathlon.data.manifest import read_manifest
 
     manifest = read_manifest(data)
@@ -104,8 +104,8 @@ def domains_table(data: Path, width: int) -> Grid:
     sums = [f"{value:.0f}" for value in totals.values()]
     table.add_row("total", "", *sums, "", "", *[""] * wide)
     table.caption = (
-        "images and sizes as prepared; * labels not known (prepare --labels);"
-        " official: its classes, counts and images; other: not all of these"
+        "*: labels unknown, add them with prepare --labels; official: classes, counts and images"
+        " are the official ones; other: some are not; own: your own images"
         + _more("what the images are", wide)
     )
     return table

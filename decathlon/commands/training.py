@@ -51,11 +51,11 @@ def pretrain(
     method: Annotated[
         str,
         typer.Option(
-            help="Method whose source network to train: most share one, without adapters."
+            help="Method to train a source network for; most share one, without adapters."
         ),
     ] = "fine-tuning",
     split: TrainedSplit = "val",
-    width: Annotated[float, number(0.05, 32, help="Factor on the number of channels.")] = 1.0,
+    width: Annotated[float, number(0.05, 32, help="Multiplies the number of channels.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
     settings: Settings = None,
     precision: Precision = "auto",
@@ -73,8 +73,8 @@ def pretrain(
 ) -> None:
     """Train a source network on the domain that the suite names for it.
 
-    A finished network is not trained again, and an interrupted training resumes from the
-    checkpoints beside the file. A file that was made differently is not overwritten without
+    A finished network is not trained again. An interrupted training resumes from the
+    checkpoints beside the file. A file that was made differently is only overwritten with
     --force.
     torchrun --nproc-per-node=N -m decathlon pretrain ... trains with N processes.
     """
@@ -149,13 +149,13 @@ def import_weights(
     source: Annotated[Path, typer.Argument(help="The authors' checkpoint (.t7, .pth).")],
     out: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
     task: Annotated[
-        int, typer.Option(min=0, help="Number of the task, if the checkpoint holds several.")
+        int, typer.Option(min=0, help="Task to convert, from 0, if the checkpoint has several.")
     ] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite the file even if it holds other weights.")
     ] = False,
 ) -> None:
-    """Convert a checkpoint of the authors' code. Nothing in it is executed."""
+    """Convert a checkpoint from the authors' code. Nothing in it is executed."""
     from decathlon.models.reference.weights import import_weights as run
     from decathlon.models.reference.weights import is_imported
     from decathlon.models.weights import check_name
@@ -176,8 +176,8 @@ def run(
     source: Annotated[
         list[str] | None,
         typer.Option(
-            help="Source network from 'pretrain' or 'import-weights'. METHOD=FILE gives one"
-            " method its own."
+            help="Source network from 'pretrain' or 'import-weights'. METHOD=FILE is for one"
+            " method only."
         ),
     ] = None,
     data: Data = None,
@@ -188,7 +188,7 @@ def run(
     ] = None,
     split: TrainedSplit = "test",
     name: Annotated[
-        str | None, typer.Option(help="Name in the results (default: the method's).")
+        str | None, typer.Option(help="Name of the results (default: the method's).")
     ] = None,
     settings: Settings = None,
     precision: Precision = "auto",
@@ -326,7 +326,7 @@ def demo(
         "out/demo"
     ),
     scale: Annotated[
-        float, number(0.02, 1000, help="Factor on the number of images and epochs.")
+        float, number(0.02, 1000, help="Multiplies the number of images and epochs.")
     ] = 1.0,
 ) -> None:
     """Try everything on generated images: from archives to the leaderboard."""
