@@ -51,8 +51,8 @@ def prepare(
         str | None,
         typer.Option(
             metavar="TRAIN/VAL/TEST",
-            help="How to split a --folder that has no splits: shares of each class, always the"
-            " same images (default: 0.8/0.1/0.1).",
+            help="Shares of train, val and test in each class, for a --folder without splits. The"
+            " same images every time (default: 0.8/0.1/0.1).",
             show_default=False,
         ),
     ] = None,
@@ -87,7 +87,7 @@ def prepare(
         ),
     ] = False,
 ) -> None:
-    """Prepare data: official archives or your own folders of images to HDF5 shards.
+    """Prepare data: turn official archives or your own image folders into HDF5 shards.
 
     Archives are streamed, never extracted. Finished work is skipped, and an interrupted call
     resumes. Your own images need no official archive:
@@ -102,7 +102,7 @@ def prepare(
     target = data_folder(data)
     folders = _named(folder or [])
     if not folders and (split_folders is not None or skip_broken):
-        raise UsageError("--split-folders and --skip-broken are for a --folder; name one")
+        raise UsageError("--split-folders and --skip-broken need a folder: add --folder NAME=DIR")
     if archives is None and (download or domain or labels or imagenet or not folders):
         archives = Path("archives")
     chosen = find(suite) if suite is not None else suite_of(target, read_manifest(target))
@@ -135,10 +135,16 @@ def prepare(
 def _downloaded(
     archives: Path, suite: Suite, domains: list[str] | None, photographs: bool
 ) -> list[str] | None:
-    """Downloads the free archives; returns the domains to prepare, None for all."""
+    """Downloads the free archives; returns the domains to prepare, None for all.
+
+    Raises:
+        UsageError: The suite has no archives.
+    """
     from decathlon.data.sources.download import fetch, free_archives, how_to_get
     from decathlon.data.sources.official import archive_of, images_of
 
+    if not suite.official:
+        raise UsageError(f"suite '{suite.name}' has no archives that --download can fetch")
     fetch(archives, suite, domains)
     source = suite.photographs
     if photographs or source is None or images_of(archives, suite, source):
@@ -167,14 +173,14 @@ def _named(values: list[str]) -> dict[str, Path]:
             )
         if name in found and found[name].resolve() != Path(place).expanduser().resolve():
             raise UsageError(
-                f"--folder {name} is given to two folders; give each folder a name of its own"
+                f"--folder {name} is given to two folders; give each folder its own name"
             )
         found[name] = Path(place).expanduser()
     return found
 
 
 def verify(data: Data = None) -> None:
-    """Check all prepared data: read every shard and compare it with the manifest."""
+    """Check prepared data: read every shard and compare it with the manifest."""
     from decathlon.data.preparing.verify import verify as run
     from decathlon.data.reading.store import data_folder
 
@@ -182,7 +188,7 @@ def verify(data: Data = None) -> None:
     found = run(target)
     print(
         f"{visible(str(target))}: {found.shards} shards, {found.images} images,"
-        f" {found.size / 1e6:.0f} MB, all as the manifest says"
+        f" {found.size / 1e6:.0f} MB, all match the manifest"
     )
     _print_remarks(found.remarks)
 
@@ -203,7 +209,7 @@ def show(
 ) -> None:
     """Draw a contact sheet: images of a domain with their class names.
 
-    The pixels are those that networks are trained on.
+    It shows the pixels that networks train on.
     """
     from decathlon.data.reading.sheet import show as run
     from decathlon.data.reading.store import data_folder, open_store

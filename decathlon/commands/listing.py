@@ -1,4 +1,4 @@
-"""Tables of what there is: methods and domains."""
+"""The tables of methods and of domains."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 from decathlon.common.grid import Column, Grid
 from decathlon.common.text import visible
 from decathlon.method.registry import about, registered
-from decathlon.results.published import TABLE_3, in_table_order, published_rows
+from decathlon.results.published import in_table_order, published_rows
 from decathlon.suites.base import SPLITS
+from decathlon.suites.registry import DEFAULT
 
 if TYPE_CHECKING:
     from decathlon.data.manifest import DomainEntry
 
 WIDE = 140
-"""Characters from which a table tells more."""
+"""Characters from which on a table has more columns."""
 
 
 def methods_table(width: int) -> Grid:
@@ -24,7 +25,7 @@ def methods_table(width: int) -> Grid:
     Args:
         width: Width in characters; wide tables also say what a method does.
     """
-    rows = {row.method: row for row in published_rows() if row.table == TABLE_3}
+    rows = {row.method: row for row in published_rows() if row.table == DEFAULT.table}
     wide = width >= WIDE
     numbers = [Column(heading, right=True) for heading in ("#par", "S", "year")]
     texts = [Column(text, wraps=True, below=True) for text in ("paper", "trains", *["does"] * wide)]
@@ -42,7 +43,7 @@ def methods_table(width: int) -> Grid:
 
 
 def _more(left_out: str, wide: bool) -> str:
-    return "" if wide else f"; from {WIDE} columns on, this table also shows {left_out}"
+    return "" if wide else f"; terminals of {WIDE} columns also show {left_out}"
 
 
 def _state(data: Path, entry: "DomainEntry") -> str:
@@ -55,7 +56,7 @@ def _state(data: Path, entry: "DomainEntry") -> str:
 
 
 def remarks_on(data: Path) -> list[str]:
-    """Returns what a user should know of how the domains of a data folder were prepared."""
+    """Returns what a user should know about how the domains of a data folder were prepared."""
     from decathlon.data.manifest import read_manifest
 
     manifest = read_manifest(data)
@@ -103,8 +104,8 @@ def domains_table(data: Path, width: int) -> Grid:
     sums = [f"{value:.0f}" for value in totals.values()]
     table.add_row("total", "", *sums, "", "", *[""] * wide)
     table.caption = (
-        "images and sizes as prepared; * labels not known (prepare --labels);"
-        " official: its classes, counts and images; other: not all of these"
+        "*: labels unknown, add them with prepare --labels; official: classes, counts and images"
+        " are the official ones; other: some are not; own: your own images"
         + _more("what the images are", wide)
     )
     return table

@@ -1,4 +1,4 @@
-"""Commands about results: score, compare, submit, evaluate."""
+"""Commands about results: score, plot, compare, submit, evaluate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,9 +9,15 @@ from decathlon.commands.options import Baseline, Out, Results, Split, check_out,
 from decathlon.common.errors import UsageError
 from decathlon.common.progress import say
 from decathlon.common.text import visible
+from decathlon.suites.registry import DEFAULT, find
 
 if TYPE_CHECKING:
     from decathlon.scoring.audit import Answers
+    from decathlon.suites.base import Suite
+
+SuiteName = Annotated[
+    str | None, typer.Option("--suite", help="Suite (default: that of the records).")
+]
 
 CheckData = Annotated[
     Path | None,
@@ -25,13 +31,15 @@ CheckLabels = Annotated[
     Path | None,
     typer.Option(
         "--labels",
-        help="labels_test.zip, or a folder with its files: check every record in the same way.",
+        help="labels_test.zip, or a folder with its files: check every record against them.",
         readable=False,
     ),
 ]
 
 
-def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | None":
+def _answers(
+    data: Path | None, labels: Path | None, split: str, suite: "Suite | None" = None
+) -> "Answers | None":
     """Opens the labels that records are to be checked against, if any.
 
     Raises:
@@ -39,7 +47,7 @@ def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | N
         DataError: They cannot be read.
     """
     if data is not None and labels is not None:
-        raise UsageError("--data and --labels each hold the labels to check against: give one")
+        raise UsageError("--data and --labels both give labels to check against; use one of them")
     if data is not None:
         from decathlon.data.reading.answers import open_answers
 
@@ -47,11 +55,21 @@ def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | N
     if labels is None:
         return None
     from decathlon.data.sources.test_labels import LabelsFile, read_labels
-    from decathlon.suites.registry import DEFAULT
 
     if split != "test":
-        raise UsageError(f"--labels are of the test split; check the {split} split with --data")
-    return LabelsFile(labels, read_labels(labels, DEFAULT))
+        raise UsageError(
+            f"--labels holds labels of the test split; check the {split} split with --data"
+        )
+    return LabelsFile(labels, read_labels(labels, suite or DEFAULT))
+
+
+def _suite(name: str | None) -> "Suite | None":
+    """Returns the suite that was named, or None where none was.
+
+    Raises:
+        UsageError: There is no such suite.
+    """
+    return None if name is None else find(name)
 
 
 def score(
@@ -63,12 +81,13 @@ def score(
     ] = "table",
     out: Out = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Show all published rows, not only Table 3.")
+        bool,
+        typer.Option("--all", help="Show all published rows, not only the main table's."),
     ] = False,
     sensitivity: Annotated[
         bool,
         typer.Option(
-            "--sensitivity", help="Show how many points of S one more percent is worth, by domain."
+            "--sensitivity", help="Show how many points one more percent is worth, by domain."
         ),
     ] = False,
     columns: Annotated[
@@ -86,24 +105,32 @@ def score(
         typer.Option(help="Only rows whose name matches (* and ?). Repeat for several."),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="Only 'published' rows, or only those of a 'run'.")
+        str | None, typer.Option(help="Only 'published' rows, or only your own: 'run'.")
     ] = None,
     data: CheckData = None,
     labels: CheckLabels = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="Only this suite's table; all: every suite's (default: the records')."),
+    ] = None,
 ) -> None:
     """Print the leaderboard: your runs beside the published rows."""
     from decathlon.scoring.arrange import arrange
-    from decathlon.scoring.board import build
+    from decathlon.scoring.board import board_of
     from decathlon.scoring.columns import SENSITIVITY
-    from decathlon.scoring.render.board import render
+    from decathlon.scoring.entries import suites_of
+    from decathlon.scoring.render.dispatch import render_boards
 
     check_split(split)
     check_out(out, results, *filter(None, (data, labels)))
     answers = _answers(data, labels, split)
-    board = build(results, split, baseline, all_rows=everything, answers=answers)
-    board = arrange(board, sort=sort, match=match or (), kind=kind)
+    boards = [
+        board_of(results, split, baseline, all_rows=everything, answers=answers, suite=one)
+        for one in suites_of(results, suite)
+    ]
+    boards = [arrange(board, sort=sort, match=match or (), kind=kind) for board in boards]
     chosen = columns.split(",") if columns else SENSITIVITY if sensitivity else None
-    render(board, form, out, chosen)
+    render_boards(boards, form, out, chosen)
 
 
 def plot(
@@ -115,19 +142,21 @@ def plot(
     name: Annotated[
         list[str] | None, typer.Option(help="Only this method, variant or row. Repeat for several.")
     ] = None,
+    suite: SuiteName = None,
 ) -> None:
     """Draw a figure of results."""
     from decathlon.scoring.figures.plot import plot as run
 
     check_split(split)
     check_out(out, results)
-    run(kind, results, out, split=split, baseline=baseline, names=name or ())
+    chosen = _suite(suite)
+    run(kind, results, out, split=split, baseline=baseline, names=name or (), suite=chosen)
     print(visible(str(out)))
 
 
 def compare(
     a: Annotated[str, typer.Argument(help="Name of a method or variant, or a row's label.")],
-    b: Annotated[str, typer.Argument(help="Another one.")],
+    b: Annotated[str, typer.Argument(help="The one to compare it with.")],
     results: Results,
     split: Split = "test",
     baseline: Baseline = None,
@@ -135,15 +164,18 @@ def compare(
     out: Out = None,
     data: CheckData = None,
     labels: CheckLabels = None,
+    suite: SuiteName = None,
 ) -> None:
-    """Compare two methods, paired on images: difference, interval, superiority."""
+    """Compare two methods on the same images: difference, interval, probability of being better."""
     from decathlon.scoring.compare import compare as run
     from decathlon.scoring.render.reports import render_comparison
 
     check_split(split)
     check_out(out, results, *filter(None, (data, labels)))
-    answers = _answers(data, labels, split)
-    render_comparison(run(a, b, results, split, baseline, answers), form, out)
+    chosen = _suite(suite)
+    answers = _answers(data, labels, split, chosen)
+    done = run(a, b, results, split, baseline, answers, chosen)
+    render_comparison(done, form, out)
 
 
 def submit(
@@ -154,43 +186,47 @@ def submit(
         int | None,
         typer.Option(min=0, help="Seed (default: the first that covers the most domains)."),
     ] = None,
+    suite: SuiteName = None,
 ) -> None:
     """Write the official submission file from test predictions."""
     from decathlon.scoring.submit import submit as run
 
     check_out(out, results)
-    done = run(results, method, out, seed)
+    done = run(results, method, out, seed, _suite(suite))
     count = sum(done.num_predictions.values())
     print(f"{visible(str(done.path))}: {count} predictions of {len(done.num_predictions)} domains")
     if done.missing:
-        say(f"missing, and counted 0: {', '.join(done.missing)}")
+        say(f"missing domains, which count 0: {', '.join(done.missing)}")
     if not done.official:
-        say("not of the official data: the official labels do not fit it")
+        say("not made from the official data, so the official labels do not fit")
 
 
 def evaluate(
     submission: Annotated[
-        Path, typer.Argument(help="results.json, or a zip archive of it.", readable=False)
+        Path, typer.Argument(help="results.json, or a zip archive that holds it.", readable=False)
     ],
     labels: Annotated[
-        Path, typer.Option(help="labels_test.zip, or a folder of its files.", readable=False)
+        Path, typer.Option(help="labels_test.zip, or a folder with its files.", readable=False)
     ],
     baseline_errors: Annotated[
         Path | None,
         typer.Option(
-            help="For labels that are not the official ones: JSON with a baseline's error (0 to 1)"
-            " by domain; E_max is twice that.",
+            help="JSON with a baseline's error (0 to 1) by domain, if the labels are not official."
+            " E_max is twice that error.",
             readable=False,
         ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
     out: Out = None,
+    suite: Annotated[str, typer.Option(help="Suite of the submission.")] = DEFAULT.name,
 ) -> None:
     """Score any submission in the official format, offline."""
+    from decathlon.scoring.evaluate import check_submission, read_baseline_errors
     from decathlon.scoring.evaluate import evaluate as run
-    from decathlon.scoring.evaluate import read_baseline_errors
-    from decathlon.scoring.render.reports import render_evaluation
+    from decathlon.scoring.render.reports import render_submission
 
     check_out(out, submission, labels, *filter(None, (baseline_errors,)))
+    chosen = find(suite)
+    check_submission(chosen)
     errors = read_baseline_errors(baseline_errors) if baseline_errors else None
-    render_evaluation(run(submission, labels, errors), form, out)
+    render_submission(run(submission, labels, errors, chosen), form, out)

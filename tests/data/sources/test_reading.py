@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decathlon.common.errors import DataError
-from decathlon.data.sources import jsonstream, streaming
+from decathlon.data.sources import jsonstream
 from decathlon.data.sources.annotations import read_annotations
 from decathlon.data.sources.jsonstream import batches
 from decathlon.data.sources.streaming import Hashed, unpacked
