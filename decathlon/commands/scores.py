@@ -46,11 +46,12 @@ def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | N
         return open_answers(data)
     if labels is None:
         return None
-    from decathlon.scoring.labels import LabelsFile, read_labels
+    from decathlon.data.sources.test_labels import LabelsFile, read_labels
+    from decathlon.suites.registry import DEFAULT
 
     if split != "test":
         raise UsageError(f"--labels are of the test split; check the {split} split with --data")
-    return LabelsFile(labels, read_labels(labels))
+    return LabelsFile(labels, read_labels(labels, DEFAULT))
 
 
 def score(

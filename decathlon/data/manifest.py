@@ -129,7 +129,7 @@ class DomainEntry(_Model):
         splits: Its splits.
         left_out: Annotated splits whose images were not found: by split, where they were sought.
         split_folders: Shares of train, val and test by which a folder without splits was
-            divided, see :mod:`decathlon.data.sources.shares`; ``""`` if it had splits.
+            divided, see :mod:`decathlon.data.sources.stratified`; ``""`` if it had splits.
         skipped: Why image files were left out, by their paths in the folder.
     """
 

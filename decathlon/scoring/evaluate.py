@@ -11,8 +11,8 @@ from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.oserrors import explained
 from decathlon.common.text import megabytes, visible
 from decathlon.common.zipped import member, opened
+from decathlon.data.sources.test_labels import Labels, read_labels
 from decathlon.results.records import refuse_constant
-from decathlon.scoring.labels import Labels, read_labels
 from decathlon.scoring.mismatch import problems_of
 from decathlon.scoring.predictions import MAX_BYTES, Predictions, lookup, parse_predictions
 from decathlon.scoring.score import OFFICIAL_E_MAX, domain_points
@@ -90,7 +90,7 @@ def evaluate(
     """
     limits = _limits(baseline_errors)
     predictions = read_submission(submission)
-    known = read_labels(labels)
+    known = read_labels(labels, SUITE)
     problems = [*predictions.problems, *problems_of(predictions, known)]
     if problems:
         lines = "\n  ".join(problems)

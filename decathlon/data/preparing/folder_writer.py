@@ -23,10 +23,10 @@ from decathlon.data.manifest import (
 from decathlon.data.preparing.decoding import Pool
 from decathlon.data.preparing.domain_job import DomainJob, all_writers, same_plan
 from decathlon.data.preparing.filling import fill
-from decathlon.data.preparing.plan import DomainPlan
 from decathlon.data.preparing.shard_writer import temporary_files
 from decathlon.data.preparing.verify import examine, marked
 from decathlon.data.sources.official import ANNOTATIONS
+from decathlon.data.sources.plan import DomainPlan
 from decathlon.data.sources.supply import Supply
 from decathlon.suites.base import Suite
 

@@ -24,20 +24,19 @@ from decathlon.data.manifest import DomainEntry, Manifest, whole
 from decathlon.data.preparing.domain_job import same_plan
 from decathlon.data.preparing.filling import BrokenError
 from decathlon.data.preparing.folder_writer import FolderWriter
+from decathlon.data.preparing.labelling import SPLIT, add_labels
 from decathlon.data.preparing.shard_writer import temporary_files
-from decathlon.data.sources.folder import OwnDomain, check_name, own_domain
+from decathlon.data.sources.class_folders import OwnDomain, check_name, own_domain
 from decathlon.data.sources.imagenet import from_originals, validation
-from decathlon.data.sources.labels import SPLIT, add_labels
-from decathlon.data.sources.missing import told_missing
 from decathlon.data.sources.official import (
     has_annotations,
     images_of,
     known_domains,
+    missing_archives,
     read_plans,
     supplies,
-    tree_place,
 )
-from decathlon.data.sources.shares import Shares, parse_shares
+from decathlon.data.sources.stratified import Shares, parse_shares
 from decathlon.suites.base import Suite
 from decathlon.suites.registry import DEFAULT
 
@@ -98,7 +97,7 @@ def prepare(
         labels: The official ``labels_test.zip``, to fill in the labels of the test
             splits.
         folders: Folders of photographs by the name of their domain (see
-            :mod:`decathlon.data.sources.classes`): the user's own domains, or those of a suite
+            :mod:`decathlon.data.sources.folder_scan`): the user's own domains, or those of a suite
             that has no archives.
         imagenet: Folder of the original ILSVRC-2012 photographs, for the suite's domain that can
             be made of them if its archive is missing (see
@@ -249,8 +248,8 @@ class _Preparation:
                 f"suite '{self.suite.name}' has no archives: prepare {', '.join(names)} with"
                 " --folder NAME=DIR"
             )
-        annotated = has_annotations(archives)
-        known = known_domains(archives) if annotated else list(self.suite.domains)
+        annotated = has_annotations(archives, self.suite)
+        known = known_domains(archives, self.suite) if annotated else list(self.suite.domains)
         if self.wanted is not None:
             self._check_known(names, known)
         else:
@@ -265,7 +264,7 @@ class _Preparation:
 
     def _write_archives(self, archives: Path, names: Sequence[str]) -> None:
         """Writes the missing ones of domains whose annotations and images are there."""
-        plans, annotations = read_plans(archives, names)
+        plans, annotations = read_plans(archives, self.suite, names)
         missing = [
             name
             for name, plan in plans.items()
@@ -276,11 +275,13 @@ class _Preparation:
         for name in missing:
             if not self._images(archives, name):
                 assert self.imagenet is not None
-                plan, found, messages = from_originals(plans[name], self.imagenet)
+                plan, found, messages = from_originals(
+                    plans[name], self.imagenet, self.suite.side
+                )
                 self.folder.messages += messages
                 self.folder.write(found, [plan], [annotations])
         missing = [name for name in missing if self._images(archives, name)]
-        for supply, domains in supplies(archives, missing):
+        for supply, domains in supplies(archives, self.suite, missing):
             self.folder.write([supply], [plans[name] for name in domains], [annotations])
 
     def label(self, labels: Path) -> None:
@@ -288,7 +289,9 @@ class _Preparation:
         folder, domains = self.folder, self.manifest.domains
         wanted = self.wanted if self.wanted is not None else list(domains)
         prepared = [name for name in wanted if name in domains and whole(self.data, domains[name])]
-        folder.manifest, done, without = add_labels(self.data, self.manifest, labels, prepared)
+        folder.manifest, done, without = add_labels(
+            self.data, self.manifest, labels, self.suite, prepared
+        )
         for name in done:
             count = self.manifest.domains[name].splits[SPLIT].num_images
             folder.written.setdefault(name, {})[SPLIT] = count
@@ -327,12 +330,10 @@ class _Preparation:
         if not lacking:
             return
         named = self.wanted is not None
-        images = {
-            name: tree_place(archives, name)
-            for name in lacking
-            if not self._has_images(archives, name)
-        }
-        text = told_missing(archives, lacking, images, annotated, there if named else ())
+        images = [name for name in lacking if not self._has_images(archives, name)]
+        text = missing_archives(
+            archives, self.suite, lacking, images, annotated, there if named else ()
+        )
         if named or not (there or self.manifest.domains):
             raise DataError(text)
         self.folder.messages.append(text)
@@ -340,7 +341,7 @@ class _Preparation:
 
     def _images(self, archives: Path, name: str) -> Path | None:
         """Returns the archive or the folder with a domain's images, None without one."""
-        return images_of(archives, name)
+        return images_of(archives, self.suite, name)
 
     def _has_images(self, archives: Path, name: str) -> bool:
         """Returns True if a domain's images, or photographs to make them of, are there."""

@@ -183,11 +183,11 @@ def test_damage_to_what_was_left_is_noticed(small: Official, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("place", "count"),
     [
-        ("decathlon.data.sources.labels::write_manifest", 1),
-        ("decathlon.data.sources.labels::write_manifest", 2),
-        ("decathlon.data.sources.labels::write_manifest", 3),
-        ("decathlon.data.sources.labels::check", 1),
-        ("decathlon.data.sources.labels::check", 2),
+        ("decathlon.data.preparing.labelling::write_manifest", 1),
+        ("decathlon.data.preparing.labelling::write_manifest", 2),
+        ("decathlon.data.preparing.labelling::write_manifest", 3),
+        ("decathlon.data.preparing.labelling::check", 1),
+        ("decathlon.data.preparing.labelling::check", 2),
     ],
 )
 def test_filling_in_labels_is_continued_without_archives(
