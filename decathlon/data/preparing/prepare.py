@@ -275,9 +275,7 @@ class _Preparation:
         for name in missing:
             if not self._images(archives, name):
                 assert self.imagenet is not None
-                plan, found, messages = from_originals(
-                    plans[name], self.imagenet, self.suite.side
-                )
+                plan, found, messages = from_originals(plans[name], self.imagenet, self.suite.side)
                 self.folder.messages += messages
                 self.folder.write(found, [plan], [annotations])
         missing = [name for name in missing if self._images(archives, name)]
