@@ -48,9 +48,9 @@ def _more(left_out: str, wide: bool) -> str:
 
 def _state(data: Path, entry: "DomainEntry") -> str:
     """Returns the state of a prepared domain in one word."""
-    from decathlon.data.preparing.domain_job import intact
+    from decathlon.data.manifest import whole
 
-    if not all(intact(data, s) for split in entry.splits.values() for s in split.shards):
+    if not whole(data, entry):
         return "damaged"
     return "official" if entry.official else "own" if entry.own else "other"
 
