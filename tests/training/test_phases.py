@@ -1,6 +1,7 @@
 """A batch tells a method the phase whose optimisers step, whatever the training's length."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,10 +44,15 @@ class Told(Method):
         return nn.ParameterList(torch.zeros(len(self.fractions), 1).unbind())
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
-        parameters = network.parameters()
+        parameters = list(network.parameters())
+
+        def only(number: int) -> None:
+            for index, parameter in enumerate(parameters):
+                parameter.requires_grad_(index == number)
+
         return [
-            Phase(f, [self.sgd([p], tasks)])
-            for f, p in zip(self.fractions, parameters, strict=True)
+            Phase(fraction, [self.sgd([parameters[number]], tasks)], partial(only, number))
+            for number, fraction in enumerate(self.fractions)
         ]
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
