@@ -39,8 +39,9 @@ from decathlon.models.weights import (
     read_weights,
     write_source,
 )
-from decathlon.results.records import WEIGHTS, Parameters
-from decathlon.training.device import Compute, place
+from decathlon.results.parameters import Parameters
+from decathlon.results.records import WEIGHTS
+from decathlon.training.device import Compute, to_device
 from decathlon.training.loop import train
 
 WIDTH = 0.25
@@ -229,7 +230,7 @@ class _Trial:
         own = counted.domain + counted.head
         _check(bits == own, f"{self.name}: {bits} bits are written, {own} counted")
         loaded = load_trained(path, type(self.method)).eval()
-        place(loaded, torch.device("cpu"))
+        to_device(loaded, torch.device("cpu"))
         same = torch.equal(self._predict(loaded, stream), logits)
         _check(same, f"{self.name}: logits differ after saving and loading; see 'stored'")
         return counted

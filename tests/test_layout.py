@@ -30,6 +30,10 @@ CALLS = {
     "os.system",
     "os.popen",
 }
+ALLOWED = {
+    "decathlon/models/reference/pickles.py": ["pickle.UnpicklingError", "pickle._Unpickler"],
+}
+"""The one file that may import from a loader, and what: it reads pickles without running them."""
 NOTES = ("TODO", "FIXME", "XXX", "HACK")
 
 
@@ -121,7 +125,9 @@ def test_honest_code_is_taken(text: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_sources_keep_the_rules(path: Path) -> None:
-    assert offences(path.read_text(encoding="utf-8")) == []
+    allowed = ALLOWED.get(str(path.relative_to(ROOT)), [])
+    found = [offence.partition(" ")[2] for offence in offences(path.read_text(encoding="utf-8"))]
+    assert [what.split(" ", 1)[1] for what in found] == [f"imports {name}" for name in allowed]
 
 
 def file(module: str) -> str:

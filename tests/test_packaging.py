@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ROWS = "results/published/visual-decathlon"
+PACKED = "decathlon/published/visual-decathlon"
 PARTS = ("decathlon", "methods", "results/published", "tests", "tools")
 FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
 
@@ -80,10 +82,8 @@ def test_every_module_is_inside(installed: Path) -> None:
 
 
 def test_published_rows_are_inside(installed: Path) -> None:
-    rows = {path.name: path.read_bytes() for path in (ROOT / "results/published").glob("*.json")}
-    packed = {
-        path.name: path.read_bytes() for path in (installed / "decathlon/published").iterdir()
-    }
+    rows = {path.name: path.read_bytes() for path in (ROOT / ROWS).glob("*.json")}
+    packed = {path.name: path.read_bytes() for path in (installed / PACKED).iterdir()}
     assert packed == rows
     table3 = [row for row in map(json.loads, packed.values()) if row["table"] == "SpotTune Table 3"]
     assert len(table3) == 15
@@ -94,8 +94,8 @@ def test_published_rows_are_read_from_the_installed_package(installed: Path) -> 
         "from decathlon.results.published import packaged, published_rows\n"
         "print(packaged(), len(published_rows()))"
     )
-    num_rows = len(list((ROOT / "results/published").glob("*.json")))
-    assert run(installed, program) == f"{installed / 'decathlon/published'} {num_rows}"
+    num_rows = len(list((ROOT / ROWS).glob("*.json")))
+    assert run(installed, program) == f"{installed / PACKED} {num_rows}"
 
 
 def test_entry_points(installed: Path) -> None:

@@ -32,7 +32,7 @@ from decathlon.common.files import write_json
 from decathlon.data.preparing.plan import read_devkit
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.shard import create
-from decathlon.suites.visual_decathlon import DEVKIT, IMAGENET
+from decathlon.suites.visual_decathlon import DEVKIT, IMAGENET, SUITE
 from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 
 BAR_LOOP, BAR_DECODE = 3.0, 1 / 3
@@ -54,7 +54,7 @@ def simple_loop(archives: Path, out: Path) -> None:
     plans, _, _ = read_devkit(archives / DEVKIT.file, None)
     plan = plans[SOURCE_DOMAIN]
     notes = plan.splits["train"]
-    (shard,) = plan.shards("train")
+    (shard,) = plan.shards("train", SUITE.side)
     place = {f"{name.decode()}": k for k, name in enumerate(notes.names)}
     out.mkdir(parents=True)
     path = out / shard.file

@@ -33,15 +33,13 @@ from decathlon.method.base import Batch, Method, Task
 from decathlon.method.registry import find
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
-from decathlon.suites.visual_decathlon import AUGMENTED
-from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
-from decathlon.training.device import Compute, place
+from decathlon.training.device import Compute, has_native_bf16, to_device
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective
 from decathlon.training.optimisers import Optimisers
 
 BASELINE = "fine-tuning"
-TASK = Task("aircraft", CLASSES, 3334)
+TASK = Task("generated", CLASSES, 3334)
 MATRICES = (256, 512, 1024, 2048)
 MOMENT = 0.5
 """Seconds that the matrix product is timed for, before and after a step."""
@@ -96,7 +94,7 @@ class Bench:
         source = Source(architecture, CLASSES, tensors)
         self.name, self.method, self.fabric = name, method, fabric
         network = method.build(source, [TASK])
-        place(network, fabric.device)
+        to_device(network, fabric.device)
         self.objective = fabric.setup_module(Objective(method, network))
         # The last phase: the one that all of the network learns in.
         phase = method.phases(network, [TASK])[-1]
@@ -106,7 +104,7 @@ class Bench:
         self.optimisers.set_rates([0.0 for _ in self.optimisers.groups])
         self.network = network.train()
         self.final = method.finalise(method.build(source, [TASK])).eval()
-        place(self.final, fabric.device)
+        to_device(self.final, fabric.device)
 
     def step(self, batch: Batch) -> None:
         """Takes one step of training."""
@@ -231,6 +229,9 @@ def main() -> None:
     here = machine()
     print(told(here))
     compute = Compute(precision=options.precision)
+    if options.precision == "bf16" and not has_native_bf16(compute.accelerator()):
+        print("  no bf16 instructions here: nothing is measured")
+        return
     fabric = compute.fabric()
     precision = "bf16" if "bf16" in compute.environment(fabric)["precision"] else "32"
     product = Product(fabric, precision)
@@ -238,15 +239,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_archives(Path(folder, "archives"), 2000)
         prepare(Path(folder, "archives"), Path(folder, "data"))
-        feed = Feed(
-            open_store(Path(folder, "data")),
-            SOURCE_DOMAIN,
-            ("train",),
-            AUGMENTED.train,
-            options.batch,
-            0,
-            fabric.device,
-        )
+        store = open_store(Path(folder, "data"))
+        (domain,) = store.domains
+        view = store.suite.views_of(domain).train
+        feed = Feed(store, domain, ("train",), view, options.batch, 0, fabric.device)
         batches = feed.training(0, lambda _: 0.5)
         feeding = statistics.median(timed(lambda: next(batches)) for _ in range(30))
         torch.manual_seed(0)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from decathlon.common.grid import Column, Grid
 from decathlon.common.text import visible
 from decathlon.method.registry import about, registered
-from decathlon.results.published import TABLE_3, in_table_order, published_rows
+from decathlon.results.published import in_table_order, published_rows
 from decathlon.suites.base import SPLITS
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.registry import DEFAULT
 
 if TYPE_CHECKING:
     from decathlon.data.manifest import DomainEntry
@@ -25,7 +25,7 @@ def methods_table(width: int) -> Grid:
     Args:
         width: Width in characters; wide tables also say what a method does.
     """
-    rows = {row.method: row for row in published_rows() if row.table == TABLE_3}
+    rows = {row.method: row for row in published_rows() if row.table == DEFAULT.table}
     wide = width >= WIDE
     numbers = [Column(heading, right=True) for heading in ("#par", "S", "year")]
     texts = [Column(text, wraps=True, below=True) for text in ("paper", "trains", *["does"] * wide)]
@@ -47,8 +47,8 @@ def _more(left_out: str, wide: bool) -> str:
 
 
 def _state(data: Path, entry: "DomainEntry") -> str:
-    """Returns whether a prepared domain is whole and official, in one word."""
-    from decathlon.data.preparing.work import intact
+    """Returns the state of a prepared domain in one word."""
+    from decathlon.data.preparing.domain_job import intact
 
     if not all(intact(data, s) for split in entry.splits.values() for s in split.shards):
         return "damaged"
@@ -56,7 +56,7 @@ def _state(data: Path, entry: "DomainEntry") -> str:
 
 
 def remarks_on(data: Path) -> list[str]:
-    """Returns what should be known of how the domains of a data folder were prepared."""
+    """Returns what a user should know of how the domains of a data folder were prepared."""
     from decathlon.data.manifest import read_manifest
 
     manifest = read_manifest(data)
@@ -64,7 +64,7 @@ def remarks_on(data: Path) -> list[str]:
 
 
 def domains_table(data: Path, width: int) -> Grid:
-    """Lists the official domains, and counts and sizes of what is prepared in a folder.
+    """Lists the domains of a folder's suite, and counts and sizes of what is prepared.
 
     Args:
         data: The data folder.
@@ -73,17 +73,19 @@ def domains_table(data: Path, width: int) -> Grid:
     Raises:
         DataError: What is prepared cannot be read.
     """
-    from decathlon.data.manifest import Manifest, read_manifest
+    from decathlon.data.manifest import read_manifest, suite_of
 
-    manifest = read_manifest(data) or Manifest(domains={})
+    manifest = read_manifest(data)
+    official_domains = suite_of(data, manifest).domains
+    prepared = manifest.domains if manifest is not None else {}
     wide = width >= WIDE
     counted = [Column(heading, right=True) for heading in ("classes", *SPLITS, "MB")]
     texts = [Column("official counts", below=True)]
     texts += [Column("images", wraps=True, below=True)] * wide
     table = Grid([Column("domain"), *counted, Column("state"), *texts])
     totals = dict.fromkeys((*SPLITS, "MB"), 0.0)
-    for name in dict.fromkeys([*DOMAINS, *manifest.domains]):
-        official, entry = DOMAINS.get(name), manifest.domains.get(name)
+    for name in dict.fromkeys([*official_domains, *prepared]):
+        official, entry = official_domains.get(name), prepared.get(name)
         numbers, state = dict.fromkeys(totals, "-"), "-"
         if entry is not None:
             counts = {split: float(found.num_images) for split, found in entry.splits.items()}

@@ -48,8 +48,8 @@ Settings = Annotated[
 Precision = Annotated[
     str,
     typer.Option(
-        help="auto, 32 or bf16. auto uses bf16 if the device has it. Other processors emulate"
-        " bf16 at the speed of 32 bits."
+        help="auto, 32 or bf16. auto uses bf16 if the device has it. Processors without bf16"
+        " instructions refuse bf16."
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]

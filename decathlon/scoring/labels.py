@@ -15,6 +15,7 @@ import numpy as np
 
 from decathlon.common.errors import DataError, UsageError
 from decathlon.common.oserrors import explained
+from decathlon.common.text import megabytes
 from decathlon.common.zipped import member, opened
 from decathlon.scoring.predictions import Ids
 from decathlon.suites.visual_decathlon import DOMAINS
@@ -121,7 +122,7 @@ def _folder(path: Path) -> list[tuple[str, Labels]]:
         if (path / file).is_file():
             size = (path / file).stat().st_size
             if size > MAX_BYTES:
-                raise DataError(f"{path / file}: {size / 1e6:.0f} MB are too many for labels")
+                raise DataError(f"{path / file}: {megabytes(size)} are too many for labels")
             found.append((domain, _parse((path / file).read_bytes(), domain, f"{path / file}")))
     return found
 

@@ -1,8 +1,8 @@
-"""Checkpoints: what an exact resume needs, in files that are whole or not there.
+"""Checkpoints for an exact resume, written atomically.
 
-Randomness has no state (it is a function of seed, domain, epoch and image), so tensors and
-the number of the step are all there is to keep. A file holds both: safetensors with a
-JSON header, in which the digest of the tensors stands.
+Randomness has no state (it is a function of seed, domain, epoch and image), so a checkpoint
+is tensors and the number of the step: safetensors with a JSON header, which also has the
+digest of the tensors.
 """
 
 import hashlib
@@ -23,16 +23,21 @@ from decathlon.common.files import CHECKPOINT_SECONDS
 from decathlon.common.interrupts import received
 from decathlon.models.processes import rank
 from decathlon.models.weights import read_header, read_weights, write_weights
-from decathlon.training.distributed.messages import highest, share, share_tensors, waits_for_gpu
+from decathlon.training.distributed.collectives import (
+    all_reduce_max,
+    broadcast,
+    broadcast_tensors,
+    waits_for_gpu,
+)
 
 KEEP = 2
-"""Checkpoints kept: should the last be damaged, the one before is taken."""
+"""Checkpoints kept: if the last is damaged, the one before is used."""
 ASK_EVERY = 10
-"""Steps after which several GPUs agree on whether to write a checkpoint or to end."""
+"""With several GPUs, every how many steps ranks agree whether to write a checkpoint or to end."""
 
 
 class Due(IntEnum):
-    """What to do after a training step; where processes differ, the highest counts."""
+    """What to do after a training step; if ranks differ, the highest counts."""
 
     NOTHING = 0
     CHECKPOINT = 1
@@ -51,10 +56,10 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 @dataclass(frozen=True)
 class Resume:
-    """Where an interrupted training goes on.
+    """Where an interrupted training resumes.
 
     Attributes:
-        step: Steps that are done.
+        step: Number of steps done.
         tensors: The network's, the optimisers' and the clock's tensors by name.
         facts: The clock's numbers.
     """
@@ -71,14 +76,13 @@ class Resume:
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one trial, which of several processes the first writes and reads.
+    """The checkpoints of one trial; only rank 0 writes and reads them.
 
     Attributes:
         folder: Where they are written.
-        identity: Says whose they are; those of another recipe, data, source or code are not used.
-        every_seconds: Time after which another one is due; 0 for one after every step.
-        every_steps: Number of steps after which one is due at the latest; 0 where time
-            alone decides.
+        identity: Recipe, data, source and code; checkpoints of other ones are not used.
+        every_seconds: Time between checkpoints; 0 for one after every step.
+        every_steps: Most steps between checkpoints; 0 if time alone decides.
     """
 
     folder: Path
@@ -91,31 +95,30 @@ class Checkpoints:
         self._good: list[Path] = []
 
     def due(self, step: int, last: bool = False) -> Due:
-        """Returns what to do after a step; all processes get the same answer.
+        """Returns what to do after a step; all ranks get the same answer.
 
-        On GPUs they ask each other after some steps only, as an answer has to wait for
-        everything that the GPUs were given to do.
+        On GPUs ranks agree every ``ASK_EVERY`` steps only, as that waits for all queued work.
 
         Args:
-            step: Number of steps that are done.
+            step: Number of steps done.
             last: Whether it is the last one.
         """
         by_steps = self.every_steps > 0 and step % self.every_steps == 0
         by_time = rank() == 0 and time.monotonic() - self._last >= self.every_seconds
         if waits_for_gpu() and self.every_seconds > 0 and step % ASK_EVERY and not last:
             return Due(by_steps)
-        return Due(highest(Due.END if received() else Due(by_steps or by_time)))
+        return Due(all_reduce_max(Due.END if received() else Due(by_steps or by_time)))
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Writes a checkpoint and removes all but it and the one before.
 
-        Others that were found damaged, or of another recipe, are removed too: they may be
-        of later steps, and would be taken for newer ones.
+        Damaged checkpoints and those of another recipe are removed too: with a higher step they
+        would count as newer.
 
         Args:
-            step: Steps that are done.
+            step: Number of steps done.
             tensors: Parameters, buffers and the optimisers' tensors by name.
-            facts: JSON values to give back.
+            facts: JSON values that :meth:`latest` returns.
         """
         if rank() > 0:
             return
@@ -135,19 +138,18 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def latest(self) -> Resume | None:
-        """Returns where the last undamaged checkpoint goes on, if there is one.
+        """Returns the last undamaged checkpoint; None if there is none.
 
-        Warns of damaged ones, which are passed over, and if all are of another recipe, data,
-        source or code.
+        Warns about damaged ones, and if all are of another recipe, data, source or code.
 
         Raises:
             UnreadableError: The system does not let us read one.
         """
         found = self._latest() if rank() == 0 else None
-        known = share(None if found is None else {"step": found.step, "facts": found.facts})
+        known = broadcast(None if found is None else {"step": found.step, "facts": found.facts})
         if known is None:
             return None
-        return Resume(**known, tensors=share_tensors({} if found is None else found.tensors))
+        return Resume(**known, tensors=broadcast_tensors({} if found is None else found.tensors))
 
     def _latest(self) -> Resume | None:
         foreign = ""
@@ -155,7 +157,7 @@ class Checkpoints:
             try:
                 header, tensors = read_weights(path)
             except UnreadableError:
-                raise  # it may be whole: hours of work are not done again for a wrong permission
+                raise  # it may be intact: a wrong permission must not cost hours of training
             except DataError as error:
                 warnings.warn(f"{error}; going on from an earlier checkpoint", stacklevel=2)
                 continue
@@ -177,7 +179,7 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Removes all checkpoints, as the training has ended; and what a kill left of one."""
+        """Removes all checkpoints after the training, unfinished files included."""
         if self.folder.is_dir():
             shutil.rmtree(self.folder)
 
@@ -186,7 +188,7 @@ class Checkpoints:
 
 
 def peek(folder: Path) -> Mapping[str, Any] | None:
-    """Returns the header of the last checkpoint, None where there is none; quick, unchecked."""
+    """Returns the header of the last checkpoint without checking it; None if there is none."""
     with suppress(OSError):
         for path in _files(folder):
             with suppress(DataError):
@@ -195,9 +197,9 @@ def peek(folder: Path) -> Mapping[str, Any] | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Returns the checkpoints there are, the last one first."""
+    """Returns all checkpoints, the last one first."""
     try:
-        found = list(folder.iterdir())  # a glob would pass over a folder that cannot be read
+        found = list(folder.iterdir())  # a glob would skip an unreadable folder silently
     except FileNotFoundError:
         return []
     return sorted((path for path in found if path.match("step*.safetensors")), reverse=True)

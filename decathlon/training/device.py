@@ -9,43 +9,40 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision, Precision
-from torch import Tensor, nn
+from torch import nn
 
 from decathlon import __version__
 from decathlon.common.errors import UsageError
 from decathlon.common.limits import cores
 from decathlon.common.world import World, world
 from decathlon.models.layers import Conv2d
-from decathlon.training.bf16 import RoundedBf16, described, multiplies_bf16
-from decathlon.training.distributed.parallel import Processes
+from decathlon.training.distributed.parallel import DataParallel
 from decathlon.training.memory import keep_freed_memory
 
 PRECISIONS = ("auto", "32", "bf16")
 CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Environment variables that give torch its number of threads."""
+"""Environment variables that set torch's number of threads."""
 
-# Fabric says at every trial which precision it uses; the record says it.
+# Fabric prints the precision at every trial; the record has it.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
 class Compute:
-    """A user's choice of machine settings.
+    """A user's choice of device, precision and threads.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        precision: ``auto``, ``32`` or ``bf16``. ``auto`` takes bf16 where the device
-            multiplies it natively: GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
-            ``bf16`` is computed on other CPUs too; see ``decathlon.training.bf16``.
-        threads: Processor threads that a training uses; 0 for as many as ``OMP_NUM_THREADS``
-            says, or else for all cores that this process may use.
-        sync_bn: Of several processes, batch normalisation sees all images of a batch, not
-            each process's own.
-        compiled: Networks are trained as torch.compile makes them.
+        precision: ``auto``, ``32`` or ``bf16``. ``auto`` takes bf16 where
+            :func:`has_native_bf16`, else 32 bits.
+        threads: Processor threads that a training uses; 0 for ``OMP_NUM_THREADS`` if it is
+            set, else for all cores that this process may use.
+        sync_bn: In data-parallel training, batch normalisation uses the statistics of the
+            whole batch, not of each rank's part.
+        compiled: Train networks with torch.compile.
     """
 
     device: str = "auto"
@@ -58,7 +55,7 @@ class Compute:
         """Sets up a fabric for one trial, over all processes that torchrun started.
 
         Raises:
-            UsageError: The device or the precision is not known or not there.
+            UsageError: The device or the precision is unknown or not available.
         """
         if self.precision not in PRECISIONS:
             raise UsageError(
@@ -73,7 +70,7 @@ class Compute:
         self._check_processes(found, accelerator)
         fabric = Fabric(
             accelerator=accelerator,
-            strategy=Processes(self.sync_bn) if found.size > 1 else "auto",
+            strategy=DataParallel(self.sync_bn) if found.size > 1 else "auto",
             devices=found.local_size,
             num_nodes=found.machines,
             plugins=[self._precision(accelerator)],
@@ -84,8 +81,8 @@ class Compute:
     def _threads(self) -> int:
         """Number of threads to compute with.
 
-        torch sees the cores of the machine and no quota of a container. Two threads that
-        share half a core took three to six times as long for a training as one.
+        torch counts the machine's cores and ignores a container's quota. A training with two
+        threads on half a core took three to six times as long as with one.
         """
         if self.threads:
             return self.threads
@@ -93,17 +90,15 @@ class Compute:
         return known if any(map(os.environ.get, CHOSEN)) else min(known, cores())
 
     def _precision(self, accelerator: str) -> Precision:
-        native = multiplies_bf16(accelerator)
+        native = has_native_bf16(accelerator)
         if self.precision == "32" or (self.precision == "auto" and not native):
             return Precision()
-        if native or accelerator != "cpu":
-            return MixedPrecision("bf16-mixed", accelerator)
-        if self.compiled:
+        if accelerator == "cpu" and not native:
             raise UsageError(
-                "this processor cannot multiply bf16, and what stands in for it cannot be"
-                " compiled: leave --compile out, or use --precision 32"
+                "this processor lacks the bf16 instructions AVX512-BF16 and AMX:"
+                " use --precision 32 or --precision auto"
             )
-        return RoundedBf16(accelerator)
+        return MixedPrecision("bf16-mixed", accelerator)
 
     def _check_processes(self, world: World, accelerator: str) -> None:
         if self.sync_bn and accelerator != "cuda":
@@ -120,7 +115,11 @@ class Compute:
             )
 
     def accelerator(self) -> str:
-        """Resolves ``auto`` to the device that is there."""
+        """Returns the device to use; ``auto`` becomes the best one that is available.
+
+        Raises:
+            UsageError: The device is unknown or not available.
+        """
         there = {
             "cuda": torch.cuda.is_available(),
             "mps": torch.backends.mps.is_available(),
@@ -134,10 +133,10 @@ class Compute:
         return self.device
 
     def numerics(self, fabric: Fabric) -> dict[str, Any]:
-        """Returns what an exact resume needs to be the same: the last bits depend on it."""
+        """Returns what has to be the same for an exact resume: the last bits depend on it."""
         return {
             "threads": torch.get_num_threads(),
-            "precision": described(fabric.strategy.precision),
+            "precision": fabric.strategy.precision.precision,
             "world_size": fabric.world_size,
             "sync_bn": self.sync_bn,
             "compiled": self.compiled,
@@ -159,9 +158,30 @@ class Compute:
         }
 
 
+def has_native_bf16(accelerator: str) -> bool:
+    """Returns whether a device has bf16 instructions.
+
+    GPUs since Ampere and processors with AVX512-BF16 or AMX have. On other processors torch
+    computes bf16 convolutions tens of times slower than in 32 bits (pytorch/pytorch issues
+    118499, 146508 and 183815).
+
+    Args:
+        accelerator: ``cpu``, ``cuda`` or ``mps``.
+    """
+    if accelerator == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    if accelerator != "cpu":
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    # For torch 2.6 to 2.8.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 @cache
 def _git_state() -> str | None:
-    """Describes the commit that the code is of, or None where it is no checkout."""
+    """Describes the checked-out commit; None if the code is not in a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
@@ -170,51 +190,12 @@ def _git_state() -> str | None:
     return done.stdout.strip()
 
 
-def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
-    """Sends an array to a device, without waiting for it to arrive."""
-    tensor = torch.from_numpy(values)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()  # else the host would wait
-    return tensor.to(device, non_blocking=True)
-
-
-class Normaliser:
-    """Turns uint8 pixels into a network's input, on the device they are on."""
-
-    def __init__(
-        self,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
-        device: torch.device,
-    ) -> None:
-        """Sends the statistics to the device, once.
-
-        Args:
-            mean: Per channel, in [0, 1].
-            std: Per channel, in [0, 1].
-            device: Where images will be.
-        """
-        self._scale = torch.tensor([1 / (255 * s) for s in std], device=device)
-        shift = [-m / s for m, s in zip(mean, std, strict=True)]
-        self._shift = torch.tensor(shift, device=device)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Normalises a batch.
-
-        Args:
-            images: N x H x W x 3, uint8.
-
-        Returns:
-            N x 3 x H x W, float32, in channels-last memory order.
-        """
-        return (images.to(torch.float32) * self._scale + self._shift).permute(0, 3, 1, 2)
-
-
-def place(network: nn.Module, device: torch.device) -> None:
+def to_device(network: nn.Module, device: torch.device) -> None:
     """Moves a network to a device, in channels-last memory order, in place.
 
-    Results depend on the order in their last bits, so every network computes in the same.
-    Plain convolutions become ours, which do without what crashes on some processors.
+    The memory order changes results in their last bits, so every network uses the same one.
+    Plain convolutions become :class:`~decathlon.models.layers.Conv2d`, which avoids a crash
+    on some processors.
     """
     for layer in network.modules():
         if type(layer) is nn.Conv2d:

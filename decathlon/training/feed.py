@@ -1,10 +1,25 @@
-"""From memory-mapped images to batches on the device, for one domain or several."""
+"""How a batch reaches the GPU.
+
+Prepared images are memory-mapped from the shards on disk. A :class:`Feed` asks
+``decathlon.data.reading.batches`` which images are in the next batch and where to crop them, and
+then takes one of two ways:
+
+* Normally the CPU crops the images out of the memory map, and :func:`send` copies the uint8
+  pixels to the device from pinned memory, without waiting for the copy to finish.
+* If all images of the domain fit into a quarter of a GPU's free memory, :class:`Resident` copies
+  them there once, and the GPU crops each batch itself. 50,000 images take about 0.8 GB.
+
+Either way :class:`Normaliser` turns pixels into float32 on the device. There are no worker
+processes: tools/bench_training.py measures which part of a step the cropping takes.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from decathlon.common.world import ALONE, World
 from decathlon.data.keyed import generator
@@ -13,12 +28,13 @@ from decathlon.data.reading.store import Images, Store
 from decathlon.method.base import Batch, Task
 from decathlon.models.noise import noise_key
 from decathlon.suites.base import View
-from decathlon.training.device import Normaliser, send
-from decathlon.training.resident import Resident, is_worth_it
+
+SHARE = 0.25
+"""Part of a GPU's free memory that the images of one feed may take."""
 
 
 class Stream(Protocol):
-    """Training batches of one domain, without end.
+    """Endless training batches of one domain.
 
     Attributes:
         task: The domain.
@@ -40,7 +56,7 @@ def task_of(store: Store, domain: str, splits: Sequence[str]) -> Task:
     Args:
         store: The data.
         domain: A prepared domain.
-        splits: Splits that are trained on.
+        splits: The splits to train on.
     """
     info, suite = store.domain(domain), store.suite
     return Task(
@@ -54,7 +70,7 @@ def task_of(store: Store, domain: str, splits: Sequence[str]) -> Task:
 
 
 class Feed:
-    """The batches of one domain's split(s), normalised, on a device."""
+    """The normalised batches of one domain's split(s), on a device."""
 
     def __init__(
         self,
@@ -74,19 +90,19 @@ class Feed:
             store: The data.
             domain: The domain.
             splits: Splits, one after the other.
-            view: How images are cut.
-            batch_size: Images in a training batch, over all processes.
+            view: How to crop images.
+            batch_size: Images in a training batch, over all ranks.
             seed: Seed of order, crops, flips and noise.
-            device: Where batches are wanted.
-            world: Which of several processes this is.
-            resident: Keep all images on the device; None to do so where it is worth it.
+            device: Where to put the batches.
+            world: This process's rank and the world size.
+            resident: Keep all images on the device; None decides by :func:`fits`.
         """
         info = store.domains[domain]
         self.domain, self.seed, self.device = domain, seed, device
         self.normalise = Normaliser(info.mean, info.std, device)
         self.images: Images = store.images(domain, splits)
         if resident is None:
-            resident = is_worth_it(self.images, device)
+            resident = fits(self.images, device)
         self._resident = Resident(self.images, device) if resident else None
         self.task = task_of(store, domain, splits)
         self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed, world=world)
@@ -100,7 +116,7 @@ class Feed:
         """Yields the batches from the domain's ``start``-th step on, without end.
 
         Args:
-            start: Steps of this domain that have been taken.
+            start: Number of this domain's steps already taken.
             progress: Gives the fraction of training done at the domain's n-th step.
         """
         steps = self.steps_per_epoch
@@ -112,9 +128,9 @@ class Feed:
                 start += 1
 
     def evaluation(self, batch_size: int) -> Iterator[tuple[Int64, Batch]]:
-        """Yields every image exactly once, in order, centre-cropped; and their positions.
+        """Yields (positions, batch): every image exactly once, in order, centre-cropped.
 
-        Of several processes each has some of the batches.
+        In data-parallel training each rank gets some of the batches.
         """
         key = noise_key(self.seed, self.domain, "noise", "evaluation")
         for cut in self.batches.cuts_in_order(batch_size):
@@ -122,7 +138,7 @@ class Feed:
 
     def _batch(self, cut: Cut, key: int, progress: float) -> Batch:
         if self._resident is None:
-            pixels = send(self.batches.gather(cut).images, self.device)
+            pixels = send(self.batches.gather(cut), self.device)
         else:
             pixels = self._resident.gather(cut)
         ids = send(self.images.image_ids[cut.index], self.device)
@@ -131,15 +147,101 @@ class Feed:
         return Batch(images, labels, ids, key, progress, self.domain, cut.share)
 
 
+def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Copies an array to a device; on a GPU, without waiting for the copy to finish."""
+    tensor = torch.from_numpy(values)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # from other memory, the copy blocks
+    return tensor.to(device, non_blocking=True)
+
+
+class Normaliser:
+    """Turns uint8 pixels into a network's input, on the device they are on."""
+
+    def __init__(
+        self,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        device: torch.device,
+    ) -> None:
+        """Puts the statistics on the device, once.
+
+        Args:
+            mean: Per channel, in [0, 1].
+            std: Per channel, in [0, 1].
+            device: Where images will be.
+        """
+        self._scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+        shift = [-m / s for m, s in zip(mean, std, strict=True)]
+        self._shift = torch.tensor(shift, device=device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalises a batch.
+
+        Args:
+            images: N x H x W x 3, uint8.
+
+        Returns:
+            N x 3 x H x W, float32, in channels-last memory order.
+        """
+        return (images.to(torch.float32) * self._scale + self._shift).permute(0, 3, 1, 2)
+
+
+def fits(images: Images, device: torch.device) -> bool:
+    """Returns whether images can stay on the device: it is a GPU with room for them."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return sum(len(pixels) for pixels in images.maps) <= SHARE * free
+
+
+class Resident:
+    """All images of a domain on a device, as uint8; batches are cropped there."""
+
+    def __init__(self, images: Images, device: torch.device) -> None:
+        """Copies all images to the device."""
+        sizes = [len(pixels) // 3 for pixels in images.maps]
+        before = np.cumsum([0, *sizes[:-1]])
+        self._pixels = torch.empty((sum(sizes), 3), dtype=torch.uint8, device=device)
+        for first, size, pixels in zip(before.tolist(), sizes, images.maps, strict=True):
+            # torch.tensor copies: the memory map is read-only, which from_numpy warns about.
+            self._pixels[first : first + size] = torch.tensor(pixels).view(-1, 3)
+        start = before[images.shard] + images.offsets // 3
+        self._start, self._height, self._width = (
+            torch.from_numpy(values).to(device) for values in (start, images.heights, images.widths)
+        )
+
+    def gather(self, cut: Cut) -> Tensor:
+        """Crops a batch, exactly as :meth:`decathlon.data.reading.batches.Batches.gather` does.
+
+        Args:
+            cut: Which images, and where to crop them.
+
+        Returns:
+            N x H x W x 3, uint8, on the device.
+        """
+        device = self._pixels.device
+        index, corner, flips = (send(part, device) for part in (cut.index, cut.corner, cut.flips))
+        height, width = self._height[index, None], self._width[index, None]
+        down = torch.arange(cut.height, device=device)
+        right = torch.arange(cut.width, device=device)
+        across = torch.where(flips[:, None], cut.width - 1 - right, right)
+        # A crop that reaches beyond the image repeats its edge pixels.
+        rows = torch.minimum((corner[:, :1] + down).clamp(min=0), height - 1)
+        columns = torch.minimum((corner[:, 1:] + across).clamp(min=0), width - 1)
+        places = (self._start[index, None] + rows * width)[:, :, None] + columns[:, None]
+        return self._pixels[places]
+
+
 def interleaved(feeds: Sequence[Stream], start: int, total: int, seed: int) -> Iterator[Batch]:
     """Yields the training batches of all steps from ``start`` to ``total``.
 
-    Every round takes one batch of each domain, in an order drawn for the round, so
-    domains are sampled evenly whatever their sizes. With one domain this is its feed.
+    Every round takes one batch of each domain in a random order, so that domains are sampled
+    evenly whatever their sizes. With one domain this is its feed.
 
     Args:
         feeds: One for each domain.
-        start: Global step to begin with.
+        start: First global step.
         total: Number of global steps.
         seed: Seed of the run.
     """

@@ -20,7 +20,9 @@ import pytest
 from PIL import Image
 
 from decathlon.common.errors import DataError
-from decathlon.data.preparing import decode, plan, worker
+from decathlon.data.image import ImageFile
+from decathlon.data.preparing import decoding as processes
+from decathlon.data.preparing import plan
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
@@ -208,14 +210,14 @@ def test_whatever_a_decoder_raises_is_told_of_the_image(
     small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pillow's decoders have raised struct.error, IndexError and more; none is known today."""
-    taken = worker.ImageFile
+    taken = processes.ImageFile
 
-    def stumbling(data: memoryview, limit: int, photograph: bool) -> decode.ImageFile:
+    def stumbling(data: memoryview, limit: int, photograph: bool) -> ImageFile:
         if bytes(data) == small.files["dtd"][NAME]:
             raise IndexError("index out of range")
         return taken(data, limit, photograph)
 
-    monkeypatch.setattr(worker, "ImageFile", stumbling)
+    monkeypatch.setattr(processes, "ImageFile", stumbling)
     small.write()
     refused(small, tmp_path, rf"{NAME}: cannot be decoded \(IndexError: index out of range\)")
 
@@ -224,14 +226,14 @@ def test_whatever_a_decoder_raises_is_told_of_the_image(
 DECODES = """
 import resource, sys
 from pathlib import Path
-from decathlon.data.preparing.decode import PHOTOGRAPH_PIXELS, ImageError, ImageFile, stored_size
+from decathlon.data.image import PHOTOGRAPH_PIXELS, ImageError, ImageFile, stored_size
 # How much the packages themselves take differs between their versions.
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 limit = taken + int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
     image = ImageFile(Path(sys.argv[1]).read_bytes(), PHOTOGRAPH_PIXELS)
-    size = stored_size(*image.shape, 0)
+    size = stored_size(*image.shape, 72, 0)
     image.decode_into(memoryview(bytearray(3 * size[0] * size[1])), size)
     # Not getrusage, which counts what the process that started this one took.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").open())

@@ -19,7 +19,7 @@ from decathlon.method.base import Batch, Method, Task
 from decathlon.method.registry import find
 from decathlon.models.resnet import Architecture
 from decathlon.testing import made_up_source
-from decathlon.training.device import Compute, place
+from decathlon.training.device import Compute, to_device
 from decathlon.training.loop import train
 
 CLASSES = 5
@@ -65,7 +65,7 @@ def stress(name: str, architecture: Architecture, compute: Compute) -> None:
         network = method.build(source, [stream.task for stream in streams])
         fabric = compute.fabric()
         network = train(method, network, streams, fabric, 0, lambda facts: None)
-        place(network, fabric.device)
+        to_device(network, fabric.device)
         network.eval()
         for stream in streams:
             part = method.part(network, stream.task.domain)

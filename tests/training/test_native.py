@@ -14,13 +14,19 @@ from torch import nn
 
 from decathlon.method.registry import registered
 from decathlon.models.layers import Conv2d
-from decathlon.training.device import place
+from decathlon.training.device import has_native_bf16, to_device
 
 STRESS = Path(__file__).with_name("stress.py")
 INSTRUCTIONS = {
     "all": {},
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
 }
+
+NO_BF16 = not has_native_bf16("cpu")
+PRECISIONS = [
+    "32",
+    pytest.param("bf16", marks=pytest.mark.skipif(NO_BF16, reason="no bf16 instructions here")),
+]
 
 
 def stress(instructions: str, threads: int, precision: str, widths: str, methods: str) -> None:
@@ -31,14 +37,14 @@ def stress(instructions: str, threads: int, precision: str, widths: str, methods
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_narrow_strided_adapters_train(precision: str) -> None:
     stress("all", 2, precision, "0.25", "parallel-adapters")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", ["0.125", "0.25", "0.5"])
-@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("instructions", INSTRUCTIONS)
 def test_every_method_trains_and_predicts(
@@ -51,7 +57,7 @@ def test_a_stranger_s_strided_convolutions_are_ours_once_they_are_placed() -> No
     network = nn.Sequential(nn.Conv2d(8, 16, 1, stride=2), nn.BatchNorm2d(16))
     x = torch.randn(3, 8, 7, 6)
     names, before = list(network.state_dict()), network(x)
-    place(network, torch.device("cpu"))
+    to_device(network, torch.device("cpu"))
     assert isinstance(network[0], Conv2d)
     assert list(network.state_dict()) == names
     torch.testing.assert_close(network(x), before)

@@ -16,11 +16,10 @@ from decathlon.method.registry import find
 from decathlon.models.weights import read_source
 from decathlon.suites.base import View
 from decathlon.suites.visual_decathlon import AUGMENTED, UPRIGHT
-from decathlon.training.device import Compute, place
-from decathlon.training.feed import Feed
+from decathlon.training.device import Compute, to_device
+from decathlon.training.feed import Feed, Resident, fits
 from decathlon.training.loop import Objective
 from decathlon.training.optimisers import Optimisers
-from decathlon.training.resident import Resident, is_worth_it
 
 CPU = torch.device("cpu")
 VIEWS = [AUGMENTED.train, UPRIGHT.train, View(90, random=True, flip=True), View(None)]
@@ -35,7 +34,7 @@ def test_batches_are_those_of_the_memory_map(tiny: Path, view: View, domain: str
     cuts = [*batches.cuts(1), *batches.cuts_in_order(5)]
     assert len(cuts) > 4
     for cut in cuts:
-        np.testing.assert_array_equal(resident.gather(cut).numpy(), batches.gather(cut).images)
+        np.testing.assert_array_equal(resident.gather(cut).numpy(), batches.gather(cut))
 
 
 def test_feeds_give_the_same_either_way(tiny: Path) -> None:
@@ -56,10 +55,10 @@ def test_feeds_give_the_same_either_way(tiny: Path) -> None:
 def test_only_gpus_with_room_keep_images(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = open_store(tiny).images("dtd", ["train"])
     size = sum(len(pixels) for pixels in images.maps)
-    assert not is_worth_it(images, CPU)
+    assert not fits(images, CPU)
     for free, worth in ((4 * size, True), (4 * size - 4, False)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 0))
-        assert is_worth_it(images, torch.device("cuda")) == worth
+        assert fits(images, torch.device("cuda")) == worth
 
 
 class NoWaiting(TorchDispatchMode):
@@ -92,7 +91,7 @@ def test_no_step_of_training_waits_for_the_device(
     view = AUGMENTED.train
     feed = Feed(store, "dtd", ("train",), view, 8, 0, CPU, resident=True)
     network = method.build(read_source(tiny_source), [feed.task])
-    place(network, CPU)
+    to_device(network, CPU)
     fabric = Compute("cpu", "32").fabric()
     objective = fabric.setup_module(Objective(method, network))
     batches = feed.training(0, lambda step: 0.5)

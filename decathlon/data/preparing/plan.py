@@ -12,7 +12,8 @@ import numpy as np
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
-from decathlon.data.preparing.decode import TOLERANCE, stored_sizes, too_large
+from decathlon.common.text import megabytes
+from decathlon.data.image import TOLERANCE, stored_sizes, too_large
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.sources.annotations import (
     MOST_CLASS_TEXT,
@@ -24,8 +25,8 @@ from decathlon.data.sources.annotations import (
 from decathlon.data.sources.opening import reading
 from decathlon.data.sources.streams import Hashed, unpacked
 from decathlon.data.sources.tar import Tar, told
-from decathlon.suites.base import SPLITS
-from decathlon.suites.visual_decathlon import DEVKIT, DOMAINS
+from decathlon.suites.base import SPLITS, Suite
+from decathlon.suites.visual_decathlon import DEVKIT
 
 SHARD_BYTES = 4 << 30
 """Pixels that one shard holds at most, as far as whole images allow."""
@@ -87,10 +88,9 @@ class DomainPlan:
     split_folders: str = ""
     skipped: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def official(self) -> bool:
-        """Whether classes, split sizes and images are those of the official domain."""
-        domain = DOMAINS.get(self.name)
+    def official(self, suite: Suite) -> bool:
+        """Returns True if classes, split sizes and images are those of the suite's domain."""
+        domain = suite.domains.get(self.name)
         sizes = tuple(len(self.splits[s]) if s in self.splits else 0 for s in SPLITS)
         return (
             domain is not None
@@ -104,14 +104,18 @@ class DomainPlan:
         known = self.splits[split].categories
         return np.where(known == UNKNOWN, UNKNOWN, known - self.category_ids[0])
 
-    def shards(self, split: str) -> list[ShardPlan]:
+    def shards(self, split: str, side: int) -> list[ShardPlan]:
         """Returns the shards of a split, in order.
+
+        Args:
+            split: The split.
+            side: Short side of stored images in pixels.
 
         Raises:
             DataError: An image would be too large by what the annotations say.
         """
         notes = self.splits[split]
-        heights, widths = stored_sizes(notes.heights, notes.widths, TOLERANCE)
+        heights, widths = stored_sizes(notes.heights, notes.widths, side, TOLERANCE)
         for k in np.flatnonzero(too_large(heights, widths))[:1]:
             raise DataError(
                 f"{notes.where}: image {notes.image_ids[k]} is said to have {notes.widths[k]} x"
@@ -235,7 +239,7 @@ def domain_plan(name: str, splits: dict[str, Annotations]) -> DomainPlan:
     if (last - first + 1) * longest > MOST_CLASS_TEXT:
         raise DataError(
             f"annotations of {name}: {last - first + 1} classes with names of up to {longest}"
-            f" bytes take more than {MOST_CLASS_TEXT / 1e6:.0f} MB; shorten the names"
+            f" bytes take more than {megabytes(MOST_CLASS_TEXT)}; shorten the names"
         )
     train = splits.get("train")
     if train is not None and len(train) and (train.categories == UNKNOWN).any():

@@ -1,4 +1,15 @@
-"""``prepare``: images in any form to shards, doing only what is not done yet."""
+"""``prepare``: images in any form to shards. It does only what is not done yet.
+
+The flow, one module each:
+
+* :mod:`decathlon.data.sources` lists domains (annotations) and yields image files (supplies);
+* :class:`~decathlon.data.preparing.folder_writer.FolderWriter` takes domains and supplies,
+  makes one :class:`~decathlon.data.preparing.domain_job.DomainJob` per domain, and writes the
+  manifest at the end;
+* :func:`~decathlon.data.preparing.filling.fill` sends image files to the processes of
+  :mod:`~decathlon.data.preparing.decoding`, which write pixels to the files of
+  :class:`~decathlon.data.preparing.shard_writer.ShardWriter`.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,13 +19,12 @@ from pathlib import Path
 from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.common.locks import exclusive
 from decathlon.common.oserrors import explained
-from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, write_manifest
-from decathlon.data.preparing.builder import Builder, same_source
-from decathlon.data.preparing.convert import BrokenError
-from decathlon.data.preparing.leftovers import parts
-from decathlon.data.preparing.verify import examine, noted
-from decathlon.data.preparing.work import intact, same_plan
-from decathlon.data.sources.annotations import shown
+from decathlon.common.text import printable_name
+from decathlon.data.manifest import DomainEntry, Manifest
+from decathlon.data.preparing.domain_job import same_plan
+from decathlon.data.preparing.filling import BrokenError
+from decathlon.data.preparing.folder_writer import FolderWriter
+from decathlon.data.preparing.shard_writer import temporary_files
 from decathlon.data.sources.folder import OwnDomain, check_name, own_domain
 from decathlon.data.sources.imagenet import from_originals, validation
 from decathlon.data.sources.labels import SPLIT, add_labels
@@ -28,8 +38,8 @@ from decathlon.data.sources.official import (
     tree_place,
 )
 from decathlon.data.sources.shares import Shares, parse_shares
-from decathlon.suites.visual_decathlon import DOMAINS
-from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
+from decathlon.suites.base import Suite
+from decathlon.suites.registry import DEFAULT
 
 MOST_SKIPPED = 10_000
 """Broken images of a domain that are left out at most."""
@@ -42,7 +52,7 @@ class Prepared:
     Attributes:
         written: By domain and split, the number of images of shards that were written.
         present: By domain and split, the number of images that were there already.
-        lacking: Domains that could not be prepared of what is there.
+        lacking: Domains that could not be prepared from what is there.
         messages: What the user should be told, one sentence or two each.
     """
 
@@ -53,7 +63,7 @@ class Prepared:
 
     @property
     def done(self) -> bool:
-        """Whether nothing had to be done and nothing is lacking."""
+        """True if nothing had to be done and nothing is lacking."""
         return not self.written and not self.lacking
 
 
@@ -61,6 +71,7 @@ def prepare(
     archives: Path | None,
     data: Path,
     *,
+    suite: Suite = DEFAULT,
     domains: Sequence[str] | None = None,
     jobs: int | None = None,
     labels: Path | None = None,
@@ -77,20 +88,23 @@ def prepare(
 
     Args:
         archives: Folder that holds the archives under their official names, or the tree
-            that they unpack to (see :mod:`decathlon.data.sources.official`); None where only
+            that they unpack to (see :mod:`decathlon.data.sources.official`); None if only
             ``folders`` are wanted.
         data: Folder of the shards and their manifest; made when missing.
+        suite: The suite to prepare data for; a folder holds data of one suite.
         domains: Domains to prepare, or None for all that the annotations describe.
         jobs: Decoding processes, or None for one a core; 0 decodes in this process. There
             are never more than images, nor than four a core.
         labels: The official ``labels_test.zip``, to fill in the labels of the test
             splits.
-        folders: The user's own domains by name: folders of photographs (see
-            :mod:`decathlon.data.sources.classes`).
-        imagenet: Folder of the original ILSVRC-2012 photographs, for imagenet12 where the
-            archive of 72-pixel images is missing (see :mod:`decathlon.data.sources.imagenet`).
-        split_folders: Shares ``TRAIN/VAL/TEST`` by which those of ``folders`` that have no
-            splits are divided; None for what they were divided by before, else 0.8/0.1/0.1.
+        folders: Folders of photographs by the name of their domain (see
+            :mod:`decathlon.data.sources.classes`): the user's own domains, or those of a suite
+            that has no archives.
+        imagenet: Folder of the original ILSVRC-2012 photographs, for the suite's domain that can
+            be made of them if its archive is missing (see
+            :mod:`decathlon.data.sources.imagenet`).
+        split_folders: Shares ``TRAIN/VAL/TEST`` by which ``folders`` without splits are divided;
+            None for the shares used before, else 0.8/0.1/0.1.
         skip_broken: Leave out images of ``folders`` that cannot be read, and record which.
 
     Returns:
@@ -100,19 +114,22 @@ def prepare(
         DataError: Nothing is prepared and nothing can be, or a domain that was named cannot;
             an archive is damaged or does not fit the annotations; the data folder cannot be
             written, or another call is at work on it; labels are of other images.
-        UsageError: A domain that the annotations do not describe, or a name that a
-            domain cannot have.
+        UsageError: A domain that the annotations do not describe, a name that a domain cannot
+            have, or a folder that holds data of another suite.
     """
-    for name in folders or {}:
-        check_name(name, folders or {})
+    folders = folders or {}
+    # The suite's own names too: some file systems do not tell apart names that differ by case.
+    for name in folders:
+        check_name(name, suite, [*folders, *suite.domains])
     shares = parse_shares(split_folders) if split_folders is not None else None
     if jobs is not None and jobs < 0:
         raise UsageError(f"jobs is {jobs}: give the number of decoding processes, 0 or more")
     with exclusive(data, "data folder", "--data"), _writing(data):
-        preparation = _Preparation(archives, data, domains, jobs, imagenet, folders or {})
-        preparation.own(shares, skip_broken)
+        folder = FolderWriter(archives, data, suite, jobs)
+        preparation = _Preparation(folder, domains, imagenet, folders)
+        preparation.from_folders(shares, skip_broken)
         if archives is not None:
-            preparation.convert()
+            preparation.from_archives(archives)
         if labels is not None:
             preparation.label(labels)
         return preparation.result()
@@ -120,7 +137,7 @@ def prepare(
 
 @contextmanager
 def _writing(data: Path) -> Iterator[None]:
-    """Tells why writing failed, and that nothing is lost."""
+    """Explains why writing failed, and that nothing is lost."""
     try:
         yield
     except OSError as error:
@@ -129,50 +146,47 @@ def _writing(data: Path) -> Iterator[None]:
 
 
 class _Preparation:
-    """One call of :func:`prepare`."""
+    """One call of :func:`prepare`: decides what to write, and from which source."""
 
     def __init__(
         self,
-        archives: Path | None,
-        data: Path,
+        folder: FolderWriter,
         domains: Sequence[str] | None,
-        jobs: int | None,
         imagenet: Path | None,
         folders: Mapping[str, Path],
     ) -> None:
-        self.archives, self.data = archives, data
+        self.folder, self.data, self.suite = folder, folder.data, folder.suite
         self.imagenet, self.folders = imagenet, folders
         self.wanted = list(dict.fromkeys(domains)) if domains is not None else None
-        self.builder = Builder(archives, data, self._rechecked(), jobs)
-        self.told: set[str] = set()
+        self._reported: set[str] = set()
 
     @property
     def manifest(self) -> Manifest:
         """What the data folder holds."""
-        return self.builder.manifest
+        return self.folder.manifest
 
     def result(self) -> Prepared:
-        """Tells what is still damaged, removes what is left over, returns what was done."""
-        found = Prepared(self.builder.written, messages=self.builder.messages)
-        self._sweep(self.data)
+        """Reports what is still damaged, removes temporary files, returns what was done."""
+        found = Prepared(self.folder.written, messages=self.folder.messages)
+        _remove_temporary(self.data)
         for name, domain in self.manifest.domains.items():
-            if not self._meant(name):
+            if self.wanted is not None and name not in {*self.wanted, *self.folders}:
                 continue
-            if self._whole(domain):
-                self._sweep(self.data / name)
-            elif name not in self.told:
-                found.messages.append(self._damaged(name, domain))
-                self.told.add(name)
+            if self.folder.whole(domain):
+                _remove_temporary(self.data / name)
+            elif name not in self._reported:
+                found.messages.append(_damaged(name, domain))
+                self._reported.add(name)
             for split, entry in domain.splits.items():
                 if split not in found.written.get(name, {}):
                     found.present.setdefault(name, {})[split] = entry.num_images
-        found.lacking += sorted(self.told)
+        found.lacking += sorted(self._reported)
         return found
 
-    def own(self, shares: Shares | None, skip_broken: bool) -> None:
-        """Builds the shards of a user's own domains that are not there or out of date."""
+    def from_folders(self, shares: Shares | None, skip_broken: bool) -> None:
+        """Writes domains from folders of photographs, if missing or out of date."""
         for name in self.folders:
-            check_name(name, self.manifest.domains)
+            check_name(name, self.suite, self.manifest.domains)
         for name, folder in self.folders.items():
             entry = self.manifest.domains.get(name)
             rule = shares
@@ -181,111 +195,111 @@ class _Preparation:
             known = entry.skipped if entry is not None and skip_broken else {}
             found = own_domain(name, folder, rule, known)
             if entry is None or not self._is_current(entry, found):
-                self._build_own(name, folder, rule, skip_broken)
+                self._write_folder(name, folder, rule, skip_broken)
             if shares is not None and not found.plan.split_folders:
-                self.builder.messages.append(
+                self.folder.messages.append(
                     f"{folder}: has splits of its own; --split-folders does not divide them"
                 )
 
-    def _build_own(self, name: str, folder: Path, rule: Shares | None, skip_broken: bool) -> None:
-        """Builds the shards of a user's own domain, without broken images if that is wanted.
+    def _write_folder(
+        self, name: str, folder: Path, rule: Shares | None, skip_broken: bool
+    ) -> None:
+        """Writes a domain from a folder, without broken images if ``skip_broken``.
 
         Raises:
-            BrokenError: Images are broken and not to be left out, or there are too many.
+            BrokenError: Images are broken and not to be skipped, or there are too many.
         """
         skipped: dict[str, str] = {}
         while True:  # once more if images turn out to be broken
             found = own_domain(name, folder, rule, skipped)
             try:
-                self.builder.build([found.supply], [found.plan], [])
+                self.folder.write([found.supply], [found.plan], [])
             except BrokenError as error:
-                skipped |= {shown(image): reason for image, reason in error.images.items()}
+                skipped |= {printable_name(image): reason for image, reason in error.images.items()}
                 if not skip_broken or len(skipped) > MOST_SKIPPED:
                     raise
             else:
                 break
-        told = [f"{name}: {remark}" for remark in self.manifest.domains[name].remarks]
-        self.builder.messages += [*found.messages, *told]
+        remarks = [f"{name}: {remark}" for remark in self.manifest.domains[name].remarks]
+        self.folder.messages += [*found.messages, *remarks]
 
     def _is_current(self, entry: DomainEntry, found: OwnDomain) -> bool:
-        """Whether a user's own domain is prepared from what its folder holds now."""
+        """Returns True if a domain is prepared from what its folder holds now."""
         source = entry.sources[0]
         return (
-            self._whole(entry)
+            self.folder.whole(entry)
             and same_plan(entry, found.plan)
             and found.supply.is_at(source.folder)
             and source.state == found.supply.state(list(found.plan.splits.values()))
         )
 
-    def convert(self) -> None:
-        """Builds the shards of the official domains that are not there."""
-        assert self.archives is not None
+    def from_archives(self, archives: Path) -> None:
+        """Writes the missing domains whose images are in archives or the unpacked tree."""
         for name in self.wanted or ():
             entry = self.manifest.domains.get(name)
-            if entry is not None and self._is_own(name) and not self._whole(entry):
-                raise DataError(self._damaged(name, entry))
-        names = self.wanted if self.wanted is not None else [*DOMAINS, *self.manifest.domains]
-        official = [name for name in dict.fromkeys(names) if not self._is_own(name)]
-        if all(self._complete(name) for name in official):
+            if entry is not None and self._is_own(name) and not self.folder.whole(entry):
+                raise DataError(_damaged(name, entry))
+        all_ = [*self.suite.domains, *self.manifest.domains]
+        names = self.wanted if self.wanted is not None else list(dict.fromkeys(all_))
+        names = [name for name in names if not self._is_own(name)]
+        if all(self._complete(name) for name in names):
             return
-        annotated = has_annotations(self.archives)
-        known = known_domains(self.archives) if annotated else list(DOMAINS)
+        if self.suite.annotations is None:
+            raise UsageError(
+                f"suite '{self.suite.name}' has no archives: prepare {', '.join(names)} with"
+                " --folder NAME=DIR"
+            )
+        annotated = has_annotations(archives)
+        known = known_domains(archives) if annotated else list(self.suite.domains)
         if self.wanted is not None:
-            self._check_known(official, known)
-        needed = official if self.wanted is not None else known
-        needed = [name for name in needed if not self._is_own(name)]
-        there = [
-            name
-            for name in needed
-            if annotated and (images_of(self.archives, name) or self._photographs(name))
-        ]
-        self._tell_missing(needed, there, annotated)
-        places = {images_of(self.archives, n) for n in there if not self._complete(n)}
-        if places:
-            size = sum(place.stat().st_size for place in places if place and place.is_file())
-            with self.builder.starting(size):
-                self._convert(there)
+            self._check_known(names, known)
+        else:
+            names = [name for name in known if not self._is_own(name)]
+        there = [name for name in names if annotated and self._has_images(archives, name)]
+        self._tell_missing(archives, names, there, annotated)
+        paths = {self._images(archives, n) for n in there if not self._complete(n)}
+        if paths:
+            size = sum(path.stat().st_size for path in paths if path and path.is_file())
+            with self.folder.starting(size):
+                self._write_archives(archives, there)
 
-    def _convert(self, names: Sequence[str]) -> None:
-        """Builds the shards of domains whose annotations and images are there."""
-        assert self.archives is not None
-        plans, notes = read_plans(self.archives, names)
+    def _write_archives(self, archives: Path, names: Sequence[str]) -> None:
+        """Writes the missing ones of domains whose annotations and images are there."""
+        plans, annotations = read_plans(archives, names)
         missing = [
             name
             for name, plan in plans.items()
             if not self._complete(name) or not same_plan(self.manifest.domains[name], plan)
         ]
         if missing:
-            self.builder.tell(notes)
-        if (
-            SOURCE_DOMAIN in missing
-            and self.imagenet is not None
-            and not images_of(self.archives, SOURCE_DOMAIN)
-        ):
-            missing.remove(SOURCE_DOMAIN)
-            plan, found, messages = from_originals(plans[SOURCE_DOMAIN], self.imagenet)
-            self.builder.messages += messages
-            self.builder.build(found, [plan], [notes])
-        for supply, domains in supplies(self.archives, missing):
-            self.builder.build([supply], [plans[name] for name in domains], [notes])
+            self.folder.tell(annotations)
+        for name in missing:
+            if not self._images(archives, name):
+                assert self.imagenet is not None
+                plan, found, messages = from_originals(plans[name], self.imagenet)
+                self.folder.messages += messages
+                self.folder.write(found, [plan], [annotations])
+        missing = [name for name in missing if self._images(archives, name)]
+        for supply, domains in supplies(archives, missing):
+            self.folder.write([supply], [plans[name] for name in domains], [annotations])
 
     def label(self, labels: Path) -> None:
         """Fills in test labels."""
-        wanted = self.wanted if self.wanted is not None else list(self.manifest.domains)
-        builder, domains = self.builder, self.manifest.domains
-        whole = [name for name in wanted if name in domains and self._whole(domains[name])]
-        builder.manifest, done, without = add_labels(self.data, self.manifest, labels, whole)
+        folder, domains = self.folder, self.manifest.domains
+        wanted = self.wanted if self.wanted is not None else list(domains)
+        whole = [name for name in wanted if name in domains and folder.whole(domains[name])]
+        folder.manifest, done, without = add_labels(self.data, self.manifest, labels, whole)
         for name in done:
             count = self.manifest.domains[name].splits[SPLIT].num_images
-            builder.written.setdefault(name, {})[SPLIT] = count
+            folder.written.setdefault(name, {})[SPLIT] = count
         for name in without:
             if not self.manifest.domains[name].own:
-                builder.messages.append(
+                folder.messages.append(
                     f"{labels.name} has no {name}_test.json: its test labels stay as they were"
                 )
 
     def _check_known(self, names: Sequence[str], known: Sequence[str]) -> None:
-        """Checks that the domains that were named are known.
+        """Checks that the domains that the user named are known.
 
         Raises:
             UsageError: One is not; the nearest name is suggested.
@@ -295,90 +309,72 @@ class _Preparation:
             if name in known or self._complete(name):
                 continue
             if name in self.manifest.domains:
-                raise DataError(self._damaged(name, self.manifest.domains[name]))
+                raise DataError(_damaged(name, self.manifest.domains[name]))
             raise UsageError(
                 f"no annotations of a domain '{name}'{nearest(name, known)}"
                 f" (there are those of {', '.join(known)})"
             )
 
-    def _tell_missing(self, needed: Sequence[str], there: Sequence[str], annotated: bool) -> None:
-        """Says what cannot be prepared because its archive is missing.
+    def _tell_missing(
+        self, archives: Path, names: Sequence[str], there: Sequence[str], annotated: bool
+    ) -> None:
+        """Adds a message on domains that cannot be prepared as their archive is missing.
 
         Raises:
-            DataError: Nothing is prepared and nothing can be, or a domain that was named
-                cannot.
+            DataError: Nothing is prepared and nothing can be, or the user named such a domain.
         """
-        assert self.archives is not None
-        lacking = [name for name in needed if name not in there and not self._complete(name)]
+        lacking = [name for name in names if name not in there and not self._complete(name)]
         if not lacking:
             return
         named = self.wanted is not None
         images = {
-            name: tree_place(self.archives, name)
+            name: tree_place(archives, name)
             for name in lacking
-            if not (images_of(self.archives, name) or self._photographs(name))
+            if not self._has_images(archives, name)
         }
-        text = told_missing(self.archives, lacking, images, annotated, there if named else ())
+        text = told_missing(archives, lacking, images, annotated, there if named else ())
         if named or not (there or self.manifest.domains):
             raise DataError(text)
-        self.builder.messages.append(text)
-        self.told.update(lacking)
+        self.folder.messages.append(text)
+        self._reported.update(lacking)
 
-    def _photographs(self, name: str) -> bool:
-        """Whether a domain can be made of original photographs."""
-        return name == SOURCE_DOMAIN and self.imagenet is not None
+    def _images(self, archives: Path, name: str) -> Path | None:
+        """Returns the archive or the folder with a domain's images, None without one."""
+        return images_of(archives, name)
 
-    def _damaged(self, name: str, entry: DomainEntry) -> str:
-        """Says how to get a domain's shards again if its source is not at hand."""
-        source = entry.sources[0] if entry.own else None
-        how = f" --folder {name}={source.folder or 'DIR'}" if source else " --archives DIR"
-        how += " --skip-broken" * bool(entry.skipped)
-        return (
-            f"{name}: shards are missing or damaged; run 'decathlon prepare{how}' with what they"
-            " were made of"
-        )
+    def _has_images(self, archives: Path, name: str) -> bool:
+        """Returns True if a domain's images, or photographs to make them of, are there."""
+        photographs = name == self.suite.photographs and self.imagenet is not None
+        return photographs or self._images(archives, name) is not None
 
     def _is_own(self, name: str) -> bool:
-        """Whether a domain is the user's own, which annotations have nothing to do with."""
+        """Returns True for a domain that comes from a folder, without annotations."""
         entry = self.manifest.domains.get(name)
         return name in self.folders or (entry is not None and entry.own)
 
-    def _meant(self, name: str) -> bool:
-        """Whether a call is about a domain."""
-        return self.wanted is None or name in {*self.wanted, *self.folders}
-
-    def _sweep(self, folder: Path) -> None:
-        """Removes what a call that was killed at its very end has left."""
-        for path in parts(folder):
-            path.unlink()
-
-    def _rechecked(self) -> Manifest:
-        """Reads the manifest, and the shards that were touched after it was written."""
-        manifest = read_manifest(self.data)
-        if manifest is None:
-            return Manifest(domains={})
-        written = (self.data / FILE).stat().st_mtime_ns
-        found = {
-            listed.shard.file: examine(self.data, listed)
-            for listed in manifest.shards()
-            if intact(self.data, listed.shard)
-            and (self.data / listed.shard.file).stat().st_mtime_ns > written
-        }
-        if found:
-            manifest = noted(manifest, found)
-            write_manifest(self.data, manifest)
-        return manifest
-
     def _complete(self, name: str) -> bool:
-        """Whether a domain is prepared, as far as can be seen without reading archives."""
+        """Returns True if a domain is prepared, as far as can be told without reading archives."""
         entry = self.manifest.domains.get(name)
-        if entry is None or not self._whole(entry):
+        if entry is None or not self.folder.whole(entry):
             return False
         tried = entry.left_out.get(SPLIT)
         if tried and self.imagenet is not None and validation(self.imagenet) != tried:
             return False
-        return same_source(self.archives, entry.sources)
+        return self.folder.same_archives(entry.sources)
 
-    def _whole(self, entry: DomainEntry) -> bool:
-        """Whether all shards of a domain are there."""
-        return all(intact(self.data, s) for split in entry.splits.values() for s in split.shards)
+
+def _damaged(name: str, entry: DomainEntry) -> str:
+    """Returns a message on how to rebuild a domain whose source is not at hand."""
+    source = entry.sources[0] if entry.own else None
+    how = f" --folder {name}={source.folder or 'DIR'}" if source else " --archives DIR"
+    how += " --skip-broken" * bool(entry.skipped)
+    return (
+        f"{name}: shards are missing or damaged; run 'decathlon prepare{how}' with what they"
+        " were made of"
+    )
+
+
+def _remove_temporary(folder: Path) -> None:
+    """Removes what a call that was killed at its very end has left."""
+    for path in temporary_files(folder):
+        path.unlink()

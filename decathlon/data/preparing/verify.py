@@ -23,13 +23,13 @@ from decathlon.data.shard import MOVE, UNKNOWN, Shard, open_shard
 
 @dataclass
 class Verified:
-    """What :func:`verify` read and found whole.
+    """What :func:`verify` read and found undamaged.
 
     Attributes:
         shards: Number of shards.
         images: Number of images.
         size: Bytes of all shards.
-        remarks: What should be known of how domains were prepared.
+        remarks: What a user should know of how domains were prepared.
     """
 
     shards: int = 0
@@ -40,12 +40,12 @@ class Verified:
 
 @dataclass(frozen=True)
 class Finding:
-    """What examining one shard found.
+    """Result of examining one shard.
 
     Attributes:
         damaged: See :class:`decathlon.data.manifest.ShardEntry`.
-        problem: What is wrong, for the user; ``""`` where it is whole.
-        unread: The system did not let us read it: nothing is known of its contents.
+        problem: What is wrong, for the user; ``""`` if nothing is.
+        unread: True if the system did not let us read it: its contents are not known.
     """
 
     damaged: list[tuple[int, int]] | None
@@ -77,7 +77,7 @@ def _told(found: Check, ranges: list[tuple[int, int]]) -> str:
 
 
 def differences(listed: Listed, shard: Shard) -> list[str]:
-    """Returns what a shard says otherwise than the manifest, which costs no reading of pixels."""
+    """Returns in what a shard differs from the manifest, without reading pixels."""
     header, domain = shard.header, listed.domain
     split = domain.splits[listed.split]
     pairs: dict[str, tuple[object, object]] = {
@@ -92,7 +92,7 @@ def differences(listed: Listed, shard: Shard) -> list[str]:
     if listed.shard.coming is None:
         labelled = bool((shard.columns.label != UNKNOWN).all())
         pairs["labels"] = (labelled, split.labelled)
-    return [name for name, (is_, said) in pairs.items() if is_ != said]
+    return [name for name, (found, listed_) in pairs.items() if found != listed_]
 
 
 def examine(data: Path, listed: Listed) -> Finding:
@@ -115,8 +115,8 @@ def examine(data: Path, listed: Listed) -> Finding:
     return WHOLE
 
 
-def noted(manifest: Manifest, findings: Mapping[str, Finding]) -> Manifest:
-    """Returns a manifest in which is noted what was found of some shards (by file)."""
+def marked(manifest: Manifest, findings: Mapping[str, Finding]) -> Manifest:
+    """Returns a manifest in which damage is marked as found; ``findings`` are by shard file."""
 
     def changed(shard: ShardEntry) -> ShardEntry:
         found = findings.get(shard.file)
@@ -126,10 +126,10 @@ def noted(manifest: Manifest, findings: Mapping[str, Finding]) -> Manifest:
 
 
 def verify(data: Path) -> Verified:
-    """Re-reads every shard of a data folder.
+    """Reads every shard of a data folder again.
 
-    What is damaged is noted in the manifest where that can be written, so that readers
-    refuse it and ``prepare`` rebuilds just those shards.
+    Damage is marked in the manifest if that can be written, so that readers refuse the damaged
+    shards and ``prepare`` rebuilds them.
 
     Args:
         data: The data folder.
@@ -153,7 +153,7 @@ def verify(data: Path) -> Verified:
     mend = "run 'decathlon prepare' with the same archives: it rebuilds just these"
     if any(findings[listed.shard.file].damaged != listed.shard.damaged for listed in shards):
         try:
-            findings = _note(data, shards, findings)
+            findings = _mark(data, shards, findings)
         except DataError as error:  # the folder is busy, or cannot be locked
             mend = f"this is not noted ({error}); then run 'decathlon verify' again"
     unread = [finding.problem for finding in findings.values() if finding.unread]
@@ -177,16 +177,16 @@ def _read(data: Path) -> Manifest:
     return manifest
 
 
-def _note(
+def _mark(
     data: Path, shards: Iterable[Listed], findings: Mapping[str, Finding]
 ) -> dict[str, Finding]:
-    """Notes what was found in the manifest as it is now.
+    """Marks damage in the manifest as it is now.
 
-    A ``prepare`` may have ended since it was read: what is new, or was damaged and may have
-    been rebuilt, is looked at again.
+    A ``prepare`` may have finished since the manifest was read: shards that are new, or were
+    damaged and may have been rebuilt, are examined again.
 
     Returns:
-        What is found of the shards that are listed now.
+        Findings on the shards that are listed now, by file.
     """
     before = {listed.shard.file: listed for listed in shards}
     with exclusive(data, "data folder", "--data"):
@@ -197,8 +197,8 @@ def _note(
             else examine(data, listed)
             for listed in manifest.shards()
         }
-        # A read-only folder can be verified too: the message says everything.
+        # A read-only folder can be verified too: the message names all damage.
         with suppress(OSError):
-            if (now := noted(manifest, found)) != manifest:
+            if (now := marked(manifest, found)) != manifest:
                 write_manifest(data, now)
     return found

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decathlon.common.errors import DataError
+from decathlon.common.text import CONTROL, printable
 from decathlon.data.sources.jsonstream import batches
 from decathlon.data.sources.streams import Source
 
@@ -39,9 +40,7 @@ _FREE_NAME_BYTES = 1 << 25
 _INT64 = 1 << 63
 _EXACT = 1 << 53
 """Largest number up to which floating point has every whole one."""
-_CONTROL = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
-_UNPRINTABLE = re.compile(_CONTROL)
-_UNSAFE = re.compile(rf"(?:^|/)\.?\.?(?:/|\Z)|{_CONTROL}")
+_UNSAFE = re.compile(rf"(?:^|/)\.?\.?(?:/|\Z)|{CONTROL}")
 """A file name that does not lead down: an empty part, ``.`` or ``..``, or not printable."""
 
 
@@ -99,11 +98,6 @@ class Annotations:
         return len(self.image_ids)
 
 
-def printable(text: str) -> bool:
-    """Whether a text can be written as UTF-8 and has no control characters."""
-    return _UNPRINTABLE.search(text) is None
-
-
 def _whole(value: object) -> int | None:
     """Returns a whole number, also one that is written as 96.0 or 1e2; None if it is none."""
     if type(value) is float and value.is_integer() and abs(value) <= _EXACT:
@@ -117,12 +111,6 @@ def _described(value: object) -> str:
     if isinstance(value, float) and math.isfinite(value) and not value.is_integer():
         return "a fraction"
     return kinds.get(type(value), "null" if value is None else "a number out of range")
-
-
-def shown(name: bytes) -> str:
-    """Returns a file name that can be printed: what cannot be is escaped."""
-    text = name.decode("utf-8", "backslashreplace")
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class _Digesting:

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from decathlon.common.errors import DataError, listed
-from decathlon.data.preparing.decode import recognised
-from decathlon.data.sources.annotations import printable, shown
+from decathlon.common.text import printable, printable_name
+from decathlon.data.image import recognised
 from decathlon.suites.base import SPLITS
 
 SUFFIXES = (
@@ -123,7 +123,7 @@ class _Scan:
             if inside:
                 images[unicodedata.normalize("NFC", name)] += inside
             elif not deeper:
-                self.found.passed.append(f"{shown(os.fsencode(place))} (no images)")
+                self.found.passed.append(f"{printable_name(os.fsencode(place))} (no images)")
         self.found.images[split] = dict(images)
 
     def inside(self, place: str) -> tuple[list[str], list[FoundImage]]:
@@ -133,13 +133,13 @@ class _Scan:
             path = f"{place}/{entry.name}" if place else entry.name
             try:
                 if entry.name in LITTER:
-                    self.found.passed.append(shown(os.fsencode(path)))
+                    self.found.passed.append(printable_name(os.fsencode(path)))
                 elif entry.is_dir():
                     folders.append(entry.name)
                 elif _is_image(entry):
                     images.append(FoundImage(os.fsencode(path), entry.stat().st_size))
                 else:
-                    self.found.passed.append(shown(os.fsencode(path)))
+                    self.found.passed.append(printable_name(os.fsencode(path)))
             except OSError as error:  # a link that leads nowhere or to itself
                 self.problem(path, f"cannot be read ({error.strerror}); mend or remove it")
         return folders, images
@@ -165,7 +165,7 @@ class _Scan:
 
     def problem(self, place: str, what: str) -> None:
         path = self.root / place if place else self.root
-        self.problems.append(f"{shown(os.fsencode(path))}: {what}")
+        self.problems.append(f"{printable_name(os.fsencode(path))}: {what}")
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
@@ -211,9 +211,9 @@ def without(found: Found, skipped: Mapping[str, str]) -> tuple[Found, list[bytes
     for split, classes in found.images.items():
         images[split] = {}
         for name, files in classes.items():
-            broken = [image.name for image in files if shown(image.name) in skipped]
+            broken = [image.name for image in files if printable_name(image.name) in skipped]
             gone += broken
-            if kept := [image for image in files if shown(image.name) not in skipped]:
+            if kept := [image for image in files if printable_name(image.name) not in skipped]:
                 images[split][name] = kept
     return Found(images, found.passed, found.alike), gone
 

@@ -35,7 +35,7 @@ import numpy as np
 
 from decathlon.common.errors import DataError, listed
 from decathlon.common.progress import progress
-from decathlon.data.preparing.decode import (
+from decathlon.data.image import (
     PHOTOGRAPH_PIXELS,
     ImageError,
     ImageFile,
@@ -53,6 +53,7 @@ from decathlon.data.sources.supply import (
     last_part,
     read_regular,
 )
+from decathlon.suites.visual_decathlon import SUITE
 
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 _TRAIN = re.compile(r"(n\d{8})_\d+\.(?i:jpe?g)", re.ASCII)
@@ -99,7 +100,7 @@ def _size(data: bytes) -> Size:
     Raises:
         ImageError: It is damaged.
     """
-    return _shared(stored_size(*ImageFile(data, PHOTOGRAPH_PIXELS, True).shape, 0))
+    return _shared(stored_size(*ImageFile(data, PHOTOGRAPH_PIXELS, True).shape, SUITE.side, 0))
 
 
 def _size_of_head(head: bytes) -> Size | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from decathlon.common.text import megabytes
 from decathlon.suites.base import Archive
 from decathlon.suites.visual_decathlon import DEVKIT, IMAGENET, NINE
 from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
@@ -39,7 +40,7 @@ def told_missing(
         lines = [f"{folder}: no such folder. It should hold these archives, for {names}:"]
     for archive, places in needed.items():
         note = f" ({archive.note})" if archive.note else ""
-        lines.append(f"  {archive.file}: {archive.text}, {archive.size / 1e6:,.0f} MB")
+        lines.append(f"  {archive.file}: {archive.text}, {megabytes(archive.size)}")
         lines.append(f"    from {archive.url}{note}")
         lines += [f"    or the images themselves in {place}" for place in places]
     lines.append("Put them there, or name their folder with --archives.")

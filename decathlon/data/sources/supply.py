@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from decathlon.common.errors import DataError
+from decathlon.common.text import printable_name
+from decathlon.data.image import ARCHIVE_PIXELS, TOLERANCE, ImageError
 from decathlon.data.manifest import SourceEntry
-from decathlon.data.preparing.decode import ARCHIVE_PIXELS, TOLERANCE, ImageError
 from decathlon.data.preparing.plan import NameIndex
-from decathlon.data.sources.annotations import Annotations, shown
+from decathlon.data.sources.annotations import Annotations
 from decathlon.data.sources.opening import reading, unreadable
 from decathlon.data.sources.streams import Hashed, unpacked
 from decathlon.data.sources.tar import Member, Tar, told
@@ -25,7 +26,7 @@ LARGEST_IMAGE = 32 << 20
 """Bytes of an image file; an official one takes under 100 kB."""
 LARGEST_SKIPPED = 1 << 33
 """Bytes of a member that is passed over."""
-_RULE = b"photographs: upright, modes as in decathlon.data.preparing.colour, version 1\0"
+_RULE = b"photographs: upright, modes as in decathlon.data.colour, version 1\0"
 """How photographs are decoded: data that was prepared by another rule is prepared again."""
 
 
@@ -52,10 +53,10 @@ class Supply(Protocol):
         name: What the place is called in messages and in the manifest.
         mend: What to do about a damaged image.
         limit: Largest number of pixels of an image.
-        tolerance: See :func:`decathlon.data.preparing.decode.stored_size`.
+        tolerance: See :func:`decathlon.data.image.stored_size`.
         originals: Whether the annotated sizes are of these images made smaller.
         photographs: Whether these are photographs, see
-            :class:`decathlon.data.preparing.decode.ImageFile`.
+            :class:`decathlon.data.image.ImageFile`.
         apart: Whether each image is a file of its own, which can be replaced alone.
     """
 
@@ -104,7 +105,7 @@ class ArchiveSupply:
         tars: Names of members that are tars and are read too; None for all that end in
             ``.tar``.
         limit: Largest number of pixels of an image.
-        tolerance: See :func:`decathlon.data.preparing.decode.stored_size`.
+        tolerance: See :func:`decathlon.data.image.stored_size`.
         originals: See :class:`Supply`.
         photographs: See :class:`Supply`.
         key: Turns a member's name into the one by which it is looked for.
@@ -207,7 +208,7 @@ class FolderSupply:
         folder: The folder.
         name: What it is called in the manifest.
         limit: Largest number of pixels of an image.
-        tolerance: See :func:`decathlon.data.preparing.decode.stored_size`.
+        tolerance: See :func:`decathlon.data.image.stored_size`.
         originals: See :class:`Supply`.
         photographs: See :class:`Supply`.
         place: Turns an image's name into its path in the folder.
@@ -283,14 +284,14 @@ class FolderSupply:
             try:
                 data = read_regular(path)
             except ImageError as error:
-                yield Supplied(image, shown(path), partial(_failing, error))
+                yield Supplied(image, printable_name(path), partial(_failing, error))
                 continue
             if data is None:
                 continue
             self._digest.update(b"%s\0%d\0" % (name, len(data)))
             self._digest.update(data)
             self._size += len(data)
-            yield Supplied(image, shown(path), partial(bytes, data))
+            yield Supplied(image, printable_name(path), partial(bytes, data))
 
     def source(self) -> SourceEntry:
         """Returns the folder's name, the bytes of its images and their digest."""

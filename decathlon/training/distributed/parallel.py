@@ -1,8 +1,8 @@
-"""Data-parallel training: several processes that take the steps of one.
+"""Data-parallel training: several ranks take the steps of one.
 
-Each has a part of every batch. Its loss counts by its share of the batch's images, and
-gradients are added up: that is the gradient of the mean over the whole batch, also where
-the parts are not equal.
+Each rank has a part of every batch. Its loss is weighted by its part of the batch's images, and
+gradients are summed over ranks. The sum is the gradient of the mean over the whole batch, also
+where the parts are not equal.
 """
 
 from collections.abc import Sequence
@@ -16,55 +16,55 @@ from torch import Tensor, nn
 from decathlon.models.layers import synchronise
 from decathlon.models.processes import add_up, current_group, num_processes, rank
 from decathlon.training.checkpoints import Resume
-from decathlon.training.distributed.messages import gather_tensors, share_tensors
+from decathlon.training.distributed.collectives import all_gather_tensors, broadcast_tensors
 
-PATIENCE = timedelta(minutes=10)
-"""A process that is this late is taken for lost."""
+TIMEOUT = timedelta(minutes=10)
+"""A rank that is this late counts as lost."""
 
 
-class Processes(DDPStrategy):
-    """Fabric's processes and devices of DDP, without its wrapper around the network.
+class DataParallel(DDPStrategy):
+    """Fabric's DDP strategy without the wrapper around the network.
 
-    The wrapper fixes at the start which parameters have gradients, and sends gradients
-    while others are still computed. Here phases change what learns, networks may compute
-    different branches for different images, and a loss may meet the other processes in the
-    backward pass, in an order that has to be the same in all of them. Gradients are
-    therefore added up when they are all there, by :class:`Exchange`.
+    The wrapper fixes at the start which parameters have gradients, and sends gradients while
+    others are still being computed. Here phases change which parameters learn, networks may
+    compute different branches for different images, and a loss may use collectives in the
+    backward pass, whose order has to be the same on all ranks. :class:`Gradients` therefore
+    sums gradients after the backward pass.
 
     Attributes:
-        sync_bn: Batch statistics are those of the whole batch.
+        sync_bn: Batch normalisation uses the statistics of the whole batch.
     """
 
     def __init__(self, sync_bn: bool) -> None:
-        super().__init__(timeout=PATIENCE)
+        super().__init__(timeout=TIMEOUT)
         self.sync_bn = sync_bn
 
     def setup_module(self, module: nn.Module) -> Any:
-        """Leaves a module as it is, but for its batch normalisations with ``sync_bn``."""
+        """Leaves a module as it is, except for batch normalisation with ``sync_bn``."""
         if self.sync_bn:
             synchronise(module, current_group())
         return module
 
 
-class Exchange:
-    """Adds up the gradients of a phase over all processes, once a step."""
+class Gradients:
+    """The gradients of a phase, summed over all ranks once a step."""
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
         """Prepares for the steps of a phase.
 
         Args:
-            parameters: What learns in it, in the same order in all processes.
+            parameters: The phase's parameters, in the same order on all ranks.
         """
         self.parameters = parameters
 
-    def add_up(self, loss: Tensor) -> Tensor:
-        """Puts the sum over all processes in the place of each gradient.
+    def all_reduce(self, loss: Tensor) -> Tensor:
+        """Replaces each gradient by its sum over all ranks.
 
-        A parameter without a gradient in all processes stays without one: optimisers leave
-        it as it is, which with a gradient of zero they would not.
+        A parameter that has no gradient on any rank still has none: optimisers skip it, which
+        they would not with a gradient of zero.
 
         Args:
-            loss: This process's weighted loss, scalar.
+            loss: This rank's weighted loss, scalar.
 
         Returns:
             The sum of the losses.
@@ -80,32 +80,32 @@ class Exchange:
         for parameter, gradient, owner, value in zip(
             self.parameters, own, owners, sums, strict=True
         ):
-            # Looked at only where there is none here: on a GPU a look waits for all of it.
+            # Reading `owner` makes the host wait for the GPU: only where it is needed.
             if parameter.grad is not None or owner > 0:
                 parameter.grad = gradient.copy_(value.view_as(gradient))
         return total.squeeze(0)
 
 
-def begin(network: nn.Module, resume: Resume | None) -> None:
-    """Puts a network in the state where training begins or goes on, alike in all processes.
+def load_start(network: nn.Module, resume: Resume | None) -> None:
+    """Loads the state where training starts or resumes, the same on all ranks.
 
-    Batch statistics alone are each process's own.
+    Only batch statistics differ between ranks.
 
     Args:
-        network: As the method built it; it is changed in place.
-        resume: Where an interrupted training goes on.
+        network: As the method built it; changed in place.
+        resume: Where an interrupted training resumes.
     """
     if resume is not None:
         network.load_state_dict(resume.part("network"))
         network.load_state_dict(resume.part(_prefix(rank())), strict=False)
     elif num_processes() > 1:
-        network.load_state_dict(share_tensors(network.state_dict()))
+        network.load_state_dict(broadcast_tensors(network.state_dict()))
 
 
-def statistics_of_others(network: nn.Module) -> dict[str, Tensor]:
-    """Returns the buffers of the other processes, as :func:`begin` takes them back."""
+def buffers_of_other_ranks(network: nn.Module) -> dict[str, Tensor]:
+    """Returns the buffers of all ranks but 0 by the names that :func:`load_start` looks for."""
     found: dict[str, Tensor] = {}
-    for number, buffers in enumerate(gather_tensors(dict(network.named_buffers()))):
+    for number, buffers in enumerate(all_gather_tensors(dict(network.named_buffers()))):
         if number > 0:
             found |= {f"{_prefix(number)}.{name}": buffer for name, buffer in buffers.items()}
     return found
@@ -115,11 +115,11 @@ def _prefix(number: int) -> str:
     return f"process{number}"
 
 
-def merge_statistics(network: nn.Module) -> None:
-    """Puts the mean over all processes in the place of each buffer, in place.
+def average_buffers(network: nn.Module) -> None:
+    """Replaces each buffer by its mean over all ranks, in place.
 
-    Each process has seen other images; their mean rests on all of them. Those that are the
-    same in all processes stay so bit by bit, as the mean is taken in double precision.
+    Each rank's batch statistics come from other images; the mean uses all of them. It is taken
+    in double precision, so that buffers that are equal on all ranks do not change by a bit.
     """
     buffers = list(network.buffers())
     if num_processes() == 1 or not buffers:

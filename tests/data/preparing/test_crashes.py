@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 
 from decathlon.common.errors import DataError
-from decathlon.data.preparing import builder, plan, pool
+from decathlon.data.preparing import decoding, folder_writer, plan
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
 from decathlon.data.shard import open_shard
 from tests.data.official import Official, encoded, picture, write_labels
+
+WRITER = "decathlon.data.preparing.shard_writer:ShardWriter"
 
 # Kills itself for good when the named function is entered for the n-th time.
 SUICIDE = """
@@ -36,9 +38,9 @@ def dying(*args, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*args, **options)
 setattr(place, name, dying)
-from decathlon.data.preparing import convert
+from decathlon.data.preparing import filling
 from decathlon.data.preparing import prepare
-convert.BATCH_IMAGES = 2
+filling.BATCH_IMAGES = 2
 labels = Path(labels[0]) if labels else None
 prepare.prepare(Path(archives), Path(data), jobs=0, labels=labels)
 """
@@ -82,13 +84,13 @@ def large_images(official: Official) -> None:
 @pytest.mark.parametrize(
     ("place", "count"),
     [
-        ("decathlon.data.preparing.build:Build:_begin", 4),
-        ("decathlon.data.preparing.build:Build:record", 1),
-        ("decathlon.data.preparing.build:Build:record", 9),
-        ("decathlon.data.preparing.build:Build:_entry", 3),
-        ("decathlon.data.preparing.build:Build:publish", 4),
-        ("decathlon.data.preparing.builder::write_manifest", 1),
-        ("decathlon.data.preparing.build:Build:clean", 12),
+        (f"{WRITER}:_begin", 4),
+        (f"{WRITER}:record", 1),
+        (f"{WRITER}:record", 9),
+        (f"{WRITER}:_entry", 3),
+        (f"{WRITER}:publish", 4),
+        ("decathlon.data.preparing.folder_writer::write_manifest", 1),
+        (f"{WRITER}:clean", 12),
     ],
 )
 def test_a_killed_call_is_continued(
@@ -111,18 +113,18 @@ def test_what_was_written_is_not_decoded_again(
     small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archives = small.write()
-    killed_at("decathlon.data.preparing.build:Build:record", 7, archives, tmp_path / "data")
+    killed_at(f"{WRITER}:record", 7, archives, tmp_path / "data")
     journals = (tmp_path / "data" / "dtd").glob("*.journal.part")
     known = sum((path.stat().st_size - 32) // 24 for path in journals)
     assert known >= 6
     decoded = []
-    work = pool.Writer.work
+    work = decoding.Decoder.decode
 
-    def counting(self: pool.Writer, header: dict, data: bytes) -> dict:
+    def counting(self: decoding.Decoder, header: dict, data: bytes) -> dict:
         decoded.extend(header["images"])
         return work(self, header, data)
 
-    monkeypatch.setattr(pool.Writer, "work", counting)
+    monkeypatch.setattr(decoding.Decoder, "decode", counting)
     prepare(archives, tmp_path / "data", jobs=0)
     assert len(decoded) == 18 - known
 
@@ -140,7 +142,7 @@ def other_pictures(folder: Path) -> Path:
 def test_what_was_left_of_another_archive_is_not_used(small: Official, tmp_path: Path) -> None:
     archives = small.write()
     data = tmp_path / "data"
-    killed_at("decathlon.data.preparing.build:Build:record", 7, archives, data)
+    killed_at(f"{WRITER}:record", 7, archives, data)
     other = other_pictures(tmp_path / "other")
     prepare(other, data, jobs=0)
     prepare(other, tmp_path / "whole", jobs=0)
@@ -154,7 +156,7 @@ def test_a_shard_of_another_archive_is_not_taken_over(
     data = tmp_path / "data"
     prepare(small.write(), data, jobs=0)
     other = other_pictures(tmp_path / "other")
-    killed_at("decathlon.data.preparing.build:Build:finish", 1, other, data)
+    killed_at(f"{WRITER}:finish", 1, other, data)
     part = data / "dtd" / "train.h5.part"
     if where == "by hand":
         part.unlink()
@@ -169,7 +171,7 @@ def test_a_shard_of_another_archive_is_not_taken_over(
 def test_damage_to_what_was_left_is_noticed(small: Official, tmp_path: Path) -> None:
     archives = small.write()
     data = tmp_path / "data"
-    killed_at("decathlon.data.preparing.build:Build:record", 7, archives, data)
+    killed_at(f"{WRITER}:record", 7, archives, data)
     part = data / "dtd" / "train.h5.part"
     flip(part, open_shard(part).start + 40_000)
     prepare(archives, data, jobs=0)
@@ -353,7 +355,7 @@ def test_a_full_disk_is_said_before(
     small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(builder.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(folder_writer.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match=r"needs 0\.4 MB, 0\.0 MB are free"):
         prepare(small.write(), tmp_path / "data", jobs=0)
 
@@ -367,7 +369,7 @@ def test_room_is_wanted_for_what_is_laid_out_anew(
             del note["height"], note["width"]
     pixels = sum(p.size for split in ("train", "val", "test") for p in small.pixels("dtd", split))
     usage = shutil.disk_usage(tmp_path)._replace(free=2 * pixels)
-    monkeypatch.setattr(builder.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(folder_writer.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match="make room"):
         prepare(small.write(), tmp_path / "data", jobs=0)
 
@@ -425,7 +427,7 @@ def test_a_data_folder_that_is_a_file_is_refused(small: Official, tmp_path: Path
 def test_a_decoding_process_that_dies_is_said(
     official: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "WORKER", "decathlon.no_such_module")
+    monkeypatch.setattr(decoding, "PROCESS", "decathlon.no_such_module")
     with pytest.raises(DataError, match="a decoding process ended with code 1"):
         prepare(official.write(), tmp_path / "data", jobs=1)
 

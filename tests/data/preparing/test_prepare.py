@@ -10,8 +10,8 @@ from PIL import Image
 
 from decathlon.common.errors import DataError, UsageError
 from decathlon.data.manifest import read_manifest
-from decathlon.data.preparing import builder, plan
-from decathlon.data.preparing.pool import Pool
+from decathlon.data.preparing import folder_writer, plan
+from decathlon.data.preparing.decoding import Pool
 from decathlon.data.preparing.prepare import Prepared, prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
@@ -120,11 +120,11 @@ def test_processes_are_never_too_many(
         started.append(jobs)
         return Pool(0)
 
-    monkeypatch.setattr(builder, "Pool", pool)
-    monkeypatch.setattr(builder, "cores", lambda: 2)
+    monkeypatch.setattr(folder_writer, "Pool", pool)
+    monkeypatch.setattr(folder_writer, "cores", lambda: 2)
     run(small, tmp_path / "data", jobs=asked)
     assert started == [had]
-    monkeypatch.setattr(builder, "cores", lambda: 64)
+    monkeypatch.setattr(folder_writer, "cores", lambda: 64)
     run(small, tmp_path / "more", jobs=asked)
     assert started[1] <= 18  # images
 

@@ -25,7 +25,7 @@ from decathlon.data.reading.batches import Batches
 from decathlon.data.reading.store import data_folder, open_store
 from decathlon.data.sources.annotations import Annotations, Names
 from decathlon.suites.base import SPLITS, View
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.visual_decathlon import DOMAINS, SUITE
 from tests.data.official import Official
 
 
@@ -170,7 +170,7 @@ def test_a_pickle_holds_paths_and_no_pixels(
         "store": opened,
     }[kind]
     if isinstance(made, Batches):
-        next(made.epoch(0))
+        next(map(made.gather, made.cuts(0)))
     text = pickle.dumps(made)
     assert len(text) < 3 * 72 * 72
     if kind != "store":
@@ -180,8 +180,8 @@ def test_a_pickle_holds_paths_and_no_pixels(
         assert all(torch.equal(a, b) for (a, _), (b, _) in zip(made, again, strict=True))
         assert again.labels.tolist() == made.labels.tolist()
     elif kind == "batches":
-        pairs = zip(made.epoch(1), again.epoch(1), strict=True)
-        assert all(np.array_equal(a.images, b.images) for a, b in pairs)
+        pairs = zip(made.cuts(1), again.cuts(1), strict=True)
+        assert all(np.array_equal(made.gather(a), again.gather(b)) for a, b in pairs)
     else:
         found = again if kind == "images" else again.images("dtd", ["train", "val"])
         assert found.digests == images.digests
@@ -266,4 +266,4 @@ def test_official_is_what_has_the_official_counts(change: str | None) -> None:
         del splits["test"]
     name = "dtd" if change == "name" else "vgg-flowers"
     plan = DomainPlan(name, names, tuple(range(1, classes + 1)), splits)
-    assert plan.official == (change is None)
+    assert plan.official(SUITE) == (change is None)

@@ -15,8 +15,8 @@ from PIL import Image
 
 from decathlon.common.errors import DataError, UsageError
 from decathlon.data.manifest import read_manifest
-from decathlon.data.preparing.build import Build
 from decathlon.data.preparing.prepare import prepare
+from decathlon.data.preparing.shard_writer import ShardWriter
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
 from tests.data.official import Official, decoded, encoded, picture
@@ -96,7 +96,7 @@ def test_an_image_that_is_replaced_after_a_kill_is_read_again(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Build, "finish", full)
+        patch.setattr(ShardWriter, "finish", full)
         with pytest.raises(DataError, match="the disk is full"):
             prepare(tree, tmp_path / "data", jobs=0)
     note = small.split("dtd", "train")["images"][2]

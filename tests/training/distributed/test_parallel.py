@@ -27,7 +27,7 @@ from decathlon.results.records import find_records, read_record
 from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.training import evaluation
 from decathlon.training.device import Compute
-from decathlon.training.distributed import team
+from decathlon.training.distributed import groups
 from decathlon.training.feed import Feed
 from tests.training import together
 from tests.training.together import COMPUTE, DOMAIN, RECIPE
@@ -271,8 +271,8 @@ def test_a_wrong_call_is_said_once() -> None:
 def test_who_waits_long_for_the_others_says_why(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(team, "ANSWER_SECONDS", 0.0)
-    with team._speaking_up(ValueError("no luck")):
+    monkeypatch.setattr(groups, "ANSWER_SECONDS", 0.0)
+    with groups._speaking_up(ValueError("no luck")):
         time.sleep(0.5)
     assert "process 0: ValueError: no luck; waiting" in capfd.readouterr().err
 

@@ -1,0 +1,136 @@
+"""Which blocks images are routed through: Figures 3 and 4 of the SpotTune paper.
+
+The decisions are recorded at evaluation, one digit per routed block and image, so
+that no network is needed to draw them:
+
+    routing.json: {"blocks": 8, "images": ["01101100", ...]}
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from decathlon.common.errors import ResultError
+from decathlon.common.oserrors import explained
+from decathlon.results.records import ROUTING, RunRecord
+from decathlon.scoring.entries import Entry
+from decathlon.scoring.figures import style
+from decathlon.suites.base import Suite
+
+MAX_BYTES = 50_000_000
+
+Decisions = NDArray[np.uint8]
+
+
+def read_decisions(path: Path) -> Decisions:
+    """Reads the routing of one trial.
+
+    Returns:
+        Images x blocks; 1 where the fine-tuned block was taken.
+
+    Raises:
+        ResultError: The file is not a valid routing.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ResultError(f"{path}: too large for routing decisions")
+        value = json.loads(path.read_bytes())
+        blocks, images = value["blocks"], value["images"]
+        if not images or any(len(image) != blocks or set(image) - set("01") for image in images):
+            raise ValueError(f"an image has not {blocks} digits 0 or 1")
+    except OSError as error:
+        raise ResultError(explained(error, path, failed="cannot be read")) from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ResultError(
+            f"{path}: not a record of routing ({type(error).__name__}: {error});"
+            " run the trial again with --force"
+        ) from None
+    digits = np.frombuffer("".join(images).encode("ascii"), dtype=np.uint8)
+    return (digits - ord("0")).reshape(len(images), blocks)
+
+
+def is_routed(results: Path, entry: Entry) -> bool:
+    """Returns whether any trial of an entry has recorded its routing."""
+    return any(_path(results, record).exists() for record in entry.used)
+
+
+def decisions_of(results: Path, entry: Entry, suite: Suite) -> dict[str, Decisions]:
+    """Reads the routing of one entry by domain, all seeds together.
+
+    Raises:
+        ResultError: There is none, or a domain's seeds have other numbers of blocks.
+    """
+    found: dict[str, list[Decisions]] = {}
+    for record in entry.used:
+        path = _path(results, record)
+        if path.exists():
+            found.setdefault(record.domain, []).append(read_decisions(path))
+    if not found:
+        raise ResultError(
+            f"'{entry.label}' has no {ROUTING}: only methods that route images between frozen and"
+            " fine-tuned blocks, as spottune does, have policies to plot"
+        )
+    for domain, parts in found.items():
+        if len({part.shape[1] for part in parts}) > 1:
+            raise ResultError(
+                f"'{entry.label}': the seeds of {domain} route different numbers of blocks"
+            )
+    return {name: np.concatenate(found[name]) for name in suite.in_order(found)}
+
+
+def _path(results: Path, record: RunRecord) -> Path:
+    return results / record.folder / ROUTING
+
+
+def policy(results: Path, entry: Entry, suite: Suite) -> Figure:
+    """Draws the share of images that took the fine-tuned path, by block and domain."""
+    decisions = decisions_of(results, entry, suite)
+    num_blocks = max(d.shape[1] for d in decisions.values())
+    shares = np.full((len(decisions), num_blocks), np.nan)
+    for row, taken in enumerate(decisions.values()):
+        shares[row, : taken.shape[1]] = 100 * taken.mean(axis=0)
+    drawn = style.figure(max(1.2 + 0.42 * num_blocks, 3.0), 1.2 + 0.3 * len(decisions))
+    with style.styled():
+        axes = drawn.subplots()
+        image = axes.imshow(shares, cmap=_reds(), vmin=0, vmax=100, aspect="auto")
+        for (row, block), share in np.ndenumerate(shares):
+            if np.isfinite(share):
+                axes.text(block, row, f"{share:.0f}", ha="center", va="center", fontsize=7)
+        axes.set_xticks(range(num_blocks), [str(block + 1) for block in range(num_blocks)])
+        axes.set_yticks(range(len(decisions)), [style.column(name, suite) for name in decisions])
+        axes.set_xlabel("routed block")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        bar = drawn.colorbar(image, ax=axes, location="top", pad=0.02, fraction=0.1, aspect=40)
+        bar.set_label("images fine-tuned (%)")
+        bar.outline.set_visible(False)
+    return drawn
+
+
+def _reds() -> ListedColormap:
+    """Returns reds on which black numbers are readable, as white ones are on their inverse."""
+    return ListedColormap(colormaps["Reds"](np.linspace(0, 0.45, 256)))
+
+
+def usage(results: Path, entry: Entry, suite: Suite) -> Figure:
+    """Draws how many images used how many fine-tuned blocks, a histogram per domain."""
+    decisions = decisions_of(results, entry, suite)
+    drawn, panels = style.panels(list(decisions), suite, 1.4, 1.25)
+    with style.styled():
+        for name, axes in panels.items():
+            taken = decisions[name]
+            num_blocks = taken.shape[1]
+            counts = np.bincount(taken.sum(axis=1, dtype=np.int64), minlength=num_blocks + 1)
+            axes.bar(
+                range(num_blocks + 1), counts, color="#b2182b", edgecolor="black", linewidth=0.4
+            )
+            style.set_ticks(axes.xaxis, 5, integer=True)
+            style.set_ticks(axes.yaxis, 3, integer=True)
+        drawn.supxlabel("fine-tuned blocks used by an image", fontsize=8)
+        drawn.supylabel("images", fontsize=8)
+    return drawn
