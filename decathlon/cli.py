@@ -2,12 +2,13 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated, NoReturn, TextIO
 
 import typer
 
 from decathlon import __version__
-from decathlon.commands import data, scores, training
+from decathlon.commands import catalogue, data, scores, training
 from decathlon.common.errors import DEBUG, DecathlonError, UsageError
 from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.common.oserrors import of_the_system
@@ -15,15 +16,16 @@ from decathlon.common.output import guarded
 from decathlon.common.progress import say
 from decathlon.common.text import visible, visible_lines
 from decathlon.common.world import one_voice, world
+from decathlon.suites.registry import DEFAULT
 
 PARALLEL = ("run", "pretrain")
-"""Commands that several processes, started by torchrun, do together."""
+"""Commands that torchrun can start as several processes."""
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="The Visual Decathlon: ten image domains at 72 pixels, the published methods, one score.",
+    help=f"The {DEFAULT.title}: {DEFAULT.text}.",
     epilog="Start with 'decathlon demo'. Exit codes: 0 done, 1 a trial failed or output was lost,"
     " 2 wrong usage, 3 bad or missing data or weights, 4 invalid result, 130 interrupted.",
 )
@@ -45,23 +47,23 @@ def _options(
     command = context.invoked_subcommand
     if world().size > 1 and command not in PARALLEL:
         raise UsageError(
-            f"'{command}' is work for one process: call it without torchrun, which is for"
+            f"'{command}' is work for one process: call it without torchrun; torchrun is for"
             f" {' and '.join(PARALLEL)}"
         )
 
 
-DATA, TRAINING, SCORES = "Data", "Training", "Results"
-for panel, commands in {
-    DATA: (data.prepare, data.verify, data.show, data.domains),
-    TRAINING: (
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Data": (data.prepare, data.verify, data.show, data.domains, catalogue.suites),
+    "Training": (
         training.demo,
         training.methods,
         training.pretrain,
         training.import_weights,
         training.run,
     ),
-    SCORES: (scores.score, scores.compare, scores.plot, scores.submit, scores.evaluate),
-}.items():
+    "Results": (scores.score, scores.compare, scores.plot, scores.submit, scores.evaluate),
+}
+for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 
@@ -74,7 +76,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Shows a warning as every message is shown, without a line of code."""
+    """Shows a warning like any other message, without a line of code."""
     say(f"decathlon: warning: {visible(str(message))}")
 
 
@@ -99,7 +101,7 @@ def _main() -> NoReturn:
         if received() and not isinstance(error, DecathlonError):
             _interrupted()  # a library turned the interrupt into an error of its own
             sys.exit(INTERRUPTED)
-        code, text = _told(error)
+        code, text = _message(error)
         say(f"decathlon: {visible_lines(text)}")
         sys.exit(code)
     sys.exit(0)
@@ -110,11 +112,11 @@ def _interrupted() -> None:
     say(f"decathlon: {RESUME}")
 
 
-def _told(error: Exception) -> tuple[int, str]:
-    """Return the exit code and the message of what ended a command."""
+def _message(error: Exception) -> tuple[int, str]:
+    """Returns the exit code and the message of the error that ended a command."""
     if isinstance(error, OSError):
         error = of_the_system(error)
     if isinstance(error, DecathlonError):
         return error.exit_code, str(error)
     kind = type(error).__name__
-    return 1, f"unexpected {kind}: {error}; DECATHLON_DEBUG=1 shows where, please report it"
+    return 1, f"unexpected {kind}: {error}; please report it, DECATHLON_DEBUG=1 shows where"

@@ -35,23 +35,19 @@ def tiny_source(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source network trained for one epoch on the tiny imagenet12."""
     from decathlon.data.reading.store import open_store
     from decathlon.method.recipe import Recipe
-    from decathlon.method.registry import find
-    from decathlon.running import pretraining
+    from decathlon.running.pretraining import Pretraining, pretrain
     from decathlon.training.device import Compute
 
     path = tmp_path_factory.mktemp("source") / "source.safetensors"
-    pretraining.pretrain(
+    config = Pretraining(
         open_store(tiny),
         path,
-        method=find("fine-tuning")(),
-        method_name="fine-tuning",
         recipe=Recipe(epochs=1, batch_size=16),
         width=0.25,
-        seed=0,
         split="test",
         compute=Compute("cpu", "32"),
-        report=lambda facts: None,
     )
+    pretrain(config, lambda facts: None)
     return path
 
 

@@ -74,8 +74,7 @@ def rate(batches: Iterator[Any], seconds: float) -> float:
 def ours(images: Images) -> Iterator[np.ndarray]:
     batches, epoch = Batches(images, AUGMENTED.train, BATCH, domain=SOURCE_DOMAIN, seed=0), 0
     while True:
-        for batch in batches.epoch(epoch):
-            yield batch.images
+        yield from map(batches.gather, batches.cuts(epoch))
         epoch += 1
 
 

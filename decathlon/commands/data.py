@@ -1,7 +1,7 @@
 """Commands about images: prepare, verify, show, domains.
 
 Our readers report unreadable files themselves, with exit code 3. Typer would report wrong usage,
-so that its own check is off (``readable=False``).
+so its own check is off (``readable=False``).
 """
 
 from pathlib import Path
@@ -11,8 +11,12 @@ import typer
 
 from decathlon.commands.options import Data, Domains, check_out
 from decathlon.common.errors import UsageError
-from decathlon.common.progress import say
+from decathlon.common.progress import say, say_next
 from decathlon.common.text import visible, visible_lines
+from decathlon.suites.base import Suite
+from decathlon.suites.registry import DEFAULT
+
+_FREE = sum(archive.size for archive in DEFAULT.official if not archive.note)
 
 
 def prepare(
@@ -26,21 +30,29 @@ def prepare(
         ),
     ] = None,
     data: Data = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            help="Suite to prepare data for (default: the suite of the data folder, else"
+            f" {DEFAULT.name}).",
+            show_default=False,
+        ),
+    ] = None,
     domain: Domains = None,
     folder: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=DIR",
-            help="Your own domain: DIR/train|val|test/CLASS/IMAGE, or DIR/CLASS/IMAGE. Repeat"
-            " for several.",
+            help="Your own domain, or one of a suite that has no archives:"
+            " DIR/train|val|test/CLASS/IMAGE, or DIR/CLASS/IMAGE. Repeat for several.",
         ),
     ] = None,
     split_folders: Annotated[
         str | None,
         typer.Option(
             metavar="TRAIN/VAL/TEST",
-            help="How to split a --folder that has no splits: shares of each class, always the"
-            " same images (default: 0.8/0.1/0.1).",
+            help="Shares of train, val and test in each class, for a --folder without splits. The"
+            " same images every time (default: 0.8/0.1/0.1).",
             show_default=False,
         ),
     ] = None,
@@ -55,7 +67,7 @@ def prepare(
         Path | None,
         typer.Option(
             help="Folder with the original ILSVRC-2012 photographs (train and val, tar files or"
-            " folders), in place of imagenet12's 72-pixel archive.",
+            f" folders), in place of the archive of {DEFAULT.photographs}.",
             readable=False,
         ),
     ] = None,
@@ -70,31 +82,36 @@ def prepare(
         bool,
         typer.Option(
             "--download",
-            help="First download the free archives (430 MB, all but imagenet12) into --archives.",
+            help=f"First download the free archives (of {DEFAULT.title}: {_FREE / 1e6:.0f} MB, all"
+            f" but {DEFAULT.photographs}) into --archives.",
         ),
     ] = False,
 ) -> None:
-    """Prepare data: official archives or your own folders of images to HDF5 shards.
+    """Prepare data: turn official archives or your own image folders into HDF5 shards.
 
     Archives are streamed, never extracted. Finished work is skipped, and an interrupted call
     resumes. Your own images need no official archive:
 
         decathlon prepare --folder birds=photos/birds --data data
     """
+    from decathlon.data.manifest import read_manifest, suite_of
     from decathlon.data.preparing.prepare import prepare as run
     from decathlon.data.reading.store import data_folder
+    from decathlon.suites.registry import find
 
     target = data_folder(data)
     folders = _named(folder or [])
     if not folders and (split_folders is not None or skip_broken):
-        raise UsageError("--split-folders and --skip-broken are for a --folder; name one")
+        raise UsageError("--split-folders and --skip-broken need a folder: add --folder NAME=DIR")
     if archives is None and (download or domain or labels or imagenet or not folders):
         archives = Path("archives")
+    chosen = find(suite) if suite is not None else suite_of(target, read_manifest(target))
     if archives is not None and download:
-        domain = _downloaded(archives, domain, imagenet is not None)
+        domain = _downloaded(archives, chosen, domain, imagenet is not None)
     prepared = run(
         archives,
         target,
+        suite=chosen,
         domains=domain,
         jobs=jobs,
         labels=labels,
@@ -107,39 +124,36 @@ def prepare(
         say(visible_lines(message))
     state = "nothing to do, all is prepared" if prepared.done else "prepared"
     print(f"{visible(str(target))}: {state}")
-    _suggest(target)
-
-
-def _suggest(data: Path) -> None:
-    """Prints the command that comes after prepare."""
-    from decathlon.common.progress import say_next
-    from decathlon.data.manifest import read_manifest
-    from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
-
-    manifest = read_manifest(data)
-    if manifest is not None and SOURCE_DOMAIN in manifest.domains:
-        say_next("pretrain", "--data", data, "--out", "source.safetensors")
+    manifest = read_manifest(target)
+    if manifest is not None and chosen.source in manifest.domains:
+        say_next("pretrain", "--data", target, "--out", "source.safetensors")
     elif manifest is not None:
-        # Without the source network's own domain, a network comes from elsewhere, or from nothing.
-        say_next("run", "--method", "scratch", "--data", data)
+        # The source network cannot be trained here: start with a method that needs none.
+        say_next("run", "--method", "scratch", "--data", target)
 
 
-def _downloaded(archives: Path, domains: list[str] | None, photographs: bool) -> list[str] | None:
-    """Downloads the free archives and returns the domains that they hold."""
+def _downloaded(
+    archives: Path, suite: Suite, domains: list[str] | None, photographs: bool
+) -> list[str] | None:
+    """Downloads the free archives; returns the domains to prepare, None for all.
+
+    Raises:
+        UsageError: The suite has no archives.
+    """
     from decathlon.data.sources.download import fetch, how_to_get_imagenet
     from decathlon.data.sources.official import images_of
-    from decathlon.suites.visual_decathlon import NINE
-    from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 
+    if not suite.official:
+        raise UsageError(f"suite '{suite.name}' has no archives that --download can fetch")
     fetch(archives, domains)
-    if (
-        photographs
-        or images_of(archives, SOURCE_DOMAIN)
-        or (domains and SOURCE_DOMAIN not in domains)
-    ):
+    source = suite.photographs
+    if photographs or source is None or images_of(archives, source):
+        return domains
+    if domains and source not in domains:
         return domains
     say(visible_lines(how_to_get_imagenet(archives)))
-    return list(NINE.domains) if domains is None else domains
+    free = [name for archive in suite.archives if not archive.note for name in archive.domains]
+    return free if domains is None else domains
 
 
 def _named(values: list[str]) -> dict[str, Path]:
@@ -157,14 +171,14 @@ def _named(values: list[str]) -> dict[str, Path]:
             )
         if name in found and found[name].resolve() != Path(place).expanduser().resolve():
             raise UsageError(
-                f"--folder {name} is given to two folders; give each folder a name of its own"
+                f"--folder {name} is given to two folders; give each folder its own name"
             )
         found[name] = Path(place).expanduser()
     return found
 
 
 def verify(data: Data = None) -> None:
-    """Check all prepared data: read every shard and compare it with the manifest."""
+    """Check prepared data: read every shard and compare it with the manifest."""
     from decathlon.data.preparing.verify import verify as run
     from decathlon.data.reading.store import data_folder
 
@@ -172,7 +186,7 @@ def verify(data: Data = None) -> None:
     found = run(target)
     print(
         f"{visible(str(target))}: {found.shards} shards, {found.images} images,"
-        f" {found.size / 1e6:.0f} MB, all as the manifest says"
+        f" {found.size / 1e6:.0f} MB, all match the manifest"
     )
     _print_remarks(found.remarks)
 
@@ -183,7 +197,9 @@ def _print_remarks(remarks: list[str]) -> None:
 
 
 def show(
-    domain: Annotated[str, typer.Argument(help="A prepared domain, e.g. dtd.")],
+    domain: Annotated[
+        str, typer.Argument(help="A prepared domain; 'decathlon domains' lists them.")
+    ],
     out: Annotated[Path, typer.Option(help="Image file to write (.png).")],
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
@@ -191,7 +207,7 @@ def show(
 ) -> None:
     """Draw a contact sheet: images of a domain with their class names.
 
-    The pixels are those that networks are trained on.
+    It shows the pixels that networks train on.
     """
     from decathlon.data.reading.sheet import show as run
     from decathlon.data.reading.store import data_folder, open_store

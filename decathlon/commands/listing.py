@@ -1,4 +1,4 @@
-"""Tables of what there is: methods and domains."""
+"""The tables of methods and of domains."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +9,12 @@ from decathlon.method.registry import about, registered
 from decathlon.results.published import in_table_order, published_rows
 from decathlon.suites.base import SPLITS
 from decathlon.suites.registry import DEFAULT
-from decathlon.suites.visual_decathlon import DOMAINS
 
 if TYPE_CHECKING:
     from decathlon.data.manifest import DomainEntry
 
 WIDE = 140
-"""Characters from which a table tells more."""
+"""Characters from which on a table has more columns."""
 
 
 def methods_table(width: int) -> Grid:
@@ -44,11 +43,11 @@ def methods_table(width: int) -> Grid:
 
 
 def _more(left_out: str, wide: bool) -> str:
-    return "" if wide else f"; from {WIDE} columns on, this table also shows {left_out}"
+    return "" if wide else f"; terminals of {WIDE} columns also show {left_out}"
 
 
 def _state(data: Path, entry: "DomainEntry") -> str:
-    """Returns whether a prepared domain is whole and official, in one word."""
+    """Returns the state of a prepared domain in one word."""
     from decathlon.data.preparing.domain_job import intact
 
     if not all(intact(data, s) for split in entry.splits.values() for s in split.shards):
@@ -57,7 +56,7 @@ def _state(data: Path, entry: "DomainEntry") -> str:
 
 
 def remarks_on(data: Path) -> list[str]:
-    """Returns what should be known of how the domains of a data folder were prepared."""
+    """Returns what a user should know about how the domains of a data folder were prepared."""
     from decathlon.data.manifest import read_manifest
 
     manifest = read_manifest(data)
@@ -65,7 +64,7 @@ def remarks_on(data: Path) -> list[str]:
 
 
 def domains_table(data: Path, width: int) -> Grid:
-    """Lists the official domains, and counts and sizes of what is prepared in a folder.
+    """Lists the domains of a folder's suite, and counts and sizes of what is prepared.
 
     Args:
         data: The data folder.
@@ -74,17 +73,19 @@ def domains_table(data: Path, width: int) -> Grid:
     Raises:
         DataError: What is prepared cannot be read.
     """
-    from decathlon.data.manifest import Manifest, read_manifest
+    from decathlon.data.manifest import read_manifest, suite_of
 
-    manifest = read_manifest(data) or Manifest(domains={})
+    manifest = read_manifest(data)
+    official_domains = suite_of(data, manifest).domains
+    prepared = manifest.domains if manifest is not None else {}
     wide = width >= WIDE
     counted = [Column(heading, right=True) for heading in ("classes", *SPLITS, "MB")]
     texts = [Column("official counts", below=True)]
     texts += [Column("images", wraps=True, below=True)] * wide
     table = Grid([Column("domain"), *counted, Column("state"), *texts])
     totals = dict.fromkeys((*SPLITS, "MB"), 0.0)
-    for name in dict.fromkeys([*DOMAINS, *manifest.domains]):
-        official, entry = DOMAINS.get(name), manifest.domains.get(name)
+    for name in dict.fromkeys([*official_domains, *prepared]):
+        official, entry = official_domains.get(name), prepared.get(name)
         numbers, state = dict.fromkeys(totals, "-"), "-"
         if entry is not None:
             counts = {split: float(found.num_images) for split, found in entry.splits.items()}
@@ -103,8 +104,8 @@ def domains_table(data: Path, width: int) -> Grid:
     sums = [f"{value:.0f}" for value in totals.values()]
     table.add_row("total", "", *sums, "", "", *[""] * wide)
     table.caption = (
-        "images and sizes as prepared; * labels not known (prepare --labels);"
-        " official: its classes, counts and images; other: not all of these"
+        "*: labels unknown, add them with prepare --labels; official: classes, counts and images"
+        " are the official ones; other: some are not; own: your own images"
         + _more("what the images are", wide)
     )
     return table

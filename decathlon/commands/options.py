@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 import math
 from pathlib import Path
@@ -42,7 +42,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Change a setting of the recipe: field=value, value in JSON. Repeat for several.",
+        help="Change a recipe setting: field=value, with a JSON value. Repeat for several.",
     ),
 ]
 Precision = Annotated[
@@ -66,15 +66,15 @@ SyncBN = Annotated[
     bool,
     typer.Option(
         "--sync-bn",
-        help="Synchronise batch normalisation across GPUs: statistics of the whole batch, not"
-        " of each process's share.",
+        help="Synchronise batch normalisation across GPUs: use the statistics of the whole batch"
+        " instead of each process's share.",
     ),
 ]
 Checkpoint = Annotated[float, number(minimum=0, help="Seconds between two checkpoints.")]
 CheckpointSteps = Annotated[
     int,
     typer.Option(
-        min=0, help="Steps between two checkpoints, besides --checkpoint; 0: time alone decides."
+        min=0, help="Also write a checkpoint every so many steps; 0: by --checkpoint only."
     ),
 ]
 Tensorboard = Annotated[
@@ -89,7 +89,9 @@ Results = Annotated[Path, typer.Argument(help="Results folder.")]
 Split = Annotated[str, typer.Option(help="val or test.")]
 Baseline = Annotated[
     str | None,
-    typer.Option(help="Name whose mean errors, doubled, are E_max; for other than official data."),
+    typer.Option(
+        help="Run whose mean errors, doubled, are E_max. Needed for data that is not official."
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -104,7 +106,7 @@ def check_out(out: Path | None, *inputs: Path) -> None:
     """Checks the file that a command is to write, before the work begins.
 
     Args:
-        out: The file; None for standard output.
+        out: The file, or None for standard output.
         inputs: Files and folders that the command reads.
 
     Raises:
@@ -114,11 +116,11 @@ def check_out(out: Path | None, *inputs: Path) -> None:
         return
     check_output(out)
     if out.is_file() and any(_reads(given, out) for given in inputs):
-        raise UsageError(f"{out}: is read by this command; name another file to write")
+        raise UsageError(f"{out}: this command reads it; write to another file")
 
 
 def _reads(given: Path, out: Path) -> bool:
-    """Whether a command that is given a file or folder reads an existing file.
+    """Returns whether a command that reads ``given`` would read an existing file ``out``.
 
     In a folder of results or data, the files of a trial and the manifest are known by their
     names, published rows by their folder, shards by their suffix.
@@ -142,7 +144,7 @@ def check_split(split: str) -> None:
         UsageError: It is not val or test.
     """
     if split not in ("val", "test"):
-        raise UsageError(f"--split '{split}': is val or test")
+        raise UsageError(f"--split '{split}': use val or test")
 
 
 def check_launcher(
@@ -154,7 +156,7 @@ def check_launcher(
         UsageError: The launcher is not known, has no such options, or is for one process.
     """
     if launcher not in ("local", "ray"):
-        raise UsageError(f"--launcher '{launcher}': is local or ray")
+        raise UsageError(f"--launcher '{launcher}': use local or ray")
     if launcher == "local" and (address is not None or gpus is not None):
         raise UsageError("--address and --gpus are of --launcher ray; add that, or leave them out")
     if world().size > 1 and (launcher == "ray" or dry_run):

@@ -31,7 +31,7 @@ CheckLabels = Annotated[
     Path | None,
     typer.Option(
         "--labels",
-        help="labels_test.zip, or a folder with its files: check every record in the same way.",
+        help="labels_test.zip, or a folder with its files: check every record against them.",
         readable=False,
     ),
 ]
@@ -45,7 +45,7 @@ def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | N
         DataError: They cannot be read.
     """
     if data is not None and labels is not None:
-        raise UsageError("--data and --labels each hold the labels to check against: give one")
+        raise UsageError("--data and --labels both give labels to check against; use one of them")
     if data is not None:
         from decathlon.data.reading.answers import open_answers
 
@@ -55,7 +55,9 @@ def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | N
     from decathlon.scoring.labels import LabelsFile, read_labels
 
     if split != "test":
-        raise UsageError(f"--labels are of the test split; check the {split} split with --data")
+        raise UsageError(
+            f"--labels holds labels of the test split; check the {split} split with --data"
+        )
     return LabelsFile(labels, read_labels(labels))
 
 
@@ -101,7 +103,7 @@ def score(
         typer.Option(help="Only rows whose name matches (* and ?). Repeat for several."),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="Only 'published' rows, or only those of a 'run'.")
+        str | None, typer.Option(help="Only 'published' rows, or only your own: 'run'.")
     ] = None,
     data: CheckData = None,
     labels: CheckLabels = None,
@@ -152,7 +154,7 @@ def plot(
 
 def compare(
     a: Annotated[str, typer.Argument(help="Name of a method or variant, or a row's label.")],
-    b: Annotated[str, typer.Argument(help="Another one.")],
+    b: Annotated[str, typer.Argument(help="The one to compare it with.")],
     results: Results,
     split: Split = "test",
     baseline: Baseline = None,
@@ -162,7 +164,7 @@ def compare(
     labels: CheckLabels = None,
     suite: SuiteName = None,
 ) -> None:
-    """Compare two methods, paired on images: difference, interval, superiority."""
+    """Compare two methods on the same images: difference, interval, probability of being better."""
     from decathlon.scoring.compare import compare as run
     from decathlon.scoring.render.reports import render_comparison
 
@@ -191,23 +193,23 @@ def submit(
     count = sum(done.num_predictions.values())
     print(f"{visible(str(done.path))}: {count} predictions of {len(done.num_predictions)} domains")
     if done.missing:
-        say(f"missing, and counted 0: {', '.join(done.missing)}")
+        say(f"missing domains, which count 0: {', '.join(done.missing)}")
     if not done.official:
-        say("not of the official data: the official labels do not fit it")
+        say("not made from the official data, so the official labels do not fit")
 
 
 def evaluate(
     submission: Annotated[
-        Path, typer.Argument(help="results.json, or a zip archive of it.", readable=False)
+        Path, typer.Argument(help="results.json, or a zip archive that holds it.", readable=False)
     ],
     labels: Annotated[
-        Path, typer.Option(help="labels_test.zip, or a folder of its files.", readable=False)
+        Path, typer.Option(help="labels_test.zip, or a folder with its files.", readable=False)
     ],
     baseline_errors: Annotated[
         Path | None,
         typer.Option(
-            help="For labels that are not the official ones: JSON with a baseline's error (0 to 1)"
-            " by domain; E_max is twice that.",
+            help="JSON with a baseline's error (0 to 1) by domain, if the labels are not official."
+            " E_max is twice that error.",
             readable=False,
         ),
     ] = None,

@@ -29,7 +29,7 @@ from decathlon.common.progress import say
 from decathlon.common.text import visible, visible_lines
 
 if TYPE_CHECKING:
-    from decathlon.running.plan import Run
+    from decathlon.running.run import Run
 
 BASELINE = "fine-tuning"
 """The method whose errors define E_max, as in the literature."""
@@ -51,11 +51,11 @@ def pretrain(
     method: Annotated[
         str,
         typer.Option(
-            help="Method whose source network to train: most share one, without adapters."
+            help="Method to train a source network for; most share one, without adapters."
         ),
     ] = "fine-tuning",
     split: TrainedSplit = "val",
-    width: Annotated[float, number(0.05, 32, help="Factor on the number of channels.")] = 1.0,
+    width: Annotated[float, number(0.05, 32, help="Multiplies the number of channels.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
     settings: Settings = None,
     precision: Precision = "auto",
@@ -71,10 +71,10 @@ def pretrain(
         typer.Option("--force", help="Overwrite the file and any checkpoints beside it."),
     ] = False,
 ) -> None:
-    """Train the source network on imagenet12.
+    """Train a source network on the domain that the suite names for it.
 
-    A finished network is not trained again, and an interrupted training resumes from the
-    checkpoints beside the file. A file that was made differently is not overwritten without
+    A finished network is not trained again. An interrupted training resumes from the
+    checkpoints beside the file. A file that was made differently is only overwritten with
     --force.
     torchrun --nproc-per-node=N -m decathlon pretrain ... trains with N processes.
     """
@@ -85,11 +85,12 @@ def pretrain(
     from decathlon.method.registry import find
     from decathlon.models.processes import rank
     from decathlon.models.weights import check_name
-    from decathlon.running import pretraining
-    from decathlon.running.faults import telling
-    from decathlon.running.plan import notes_on_splits
+    from decathlon.running.config import Checkpointing
+    from decathlon.running.faults import with_reason
+    from decathlon.running.pretraining import RECIPE, Pretraining
+    from decathlon.running.pretraining import pretrain as run
+    from decathlon.running.splits import notes_on_splits
     from decathlon.running.tensorboard import Curves, check_tensorboard
-    from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
     from decathlon.training.device import Compute
     from decathlon.training.distributed.groups import init_processes, process_group
 
@@ -99,16 +100,27 @@ def pretrain(
     check_name(out)
     if tensorboard is not None:
         check_tensorboard(tensorboard)
-    chosen = find(method)()
-    recipe = apply({"paper": pretraining.RECIPE}, parse_settings(settings or []), "pretraining")
+    find(method)  # a wrong name is reported before data is looked for
+    recipe = apply({"paper": RECIPE}, parse_settings(settings or []), "pretraining")
     compute = Compute(device, precision, threads, sync_bn, compiled)
     init_processes(compute)
-    store = open_store(folder)
-    _tell(notes_on_splits(store, [SOURCE_DOMAIN], split))
+    config = Pretraining(
+        open_store(folder),
+        out,
+        method,
+        recipe,
+        width,
+        seed,
+        split,
+        compute,
+        Checkpointing(checkpoint, checkpoint_steps),
+        force,
+    )
+    _print_notes(notes_on_splits(config.store, [config.domain], split))
     curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
     with (
         process_group(),
-        telling(out.parent, recipe.batch_size),
+        with_reason(out.parent, recipe.batch_size),
         bus_error_says(cut_short("pretraining", folder)),
         progress("pretraining", recipe.epochs, "epochs") as bar,
     ):
@@ -118,27 +130,13 @@ def pretrain(
             if curves is not None:
                 curves.epoch(facts)
 
-        done = pretraining.pretrain(
-            store,
-            out,
-            method=chosen,
-            method_name=method,
-            recipe=recipe,
-            width=width,
-            seed=seed,
-            split=split,
-            compute=compute,
-            report=report,
-            checkpoint_seconds=checkpoint,
-            checkpoint_steps=checkpoint_steps,
-            force=force,
-        )
+        done = run(config, report)
     if curves is not None:
         curves.accuracy(done.accuracy)
         curves.close()
-    known = f"{done.accuracy:.2f} % on {SOURCE_DOMAIN} {split}"
+    known = f"{done.accuracy:.2f} % on {config.domain} {split}"
     if done.accuracy is None:
-        known = f"accuracy unknown, as the data has no labels for {SOURCE_DOMAIN} {split}"
+        known = f"accuracy unknown, as the data has no labels for {config.domain} {split}"
     if done.seconds is None:
         took = "already finished; --force trains it again"
     else:
@@ -151,13 +149,13 @@ def import_weights(
     source: Annotated[Path, typer.Argument(help="The authors' checkpoint (.t7, .pth).")],
     out: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
     task: Annotated[
-        int, typer.Option(min=0, help="Number of the task, if the checkpoint holds several.")
+        int, typer.Option(min=0, help="Task to convert, from 0, if the checkpoint has several.")
     ] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite the file even if it holds other weights.")
     ] = False,
 ) -> None:
-    """Convert a checkpoint of the authors' code. Nothing in it is executed."""
+    """Convert a checkpoint from the authors' code. Nothing in it is executed."""
     from decathlon.models.reference.weights import import_weights as run
     from decathlon.models.reference.weights import is_imported
     from decathlon.models.weights import check_name
@@ -178,8 +176,8 @@ def run(
     source: Annotated[
         list[str] | None,
         typer.Option(
-            help="Source network from 'pretrain' or 'import-weights'. METHOD=FILE gives one"
-            " method its own."
+            help="Source network from 'pretrain' or 'import-weights'. METHOD=FILE is for one"
+            " method only."
         ),
     ] = None,
     data: Data = None,
@@ -190,7 +188,7 @@ def run(
     ] = None,
     split: TrainedSplit = "test",
     name: Annotated[
-        str | None, typer.Option(help="Name in the results (default: the method's).")
+        str | None, typer.Option(help="Name of the results (default: the method's).")
     ] = None,
     settings: Settings = None,
     precision: Precision = "auto",
@@ -228,14 +226,18 @@ def run(
     from decathlon.common.errors import TrialError
     from decathlon.common.interrupts import ending
     from decathlon.data.reading.store import data_folder
+    from decathlon.models.processes import num_processes
+    from decathlon.running.config import Checkpointing, RunConfig
+    from decathlon.running.display import display, say_interrupted, summarise
+    from decathlon.running.events import to_all
+    from decathlon.running.execution import execute
     from decathlon.running.faults import exit_code
     from decathlon.running.launchers.ray import Cluster, execute_on
-    from decathlon.running.launchers.torchrun import perform
-    from decathlon.running.plan import notes_on_splits
-    from decathlon.running.request import Order, chosen
+    from decathlon.running.launchers.torchrun import execute_together
+    from decathlon.running.resolve import methods_named, resolve
+    from decathlon.running.splits import notes_on_splits
     from decathlon.running.survey import check_unmixed, survey
-    from decathlon.running.tensorboard import TrackedWatch, check_tensorboard
-    from decathlon.running.watch import stopped, summarise, watching
+    from decathlon.running.tensorboard import TrialCurves, check_tensorboard
     from decathlon.training.device import Compute
     from decathlon.training.distributed.groups import (
         broadcast_or_exit,
@@ -247,53 +249,56 @@ def run(
     check_launcher(launcher, address, gpus, dry_run=dry_run)
     if tensorboard is not None:
         check_tensorboard(tensorboard)
-    methods = chosen(method)  # a wrong name is reported before data is looked for
+    methods = methods_named(method)  # a wrong name is reported before data is looked for
     own = threads or (1 if launcher == "ray" else 0)
     compute = Compute(device, precision, own, sync_bn, compiled)
     if launcher == "local":
         compute.fabric()  # reports a missing device before anything is planned
         init_processes(compute)
-    order = Order(
-        methods=tuple(methods),
+    config = RunConfig(
+        methods,
+        data_folder(data),
+        results,
         sources=tuple(source or ()),
-        data=data_folder(data),
-        results=results,
         domains=tuple(domain or ()),
         split=split,
         seeds=tuple(seed or (0,)),
         name=name,
         settings=tuple(settings or ()),
         compute=compute,
+        checkpointing=Checkpointing(checkpoint, checkpoint_steps),
         force=force,
-        checkpoint_seconds=checkpoint,
-        checkpoint_steps=checkpoint_steps,
     )
     with fail_together():
-        runs = order.runs()
-        work = survey(runs)
-    _tell(notes_on_splits(runs[0].store, runs[0].domains, split))
+        runs = resolve(config)
+        states = survey(runs)
+    _print_notes(notes_on_splits(runs[0].store, runs[0].config.domains, split))
     if dry_run:
         from decathlon.running.dry_run import preview
 
-        preview(work)
-        check_unmixed(work)
+        preview(states)
+        check_unmixed(states)
         return
     since = time.time()
     try:
-        with watching() as watch:
-            told = watch if tensorboard is None else TrackedWatch(watch, tensorboard)
+        with display() as shown:
+            listener = shown if tensorboard is None else to_all(TrialCurves(tensorboard), shown)
             if launcher == "ray":
-                failures = execute_on(Cluster(address, gpus), order, work, told)
+                failures = execute_on(Cluster(address, gpus), config, states, listener)
+            elif num_processes() > 1:
+                failures = execute_together(states, listener)
             else:
-                failures = perform(work, told)
+                failures = execute(states, listener)
     except (KeyboardInterrupt, TrialError):  # the latter if a cluster is lost
         ending()
-        stopped(work, since)
+        say_interrupted(states, since)
         raise
-    summarise(failures, len(work))
-    if len(failures) < len(work):
+    summarise(failures, len(states))
+    if len(failures) < len(states):
         _suggest_score(results, split, runs)
-    raise typer.Exit(broadcast_or_exit(exit_code(failures, all_failed=len(failures) == len(work))))
+    raise typer.Exit(
+        broadcast_or_exit(exit_code(failures, all_failed=len(failures) == len(states)))
+    )
 
 
 def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
@@ -301,14 +306,14 @@ def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
     from decathlon.common.progress import say_next
 
     words = [] if split == "test" else ["--split", split]
-    if any(not run.store.domains[domain].official for run in runs for domain in run.domains):
+    if any(not run.store.domains[domain].official for run in runs for domain in run.config.domains):
         known = (results / BASELINE).is_dir()
         words += ["--baseline", BASELINE if known else runs[0].name]
     say_next("score", results, *words)
 
 
-def _tell(notes: list[str]) -> None:
-    """Prints notes on standard error, once if several processes share the work."""
+def _print_notes(notes: list[str]) -> None:
+    """Prints notes on standard error; with torchrun, in the first process."""
     from decathlon.models.processes import rank
 
     if rank() == 0:
@@ -321,7 +326,7 @@ def demo(
         "out/demo"
     ),
     scale: Annotated[
-        float, number(0.02, 1000, help="Factor on the number of images and epochs.")
+        float, number(0.02, 1000, help="Multiplies the number of images and epochs.")
     ] = 1.0,
 ) -> None:
     """Try everything on generated images: from archives to the leaderboard."""

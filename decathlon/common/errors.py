@@ -72,21 +72,22 @@ def listed(items: Sequence[str], between: str = ", ", most: int = 20) -> str:
     return between.join([*items[:most], *more])
 
 
-def first_difference(was: Any, now: Any, path: str = "") -> str:
+def first_difference(was: Any, now: Any, path: str = "", wording: str = "was {}, now {}") -> str:
     """Says where two JSON values first differ: ``"recipe.epochs was 1, now 2"``.
 
     Args:
         was: One value.
         now: Another one.
         path: Keys that led here, joined by dots.
+        wording: How the two are told apart.
     """
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted(was.keys() | now.keys()):
             if was.get(key) != now.get(key):
                 inner = f"{path}.{key}" if path else key
-                return first_difference(was.get(key), now.get(key), inner)
+                return first_difference(was.get(key), now.get(key), inner, wording)
     texts = [json.dumps(value)[:80] for value in (was, now)]
-    return f"{path} was {texts[0]}, now {texts[1]}".lstrip()
+    return f"{path} {wording.format(*texts)}".lstrip()
 
 
 def fault_lines(faults: Iterable[Mapping[str, Any]], whole: str) -> str:

@@ -1,8 +1,8 @@
 """A file that is cut short under a memory map.
 
-A map of a file that was *removed* stays valid. Where a file is cut short, overwritten in
-place, or can no longer be read from its disk, the system answers a look at the map with
-SIGBUS, which no ``except`` can catch: the process has to end. It ends with a message.
+The map of a *removed* file stays valid. If a file is cut short, overwritten in place, or its
+disk fails, reading the map raises SIGBUS, which no ``except`` can catch: the process has to end.
+Here it ends with a message.
 """
 
 import ctypes
@@ -26,10 +26,10 @@ def cut_short(what: str, data: Path) -> str:
 
 @contextmanager
 def bus_error_says(message: str) -> Iterator[None]:
-    """Lets a SIGBUS within the block end the process with a message and exit code 3.
+    """Makes a SIGBUS within the block end the process with a message and exit code 3.
 
-    The handler is set through the C library: one that is set through ``signal`` would run
-    only after the instruction at fault, which is tried again for ever.
+    The handler is set through the C library: one that is set through ``signal`` would run only
+    after the failing instruction, which is repeated for ever.
 
     Args:
         message: What to print on standard error.

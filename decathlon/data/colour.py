@@ -1,7 +1,7 @@
 """Any image mode to 8-bit RGB, or a refusal that names it.
 
 The modes are Pillow's. A plain ``convert("RGB")`` clips 16 bits to white and shows the
-colours that hide below transparent pixels; this table is what happens instead:
+colours hidden below transparent pixels, so modes are converted by this table:
 
 | mode | occurs in | stored as |
 | --- | --- | --- |
@@ -21,7 +21,7 @@ colours that hide below transparent pixels; this table is what happens instead:
 The high byte is Pillow's own rule for colour images of 16 bits, and gives ``k`` for
 ``257 * k``. A transparent colour of a mode without alpha (PNG, GIF) is composed on white too.
 A CMYK JPEG holds inverted values, as Adobe writes them and browsers read them. Colour
-profiles are not applied. Refused by name as well: TIFF of signed samples, grey TIFF of 12
+profiles are not applied. Also refused: TIFF of signed samples, grey TIFF of 12
 bits or of 16 bits with 0 for white, and a PNG of three times 16 bits with a transparent colour.
 
 Of an animation (GIF, WebP, PNG) or a TIFF of several pages the first frame is taken.
@@ -37,13 +37,13 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]
 
 PAPER = "white"
-"""What transparent images are composed on."""
+"""Background on which transparent images are composed."""
 _STRIP = 1 << 20
-"""Pixels that are converted at a time, so that a large image is not in memory three times."""
+"""Pixels converted at a time, so that a large image is not in memory three times."""
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _UNSIGNED = 1
 _PNG_DEPTH = 24
-"""Where the bits a sample stand in a PNG file."""
+"""Offset of the bits per sample in a PNG file."""
 
 
 class ModeError(ValueError):
@@ -82,11 +82,11 @@ MODES: dict[str, _Conversion | None] = {
     **dict.fromkeys(_SIXTEEN, _high_byte),
     **dict.fromkeys(("F", "LAB")),
 }
-"""How each mode of the table is converted; None for those that are refused."""
+"""How each mode is converted; None for those that are refused."""
 
 
 def _check_tiff(image: Any) -> None:
-    """Checks what a TIFF says of its samples and Pillow's mode does not.
+    """Checks properties of TIFF samples that Pillow's mode does not show.
 
     Raises:
         ModeError: Pillow would misread them.
@@ -102,7 +102,7 @@ def _check_tiff(image: Any) -> None:
 
 
 def _transparent(image: Image.Image, data: bytes | memoryview) -> Any:
-    """Returns the transparent colour of a mode without alpha, None where there is none.
+    """Returns the transparent colour of a mode without alpha, None if there is none.
 
     Raises:
         ModeError: It cannot be told from other colours.
@@ -113,7 +113,7 @@ def _transparent(image: Image.Image, data: bytes | memoryview) -> Any:
     depth = data[_PNG_DEPTH]
     if image.mode == "RGB" and depth == 16:
         raise _refused("it has 16 bits a sample and a transparent colour")
-    if image.mode == "L" and depth < 8:  # Pillow spreads the pixels, and not this
+    if image.mode == "L" and depth < 8:  # Pillow scales the pixels but not this
         value = value * 255 // ((1 << depth) - 1)
     return value
 
@@ -156,7 +156,7 @@ def rgb(image: Image.Image, data: bytes | memoryview) -> Pixels:
 
 
 def remarks(image: Image.Image) -> list[str]:
-    """Returns what was decided about a decoded image that its user may want to know."""
+    """Returns decisions made in decoding an image that its user may want to know."""
     told = []
     if _is_transparent(image):
         told.append("images with transparent parts, composed on white")

@@ -52,7 +52,7 @@ RESIZE = f"Pillow {PIL.__version__} bicubic"
 
 
 class ImageError(ValueError):
-    """An image that cannot be used; the message says why but not which."""
+    """An image that cannot be used; the message says why, but does not name the image."""
 
 
 def _open(data: bytes | memoryview, limit: int, formats: tuple[str, ...] = FORMATS) -> Image.Image:
@@ -69,7 +69,7 @@ def _open(data: bytes | memoryview, limit: int, formats: tuple[str, ...] = FORMA
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keeps Pillow from warning of large images, whose limit is set here, and of odd metadata."""
+    """Silences Pillow's warnings: of large images, which are checked here, and of odd metadata."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -84,7 +84,7 @@ def _check(height: int, width: int, limit: int) -> None:
 
 
 def recognised(path: Path) -> bool:
-    """Whether a file holds a photograph, as far as its first bytes tell."""
+    """Returns True if a file holds a photograph, judging by its first bytes."""
     with _silence():
         try:
             with Image.open(path, formats=PHOTOGRAPHS):
@@ -116,7 +116,7 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
 }
-"""How pixels are turned upright, by EXIF orientation."""
+"""Turns pixels upright, by EXIF orientation."""
 
 
 class ImageFile:
@@ -125,8 +125,7 @@ class ImageFile:
     Attributes:
         height: In pixels, of the upright image.
         width: In pixels, of the upright image.
-        remarks: What was decided in decoding it; see
-            :func:`decathlon.data.colour.remarks`.
+        remarks: Decisions made in decoding it; see :func:`decathlon.data.colour.remarks`.
     """
 
     def __init__(self, data: bytes | memoryview, limit: int, photograph: bool = False) -> None:
@@ -135,7 +134,7 @@ class ImageFile:
         Args:
             data: The file's bytes.
             limit: Largest number of pixels allowed.
-            photograph: Turn it upright as its EXIF orientation says, and take TIFF.
+            photograph: Turn it upright by its EXIF orientation, and accept TIFF.
 
         Raises:
             ImageError: The header cannot be read or declares more.
@@ -171,7 +170,7 @@ class ImageFile:
         return found
 
     def decode_into(self, memory: memoryview, size: tuple[int, int]) -> None:
-        """Decodes the image, resizes it where it has another size, and stores its pixels.
+        """Decodes the image, resizes it if it has another size, and stores its pixels.
 
         Args:
             memory: Writable, 3 * height * width bytes of ``size``.
@@ -209,7 +208,7 @@ class ImageFile:
         try:
             image = _open(self._data, self._limit, self._formats)
         except ImageError:
-            if self._plain:  # simplejpeg takes more
+            if self._plain:  # simplejpeg accepts more
                 return
             raise
         self.height, self.width = image.height, image.width
@@ -219,7 +218,7 @@ class ImageFile:
                 self.height, self.width = self.width, self.height
 
     def _turbo(self, memory: memoryview | None) -> Pixels:
-        """Decodes a plain JPEG, into ``memory`` where it is given."""
+        """Decodes a plain JPEG, into ``memory`` if given."""
         try:
             pixels: Pixels = simplejpeg.decode_jpeg(
                 self._data, colorspace="RGB", strict=True, buffer=memory
@@ -268,7 +267,7 @@ def stored_size(height: int, width: int, side: int, tolerance: int) -> tuple[int
 
 
 def too_large(height: int | Sizes, width: int | Sizes) -> Any:
-    """Whether an image, or each of many, is too large to be stored at a size."""
+    """Returns True if an image, or each of many, is too large to be stored at a size."""
     return (height * width > STORED_PIXELS) | (height > LARGEST_SIDE) | (width > LARGEST_SIDE)
 
 
@@ -310,7 +309,7 @@ def stored_sizes(heights: Sizes, widths: Sizes, side: int, tolerance: int) -> tu
 
 
 def resized(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Returns an image at (height, width), itself where it has that size."""
+    """Resizes an image to (height, width); returns it unchanged if it has that size."""
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def key_of(seed: int, *words: str | int) -> int:
-    """Returns 128 bits made of the seed and the words; order and type count.
+    """Returns 128 bits that depend on the seed and the words, their order and types.
 
     Args:
         seed: Seed of the trial.

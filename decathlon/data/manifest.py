@@ -1,8 +1,8 @@
 """``DATA/manifest.json``: what is prepared. Written last, and what readers trust.
 
-The file holds a digest of all else that it holds, so that a change by another hand is
-noticed where no shard can tell (mean, std, sources). One without a digest, as earlier
-versions wrote it, is read all the same: the next ``prepare`` that writes it adds one.
+The file holds a digest of all its other fields: a change that no shard shows (mean, std,
+sources) is noticed. Manifests of earlier versions without a digest are read too; the next
+``prepare`` that writes the manifest adds one.
 """
 
 import json
@@ -13,19 +13,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from decathlon.common.errors import DataError, UnreadableError, fault_lines, listed
+from decathlon.common.errors import DataError, UnreadableError, UsageError, fault_lines, listed
 from decathlon.common.files import digest_of, write_json
 from decathlon.common.oserrors import explained
 from decathlon.data.shard import shard_names
-from decathlon.suites.base import SPLITS
-from decathlon.suites.registry import DEFAULT
+from decathlon.suites.base import SPLITS, Suite
+from decathlon.suites.registry import DEFAULT, find
 
 FILE = "manifest.json"
 FORMAT: Literal[1] = 1
 DIGEST = "digest"
 """Field of the file with the digest of all others."""
 NEW = ("split_folders", "skipped")
-"""Fields of a domain that earlier versions do not know."""
+"""Fields of a domain that earlier versions do not know; written only if they are not empty."""
 MOST_LISTED = 10
 """Broken images that a remark names."""
 
@@ -47,10 +47,10 @@ class ShardEntry(_Model):
         num_images: Images in it.
         size: Bytes of the file.
         sha256: Digest of the file.
-        damaged: Ranges of damaged images, first and last, as ``verify`` found them;
-            None where it is whole.
-        coming: Digest that the file has once labels have been filled in which a call had
-            begun to fill in before it was killed: with either it is whole.
+        damaged: Ranges of damaged images, first and last, as ``verify`` found them; None if the
+            shard is undamaged.
+        coming: Digest that the file has when the labels that are being filled in are there. A
+            call that is killed meanwhile leaves a file with one digest or the other.
     """
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[a-z][\w.-]*\.h5$")]
@@ -66,9 +66,9 @@ class SplitEntry(_Model):
 
     Attributes:
         num_images: Images in it.
-        labelled: Whether the labels are known.
+        labelled: True if the labels are known.
         annotations_sha256: Digest of the annotation file.
-        labels_sha256: Digest of the file its labels came from, where they came later.
+        labels_sha256: Digest of the file its labels came from, if they came later.
         shards: Its shards in order.
     """
 
@@ -87,7 +87,7 @@ class SplitEntry(_Model):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the shard, or of the shards' digests where there are several."""
+        """SHA-256 of the shard, or of the shards' digests if there are several."""
         if len(self.shards) == 1:
             return self.shards[0].sha256
         return digest_of([shard.sha256 for shard in self.shards])
@@ -100,10 +100,10 @@ class SourceEntry(_Model):
         file: Its name.
         size: Its bytes.
         sha256: Its digest.
-        official: Whether size and digest are those of the official file.
-        folder: Path of the folder, where it was image files of one.
+        official: True if size and digest are those of the official file.
+        folder: Path of the folder, if it was a folder of image files.
         state: Digest of names, sizes and times of those files, by which a change is
-            noticed without reading them; None where it was no folder.
+            noticed without reading them; None if it was no folder.
     """
 
     file: str
@@ -118,18 +118,18 @@ class DomainEntry(_Model):
     """One domain.
 
     Attributes:
-        official: Whether classes, split sizes and images are those of the official domain.
+        official: True if classes, split sizes and images are those of the suite's domain.
         class_names: Name by label; ``""`` for a label that no category has.
         category_ids: Category id by label.
         mean: Per channel, in [0, 1].
         std: Per channel, in [0, 1].
         statistics: Where mean and std come from.
-        resize: Library and version that resized images, ``""`` where none was.
+        resize: Library and version that resized images, ``""`` if none was resized.
         sources: The files it was prepared from: annotations, images.
         splits: Its splits.
-        left_out: By split that is annotated and could not be made: what it was looked for in.
+        left_out: Annotated splits whose images were not found: by split, where they were sought.
         split_folders: Shares of train, val and test by which a folder without splits was
-            divided, see :mod:`decathlon.data.sources.shares`; ``""`` where it had splits.
+            divided, see :mod:`decathlon.data.sources.shares`; ``""`` if it had splits.
         skipped: Why image files were left out, by their paths in the folder.
     """
 
@@ -148,12 +148,12 @@ class DomainEntry(_Model):
 
     @property
     def own(self) -> bool:
-        """Whether it is a user's own: made of one folder, without annotations."""
+        """True if it was made of one folder, without annotations, as a user's own domain is."""
         return len(self.sources) == 1
 
     @property
     def remarks(self) -> list[str]:
-        """What someone who uses the domain should know of how it was prepared."""
+        """What a user should know of how the domain was prepared."""
         told = []
         if self.split_folders:
             told.append(
@@ -168,7 +168,7 @@ class DomainEntry(_Model):
         return told
 
     def _lacking(self) -> list[str]:
-        """Says what the domain cannot be used for, as it lacks a split."""
+        """Returns what the domain cannot be used for, as it lacks a split."""
         lacking = {s for s in SPLITS if s not in self.splits and s not in self.left_out}
         if "train" in lacking:
             return ["has no train split: it can be shown, but not trained on"]
@@ -191,7 +191,7 @@ class Manifest(_Model):
 
     Attributes:
         format: Version of this schema.
-        suite: Name of the suite; earlier versions, which know one, do not write it.
+        suite: Name of the suite; earlier versions knew one suite and did not write it.
         domains: By name.
     """
 
@@ -210,7 +210,7 @@ class Manifest(_Model):
 
     @property
     def remarks(self) -> list[str]:
-        """What should be known of how domains were prepared."""
+        """What a user should know of how domains were prepared."""
         return [f"{name}: {text}" for name, entry in self.domains.items() for text in entry.remarks]
 
     def shards(self) -> Iterator["Listed"]:
@@ -250,7 +250,7 @@ class Listed:
 
 
 def read_manifest(data: Path) -> Manifest | None:
-    """Reads DATA's manifest, None where there is none.
+    """Reads DATA's manifest, None if there is none.
 
     Raises:
         DataError: It cannot be read or is not valid; names every field at fault.
@@ -287,11 +287,28 @@ def read_manifest(data: Path) -> Manifest | None:
     return manifest
 
 
+def suite_of(data: Path, manifest: Manifest | None) -> Suite:
+    """Returns the suite that a data folder was prepared for; the default one if it has none yet.
+
+    Raises:
+        DataError: The suite is not installed here, or cannot be imported.
+    """
+    if manifest is None:
+        return DEFAULT
+    try:
+        return find(manifest.suite)
+    except UsageError as error:
+        raise DataError(
+            f"{data / FILE}: prepared for suite '{manifest.suite}', which cannot be used: {error};"
+            " install the package that provides it"
+        ) from None
+
+
 def write_manifest(data: Path, manifest: Manifest) -> None:
     """Writes DATA's manifest, whole or not at all."""
     value: dict[str, Any] = manifest.model_dump(mode="json")
     for entry in value["domains"].values():
-        for key in NEW:  # so that earlier versions read what does not need them
+        for key in NEW:  # so that earlier versions can read manifests that do not need them
             if not entry[key]:
                 del entry[key]
     write_json(data / FILE, {**value, DIGEST: digest_of(value)})

@@ -1,7 +1,7 @@
 """One shard: an HDF5 file whose pixels a memory map can serve.
 
-All data sets are contiguous and uncompressed, so that a reader needs HDF5 only to
-learn where they begin, and writers can fill them in any order from several processes.
+All data sets are contiguous and uncompressed: a reader needs HDF5 only to learn where they
+begin, and several processes can write pixels in any order.
 """
 
 import errno
@@ -53,7 +53,7 @@ class Header:
         class_names: Name by label; ``""`` for a label that no category has.
         category_ids: Category id by label.
         annotations_sha256: Digest of the annotation file.
-        resize: Library and version that resized images, ``""`` where none was.
+        resize: Library and version that resized images, ``""`` if none was resized.
     """
 
     domain: str
@@ -133,8 +133,8 @@ class Shard:
         """Returns all pixels as a read-only memory map, uint8 (bytes,).
 
         Args:
-            scattered: Whether only what is looked at is read from the disk. Otherwise what lies
-                around it comes along, as the system thinks fit: some disks read 8 MB.
+            scattered: True to read only the accessed pages from the disk. Otherwise the system
+                reads ahead, on some disks 8 MB.
         """
         with self.path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -152,7 +152,7 @@ def shard_names(split: str, count: int) -> list[str]:
 
 
 def create(path: Path, header: Header, columns: Columns) -> int:
-    """Writes a shard with all but its pixels, whose place is left empty.
+    """Writes a shard without its pixels, leaving room for them.
 
     Args:
         path: The file, replaced where it exists.
@@ -171,14 +171,14 @@ def create(path: Path, header: Header, columns: Columns) -> int:
         "crc32": columns.crc32,
     }
     total = int(columns.size.sum())
-    with _in_memory(path) as place, h5py.File(_new_file(place)) as file:
+    with _in_memory(path) as draft, h5py.File(_new_file(draft)) as file:
         file.attrs["format_version"] = FORMAT
         file.attrs["category_ids"] = np.array(header.category_ids, np.int64)
         _set_text(file, "class_names", list(header.class_names))
         _set_text(file, "domain", header.domain)
         _set_text(file, "split", header.split)
         _set_text(file, "annotations_sha256", header.annotations_sha256)
-        # With room for what is filled in when the last image has come.
+        # With room for the value that is filled in after the last image.
         _set_text(file, "resize", header.resize, RESIZE_BYTES)
         for name, dtype in _COLUMNS.items():
             file.create_dataset(name, data=values[name].astype(dtype))
@@ -194,11 +194,11 @@ def create(path: Path, header: Header, columns: Columns) -> int:
 
 @contextmanager
 def _in_memory(path: Path) -> Iterator[Path]:
-    """Yields the path of a file in memory whose contents go to ``path`` in the end.
+    """Yields the path of a file in memory that is copied to ``path`` at the end.
 
-    HDF5 keeps what it could not write and tries again when the process ends, which on a
-    full disk ends it with a segmentation fault. A file in memory has no full disk, and
-    has holes: the pixels take no room in it.
+    On a full disk HDF5 tries to write again when the process ends, and crashes with a
+    segmentation fault. In memory the disk is never full, and the pixels, a hole in the file, take
+    no room.
     """
     if not hasattr(os, "memfd_create"):  # not Linux
         yield path
@@ -213,7 +213,7 @@ def _in_memory(path: Path) -> Iterator[Path]:
 
 
 def _copy(file: BinaryIO, out: BinaryIO) -> None:
-    """Copies a file that has holes, and leaves them out."""
+    """Copies a file, leaving its holes out."""
     end, size = 0, os.fstat(file.fileno()).st_size
     while end < size:
         try:
@@ -229,7 +229,7 @@ def _copy(file: BinaryIO, out: BinaryIO) -> None:
 
 def _new_file(path: Path) -> h5py.h5f.FileID:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    # The default driver looks for the real path of a link, which a file in memory has not.
+    # The default driver resolves links, which fails for a file in memory.
     access.set_fapl_stdio()
     access.set_file_locking(False, True)
     # Format 1.8 is the oldest that takes attributes of more than 64 kB.
@@ -249,7 +249,7 @@ def _set_text(file: h5py.File, name: str, value: str | list[str], length: int = 
 
 
 def _attribute(file: h5py.File, name: str, kinds: str, ndim: int) -> Any:
-    """Returns an attribute whose type and size were looked at before it was read."""
+    """Reads an attribute after checking its type and size."""
     found = h5py.h5a.open(file.id, name.encode())
     if found.dtype.kind not in kinds or len(found.shape) != ndim:
         raise ValueError(f"its attribute '{name}' is of another type")
@@ -266,15 +266,15 @@ def _text(file: h5py.File, name: str) -> str:
 def hdf5(path: Path, mode: Literal["r", "r+"] = "r") -> Iterator[h5py.File]:
     """Opens an HDF5 file without HDF5's own lock, which many network file systems refuse.
 
-    HDF5 reads and writes through a Python file, which it does not lock. ``locking=False`` would
-    not do: the variable ``HDF5_USE_FILE_LOCKING``, which clusters set, overrides it.
+    HDF5 reads and writes through a Python file, which it does not lock. ``locking=False`` is not
+    enough: the variable ``HDF5_USE_FILE_LOCKING``, which clusters set, overrides it.
     """
     with path.open("rb" if mode == "r" else "r+b") as raw, h5py.File(raw, mode) as file:
         yield file
 
 
 def open_shard(path: Path) -> Shard:
-    """Opens a shard and checks all that reading its pixels relies on.
+    """Opens a shard and checks its structure, so that its pixels can be read safely.
 
     Raises:
         DataError: The file is missing, no shard, of another format version, or an
@@ -350,8 +350,8 @@ def _read(path: Path, file: h5py.File) -> Shard:
 def _data_set(
     file: h5py.File, name: str, dtype: npt.DTypeLike, actual: int
 ) -> tuple[h5py.Dataset, int]:
-    """Returns a data set that lies in one piece in the file itself, and where."""
-    # A link to another file would be followed, and a pipe waited for.
+    """Returns a data set that is contiguous in the file itself, and its offset."""
+    # HDF5 would follow a link to another file, and wait for a pipe.
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"'{name}' is a link to elsewhere")
     found = file[name]

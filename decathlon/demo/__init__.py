@@ -1,1 +1,1 @@
-"""The whole way on generated data: ten small domains in the official archive layout."""
+"""The whole way on generated data: small domains in the official archive layout."""

@@ -13,15 +13,24 @@ import numpy as np
 
 from decathlon.demo.pictures.drawer import Drawer
 from decathlon.suites.base import SPLITS
-from decathlon.suites.visual_decathlon import DOMAINS
 
 STEP, FIRST_IMAGE = 10**7, 200_001
 INFO = {"year": 2017, "version": 1, "description": "Drawn in the layout of the Decathlon"}
 
 
-def number_of(domain: str) -> int:
-    """Returns the official number of a domain, from 1."""
-    return sorted(DOMAINS).index(domain) + 1
+@dataclass(frozen=True)
+class Drawn:
+    """One domain to be drawn.
+
+    Attributes:
+        name: Its name.
+        number: Its number in ids, from 1.
+        drawer: What draws it.
+    """
+
+    name: str
+    number: int
+    drawer: Drawer
 
 
 @dataclass(frozen=True)
@@ -39,39 +48,37 @@ class Item:
     name: str
 
 
-def plan(domain: str, drawer: Drawer, *, seed: int, scale: float) -> dict[str, list[Item]]:
+def plan(drawn: Drawn, *, seed: int, scale: float) -> dict[str, list[Item]]:
     """Plans the images of a domain: shuffled, each class with at least one image a split.
 
     Args:
-        domain: Official name.
-        drawer: What draws it.
+        drawn: The domain.
         seed: Seed of the order.
         scale: Factor on the number of images of a class.
 
     Returns:
         Items of train, val and test, in the order of their ids.
     """
-    rng = np.random.default_rng([seed, number_of(domain)])
-    image_id = number_of(domain) * STEP + FIRST_IMAGE
+    rng = np.random.default_rng([seed, drawn.number])
+    image_id = drawn.number * STEP + FIRST_IMAGE
     splits: dict[str, list[Item]] = {}
-    for split, per_class in zip(SPLITS, drawer.per_class, strict=True):
+    for split, per_class in zip(SPLITS, drawn.drawer.per_class, strict=True):
         num = max(1, round(per_class * scale))
-        classes = rng.permutation(np.repeat(np.arange(len(drawer.class_names)), num)).tolist()
-        seen = [0] * len(drawer.class_names)
+        classes = rng.permutation(np.repeat(np.arange(len(drawn.drawer.class_names)), num)).tolist()
+        seen = [0] * len(drawn.drawer.class_names)
         items = []
         for position, class_index in enumerate(classes):
             seen[class_index] += 1
             folder = f"{class_index + 1:04d}/{seen[class_index]:06d}"
             place = f"{position + 1:06d}" if split == "test" else folder
-            items.append(Item(image_id, class_index, f"{domain}/{split}/{place}.jpg"))
+            items.append(Item(image_id, class_index, f"{drawn.name}/{split}/{place}.jpg"))
             image_id += 1
         splits[split] = items
     return splits
 
 
 def document(
-    domain: str,
-    drawer: Drawer,
+    drawn: Drawn,
     items: Sequence[Item],
     sizes: Sequence[tuple[int, int]],
     *,
@@ -80,13 +87,12 @@ def document(
     """Returns one annotation file's content.
 
     Args:
-        domain: Official name.
-        drawer: What draws it.
+        drawn: The domain.
         items: The split's images.
         sizes: (width, height) of each.
         labelled: Whether annotations are given.
     """
-    base = number_of(domain) * STEP
+    base = drawn.number * STEP
     images = [
         {"id": item.image_id, "width": w, "height": h, "file_name": f"data/{item.name}"}
         for item, (w, h) in zip(items, sizes, strict=True)
@@ -104,8 +110,8 @@ def document(
         for item in items
     ]
     categories = [
-        {"id": base + k + 1, "name": name, "supercategory": domain}
-        for k, name in enumerate(drawer.class_names)
+        {"id": base + k + 1, "name": name, "supercategory": drawn.name}
+        for k, name in enumerate(drawn.drawer.class_names)
     ]
     return {
         "info": INFO,

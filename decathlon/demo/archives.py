@@ -17,11 +17,10 @@ from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import replacing
 from decathlon.common.oserrors import explained
 from decathlon.common.progress import Bar, progress
-from decathlon.demo.annotations import Item, document, plan
-from decathlon.demo.pictures import DRAWERS
-from decathlon.suites.base import SPLITS
-from decathlon.suites.visual_decathlon import DEVKIT, IMAGENET, NINE
-from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
+from decathlon.demo.annotations import Drawn, Item, document, plan
+from decathlon.demo.pictures import drawers
+from decathlon.suites.base import SPLITS, Suite
+from decathlon.suites.registry import DEFAULT
 
 LABELS = "labels_test.zip"
 TIME = 1_480_550_400
@@ -31,25 +30,28 @@ QUALITY = 92
 
 
 @dataclass(frozen=True)
-class _Domain:
-    """A drawn domain: its tar, and its annotation files by name."""
+class _Files:
+    """A drawn domain's files: its tar, its annotation files by name and its test labels."""
 
     tar: bytes
     annotations: dict[str, bytes]
     test_labels: bytes
 
 
-def write_archives(folder: Path, *, seed: int = 0, scale: float = 1.0) -> None:
-    """Draws all ten domains and writes the three official archives and the test labels.
+def write_archives(
+    folder: Path, *, seed: int = 0, scale: float = 1.0, suite: Suite = DEFAULT
+) -> None:
+    """Draws all domains and writes the official archives and the test labels.
 
-    The same seed and scale give the same bytes (with the same Pillow and numpy). The four
-    files appear complete or not at all.
+    The same seed and scale give the same bytes (with the same Pillow and numpy). Each
+    file appears complete or not at all.
 
     Args:
-        folder: Where they are written; it is made when missing.
+        folder: Where they are written; created if missing.
         seed: Seed of everything that varies, at least 0.
         scale: Factor on the images of each class, above 0; each class keeps at least one
             image in each split.
+        suite: A suite with archives in the decathlon's layout.
 
     Raises:
         UsageError: ``seed`` or ``scale`` is out of range.
@@ -60,65 +62,69 @@ def write_archives(folder: Path, *, seed: int = 0, scale: float = 1.0) -> None:
             f"the demo cannot be drawn with seed {seed} and scale {scale}:"
             " give a seed of at least 0 and a scale above 0"
         )
-    plans = {
-        domain: plan(domain, drawer, seed=seed, scale=scale)
-        for domain, drawer in sorted(DRAWERS.items())
-    }
-    num = sum(len(items) for splits in plans.values() for items in splits.values())
+    domains = [Drawn(name, i, d) for i, (name, d) in enumerate(sorted(drawers(suite).items()), 1)]
+    plans = [plan(drawn, seed=seed, scale=scale) for drawn in domains]
+    num = sum(len(items) for splits in plans for items in splits.values())
+    names = (*(archive.file for archive in suite.official), LABELS)
     try:
         with ExitStack() as stack:
-            names = (DEVKIT.file, NINE.file, IMAGENET.file, LABELS)
             parts = {name: stack.enter_context(replacing(folder / name)) for name in names}
             with progress("drawing", num, "images") as bar:
-                drawn = {
-                    domain: _draw(domain, splits, seed, bar) for domain, splits in plans.items()
+                files = {
+                    drawn.name: _draw(drawn, splits, seed, bar)
+                    for drawn, splits in zip(domains, plans, strict=True)
                 }
-            _write(parts, drawn)
+            _write(parts, files, suite)
     except OSError as error:
         other = "name another folder with --out"
         raise DataError(explained(error, folder, other, "cannot be written")) from None
 
 
-def _write(parts: dict[str, Path], drawn: dict[str, _Domain]) -> None:
+def _write(parts: dict[str, Path], files: dict[str, _Files], suite: Suite) -> None:
+    devkit, *archives = suite.official
     annotations = {
         f"decathlon-1.0/annotations/{name}": text
-        for domain in drawn.values()
+        for domain in files.values()
         for name, text in domain.annotations.items()
     }
-    nine = {f"{name}.tar": domain.tar for name, domain in drawn.items() if name != SOURCE_DOMAIN}
-    parts[DEVKIT.file].write_bytes(gzip.compress(_tar(annotations), 6, mtime=TIME))
-    # JPEG files hardly compress: the fastest level.
-    parts[NINE.file].write_bytes(gzip.compress(_tar(nine), 1, mtime=TIME))
-    parts[IMAGENET.file].write_bytes(drawn[SOURCE_DOMAIN].tar)
+    parts[devkit.file].write_bytes(gzip.compress(_tar(annotations), 6, mtime=TIME))
+    for archive in archives:
+        if len(archive.domains) == 1:
+            content = files[archive.domains[0]].tar
+        else:
+            tars = {f"{n}.tar": domain.tar for n, domain in files.items() if n in archive.domains}
+            # JPEG files hardly compress: the fastest level.
+            content = gzip.compress(_tar(tars), 1, mtime=TIME)
+        parts[archive.file].write_bytes(content)
     with zipfile.ZipFile(parts[LABELS], "w", zipfile.ZIP_DEFLATED) as labels:
-        for name, domain in drawn.items():
+        for name, domain in files.items():
             entry = zipfile.ZipInfo(f"{name}_test.json", ZIP_TIME)
             labels.writestr(entry, domain.test_labels, zipfile.ZIP_DEFLATED)
 
 
-def _draw(domain: str, splits: dict[str, list[Item]], seed: int, bar: Bar) -> _Domain:
+def _draw(drawn: Drawn, splits: dict[str, list[Item]], seed: int, bar: Bar) -> _Files:
     """Draws one domain's images and describes them."""
-    drawer = DRAWERS[domain]
     members: dict[str, bytes] = {}
     annotations: dict[str, bytes] = {}
     labels = b""
     for split in SPLITS:
         sizes = []
         for item in splits[split]:
-            image = drawer.draw(np.random.default_rng([seed, item.image_id]), item.class_index)
+            rng = np.random.default_rng([seed, item.image_id])
+            image = drawn.drawer.draw(rng, item.class_index)
             sizes.append(image.size)
             file = io.BytesIO()
             image.save(file, "JPEG", quality=QUALITY)
             members[item.name] = file.getvalue()
-            bar.advance(1, domain)
-        full = _json(document(domain, drawer, splits[split], sizes, labelled=True))
+            bar.advance(1, drawn.name)
+        full = _json(document(drawn, splits[split], sizes, labelled=True))
         if split == "test":
-            stripped = document(domain, drawer, splits[split], sizes, labelled=False)
-            annotations[f"{domain}_test_stripped.json"] = _json(stripped)
+            stripped = document(drawn, splits[split], sizes, labelled=False)
+            annotations[f"{drawn.name}_test_stripped.json"] = _json(stripped)
             labels = full
         else:
-            annotations[f"{domain}_{split}.json"] = full
-    return _Domain(_tar(members), annotations, labels)
+            annotations[f"{drawn.name}_{split}.json"] = full
+    return _Files(_tar(members), annotations, labels)
 
 
 def _json(value: dict[str, Any]) -> bytes:
@@ -126,7 +132,7 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def _tar(members: dict[str, bytes]) -> bytes:
-    """Returns a tar of regular files that belong to nobody in particular."""
+    """Returns a tar of regular files without owner."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in members.items():

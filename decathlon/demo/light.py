@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from decathlon.demo.shapes import Array
+from decathlon.suites.registry import DEFAULT
 
-SHORT = 72
-"""The short side of every official image, in pixels."""
+SHORT = DEFAULT.side
+"""The short side of every picture, in pixels."""
 
 
 def hsv(hue: float, saturation: float, value: float) -> Array:
@@ -26,7 +27,7 @@ def any_colour(rng: np.random.Generator, saturation: tuple[float, float] = (0.3,
 
 
 def frame(rng: np.random.Generator, longest: int = 112, portrait: float = 0.3) -> tuple[int, int]:
-    """Returns a random (height, width) whose short side is 72 pixels.
+    """Returns a random (height, width) whose short side is :data:`SHORT` pixels.
 
     Args:
         rng: Source of randomness.

@@ -28,11 +28,9 @@ def tour(out: Path, scale: float = 1.0) -> None:
     from decathlon.data.reading.store import open_store
     from decathlon.demo.archives import write_archives
     from decathlon.method.recipe import apply
-    from decathlon.method.registry import find
-    from decathlon.running import pretraining
+    from decathlon.running.pretraining import RECIPE, Pretraining, pretrain
     from decathlon.scoring.board import board_of
     from decathlon.scoring.render.dispatch import render_boards
-    from decathlon.training.device import Compute
 
     began = time.perf_counter()
     archives, data, source = out / "archives", out / "data", out / "source.safetensors"
@@ -43,19 +41,10 @@ def tour(out: Path, scale: float = 1.0) -> None:
     epochs = max(1, round(SOURCE_EPOCHS * min(scale, 1)))
     settings = {"epochs": epochs, "batch_size": BATCH_SIZE}
     with progress("pretraining", epochs, "epochs") as bar:
-        done = pretraining.pretrain(
-            store,
-            source,
-            method=find("fine-tuning")(),
-            method_name="fine-tuning",
-            recipe=apply({"paper": pretraining.RECIPE}, settings, "pretraining"),
-            width=WIDTH,
-            seed=0,
-            split="test",
-            compute=Compute(),
-            report=lambda facts: bar.advance(1, f"loss {facts['loss']:.3f}"),
-        )
-    say(f"source network: {done.accuracy:.1f} % on imagenet12 test")
+        recipe = apply({"paper": RECIPE}, settings, "pretraining")
+        config = Pretraining(store, source, recipe=recipe, width=WIDTH, split="test")
+        done = pretrain(config, lambda facts: bar.advance(1, f"loss {facts['loss']:.3f}"))
+    say(f"source network: {done.accuracy:.1f} % on {config.domain} test")
     epochs = max(1, round(EPOCHS * min(scale, 1)))
     for method in METHODS:
         _run(method, out, epochs)
@@ -71,26 +60,19 @@ def tour(out: Path, scale: float = 1.0) -> None:
 
 
 def _run(method: str, out: Path, epochs: int) -> None:
-    from decathlon.data.reading.store import open_store
+    from decathlon.running.config import RunConfig
+    from decathlon.running.display import display
     from decathlon.running.execution import execute
-    from decathlon.running.request import request
+    from decathlon.running.resolve import resolve
     from decathlon.running.survey import survey
-    from decathlon.running.watch import watching
-    from decathlon.training.device import Compute
 
-    wanted = request(
-        method,
-        store=open_store(out / "data"),
-        source=out / "source.safetensors",
+    config = RunConfig(
+        methods=(method,),
+        data=out / "data",
         results=out / "results",
-        domains=None,
-        split="test",
-        seeds=[0],
-        name=None,
-        settings=[f"epochs={epochs}", f"batch_size={BATCH_SIZE}"],
-        compute=Compute(),
-        force=False,
+        sources=(str(out / "source.safetensors"),),
+        settings=(f"epochs={epochs}", f"batch_size={BATCH_SIZE}"),
     )
-    with watching() as watch:
-        if execute(survey([wanted]), watch):
+    with display() as listener:
+        if execute(survey(resolve(config)), listener):
             raise TrialError(f"the demo's {method} failed; see the messages above")

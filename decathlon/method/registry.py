@@ -4,13 +4,12 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
-from decathlon.common.errors import UsageError, nearest
+from decathlon.common import plugins
+from decathlon.common.errors import UsageError
 from decathlon.method.base import Method
 from decathlon.method.modules import content_of, spec_of
-
-GROUP = "decathlon.methods"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class About:
 @cache
 def registered() -> dict[str, EntryPoint]:
     """Returns all registered methods by name, without importing any."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP))}
+    return plugins.registered("method")
 
 
 def about(name: str) -> About:
@@ -88,19 +87,7 @@ def find(name: str) -> type[Method]:
         UsageError: There is no method of that name, or several, or it cannot be imported.
     """
     point = entry(name)
-    if len(points := entry_points(group=GROUP, name=name)) > 1:
-        places = ", ".join(
-            f"{p.value} of {p.dist.name if p.dist else 'no package'}" for p in points
-        )
-        raise UsageError(
-            f"method '{name}' is registered more than once ({places}); uninstall one of the"
-            " packages"
-        )
-    try:
-        loaded = point.load()
-    except (Exception, SystemExit) as error:
-        said = f"sys.exit({error})" if isinstance(error, SystemExit) else error
-        raise UsageError(f"method '{name}' ({point.value}) cannot be imported: {said}") from error
+    loaded = plugins.loaded("method", point)
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
         raise UsageError(f"method '{name}' ({point.value}) is not a subclass of decathlon Method")
     return loaded
@@ -112,9 +99,4 @@ def entry(name: str) -> EntryPoint:
     Raises:
         UsageError: There is no method of that name; the nearest is suggested.
     """
-    known = registered()
-    if name not in known:
-        raise UsageError(
-            f"unknown method '{name}'{nearest(name, known)} (known: {', '.join(known)})"
-        )
-    return known[name]
+    return plugins.chosen("method", registered(), name)

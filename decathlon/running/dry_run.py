@@ -1,19 +1,33 @@
-"""What a run would do: its trials, how they stand, and how long they will take."""
+"""What a run would do: its trials, how they stand, and how long they will take.
 
+A method's time is measured in one step of the training loop, after one to warm up, and in one
+batch of the evaluation. It is counted per pixel of the network's input, and multiplied by the
+pixels that there are.
+"""
+
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from rich.console import Console
 from rich.text import Text
+from torch import nn
 
 from decathlon.common.grid import Column, Grid
 from decathlon.common.progress import progress
 from decathlon.common.text import duration, plural, visible, visible_lines
-from decathlon.running.estimate import STEPS, Estimates
+from decathlon.method.base import Batch, Method
 from decathlon.running.faults import Failure, grouped
-from decathlon.running.plan import Run
-from decathlon.running.survey import Work
+from decathlon.running.run import Run, Trial
+from decathlon.running.survey import TrialState
+from decathlon.running.trial import build
+from decathlon.training.device import to_device
+from decathlon.training.feed import Feed, task_of
+from decathlon.training.loop import train
 
 MEASURED = ("begun", "failed", "to do")
 """States of trials that are still to be done here."""
@@ -27,49 +41,188 @@ WORDS = {
     "to do": "to do",
 }
 """How a trial stands, by its state."""
+FEW = 16
+"""Images in a measured batch on a CPU, where larger ones take as long per image."""
+RATE = 1e-4
+"""Learning rate of measured steps: time does not depend on it, and small batches bear no large
+one."""
 
 
-def preview(work: Sequence[Work], console: Console | None = None) -> None:
+@dataclass(frozen=True)
+class Pace:
+    """What one image takes.
+
+    Attributes:
+        train: Seconds in training; 0 where nothing is trained.
+        evaluate: Seconds in evaluation.
+    """
+
+    train: float
+    evaluate: float
+
+
+class Estimates:
+    """Estimates of trials; each method is measured once."""
+
+    def __init__(self) -> None:
+        self._per_pixel: dict[Any, Pace] = {}
+        self._failed: dict[Any, Exception] = {}
+
+    def seconds(self, state: TrialState) -> float | None:
+        """Returns the time a trial will still take; None where it cannot be measured."""
+        run, trial = state.run, state.trial
+        pace = self.pace(run, trial)
+        if isinstance(pace, Exception):
+            return None
+        left = 1 - state.epoch / run.method.recipe.epochs
+        evaluated = sum(run.store.domains[d].splits[trial.split].num_images for d in trial.domains)
+        return left * num_trained(run, trial) * pace.train + evaluated * pace.evaluate
+
+    def pace(self, run: Run, trial: Trial) -> Pace | Exception:
+        """Returns what an image takes, or what went wrong when that was measured."""
+        key = (run.source.sha256 if trial.kept else run.name, trial.kept)
+        if (key, trial.domains) in self._failed:
+            return self._failed[key, trial.domains]
+        if key not in self._per_pixel:
+            try:
+                self._per_pixel[key] = _measure(run, trial)
+            except Exception as error:  # noqa: BLE001 - the trial itself will say it
+                self._failed[key, trial.domains] = error.with_traceback(None)
+                return error
+        found = self._per_pixel[key]
+        train, evaluation = (_pixels(run, trial, training) for training in (True, False))
+        return Pace(found.train * train, found.evaluate * evaluation)
+
+
+def num_trained(run: Run, trial: Trial) -> float:
+    """Counts the images that a trial trains on, over all epochs."""
+    if trial.kept:
+        return 0
+    recipe = run.method.recipe
+    counts = [
+        sum(run.store.domains[domain].splits[split].num_images for split in run.trained_on(domain))
+        for domain in trial.domains
+    ]
+    steps = [-(-count // recipe.batch_size) for count in counts]
+    taken = min(sum(steps), recipe.steps_per_epoch or sum(steps))
+    # Domains that are trained jointly take turns, whatever their sizes.
+    per_step = sum(c / s for c, s in zip(counts, steps, strict=True)) / len(counts)
+    return recipe.epochs * taken * per_step
+
+
+def _pixels(run: Run, trial: Trial, training: bool) -> float:
+    """Returns the pixels of an image as the network sees it, on average over the domains."""
+    method = _method(run, trial)
+    tasks = [task_of(run.store, domain, (trial.split,)) for domain in trial.domains]
+    # Whole images have sizes of their own, but the short side is the suite's.
+    sides = [method.view(task, training).crop or run.store.suite.side for task in tasks]
+    return sum(side**2 for side in sides) / len(sides)
+
+
+def _method(run: Run, trial: Trial) -> Method:
+    return Method() if trial.kept else run.method
+
+
+def _measure(run: Run, trial: Trial) -> Pace:
+    """Returns what a pixel takes."""
+    fabric = run.config.compute.fabric()
+    size = run.method.recipe.batch_size
+    if fabric.device.type == "cpu":
+        size = min(size, FEW)
+    network: nn.Module = run.source.network()
+    step = 0.0
+    if not trial.kept:
+        network, step = _time_training(run, trial, fabric, size)
+    evaluation = _time_evaluation(run, trial, network, fabric, size)
+    return Pace(
+        step / _pixels(run, trial, training=True), evaluation / _pixels(run, trial, training=False)
+    )
+
+
+def _time_training(run: Run, trial: Trial, fabric: Fabric, size: int) -> tuple[nn.Module, float]:
+    """Trains for two steps; returns the network, and what an image of the second took."""
+    method = type(run.method)(replace(run.method.recipe, epochs=2, lr=RATE))
+    feeds = []
+    for domain in trial.domains:
+        splits = run.trained_on(domain)
+        view = method.view(task_of(run.store, domain, splits), training=True)
+        feeds.append(Feed(run.store, domain, splits, view, size, trial.seed, fabric.device))
+    network = build(run, trial, [feed.task for feed in feeds])
+    reports: list[dict[str, Any]] = []
+    streams = [_OneStep(feed, int(feed is feeds[0])) for feed in feeds]
+    network = train(method, network, streams, fabric, trial.seed, reports.append)
+    return network, 1 / reports[-1]["images_per_s"]
+
+
+def _time_evaluation(
+    run: Run, trial: Trial, network: nn.Module, fabric: Fabric, size: int
+) -> float:
+    """Evaluates one batch twice; returns what an image took the second time."""
+    domain, method = trial.domains[0], _method(run, trial)
+    view = method.view(task_of(run.store, domain, (trial.split,)), training=False)
+    feed = Feed(run.store, domain, (trial.split,), view, size, trial.seed, fabric.device)
+    network = method.part(network, domain)
+    to_device(network, fabric.device)
+    network.eval()
+    for _ in range(2):
+        began = time.perf_counter()
+        with torch.inference_mode(), fabric.autocast():
+            _, batch = next(feed.evaluation(size))
+            method.predict(network, batch)[0].argmax(1).cpu()
+    return (time.perf_counter() - began) / len(batch.labels)
+
+
+class _OneStep:
+    """A feed of which one step is called an epoch, since the loop reports the time of epochs."""
+
+    def __init__(self, feed: Feed, steps_per_epoch: int) -> None:
+        self.feed, self.task, self.steps_per_epoch = feed, feed.task, steps_per_epoch
+
+    def training(self, start: int, progress: Callable[[int], float]) -> Iterator[Batch]:
+        return self.feed.training(start, progress)
+
+
+def preview(states: Sequence[TrialState], console: Console | None = None) -> None:
     """Prints all trials with their states, and an estimate of their time.
 
-    Nothing is written, and nothing is trained but a few steps to measure their time.
+    Nothing is written, and nothing is trained but two steps of each method to measure their time.
 
     Args:
-        work: What :func:`decathlon.running.survey.survey` found.
+        states: What :func:`decathlon.running.survey.survey` found.
         console: Where to; by default standard output.
     """
     console = console or Console(highlight=False)
     estimates = Estimates()
-    seconds = _measured(work, estimates)
-    console.print(_trials(work, seconds))
+    seconds = _measured(states, estimates)
+    console.print(_trials(states, seconds))
     console.print()
-    console.print(_methods(work, seconds))
+    console.print(_methods(states, seconds))
     console.print()
-    for line in [*_reasons(work, estimates), *_advice(work), _conclusion(work, seconds)]:
+    for line in [*_reasons(states, estimates), *_advice(states), _conclusion(states, seconds)]:
         console.print(Text(visible_lines(line)))
 
 
-def _measured(work: Sequence[Work], estimates: Estimates) -> list[float | None]:
+def _measured(states: Sequence[TrialState], estimates: Estimates) -> list[float | None]:
     """Returns the seconds that each trial will take; None where it is not to be done here."""
-    left = sum(item.state in MEASURED for item in work)
+    left = sum(item.state in MEASURED for item in states)
     if not left:
-        return [None] * len(work)
+        return [None] * len(states)
     seconds: list[float | None] = []
     with progress("measuring", left, "trials") as bar:
-        for item in work:
+        for item in states:
             measured = item.state in MEASURED
             seconds.append(estimates.seconds(item) if measured else None)
             bar.advance(measured)
     return seconds
 
 
-def _state(item: Work) -> str:
+def _words(item: TrialState) -> str:
     """Says how a trial stands in a few words."""
     epochs = f" after epoch {item.epoch} of {item.run.method.recipe.epochs}" if item.epoch else ""
     return WORDS[item.state] + epochs + (": see below" if item.failure is not None else "")
 
 
-def _trials(work: Sequence[Work], seconds: Sequence[float | None]) -> Grid:
+def _trials(states: Sequence[TrialState], seconds: Sequence[float | None]) -> Grid:
     table = Grid(
         [
             Column("name"),
@@ -79,20 +232,20 @@ def _trials(work: Sequence[Work], seconds: Sequence[float | None]) -> Grid:
             Column("time", right=True),
         ]
     )
-    for item, needed in zip(work, seconds, strict=True):
+    for item, needed in zip(states, seconds, strict=True):
         trial = item.trial
         domains = trial.domains[0] if len(trial.domains) == 1 else f"{len(trial.domains)} jointly"
         time = "" if needed is None else duration(needed)
-        cells = (trial.name, domains, str(trial.seed), _state(item), time)
+        cells = (trial.name, domains, str(trial.seed), _words(item), time)
         table.add_row(*map(visible, cells))
     return table
 
 
-def _methods(work: Sequence[Work], seconds: Sequence[float | None]) -> Grid:
+def _methods(states: Sequence[TrialState], seconds: Sequence[float | None]) -> Grid:
     numbers = [Column(heading, right=True) for heading in ("trials", "done", "time to go")]
     table = Grid([Column("name"), *numbers])
-    for name in dict.fromkeys(item.trial.name for item in work):
-        own = [(i, s) for i, s in zip(work, seconds, strict=True) if i.trial.name == name]
+    for name in dict.fromkeys(item.trial.name for item in states):
+        own = [(i, s) for i, s in zip(states, seconds, strict=True) if i.trial.name == name]
         done = sum(item.state == "done" for item, _ in own)
         left = [s for item, s in own if item.state in MEASURED]
         known = sum(s for s in left if s is not None)
@@ -101,10 +254,10 @@ def _methods(work: Sequence[Work], seconds: Sequence[float | None]) -> Grid:
     return table
 
 
-def _reasons(work: Sequence[Work], estimates: Estimates) -> list[str]:
+def _reasons(states: Sequence[TrialState], estimates: Estimates) -> list[str]:
     """Says why trials failed or cannot be run, and why a time is not known."""
     failures = []
-    for item in work:
+    for item in states:
         known = item.failure.reason if item.failure is not None else ""
         if item.failure is not None:
             failures.append(item.failure)
@@ -114,10 +267,10 @@ def _reasons(work: Sequence[Work], estimates: Estimates) -> list[str]:
     return [f"{which}: {reason}" for which, reason in grouped(failures)]
 
 
-def _advice(work: Sequence[Work]) -> list[str]:
+def _advice(states: Sequence[TrialState]) -> list[str]:
     """Names the methods that mean another kind of source network than they are given."""
     others: dict[str, list[Run]] = {}
-    for run in {id(item.run): item.run for item in work if item.state in MEASURED}.values():
+    for run in {id(item.run): item.run for item in states if item.state in MEASURED}.values():
         given = run.source.architecture
         meant = run.method.pretraining(given.width).adapters
         if run.method.needs_source and meant != given.adapters:
@@ -130,14 +283,13 @@ def _advice(work: Sequence[Work]) -> list[str]:
     ]
 
 
-def _conclusion(work: Sequence[Work], seconds: Sequence[float | None]) -> str:
-    states = Counter(item.state for item in work)
-    counts = ", ".join(f"{count} {WORDS[state]}" for state, count in states.items())
+def _conclusion(states: Sequence[TrialState], seconds: Sequence[float | None]) -> str:
+    count = Counter(item.state for item in states)
+    counts = ", ".join(f"{number} {WORDS[state]}" for state, number in count.items())
+    line = f"{plural(len(states), 'trial')}: {counts}"
     if all(s is None for s in seconds):
-        return f"{plural(len(work), 'trial')}: {counts}"
+        return line
     return (
-        f"{plural(len(work), 'trial')}: {counts}."
-        f" About {duration(sum(s or 0 for s in seconds))} on this machine with one process"
-        f" (threads: {torch.get_num_threads()}), as measured in {STEPS}"
-        " steps of each method for each size of images"
+        f"{line}. About {duration(sum(s or 0 for s in seconds))} on this machine with one process"
+        f" (threads: {torch.get_num_threads()}), as measured in one step of each method"
     )

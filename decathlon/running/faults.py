@@ -1,16 +1,10 @@
-"""What went wrong in a trial, in words that say how to mend it.
-
-    RESULTS/<name>/<domain>/<split>/seed<k>/failed.json
-
-says why a trial failed, until it is tried again.
-"""
+"""What went wrong in a trial, in words that say how to fix it."""
 
 import errno
 import gc
-import json
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +12,9 @@ import torch
 
 from decathlon.common import oserrors
 from decathlon.common.errors import DEBUG, DecathlonError, TrialError
-from decathlon.common.files import digest_of, write_json
 from decathlon.common.text import encodable
-from decathlon.running.plan import Run, Trial
+from decathlon.running.run import Run, Trial
 
-FILE = "failed.json"
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "status_alloc_failed")
 """What torch and its libraries say when memory ran out, on GPUs and on CPUs."""
 
@@ -34,7 +26,7 @@ class Failure:
     Attributes:
         trial: The trial.
         code: Exit code of the fault.
-        reason: What is wrong, where, and how to mend it.
+        reason: What is wrong, where, and how to fix it.
     """
 
     trial: Trial
@@ -42,18 +34,18 @@ class Failure:
     reason: str
 
 
-def failure(error: Exception, run: Run, trial: Trial) -> Failure:
-    """Explains what a trial, or the preparation of it, raised."""
+def failure_of(error: Exception, run: Run, trial: Trial) -> Failure:
+    """Turns what a trial, or its preparation, raised into text."""
     if DEBUG:
         traceback.print_exception(error)
     if isinstance(error, DecathlonError):
         return Failure(trial, error.exit_code, encodable(str(error)))
-    reason = encodable(explained(error, run.results, run.method.recipe.batch_size))
-    return Failure(trial, TrialError.exit_code, reason)
+    reason = reason_of(error, run.config.results, run.method.recipe.batch_size)
+    return Failure(trial, TrialError.exit_code, encodable(reason))
 
 
-def explained(error: Exception, folder: Path, batch_size: int) -> str:
-    """Says what an error of the system means for a training, and how to mend it.
+def reason_of(error: Exception, folder: Path, batch_size: int) -> str:
+    """Says what an error of Python or the system means for a training, and how to fix it.
 
     Args:
         error: Anything but a :class:`DecathlonError`, which says so itself.
@@ -75,8 +67,8 @@ def explained(error: Exception, folder: Path, batch_size: int) -> str:
 
 
 @contextmanager
-def telling(folder: Path, batch_size: int) -> Iterator[None]:
-    """Lets what the block raises be told as :func:`explained` does.
+def with_reason(folder: Path, batch_size: int) -> Iterator[None]:
+    """Raises what the block raises as an error that says how to fix it.
 
     Args:
         folder: What is written to.
@@ -90,7 +82,7 @@ def telling(folder: Path, batch_size: int) -> Iterator[None]:
     except DecathlonError:
         raise
     except Exception as error:
-        raise TrialError(explained(error, folder, batch_size)) from error
+        raise TrialError(reason_of(error, folder, batch_size)) from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -103,7 +95,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def release_memory() -> None:
-    """Gives back what a failed trial held, which nothing refers to any more."""
+    """Frees what a failed trial held, which nothing refers to any more."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -140,41 +132,3 @@ def _which(trials: Sequence[Trial]) -> str:
     domains = dict.fromkeys(domain for trial in trials for domain in trial.domains)
     seeds = dict.fromkeys(str(trial.seed) for trial in trials)
     return f"{trials[0].name}, {' '.join(domains)}, {trials[0].split}, seed {' '.join(seeds)}"
-
-
-def note(run: Run, failure: Failure) -> None:
-    """Keeps in a trial's folder why it failed, if anything can be written there."""
-    value = {"reason": failure.reason, "code": failure.code, "of": _identity(run, failure.trial)}
-    with suppress(OSError):
-        write_json(_file(run, failure.trial), value)
-
-
-def noted(run: Run, trial: Trial, since: float = 0.0) -> Failure | None:
-    """Returns why a trial failed when it was last tried with this recipe, data, source and code.
-
-    Args:
-        run: What it belongs to.
-        trial: The trial.
-        since: Seconds since 1970; what is older is passed over.
-    """
-    path = _file(run, trial)
-    try:
-        value = json.loads(path.read_bytes())
-        if path.stat().st_mtime < since or value["of"] != _identity(run, trial):
-            return None
-        return Failure(trial, int(value["code"]), str(value["reason"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def forget(run: Run, trial: Trial) -> None:
-    """Removes what :func:`note` kept, as the trial is tried again."""
-    _file(run, trial).unlink(missing_ok=True)
-
-
-def _file(run: Run, trial: Trial) -> Path:
-    return trial.folder(run.results, trial.domains[0]) / FILE
-
-
-def _identity(run: Run, trial: Trial) -> str:
-    return digest_of(run.identity(trial))

@@ -1,10 +1,11 @@
-"""The source network: trained on imagenet12 from random weights."""
+"""The source network: trained from random weights on the domain that its suite names."""
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,31 @@ import torch
 from lightning_fabric import Fabric
 
 from decathlon.common.errors import DataError, UsageError, first_difference
-from decathlon.common.files import CHECKPOINT_SECONDS
 from decathlon.common.locks import claim
 from decathlon.common.world import world
 from decathlon.data.reading.store import Store
 from decathlon.method.base import Method
 from decathlon.method.code import code_of, identity
 from decathlon.method.recipe import Recipe
+from decathlon.method.registry import find
 from decathlon.models.noise import noise_key
 from decathlon.models.processes import rank
 from decathlon.models.resnet import Architecture, ResidualNetwork
 from decathlon.models.weights import naming, write_source, written_by_us
 from decathlon.results.records import Code
-from decathlon.running.plan import check_agreement, trained_on
-from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
+from decathlon.running.config import Checkpointing
+from decathlon.running.splits import trained_on
+from decathlon.running.trial_folder import check_agreement
 from decathlon.training.checkpoints import Checkpoints, peek
 from decathlon.training.device import Compute
 from decathlon.training.distributed.collectives import broadcast
 from decathlon.training.evaluation import evaluate
 from decathlon.training.feed import Feed, task_of
-from decathlon.training.loop import train
+from decathlon.training.loop import Report, train
 
 RECIPE = Recipe()
 """Protocol R's task schedule. How the authors pretrained was never published; theirs
-treats imagenet12 as any other domain (``imdbfolder_coco.py``, lines 122-129)."""
+treats the source domain as any other domain (``imdbfolder_coco.py``, lines 122-129)."""
 
 
 @dataclass(frozen=True)
@@ -56,48 +58,74 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What a source network is trained on and how.
+    """The configuration of a pretraining.
 
     Attributes:
         store: The data.
-        method: Gives the kind of network (plain, or with adapters).
-        method_name: Its registered name.
+        out: The weights file to write.
+        method_name: Registered name of the method that gives the kind of network (plain, or
+            with adapters).
         recipe: Settings of the training.
         width: Factor on all channel numbers.
         seed: Seed of all randomness.
         split: ``val`` trains on train and evaluates on val, ``test`` trains on train+val.
         compute: Device and precision.
-        code: Code of the method.
+        checkpointing: When checkpoints are written; they are kept beside ``out`` until it is
+            written.
+        force: Overwrite ``out``, whatever it is, and checkpoints of another training.
     """
 
     store: Store
-    method: Method
-    method_name: str
-    recipe: Recipe
-    width: float
-    seed: int
-    split: str
-    compute: Compute
-    code: Code
+    out: Path
+    method_name: str = "fine-tuning"
+    recipe: Recipe = RECIPE
+    width: float = 1.0
+    seed: int = 0
+    split: str = "val"
+    compute: Compute = field(default_factory=Compute)
+    checkpointing: Checkpointing = field(default_factory=Checkpointing)
+    force: bool = False
+
+    @property
+    def domain(self) -> str:
+        """The domain that is trained on.
+
+        Raises:
+            UsageError: The suite has none.
+        """
+        suite = self.store.suite
+        if suite.source is None:
+            raise UsageError(
+                f"suite '{suite.name}' has no domain to train a source network on; import weights"
+                " with 'decathlon import-weights'"
+            )
+        return suite.source
+
+    @cached_property
+    def code(self) -> Code:
+        """Code of the method."""
+        return code_of(self.method_name)
 
     @property
     def architecture(self) -> Architecture:
         """The network's architecture."""
-        return self.method.pretraining(self.width)
+        return find(self.method_name)().pretraining(self.width)
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Splits of imagenet12 that are trained on."""
-        return trained_on(self.store.domains[SOURCE_DOMAIN], self.split)
+        """Splits of the domain that are trained on."""
+        return trained_on(self.store, self.domain, self.split)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.out.with_name(f"{self.out.name}.checkpoints")
 
     def feed(self, splits: tuple[str, ...], training: bool, fabric: Fabric) -> Feed:
-        """Opens splits of imagenet12."""
-        task = task_of(self.store, SOURCE_DOMAIN, splits)
-        view = Method(self.recipe).view(task, training)
-        size = self.recipe.batch_size
-        return Feed(
-            self.store, SOURCE_DOMAIN, splits, view, size, self.seed, fabric.device, world()
-        )
+        """Opens splits of the domain."""
+        view = Method(self.recipe).view(task_of(self.store, self.domain, splits), training)
+        size, device = self.recipe.batch_size, fabric.device
+        return Feed(self.store, self.domain, splits, view, size, self.seed, device, world())
 
     def identity(self, fabric: Fabric) -> dict[str, Any]:
         """Returns the facts by which two source networks are known to be the same.
@@ -105,128 +133,105 @@ class Pretraining:
         Precision is one of them, as a source network is a recipe's result once and for all.
         The number of threads or processes is not: it changes the last digits only.
         """
-        digests = self.store.domains[SOURCE_DOMAIN].splits
-        splits = (*self.trained_on, self.split)
+        digests = self.store.domains[self.domain].splits
         return {
             "method": self.method_name,
             "recipe": self.recipe.as_json(),
             "seed": self.seed,
             "trained_on": "+".join(self.trained_on),
-            "data": {name: digests[name].digest for name in splits},
+            "data": {name: digests[name].digest for name in (*self.trained_on, self.split)},
             "precision": self.compute.numerics(fabric)["precision"],
             "architecture": self.architecture.as_json(),
             "code": identity(self.code),
         }
 
+    def check_data(self) -> None:
+        """Checks that the domain is there, with the splits that are needed.
 
-def pretrain(
-    store: Store,
-    out: Path,
-    *,
-    method: Method,
-    method_name: str,
-    recipe: Recipe,
-    width: float,
-    seed: int,
-    split: str,
-    compute: Compute,
-    report: Callable[[dict[str, Any]], None],
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    checkpoint_steps: int = 0,
-    force: bool = False,
-) -> Pretrained:
-    """Trains a source network on imagenet12 and writes it, unless it is there already.
+        Raises:
+            DataError: It is not prepared, or lacks a split.
+            UsageError: The suite has no domain to train on.
+        """
+        if self.domain not in self.store.domains:
+            raise DataError(
+                f"{self.store.data}: has no {self.domain}, on which the source network is trained;"
+                " prepare it, or import the authors' network with 'decathlon import-weights'"
+            )
+        self.store.check_splits(self.domain, ("train", self.split))
 
-    Of several processes all call this, and the first writes.
+
+def pretrain(config: Pretraining, report: Report) -> Pretrained:
+    """Trains a source network and writes it, unless it is there already.
+
+    With torchrun, all processes call this, and the first writes.
 
     Args:
-        store: The data.
-        out: The weights file to write.
-        method: Gives the kind of network (plain, or with adapters).
-        method_name: Its registered name.
-        recipe: Settings of the training.
-        width: Factor on all channel numbers.
-        seed: Seed of all randomness.
-        split: ``val`` trains on train and evaluates on val, ``test`` trains on train+val.
-        compute: Device and precision.
+        config: What is trained, on what, and how.
         report: Called once an epoch.
-        checkpoint_seconds: Seconds between two checkpoints, which are kept beside ``out``
-            until it is written; 0 for one after every step.
-        checkpoint_steps: Steps after which there is one at the latest; 0 for no such rule.
-        force: Overwrite ``out``, whatever it is, and checkpoints of another training.
 
     Raises:
-        DataError: imagenet12 is not prepared, or lacks a split that is needed.
-        UsageError: ``out`` or its checkpoints are of something else, and force is off; or
-            another process is training it.
+        DataError: The domain is not prepared, or lacks a split that is needed.
+        UsageError: The suite has no such domain; ``out`` or its checkpoints are of something
+            else, and force is off; or another process is training it.
     """
-    if SOURCE_DOMAIN not in store.domains:
-        raise DataError(
-            f"{store.data}: has no {SOURCE_DOMAIN}, on which the source network is trained;"
-            " prepare it, or import the authors' network with 'decathlon import-weights'"
-        )
-    store.check_splits(SOURCE_DOMAIN, ("train", split))
-    code = code_of(method_name)
-    wanted = Pretraining(store, method, method_name, recipe, width, seed, split, compute, code)
-    fabric = compute.fabric()
-    asked = wanted.identity(fabric)
-    check_agreement(str(out), asked, broadcast(asked))
-    if (done := _finished(wanted, out, fabric, force)) is not None:
+    config.check_data()
+    fabric = config.compute.fabric()
+    identity = config.identity(fabric)
+    check_agreement(str(config.out), identity, broadcast(identity))
+    if (done := _finished(config, fabric)) is not None:
         return done
-    folder = out.with_name(f"{out.name}.checkpoints")
-    facts = {**asked, **compute.numerics(fabric)}
-    checkpoints = Checkpoints(folder, facts, checkpoint_seconds, checkpoint_steps)
-    with _claimed(folder, out):
+    facts, when = {**identity, **config.compute.numerics(fabric)}, config.checkpointing
+    checkpoints = Checkpoints(config.checkpoints, facts, when.seconds, when.steps)
+    with _claimed(config):
         # Another process may have finished it a moment ago.
-        if (done := _finished(wanted, out, fabric, force)) is not None:
+        if (done := _finished(config, fabric)) is not None:
             return done
-        if not force:
+        if not config.force:
             _check_interrupted(checkpoints)
-        return _train(wanted, out, fabric, report, checkpoints)
+        return _train(config, fabric, report, checkpoints)
 
 
 def _train(
-    wanted: Pretraining,
-    out: Path,
-    fabric: Fabric,
-    report: Callable[[dict[str, Any]], None],
-    checkpoints: Checkpoints,
+    config: Pretraining, fabric: Fabric, report: Report, checkpoints: Checkpoints
 ) -> Pretrained:
     """Trains, evaluates and writes."""
     started = time.perf_counter()
-    feed = wanted.feed(wanted.trained_on, True, fabric)
-    held_out = wanted.feed((wanted.split,), False, fabric)
+    feed = config.feed(config.trained_on, True, fabric)
+    held_out = config.feed((config.split,), False, fabric)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(noise_key(wanted.seed, SOURCE_DOMAIN, "init"))
-        network = wanted.architecture.build(feed.task.num_classes)
-    plain, seed = Method(wanted.recipe), wanted.seed
-    resume, compiled = checkpoints.latest(), wanted.compute.compiled
+        torch.manual_seed(noise_key(config.seed, config.domain, "init"))
+        network = config.architecture.build(feed.task.num_classes)
+    plain, seed = Method(config.recipe), config.seed
+    resume, compiled = checkpoints.latest(), config.compute.compiled
     trained = train(plain, network, [feed], fabric, seed, report, checkpoints, resume, compiled)
     seconds = time.perf_counter() - started
     assert isinstance(trained, ResidualNetwork)
     correct = evaluate(plain, trained, held_out, fabric).correct
     accuracy = None if correct is None else 100 * float(correct.mean())
     if fabric.is_global_zero:
-        numerics = wanted.compute.numerics(fabric)
+        numerics = config.compute.numerics(fabric)
         kept = numerics if fabric.world_size > 1 else {"threads": numerics["threads"]}
-        facts = {**wanted.identity(fabric), "code": wanted.code.model_dump(), **kept}
-        facts["accuracy"] = {wanted.split: accuracy}
-        write_source(out, trained, wanted.architecture, facts)
+        facts = {**config.identity(fabric), "code": config.code.model_dump(), **kept}
+        facts["accuracy"] = {config.split: accuracy}
+        write_source(config.out, trained, config.architecture, facts)
         checkpoints.clear()
-    return Pretrained(out, accuracy, seconds)
+    return Pretrained(config.out, accuracy, seconds)
 
 
-def _finished(wanted: Pretraining, out: Path, fabric: Fabric, force: bool) -> Pretrained | None:
+def _finished(config: Pretraining, fabric: Fabric) -> Pretrained | None:
     """Returns what is known of a file that is finished; None if it has yet to be trained.
 
     Raises:
         UsageError: The file is something else.
     """
-    found = broadcast(_header(wanted, out, fabric) if rank() == 0 and not force else None)
-    return None if found is None else Pretrained(out, found["accuracy"].get(wanted.split), None)
+    found = broadcast(_header(config, fabric) if rank() == 0 and not config.force else None)
+    if found is None:
+        return None
+    return Pretrained(config.out, found["accuracy"].get(config.split), None)
 
 
-def _header(wanted: Pretraining, out: Path, fabric: Fabric) -> dict[str, Any] | None:
+def _header(config: Pretraining, fabric: Fabric) -> dict[str, Any] | None:
+    out = config.out
     if not out.exists():
         return None
     spare = "name another --out, or overwrite it with --force"
@@ -234,7 +239,7 @@ def _header(wanted: Pretraining, out: Path, fabric: Fabric) -> dict[str, Any] | 
     if header is None or header["kind"] != "source" or "recipe" not in header:
         what = "not written by decathlon" if header is None else "not made by 'decathlon pretrain'"
         raise UsageError(f"{out}: exists already, and was {what}; {spare}")
-    asked = wanted.identity(fabric)
+    asked = config.identity(fabric)
     found = {key: header.get(key) for key in asked}
     if found["code"] is None:
         warnings.warn(
@@ -270,8 +275,8 @@ def _check_interrupted(checkpoints: Checkpoints) -> None:
 
 
 @contextmanager
-def _claimed(folder: Path, out: Path) -> Iterator[None]:
-    """Claims a weights file against other commands; only the first of several processes does.
+def _claimed(config: Pretraining) -> Iterator[None]:
+    """Claims a weights file against other commands; with torchrun, in the first process.
 
     Raises:
         UsageError: Another command is training it.
@@ -279,9 +284,10 @@ def _claimed(folder: Path, out: Path) -> Iterator[None]:
     if rank() > 0:
         yield
         return
-    with claim(folder) as ours:
+    with claim(config.checkpoints) as ours:
         if not ours:
             raise UsageError(
-                f"{out}: another process is training it; wait for that one, or name another --out"
+                f"{config.out}: another process is training it; wait for that one, or name another"
+                " --out"
             )
         yield

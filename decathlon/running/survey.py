@@ -2,18 +2,18 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from decathlon.common.errors import DataError, ResultError, UsageError, first_difference, listed
-from decathlon.common.locks import is_claimed
 from decathlon.method.code import identity
 from decathlon.results.records import RECORD, read_record
-from decathlon.running.faults import Failure, failure, noted
-from decathlon.running.plan import Run, Trial, is_done
-from decathlon.running.trial import CHECKPOINTS, build, task_of
-from decathlon.training.checkpoints import peek
+from decathlon.running.faults import Failure, failure_of
+from decathlon.running.run import Run, Trial
+from decathlon.running.trial import build
+from decathlon.running.trial_folder import TrialFolder
+from decathlon.training.feed import task_of
 
 State = Literal["done", "differs", "refused", "held", "begun", "failed", "to do"]
 SETTLED = ("done", "differs", "refused")
@@ -21,7 +21,7 @@ MAX_LISTED = 5
 
 
 @dataclass(frozen=True)
-class Work:
+class TrialState:
     """One trial and how it stands.
 
     Attributes:
@@ -29,8 +29,8 @@ class Work:
         trial: The trial.
         state: ``done``; ``differs``: finished, but with another recipe, data, source or code;
             ``refused``: the method cannot start from the source, or a domain lacks a split;
-            ``held``: another process
-            is at work on it; ``begun``: there is a checkpoint; ``failed`` before; ``to do``.
+            ``held``: another process is at work on it; ``begun``: there is a checkpoint;
+            ``failed`` before; ``to do``.
         epoch: Epochs that are done, of one that is begun.
         failure: Why it failed before, or cannot be done.
     """
@@ -41,8 +41,13 @@ class Work:
     epoch: int = 0
     failure: Failure | None = None
 
+    @property
+    def folder(self) -> TrialFolder:
+        """The trial's folder."""
+        return TrialFolder(self.run, self.trial)
 
-def survey(runs: Sequence[Run]) -> list[Work]:
+
+def survey(runs: Sequence[Run]) -> list[TrialState]:
     """Lists the trials of all runs, seed by seed in the order of the runs.
 
     Warns if the results have trials of the same name that were trained differently.
@@ -52,43 +57,42 @@ def survey(runs: Sequence[Run]) -> list[Work]:
         ResultError: A record cannot be read.
     """
     pairs = [(run, trial) for run in runs for trial in run.trials()]
-    pairs.sort(key=lambda pair: pair[0].seeds.index(pair[1].seed))
-    found = [_stands(run, trial) for run, trial in pairs]
+    pairs.sort(key=lambda pair: pair[0].config.seeds.index(pair[1].seed))
+    found = [_state_of(run, trial) for run, trial in pairs]
     for run in runs:
         _warn_of_others(run)
     refusals = {id(run): _refusal(run, found) for run in runs}
-    return [_refused(work, refusals[id(work.run)]) for work in found]
+    return [_refused(state, refusals[id(state.run)]) for state in found]
 
 
-def check_unmixed(work: Sequence[Work]) -> None:
+def check_unmixed(states: Sequence[TrialState]) -> None:
     """Checks that no finished record belongs to another run than the one asked for.
 
     Raises:
         UsageError: Some do; the first ones are listed.
     """
-    reasons = [w.failure.reason for w in work if w.state == "differs" and w.failure]
+    reasons = [s.failure.reason for s in states if s.state == "differs" and s.failure]
     if reasons:
         raise UsageError(listed(reasons, "\n", MAX_LISTED))
 
 
-def _stands(run: Run, trial: Trial) -> Work:
-    if not run.force:
-        try:
-            if is_done(run, trial):
-                return Work(run, trial, "done")
-        except UsageError as error:
-            return Work(run, trial, "differs", failure=failure(error, run, trial))
+def _state_of(run: Run, trial: Trial) -> TrialState:
+    folder = TrialFolder(run, trial)
+    try:
+        if folder.is_done():
+            return TrialState(run, trial, "done")
+    except UsageError as error:
+        return TrialState(run, trial, "differs", failure=failure_of(error, run, trial))
     try:
         run.check_splits(trial)
     except DataError as error:
-        return Work(run, trial, "refused", failure=failure(error, run, trial))
-    folder = trial.folder(run.results, trial.domains[0])
-    epoch = _epochs_done(run, trial)
-    if is_claimed(folder):
-        return Work(run, trial, "held", epoch or 0)
-    if (before := noted(run, trial)) is not None:
-        return Work(run, trial, "failed", epoch or 0, before)
-    return Work(run, trial, "begun" if epoch is not None else "to do", epoch or 0)
+        return TrialState(run, trial, "refused", failure=failure_of(error, run, trial))
+    epoch = folder.epochs_done()
+    if folder.is_claimed():
+        return TrialState(run, trial, "held", epoch or 0)
+    if (failure := folder.failure()) is not None:
+        return TrialState(run, trial, "failed", epoch or 0, failure)
+    return TrialState(run, trial, "to do" if epoch is None else "begun", epoch or 0)
 
 
 def _warn_of_others(run: Run) -> None:
@@ -96,9 +100,10 @@ def _warn_of_others(run: Run) -> None:
     trials = run.trials()
     if all(trial.kept for trial in trials):
         return
-    own = {trial.folder(run.results, domain) for trial in trials for domain in trial.domains}
-    for path in sorted((run.results / run.name).glob(f"*/{run.split}/seed*/{RECORD}")):
-        if path.parent in own or (difference := _difference(run, path)) is None:
+    own = {TrialFolder(run, t).record(domain) for t in trials for domain in t.domains}
+    others = (run.config.results / run.name).glob(f"*/{run.config.split}/seed*/{RECORD}")
+    for path in sorted(others):
+        if path in own or (difference := _difference(run, path)) is None:
             continue
         warnings.warn(
             f"{path}: has the name of this run, but was trained differently ({difference});"
@@ -117,46 +122,37 @@ def _difference(run: Run, path: Path) -> str | None:
         return None  # a run that asks for that trial reports it
     if not record.trained:
         return None
-    code = identity(record.code or run.code)
     was: dict[str, Any] = {
         "method": record.method,
-        "recipe": {**record.recipe},
+        "recipe": {key: value for key, value in record.recipe.items() if key != "domains"},
         "source": record.source,
+        "code": identity(record.code or run.code),
     }
-    was["recipe"].pop("domains", None)
-    now: dict[str, Any] = {"method": run.method_name, "recipe": run.method.recipe.as_json()}
-    now["source"] = run.source.sha256 if run.method.needs_source else None
-    was["code"], now["code"] = code, identity(run.code)
+    now: dict[str, Any] = {
+        "method": run.method_name,
+        "recipe": run.method.recipe.as_json(),
+        "source": run.source.sha256 if run.method.needs_source else None,
+        "code": identity(run.code),
+    }
     return None if was == now else first_difference(was, now)
 
 
-def _epochs_done(run: Run, trial: Trial) -> int | None:
-    """Returns the epochs that the last checkpoint has, if there is one of this run."""
-    header = peek(trial.folder(run.results, trial.domains[0]) / CHECKPOINTS)
-    if header is None:
-        return None
-    ours = run.identity(trial)
-    if any(header["identity"].get(domain) != ours[domain] for domain in ours):
-        return None
-    return int(header["facts"]["epoch"])
-
-
-def _refusal(run: Run, found: Sequence[Work]) -> Failure | None:
+def _refusal(run: Run, found: Sequence[TrialState]) -> Failure | None:
     """Tries once whether a method takes its source, if there is anything left to do."""
-    left = [w.trial for w in found if w.run is run and w.state not in SETTLED]
+    left = [s.trial for s in found if s.run is run and s.state not in SETTLED]
     if not left:
         return None
     try:
         run.check_kept()
         for trial in [trial for trial in left if not trial.kept][:1]:
-            build(run, trial, [task_of(run, domain) for domain in trial.domains])
+            build(run, trial, [task_of(run.store, d, run.trained_on(d)) for d in trial.domains])
     except Exception as error:  # noqa: BLE001 - a stranger's method may raise anything
-        return failure(error, run, left[0])
+        return failure_of(error, run, left[0])
     return None
 
 
-def _refused(work: Work, refusal: Failure | None) -> Work:
-    if refusal is None or work.state in SETTLED:
-        return work
-    reason = Failure(work.trial, refusal.code, refusal.reason)
-    return Work(work.run, work.trial, "refused", failure=reason)
+def _refused(state: TrialState, refusal: Failure | None) -> TrialState:
+    if refusal is None or state.state in SETTLED:
+        return state
+    failure = replace(refusal, trial=state.trial)
+    return TrialState(state.run, state.trial, "refused", failure=failure)

@@ -1,17 +1,16 @@
 """TensorBoard: the curves of trainings, as an option. The JSONL log is written always."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from decathlon.common.errors import UsageError
 from decathlon.common.files import check_folder
 from decathlon.common.text import encodable
-from decathlon.results.records import RunRecord, trial_folder
-from decathlon.running.execution import Watch
+from decathlon.results.records import trial_folder
+from decathlon.running.events import Epoch, Event, Finished
 from decathlon.running.faults import Failure
-from decathlon.running.plan import Trial
-from decathlon.running.survey import Work
+from decathlon.running.run import Trial
 
 
 class _Writer(Protocol):
@@ -61,8 +60,8 @@ class Curves:
         self.epochs = 0
         self._writer: _Writer | None = None
 
-    def epoch(self, facts: dict[str, Any]) -> None:
-        """Writes loss, rates and speed of an epoch: what a report of the loop has."""
+    def epoch(self, facts: Mapping[str, Any]) -> None:
+        """Writes loss, rates and speed of an epoch, as the training loop reports them."""
         self.epochs = facts["epoch"]
         writer = self._open(self.epochs)
         writer.add_scalar("loss", facts["loss"], self.epochs)
@@ -94,61 +93,44 @@ class Curves:
         return self._writer
 
 
-class TrackedWatch:
-    """Writes the curves of all trials, and passes on what it is told.
+class TrialCurves:
+    """A listener that writes the curves of all trials.
 
     FOLDER/<name>/<domain>/<split>/seed<k>; a joint training's curves are in the folder of
     its first domain, as its log is, and each domain's accuracy in its own.
     """
 
-    def __init__(self, watch: Watch, folder: Path) -> None:
-        """Wraps a watch.
+    def __init__(self, folder: Path) -> None:
+        """Names the folder.
 
         Args:
-            watch: Is told all the same.
             folder: Where curves are written.
         """
-        self.watch, self.folder = watch, folder
+        self.folder = folder
         self.open: dict[Trial, Curves] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Writes what an event has for the curves."""
+        match event:
+            case Epoch(trial, facts):
+                self._curves(trial).epoch(facts)
+            case Finished(trial, records):
+                curves = self._curves(trial)
+                for record in records:
+                    first = record.domain == trial.domains[0]
+                    own = curves if first else self._of(trial, record.domain)
+                    own.epochs = curves.epochs
+                    own.accuracy(record.accuracy)
+                    own.close()
+                self._end(trial)
+            case Failure(trial):
+                self._end(trial)
 
     def _curves(self, trial: Trial) -> Curves:
         return self.open.setdefault(trial, self._of(trial, trial.domains[0]))
 
     def _of(self, trial: Trial, domain: str) -> Curves:
         return Curves(self.folder / trial_folder(trial.name, domain, trial.split, trial.seed))
-
-    def planned(self, work: Sequence[Work]) -> None:
-        """Passes it on."""
-        self.watch.planned(work)
-
-    def started(self, trial: Trial) -> None:
-        """Passes it on."""
-        self.watch.started(trial)
-
-    def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
-        """Writes the epoch's scalars."""
-        self._curves(trial).epoch(facts)
-        self.watch.epoch(trial, facts)
-
-    def finished(self, trial: Trial, records: Sequence[RunRecord]) -> None:
-        """Writes the accuracies."""
-        curves = self._curves(trial)
-        for record in records:
-            own = curves if record.domain == trial.domains[0] else self._of(trial, record.domain)
-            own.epochs = curves.epochs
-            own.accuracy(record.accuracy)
-            own.close()
-        self._end(trial)
-        self.watch.finished(trial, records)
-
-    def failed(self, failure: Failure) -> None:
-        """Closes the trial's curves."""
-        self._end(failure.trial)
-        self.watch.failed(failure)
-
-    def waiting(self, trials: Sequence[Trial]) -> None:
-        """Passes it on."""
-        self.watch.waiting(trials)
 
     def _end(self, trial: Trial) -> None:
         if (curves := self.open.pop(trial, None)) is not None:

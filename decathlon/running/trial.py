@@ -1,13 +1,8 @@
-"""One trial: train, evaluate, record.
-
-RESULTS/<name>/<domain>/<split>/seed<k>/{log.jsonl,weights.safetensors,...,record.json}
-"""
+"""One trial: train, evaluate, record."""
 
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,66 +15,45 @@ from decathlon.common.world import world
 from decathlon.method.base import Method, Task
 from decathlon.method.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.models.noise import noise_key
-from decathlon.models.weights import Source
 from decathlon.results.parameters import Parameters
-from decathlon.results.records import (
-    LOG,
-    PREDICTIONS,
-    ROUTING,
-    WEIGHTS,
-    RunRecord,
-    pack_bits,
-    write_record,
-)
-from decathlon.running.plan import Run, Trial
-from decathlon.suites.base import View
+from decathlon.results.records import RunRecord, pack_bits, write_record
+from decathlon.running.run import Run, Trial
+from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.checkpoints import Checkpoints
-from decathlon.training.distributed.groups import broadcast_or_exit, process_group
+from decathlon.training.distributed.groups import process_group
 from decathlon.training.evaluation import Evaluation, evaluate
-from decathlon.training.feed import Feed
-from decathlon.training.feed import task_of as training_task
+from decathlon.training.feed import Feed, task_of
 from decathlon.training.loop import Report, train
 
-CHECKPOINTS = "checkpoints"
-"""The folder of a trial's checkpoints, in that of its first domain."""
 
-
+@process_group()
 def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
-    """Trains, evaluates and records one trial.
-
-    Of several processes, the first calls this; the others :func:`take_part` when called.
+    """Trains, evaluates and records one trial; with torchrun, each process does its share.
 
     Args:
         run: What it belongs to.
         trial: The trial.
-        on_epoch: Is told of each epoch.
+        on_epoch: Called after each epoch.
 
     Returns:
-        The records of its domains, which are the last files to be written.
+        The records of its domains, which are the last files to be written; only the first
+        process writes, and returns any.
     """
-    broadcast_or_exit(asdict(trial))
-    return take_part(run, trial, on_epoch)
-
-
-def take_part(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
-    """Does one process's part of a trial; see :func:`run_trial`. Only the first writes."""
-    with process_group():
-        return _run(run, trial, on_epoch)
-
-
-def _run(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
-    fabric = run.compute.fabric()
+    fabric = run.config.compute.fabric()
     method = Method() if trial.kept else run.method
     # Opened before the training: what is missing is said now, not hours later, and a file
     # that is removed meanwhile stays readable.
-    held_out = {domain: _held_out(run, trial, method, domain, fabric) for domain in trial.domains}
+    held_out = {
+        domain: _feed(run, trial, method, domain, fabric, training=False)
+        for domain in trial.domains
+    }
     started = time.perf_counter()
     network = run.source.network() if trial.kept else _trained(run, trial, fabric, on_epoch)
     trained = time.perf_counter()
     trunk = None
     if method.scope == "joint" and fabric.is_global_zero:
         one = method.part(network, trial.domains[0])
-        trunk = keep_trunk(run.results, method, one, run.source)
+        trunk = keep_trunk(run.config.results, method, one, run.source)
     records = []
     for domain, feed in held_out.items():
         part = method.part(network, domain)
@@ -90,19 +64,11 @@ def _run(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             "train_seconds": round(trained - started, 3),
             "evaluate_seconds": round(time.perf_counter() - trained, 3),
         }
-        target = trial.folder(run.results, domain)
-        weights = target / WEIGHTS
-        if trial.kept:
-            save_kept(weights, run.source)
-            parameters = _kept_parameters(run.source)
-        else:
-            tasks = [task_of(run, domain)]
-            save_trained(weights, method, part, run.source, tasks, trunk, run.code)
-            parameters = count_parameters(method, part, run.source)
-        digest = _write_predictions(run, target, feed, result)
-        machine = run.compute.environment(fabric)
-        record = _record(run, trial, domain, result, parameters, digest, machine, timing)
-        write_record(run.results, record)
+        parameters = _write_weights(run, trial, domain, method, part, trunk)
+        digest = _write_predictions(run, trial, feed, result)
+        environment = run.config.compute.environment(fabric)
+        record = _record(run, trial, domain, result, parameters, digest, environment, timing)
+        write_record(run.config.results, record)
         records.append(record)
     if not trial.kept and fabric.is_global_zero:
         _checkpoints(run, trial, fabric).clear()
@@ -110,14 +76,16 @@ def _run(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
 
 
 def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Module:
-    """Builds and trains a trial's network, and keeps the log."""
-    feeds = [_training_feed(run, d, trial.seed, fabric.device) for d in trial.domains]
+    """Builds and trains a trial's network, and writes the log."""
+    feeds = [_feed(run, trial, run.method, d, fabric, training=True) for d in trial.domains]
     network = build(run, trial, [feed.task for feed in feeds])
-    path = trial.folder(run.results, trial.domains[0]) / LOG
+    path = TrialFolder(run, trial).log
     checkpoints = _checkpoints(run, trial, fabric)
     resume = checkpoints.latest()
     if fabric.is_global_zero:
-        _cut_log(path, int(resume.facts["epoch"]) if resume else 0)
+        epochs = int(resume.facts["epoch"]) if resume else 0
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        write_text(path, "".join(f"{line}\n" for line in lines[:epochs]))
 
     def report(facts: dict[str, Any]) -> None:
         if fabric.is_global_zero:
@@ -133,7 +101,7 @@ def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Mod
         report,
         checkpoints,
         resume,
-        run.compute.compiled,
+        run.config.compute.compiled,
     )
 
 
@@ -159,59 +127,52 @@ def build(run: Run, trial: Trial, tasks: Sequence[Task]) -> nn.Module:
             ) from end
 
 
-def task_of(run: Run, domain: str) -> Task:
-    """Describes a domain as it is trained on, from the manifest alone."""
-    return training_task(run.store, domain, run.trained_on(domain))
-
-
 def _checkpoints(run: Run, trial: Trial, fabric: Fabric) -> Checkpoints:
     """Returns a trial's checkpoints; those of another recipe, data, source or code do not fit."""
-    identity = run.identity(trial) | run.compute.numerics(fabric)
-    folder = trial.folder(run.results, trial.domains[0]) / CHECKPOINTS
-    return Checkpoints(folder, identity, run.checkpoint_seconds, run.checkpoint_steps)
-
-
-def _cut_log(path: Path, epochs: int) -> None:
-    """Keeps the lines of the first epochs of a log, of which there are at least as many."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    write_text(path, "".join(f"{line}\n" for line in lines[:epochs]))
-
-
-def _kept_parameters(source: Source) -> Parameters:
-    bits = source.count_bits()
-    return Parameters(source=bits, shared=bits, domain=0, head=0, unit=source.unit_bits())
-
-
-def _training_feed(run: Run, domain: str, seed: int, device: torch.device) -> Feed:
-    view = run.method.view(task_of(run, domain), training=True)
-    return _feed(run, domain, run.trained_on(domain), view, seed, device)
-
-
-def _held_out(run: Run, trial: Trial, method: Method, domain: str, fabric: Fabric) -> Feed:
-    view = method.view(training_task(run.store, domain, (trial.split,)), training=False)
-    return _feed(run, domain, (trial.split,), view, trial.seed, fabric.device)
+    folder, when = TrialFolder(run, trial), run.config.checkpointing
+    identity = folder.identity() | run.config.compute.numerics(fabric)
+    return Checkpoints(folder.checkpoints, identity, when.seconds, when.steps)
 
 
 def _feed(
-    run: Run, domain: str, splits: Sequence[str], view: View, seed: int, device: torch.device
+    run: Run, trial: Trial, method: Method, domain: str, fabric: Fabric, training: bool
 ) -> Feed:
+    """Opens the images of a domain to train on, or to evaluate on."""
+    splits = run.trained_on(domain) if training else (trial.split,)
+    view = method.view(task_of(run.store, domain, splits), training)
     size = run.method.recipe.batch_size
-    return Feed(run.store, domain, splits, view, size, seed, device, world())
+    return Feed(run.store, domain, splits, view, size, trial.seed, fabric.device, world())
 
 
-def _write_predictions(run: Run, folder: Path, feed: Feed, result: Evaluation) -> str:
+def _write_weights(
+    run: Run, trial: Trial, domain: str, method: Method, network: nn.Module, trunk: str | None
+) -> Parameters:
+    """Writes a domain's network, and returns what it takes."""
+    path, source = TrialFolder(run, trial).weights(domain), run.source
+    if trial.kept:
+        save_kept(path, source)
+        bits = source.count_bits()
+        return Parameters(source=bits, shared=bits, domain=0, head=0, unit=source.unit_bits())
+    tasks = [task_of(run.store, domain, run.trained_on(domain))]
+    save_trained(path, method, network, source, tasks, trunk, run.code)
+    return count_parameters(method, network, source)
+
+
+def _write_predictions(run: Run, trial: Trial, feed: Feed, result: Evaluation) -> str:
     """Writes predictions and routing, and returns the SHA-256 of the predictions' file."""
+    folder = TrialFolder(run, trial)
     first = run.store.domains[feed.domain].first_category
     ids = feed.images.image_ids.tolist()
     predictions = [
         {"image_id": image, "category_id": first + label}
         for image, label in zip(ids, result.predicted.tolist(), strict=True)
     ]
-    path = folder / PREDICTIONS
+    path = folder.predictions(feed.domain)
     write_json(path, predictions, indent=None)
     if result.routing is not None:
         rows = ["".join(map(str, row)) for row in result.routing.tolist()]
-        write_json(folder / ROUTING, {"blocks": result.routing.shape[1], "images": rows})
+        routing = {"blocks": result.routing.shape[1], "images": rows}
+        write_json(folder.routing(feed.domain), routing)
     return sha256(path)
 
 
@@ -222,7 +183,7 @@ def _record(
     result: Evaluation,
     parameters: Parameters,
     predictions: str,
-    machine: dict[str, Any],
+    environment: dict[str, Any],
     timing: dict[str, Any],
 ) -> RunRecord:
     info = run.store.domains[domain]
@@ -245,7 +206,10 @@ def _record(
         suite=run.store.suite.name,
         network=run.source.architecture.as_json(),
         predictions=predictions,
-        environment=machine,
+        environment=environment,
         timing=timing,
-        **{**run.expected(trial, domain), "code": None if trial.kept else run.code},
+        **{
+            **TrialFolder(run, trial).expected(domain),
+            "code": None if trial.kept else run.code,
+        },
     )

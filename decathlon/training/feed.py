@@ -138,7 +138,7 @@ class Feed:
 
     def _batch(self, cut: Cut, key: int, progress: float) -> Batch:
         if self._resident is None:
-            pixels = send(self.batches.gather(cut).images, self.device)
+            pixels = send(self.batches.gather(cut), self.device)
         else:
             pixels = self._resident.gather(cut)
         ids = send(self.images.image_ids[cut.index], self.device)

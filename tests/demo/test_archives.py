@@ -2,6 +2,7 @@ import io
 import json
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from PIL import Image
 from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import sha256
 from decathlon.demo.archives import LABELS, write_archives
-from decathlon.demo.pictures import DRAWERS
-from decathlon.suites.visual_decathlon import DEVKIT, DOMAINS, IMAGENET, NINE
+from decathlon.demo.pictures import drawers
+from decathlon.suites.visual_decathlon import DEVKIT, DOMAINS, IMAGENET, NINE, SUITE
 
 FILES = (DEVKIT.file, NINE.file, IMAGENET.file, LABELS)
 NUMBERS = {
@@ -27,6 +28,8 @@ NUMBERS = {
     "vgg-flowers": 10,
 }
 SCALE = 0.02
+TWO = replace(SUITE, domains={name: DOMAINS[name] for name in ("imagenet12", "omniglot")})
+"""A suite of two domains, which are drawn faster than ten."""
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +115,7 @@ def test_ids_follow_the_official_scheme(domain: str, annotations: dict[str, dict
     for part in ("train", "val", "test_stripped"):
         categories = annotations[f"{domain}_{part}.json"]["categories"]
         assert [c["id"] for c in categories] == [base + k + 1 for k in range(len(categories))]
-        assert [c["name"] for c in categories] == list(DRAWERS[domain].class_names)
+        assert [c["name"] for c in categories] == list(drawers(SUITE)[domain].class_names)
 
 
 def test_the_images_are_those_that_are_annotated(
@@ -166,40 +169,31 @@ def test_images_are_in_no_order_of_class(annotations: dict[str, dict]):
     assert classes != sorted(classes)
 
 
-@pytest.fixture
-def two_domains(monkeypatch: pytest.MonkeyPatch) -> None:
-    keep = {name: DRAWERS[name] for name in ("imagenet12", "omniglot")}
-    monkeypatch.setattr("decathlon.demo.archives.DRAWERS", keep)
-
-
-@pytest.mark.usefixtures("two_domains")
 def test_same_seed_same_bytes(tmp_path: Path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        write_archives(tmp_path / name, seed=seed, scale=SCALE)
+        write_archives(tmp_path / name, seed=seed, scale=SCALE, suite=TWO)
     for file in FILES:
         assert sha256(tmp_path / "a" / file) == sha256(tmp_path / "b" / file)
     for file in (NINE.file, IMAGENET.file):
         assert sha256(tmp_path / "a" / file) != sha256(tmp_path / "c" / file)
 
 
-@pytest.mark.usefixtures("two_domains")
 def test_scale_multiplies_the_images_of_a_class(tmp_path: Path):
     counts = []
     for scale in (1 / 44, 1 / 22):
-        write_archives(tmp_path, scale=scale)
+        write_archives(tmp_path, scale=scale, suite=TWO)
         with tarfile.open(tmp_path / IMAGENET.file) as tar:
             counts.append(sum("/train/" in name for name in tar.getnames()))
     assert counts[1] == 2 * counts[0] > 0
 
 
-@pytest.mark.usefixtures("two_domains")
 def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(*args: object) -> bytes:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("decathlon.demo.archives.zipfile.ZipFile", full)
     with pytest.raises(DataError, match=r"No space left on device.*--out"):
-        write_archives(tmp_path / "out", scale=SCALE)
+        write_archives(tmp_path / "out", scale=SCALE, suite=TWO)
     assert list((tmp_path / "out").iterdir()) == []
 
 

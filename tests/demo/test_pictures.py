@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from decathlon.demo.pictures import DRAWERS
+from decathlon.demo.pictures import drawers
 from decathlon.demo.pictures.drawer import Drawer
 from decathlon.demo.pictures.glyphs import character
 from decathlon.demo.strokes import DIGITS
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.visual_decathlon import DOMAINS, SUITE
 
+DRAWERS = drawers(SUITE)
 SQUARE = ("cifar100", "omniglot", "svhn", "ucf101")
 
 

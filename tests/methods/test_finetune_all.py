@@ -15,10 +15,11 @@ from decathlon.method.recipe import apply
 from decathlon.models.adapters import adapted_convolutions
 from decathlon.models.weights import Source, read_weights
 from decathlon.results.records import RunRecord, find_records, read_record
+from decathlon.running.config import RunConfig
+from decathlon.running.display import PlainLines
 from decathlon.running.execution import execute
-from decathlon.running.request import request
+from decathlon.running.resolve import resolve
 from decathlon.running.survey import survey
-from decathlon.running.watch import PlainWatch
 from decathlon.testing import OneBatch
 from decathlon.training.device import Compute
 from decathlon.training.feed import interleaved
@@ -96,20 +97,16 @@ def records(
     tiny: Path, tiny_source: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, RunRecord]]:
     results = tmp_path_factory.mktemp("results")
-    run = request(
-        "series-adapters-finetune-all",
-        store=open_store(tiny),
-        source=tiny_source,
-        results=results,
-        domains=["dtd", "vgg-flowers", "imagenet12"],
-        split="test",
-        seeds=[0],
-        name=None,
-        settings=["epochs=1", "steps_per_epoch=6", "batch_size=16"],
+    config = RunConfig(
+        ("series-adapters-finetune-all",),
+        tiny,
+        results,
+        (str(tiny_source),),
+        ("dtd", "vgg-flowers", "imagenet12"),
+        settings=("epochs=1", "steps_per_epoch=6", "batch_size=16"),
         compute=Compute("cpu", "32"),
-        force=False,
     )
-    assert execute(survey([run]), PlainWatch()) == []
+    assert execute(survey(resolve(config)), PlainLines()) == []
     found = [read_record(path) for path in find_records(results)]
     return results, {record.domain: record for record in found}
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,11 +19,13 @@ import torch
 from decathlon.data.reading.store import open_store
 from decathlon.method.registry import registered
 from decathlon.results.records import find_records, read_record
+from decathlon.running.config import Checkpointing, RunConfig
+from decathlon.running.events import Epoch, Event, Started, Waiting
 from decathlon.running.execution import execute
 from decathlon.running.faults import Failure, exit_code
-from decathlon.running.plan import Run, Trial
-from decathlon.running.request import request
-from decathlon.running.survey import Work, survey
+from decathlon.running.resolve import resolve
+from decathlon.running.run import Run, Trial
+from decathlon.running.survey import survey
 from decathlon.training.checkpoints import peek
 from decathlon.training.device import Compute
 from tests import faulty
@@ -40,20 +42,14 @@ class Listener:
         self.epochs: list[int] = []
         self.waits = 0
 
-    def planned(self, work: Sequence[Work]) -> None: ...
-
-    def started(self, trial: Trial) -> None:
-        self.started_trials.append(trial)
-
-    def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
-        self.epochs.append(facts["epoch"])
-
-    def finished(self, trial: Trial, records: Sequence[Any]) -> None: ...
-
-    def failed(self, failure: Failure) -> None: ...
-
-    def waiting(self, trials: Sequence[Trial]) -> None:
-        self.waits += 1
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Started(trial):
+                self.started_trials.append(trial)
+            case Epoch(_, facts):
+                self.epochs.append(facts["epoch"])
+            case Waiting():
+                self.waits += 1
 
 
 @pytest.fixture
@@ -83,22 +79,13 @@ def data(tiny: Path, tmp_path: Path) -> Path:
 
 def asked(data: Path, source: Path, results: Path, *domains: str, **changes: Any) -> Run:
     options: dict[str, Any] = {
-        "settings": ["epochs=2", "batch_size=16"],
-        "checkpoint_seconds": 0,
-        "force": False,
+        "settings": ("epochs=2", "batch_size=16"),
+        "checkpointing": Checkpointing(seconds=0),
+        "compute": Compute("cpu", "32"),
     }
-    return request(
-        faulty.NAME,
-        store=open_store(data),
-        source=source,
-        results=results,
-        domains=domains,
-        split="test",
-        seeds=[0],
-        name=None,
-        compute=Compute("cpu", "32"),
-        **{**options, **changes},
-    )
+    options |= changes
+    (run,) = resolve(RunConfig((faulty.NAME,), data, results, (str(source),), domains, **options))
+    return run
 
 
 def done(results: Path) -> list[str]:
@@ -182,8 +169,9 @@ def test_a_failed_trial_holds_no_memory(
     alive: list[object] = []
 
     class Looking(Listener):
-        def failed(self, failure: Failure) -> None:
-            alive.append(method.NETWORKS["dtd"]())
+        def __call__(self, event: Event) -> None:
+            if isinstance(event, Failure):
+                alive.append(method.NETWORKS["dtd"]())
 
     execute(survey([asked(tiny, tiny_source, tmp_path / "r", "dtd")]), Looking())
     assert alive == [None]
@@ -235,7 +223,7 @@ def program(text: str, words: list[str], env: dict[str, str], *prefix: str) -> A
 LITTLE_MEMORY = """
 import resource, sys
 import torch
-import decathlon.running.execution, decathlon.running.watch, decathlon.running.request
+import decathlon.running.execution, decathlon.running.display, decathlon.running.resolve
 from decathlon.cli import main
 pages = int(open("/proc/self/statm").read().split()[0])
 most = pages * resource.getpagesize() + (700 << 20)
@@ -366,10 +354,11 @@ def test_a_dead_process_s_trial_is_taken_over_where_it_was(
     other.send_signal(signal.SIGSTOP)
 
     class Killing(Listener):
-        def waiting(self, trials: Sequence[Trial]) -> None:
-            super().waiting(trials)
-            other.kill()
-            other.wait()
+        def __call__(self, event: Event) -> None:
+            super().__call__(event)
+            if isinstance(event, Waiting):
+                other.kill()
+                other.wait()
 
     run = asked(tiny, tiny_source, results, "dtd")
     work, listener = survey([run]), Killing()

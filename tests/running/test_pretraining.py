@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from decathlon.data.manifest import DIGEST
 from decathlon.data.reading.store import Store, open_store
 from decathlon.method.code import code_of
 from decathlon.method.recipe import Recipe
-from decathlon.method.registry import find
 from decathlon.models.weights import read_weights, write_weights
 from decathlon.results.records import Code
 from decathlon.running import pretraining
-from decathlon.running.pretraining import Pretrained
+from decathlon.running.config import Checkpointing
+from decathlon.running.pretraining import Pretrained, Pretraining
 from decathlon.training.checkpoints import peek
 from decathlon.training.device import Compute
 
@@ -38,17 +39,14 @@ def threads_as_before() -> Iterator[None]:
 
 def pretrain(store: Store, out: Path, **changes: Any) -> Pretrained:
     options: dict[str, Any] = {
-        "method": "fine-tuning",
         "recipe": Recipe(epochs=1, batch_size=16),
         "width": 0.25,
-        "seed": 0,
-        "split": "val",
         "compute": Compute("cpu", "32"),
         "report": lambda facts: None,
     }
     options |= changes
-    name = options.pop("method")
-    return pretraining.pretrain(store, out, method=find(name)(), method_name=name, **options)
+    report = options.pop("report")
+    return pretraining.pretrain(Pretraining(store, out, **options), report)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +72,8 @@ def test_a_finished_source_is_not_trained_again(tiny: Path, finished: Path) -> N
         ({"seed": 1}, "seed was 0, now 1"),
         ({"split": "test"}, "data.test was null"),
         ({"width": 0.5}, "architecture.width was 0.25, now 0.5"),
-        ({"method": "series-adapters"}, 'architecture.adapters was "none", now "series"'),
-        ({"method": "scratch"}, "code.sha256 was"),
+        ({"method_name": "series-adapters"}, 'architecture.adapters was "none", now "series"'),
+        ({"method_name": "scratch"}, "code.sha256 was"),
         ({"compute": Compute("cpu", "bf16")}, "precision was"),
     ],
 )
@@ -153,7 +151,11 @@ def interrupt(store: Store, out: Path) -> Path:
 
     with pytest.raises(StoppedError):
         pretrain(
-            store, out, recipe=Recipe(epochs=3, batch_size=16), report=stop, checkpoint_seconds=0
+            store,
+            out,
+            recipe=Recipe(epochs=3, batch_size=16),
+            report=stop,
+            checkpointing=Checkpointing(seconds=0),
         )
     return out.with_name(f"{out.name}.checkpoints")
 
@@ -213,6 +215,16 @@ def test_weights_have_a_name_that_says_so(
     done = CliRunner().invoke(app, [*command, name])
     assert isinstance(done.exception, UsageError)
     assert "safetensors" in str(done.exception)
+
+
+def test_a_suite_without_a_source_domain_asks_for_imported_weights(
+    tiny: Path, tmp_path: Path
+) -> None:
+    store = open_store(tiny)
+    store.suite = replace(store.suite, source=None)
+    with pytest.raises(UsageError, match="import weights with 'decathlon import-weights'"):
+        pretrain(store, tmp_path / "x.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_says_that_a_source_is_finished(tiny: Path, finished: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from decathlon import load_model
 from decathlon.common.errors import UsageError
 from decathlon.data.reading.store import open_store
 from decathlon.results.records import find_records, read_record
+from decathlon.running.config import RunConfig
+from decathlon.running.events import Epoch, Event, Planned
 from decathlon.running.execution import execute
 from decathlon.running.faults import Failure
-from decathlon.running.plan import Run, Trial
-from decathlon.running.request import request
-from decathlon.running.survey import Work, survey
+from decathlon.running.resolve import resolve
+from decathlon.running.run import Run, Trial
+from decathlon.running.survey import survey
 from decathlon.training.device import Compute
 from tests.scoring.making import unpacked
 
@@ -32,39 +34,29 @@ class Listener:
     def __init__(self) -> None:
         self.todo: list[Trial] = []
         self.done: list[Trial] = []
-        self.epochs: list[dict[str, Any]] = []
+        self.epochs: list[Mapping[str, Any]] = []
         self.failures: list[Failure] = []
 
-    def planned(self, work: Sequence[Work]) -> None:
-        self.todo = [item.trial for item in work if item.state != "done"]
-        self.done = [item.trial for item in work if item.state == "done"]
-
-    def started(self, trial: Trial) -> None: ...
-
-    def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
-        self.epochs.append(facts)
-
-    def finished(self, trial: Trial, records: Sequence[Any]) -> None: ...
-
-    def failed(self, failure: Failure) -> None:
-        self.failures.append(failure)
-
-    def waiting(self, trials: Sequence[Trial]) -> None: ...
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Planned(states):
+                self.todo = [state.trial for state in states if state.state != "done"]
+                self.done = [state.trial for state in states if state.state == "done"]
+            case Epoch(_, facts):
+                self.epochs.append(facts)
+            case Failure():
+                self.failures.append(event)
 
 
 def wanted(tiny: Path, source: Path | None, results: Path, method: str, **changes: Any) -> Run:
     options: dict[str, Any] = {
-        "source": source,
-        "results": results,
-        "domains": ["dtd"],
-        "split": "test",
-        "seeds": [0],
-        "name": None,
-        "settings": ["epochs=1", "batch_size=16"],
+        "sources": () if source is None else (str(source),),
+        "domains": ("dtd",),
+        "settings": ("epochs=1", "batch_size=16"),
         "compute": Compute("cpu", "32"),
-        "force": False,
     }
-    return request(method, store=open_store(tiny), **{**options, **changes})
+    (run,) = resolve(RunConfig((method,), tiny, results, **{**options, **changes}))
+    return run
 
 
 def run(*arguments: Any, **changes: Any) -> Listener:

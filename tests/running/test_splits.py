@@ -13,15 +13,15 @@ from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.sheet import show
 from decathlon.data.reading.store import open_store
 from decathlon.method.recipe import Recipe
-from decathlon.method.registry import find
 from decathlon.results.records import find_records, read_record
-from decathlon.running import pretraining
+from decathlon.running.config import RunConfig
+from decathlon.running.display import PlainLines
 from decathlon.running.dry_run import preview
 from decathlon.running.execution import execute
-from decathlon.running.plan import notes_on_splits
-from decathlon.running.request import requests
+from decathlon.running.pretraining import Pretraining, pretrain
+from decathlon.running.resolve import resolve
+from decathlon.running.splits import notes_on_splits
 from decathlon.running.survey import survey
-from decathlon.running.watch import PlainWatch
 from decathlon.scoring.board import board_of
 from decathlon.suites.base import SPLITS
 from decathlon.training.device import Compute
@@ -82,22 +82,20 @@ def test_what_is_there_can_be_used_and_what_is_not_is_told(
 def test_a_run_works_or_says_which_split_is_missing(
     tmp_path: Path, splits: tuple[str, ...], split: str
 ) -> None:
-    store = open_store(birds(tmp_path, splits))
-    runs = requests(
-        ["scratch"],
-        sources=[],
-        name=None,
-        store=store,
-        results=tmp_path / "r",
-        domains=None,
-        split=split,
-        seeds=[0],
-        settings=["epochs=1", "batch_size=4", "width=0.1"],
-        compute=Compute("cpu", "32"),
-        force=False,
+    data = birds(tmp_path, splits)
+    store = open_store(data)
+    runs = resolve(
+        RunConfig(
+            methods=("scratch",),
+            data=data,
+            results=tmp_path / "r",
+            split=split,
+            settings=("epochs=1", "batch_size=4", "width=0.1"),
+            compute=Compute("cpu", "32"),
+        )
     )
     preview(survey(runs))
-    failures = execute(survey(runs), PlainWatch())
+    failures = execute(survey(runs), PlainLines())
     notes = notes_on_splits(store, ["birds"], split)
     if split not in splits:
         assert [failure.code for failure in failures] == [DataError.exit_code]
@@ -122,23 +120,12 @@ def test_pretraining_works_or_says_which_split_is_missing(
 ) -> None:
     store = open_store(annotated(tmp_path, "imagenet12", splits))
 
-    def pretrain() -> None:
-        pretraining.pretrain(
-            store,
-            tmp_path / "source.safetensors",
-            method=find("fine-tuning")(),
-            method_name="fine-tuning",
-            recipe=Recipe(epochs=1, batch_size=4),
-            width=0.1,
-            seed=0,
-            split=split,
-            compute=Compute("cpu", "32"),
-            report=lambda facts: None,
-        )
-
+    out = tmp_path / "source.safetensors"
+    recipe, compute = Recipe(epochs=1, batch_size=4), Compute("cpu", "32")
+    config = Pretraining(store, out, recipe=recipe, width=0.1, split=split, compute=compute)
     if {"train", split} <= {*splits}:
-        pretrain()
-        assert (tmp_path / "source.safetensors").is_file()
+        pretrain(config, lambda facts: None)
+        assert out.is_file()
     else:
         with pytest.raises(DataError, match="imagenet12 has no split"):
-            pretrain()
+            pretrain(config, lambda facts: None)

@@ -19,36 +19,30 @@ from decathlon.models.resnet import Architecture
 from decathlon.models.weights import write_source
 from decathlon.results.published import published_rows
 from decathlon.results.records import find_records, read_record
-from decathlon.running import estimate
-from decathlon.running.dry_run import preview
-from decathlon.running.estimate import Estimates, num_trained
+from decathlon.running.config import RunConfig
+from decathlon.running.display import PlainLines
+from decathlon.running.dry_run import Estimates, Pace, num_trained, preview
 from decathlon.running.execution import execute
-from decathlon.running.faults import Failure, note
-from decathlon.running.plan import Run
-from decathlon.running.request import chosen, requests
+from decathlon.running.faults import Failure
+from decathlon.running.resolve import methods_named, resolve
+from decathlon.running.run import Run
 from decathlon.running.survey import survey
-from decathlon.running.watch import PlainWatch
+from decathlon.running.trial_folder import TrialFolder
 from decathlon.suites.visual_decathlon import SUITE
 from decathlon.training.checkpoints import Checkpoints
 from decathlon.training.device import Compute
 
-QUICK = ["epochs=1", "batch_size=16"]
+QUICK = ("epochs=1", "batch_size=16")
 
 
 def asked(tiny: Path, sources: Any, results: Path, *methods: str, **changes: Any) -> list[Run]:
     options: dict[str, Any] = {
-        "name": None,
-        "domains": ["dtd", "svhn"],
-        "split": "test",
-        "seeds": [0],
+        "sources": tuple(map(str, sources)),
+        "domains": ("dtd", "svhn"),
         "settings": QUICK,
         "compute": Compute("cpu", "32"),
-        "force": False,
     }
-    given = [str(source) for source in sources]
-    return requests(
-        methods, sources=given, store=open_store(tiny), results=results, **{**options, **changes}
-    )
+    return resolve(RunConfig(methods, tiny, results, **{**options, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -81,18 +75,18 @@ def test_a_preview_shows_names_in_full(
 
 
 def test_all_methods_are_those_of_table_3_and_strangers() -> None:
-    methods = chosen(["all"])
+    methods = methods_named(["all"])
     assert sorted(methods) == sorted(registered())
     table = [row.method for row in published_rows() if row.table == SUITE.table and row.method]
     assert [method for method in methods if method in table] == table
     with pytest.raises(UsageError, match="did you mean 'spottune'"):
-        chosen(["fine-tuning", "spotune"])
+        methods_named(["fine-tuning", "spotune"])
 
 
 def test_every_method_starts_from_one_plain_source(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    work = survey(asked(tiny, [tiny_source], tmp_path / "r", *chosen(["all"])))
+    work = survey(asked(tiny, [tiny_source], tmp_path / "r", *methods_named(["all"])))
     assert {item.state for item in work} == {"to do"}
     assert {item.trial.name for item in work} == set(registered())
 
@@ -112,7 +106,7 @@ def test_a_method_that_cannot_take_the_source_stops_no_other(
     shown = " ".join(printed(work).split())
     assert "dan dtd 0 cannot be run: see below" in shown
     assert "dan, dtd svhn, test, seed 0:" in shown
-    failures = execute(work, PlainWatch())
+    failures = execute(work, PlainLines())
     assert [(f.trial.name, f.code) for f in failures] == [("dan", 3)] * 2
     assert "has series adapters; DAN starts from one with none" in failures[0].reason
     records = [read_record(path) for path in find_records(tmp_path / "r")]
@@ -165,31 +159,29 @@ def test_every_mismatch_is_listed_before_anything_is_done(
 ) -> None:
     methods = ("feature-extractor", "bn-adapt")
     first = asked(tiny, [tiny_source], tmp_path, *methods, domains=["dtd"])
-    assert execute(survey(first), PlainWatch()) == []
+    assert execute(survey(first), PlainLines()) == []
     work = survey(asked(tiny, [tiny_source], tmp_path, *methods, settings=["epochs=2"]))
     assert [item.state for item in work] == ["differs", "to do"] * 2
     with pytest.raises(UsageError) as raised:
-        execute(work, PlainWatch())
+        execute(work, PlainLines())
     assert str(raised.value).count("recipe: batch_size was 16, now 128; rerun it with --force") == 2
     assert len(list(find_records(tmp_path))) == 2
 
 
 def test_a_dry_run_tells_every_state_and_writes_nothing(
-    tiny: Path, tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(estimate, "SECONDS", 0.1)
     domains = ["dtd", "svhn", "omniglot", "ucf101", "aircraft"]
     (run,) = runs = asked(
         tiny, [tiny_source], tmp_path, "bn-adapt", domains=domains, settings=["epochs=9"]
     )
-    done, begun, failed, held, _ = run.trials()
-    assert execute([item for item in survey(runs) if item.trial == done], PlainWatch()) == []
-    folder = begun.folder(tmp_path, "svhn") / "checkpoints"
-    Checkpoints(folder, {"svhn": run.expected(begun, "svhn")}).save(40, {}, {"epoch": 4})
-    failed.folder(tmp_path, "omniglot").mkdir(parents=True)
-    note(run, Failure(failed, 1, "the loss is nan"))
+    done, begun, failed, held, _ = (TrialFolder(run, trial) for trial in run.trials())
+    assert execute([item for item in survey(runs) if item.trial == done.trial], PlainLines()) == []
+    Checkpoints(begun.checkpoints, begun.identity()).save(40, {}, {"epoch": 4})
+    failed.first.mkdir(parents=True)
+    failed.write_failure(Failure(failed.trial, 1, "the loss is nan"))
     files = sorted(tmp_path.rglob("*"))
-    with claim(held.folder(tmp_path, "ucf101")):
+    with claim(held.first):
         files = sorted(tmp_path.rglob("*"))
         shown = " ".join(printed(survey(runs)).split())
     assert sorted(tmp_path.rglob("*")) == files
@@ -221,19 +213,10 @@ def test_an_estimate_is_of_the_steps_that_are_left(
     whole = estimates.seconds(work[0])
     half = estimates.seconds(type(work[0])(work[0].run, work[0].trial, "begun", epoch=4))
     pace = estimates.pace(work[0].run, work[0].trial)
-    assert isinstance(pace, estimate.Pace)
+    assert isinstance(pace, Pace)
     assert whole is not None
     assert half is not None
     assert whole - half == pytest.approx(4 * counts[0] * pace.train)
-
-
-def test_steps_of_two_sizes_tell_what_a_step_and_what_an_image_takes() -> None:
-    # A step of 10 ms, and 5 ms an image.
-    few, many = estimate._Step(2, 0.020), estimate._Step(8, 0.050)
-    assert estimate._seconds_an_image(few, many, 100) == pytest.approx(0.0051)
-    assert estimate._seconds_an_image(None, many, 100) == pytest.approx(0.050 / 8)
-    slowed = estimate._Step(2, 0.060)
-    assert estimate._seconds_an_image(slowed, many, 100) == pytest.approx(0.050 / 16 + 0.00025)
 
 
 def test_an_estimate_is_near_the_truth(tiny: Path, tiny_source: Path, tmp_path: Path) -> None:
@@ -243,7 +226,7 @@ def test_an_estimate_is_near_the_truth(tiny: Path, tiny_source: Path, tmp_path: 
         asked(tiny, [tiny_source], tmp_path, "spottune", domains=["dtd"], settings=settings)
     )
     expected = Estimates().seconds(work[0])
-    assert execute(work, PlainWatch()) == []
+    assert execute(work, PlainLines()) == []
     (path,) = find_records(tmp_path)
     took = sum(read_record(path).timing.values())
     assert expected is not None

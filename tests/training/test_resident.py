@@ -34,7 +34,7 @@ def test_batches_are_those_of_the_memory_map(tiny: Path, view: View, domain: str
     cuts = [*batches.cuts(1), *batches.cuts_in_order(5)]
     assert len(cuts) > 4
     for cut in cuts:
-        np.testing.assert_array_equal(resident.gather(cut).numpy(), batches.gather(cut).images)
+        np.testing.assert_array_equal(resident.gather(cut).numpy(), batches.gather(cut))
 
 
 def test_feeds_give_the_same_either_way(tiny: Path) -> None:

@@ -5,7 +5,6 @@ python -m torch.distributed.run --nproc-per-node=2 together.py DATA SOURCE OUT
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,12 @@ from decathlon.common.world import world
 from decathlon.data.reading.store import open_store
 from decathlon.method.base import Batch, Method, Task
 from decathlon.models.weights import read_source, write_weights
+from decathlon.running.config import RunConfig
+from decathlon.running.events import Event, Finished
 from decathlon.running.faults import Failure
-from decathlon.running.launchers.torchrun import perform
-from decathlon.running.plan import Run, Trial
-from decathlon.running.survey import Work, survey
+from decathlon.running.launchers.torchrun import execute_together
+from decathlon.running.run import Run
+from decathlon.running.survey import survey
 from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.testing import OneBatch
 from decathlon.training import evaluation
@@ -115,19 +116,12 @@ class Listener:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def planned(self, work: Sequence[Work]) -> None: ...
-
-    def started(self, trial: Trial) -> None: ...
-
-    def epoch(self, trial: Trial, facts: dict[str, Any]) -> None: ...
-
-    def finished(self, trial: Trial, records: Sequence[Any]) -> None:
-        self.said.append(f"{trial}: {[r.environment['world_size'] for r in records]}")
-
-    def failed(self, failure: Failure) -> None:
-        self.said.append(f"{failure.trial}: {failure.reason}")
-
-    def waiting(self, trials: Sequence[Trial]) -> None: ...
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Finished(trial, records):
+                self.said.append(f"{trial}: {[r.environment['world_size'] for r in records]}")
+            case Failure(trial, _, reason):
+                self.said.append(f"{trial}: {reason}")
 
 
 def arguments(data: Path, source: Path, results: Path, method: str) -> list[str]:
@@ -202,7 +196,8 @@ class Here:
     def asked(self, method: Method, *domains: str) -> Run:
         source, store = read_source(self.source), open_store(self.data)
         results, name = self.out / "results", type(method).__name__.lower()
-        return Run(method, name, name, source, store, results, domains, "test", compute=COMPUTE)
+        config = RunConfig((name,), self.data, results, domains=domains, compute=COMPUTE)
+        return Run(config, method, source, store)
 
     def fails(self) -> None:
         run = self.asked(Failing(replace(RECIPE, epochs=2)), "dtd", "svhn", DOMAIN)
@@ -211,15 +206,15 @@ class Here:
             (self.out / "results" / "failing" / DOMAIN / "test" / "seed0" / "log.jsonl").mkdir(
                 parents=True
             )
-        watch = Listener()
-        failed = perform(survey([run]), watch)
-        self.write("failed", [[str(failure.trial) for failure in failed], watch.said])
+        listener = Listener()
+        failed = execute_together(survey([run]), listener)
+        self.write("failed", [[str(failure.trial) for failure in failed], listener.said])
 
     def is_refused(self) -> None:
         run = self.asked(OnSource(replace(RECIPE, batch_size=2)), "imagenet12", "dtd")
-        watch = Listener()
-        failed = perform(survey([run]), watch)
-        self.write("refused", [[failure.code for failure in failed], watch.said])
+        listener = Listener()
+        failed = execute_together(survey([run]), listener)
+        self.write("refused", [[failure.code for failure in failed], listener.said])
 
     def runs(self) -> None:
         for folder, method in (

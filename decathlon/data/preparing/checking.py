@@ -1,4 +1,4 @@
-"""Reading a whole shard: its digest, and which images are not as they were written."""
+"""Reads a whole shard: computes its digest and finds damaged images."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,11 +16,11 @@ from decathlon.data.shard import MEND, Shard
 
 @dataclass(frozen=True)
 class Check:
-    """What reading a whole shard found.
+    """Result of reading a whole shard.
 
     Attributes:
         sha256: Digest of the file.
-        damaged: Positions of the images whose pixels are not those that were written.
+        damaged: Positions of the images whose pixels have changed since they were written.
     """
 
     sha256: str
@@ -29,11 +29,11 @@ class Check:
 
 _ROOMS = 4
 _SPAN = 1 << 21
-"""Bytes of pixels that are read at once, at most, but for a larger image."""
+"""Bytes of pixels that are read at once, at most, unless an image is larger."""
 
 
 def _spans(shard: Shard) -> Iterator[tuple[int, int, int]]:
-    """Yields ranges of images that lie one after the other: (first, last + 1, bytes)."""
+    """Yields ranges of consecutive images: (first, last + 1, bytes)."""
     first, ends = 0, shard.offset + shard.columns.size
     while first < len(shard):
         last = int(np.searchsorted(ends, shard.offset[first] + _SPAN, side="right"))
@@ -47,7 +47,7 @@ def check(shard: Shard, also: Callable[[memoryview], None] | None = None) -> Che
 
     Args:
         shard: The shard.
-        also: Is given all pixels on the way, some images at a time.
+        also: Called with all pixels on the way, some images at a time.
     """
     digest = sha256()
     damaged: list[int] = []
@@ -64,9 +64,8 @@ def check(shard: Shard, also: Callable[[memoryview], None] | None = None) -> Che
         if also is not None:
             also(data)
 
-    # Digest and checksums each in a thread, outside the interpreter's lock, while the next
-    # images are read; unbuffered, into memory that is used again: new memory costs as much
-    # as the reading.
+    # Digest and checksums are computed in a thread each, outside the interpreter's lock, while
+    # the next images are read. Memory is reused: new memory costs as much as the reading.
     with (
         shard.path.open("rb", buffering=0) as file,
         ThreadPoolExecutor(1) as digesting,
@@ -90,14 +89,14 @@ def check(shard: Shard, also: Callable[[memoryview], None] | None = None) -> Che
 
 
 class _Room:
-    """Memory that is read into, and read by others until it is cleared."""
+    """Memory that images are read into; threads use it until it is cleared."""
 
     def __init__(self) -> None:
         self._memory = bytearray()
         self.users: list[Future[None]] = []
 
     def cleared(self, size: int) -> memoryview:
-        """Waits for the users; returns so many bytes."""
+        """Waits for the users; returns memory of a size."""
         for user in self.users:
             user.result()
         self.users.clear()

@@ -10,6 +10,7 @@ from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import digest_of
 from decathlon.common.limits import cores
 from decathlon.common.progress import progress
+from decathlon.common.text import file_size
 from decathlon.data.image import LIBRARIES, RESIZE
 from decathlon.data.manifest import (
     FILE,
@@ -181,7 +182,7 @@ class FolderWriter:
         started = any(any(temporary_files(job.folder)) for job in jobs)
         if size > free and not started:
             raise DataError(
-                f"{self.data}: needs {told_bytes(size)}, {told_bytes(free)} are free;"
+                f"{self.data}: needs {file_size(size)}, {file_size(free)} are free;"
                 " make room or name another folder with --data"
             )
         splits = [notes for job in jobs for notes in job.plan.splits.values()]
@@ -245,8 +246,3 @@ class FolderWriter:
                     f"{name}: the {split} split was rebuilt without labels; run"
                     " 'decathlon prepare --labels' to fill them in again"
                 )
-
-
-def told_bytes(size: float) -> str:
-    """Returns a size in the unit that suits it."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

@@ -120,7 +120,7 @@ def prepare(
     folders = folders or {}
     # The suite's own names too: some file systems do not tell apart names that differ by case.
     for name in folders:
-        check_name(name, [*folders, *suite.domains])
+        check_name(name, suite, [*folders, *suite.domains])
     shares = parse_shares(split_folders) if split_folders is not None else None
     if jobs is not None and jobs < 0:
         raise UsageError(f"jobs is {jobs}: give the number of decoding processes, 0 or more")
@@ -186,7 +186,7 @@ class _Preparation:
     def from_folders(self, shares: Shares | None, skip_broken: bool) -> None:
         """Writes domains from folders of photographs, if missing or out of date."""
         for name in self.folders:
-            check_name(name, self.manifest.domains)
+            check_name(name, self.suite, self.manifest.domains)
         for name, folder in self.folders.items():
             entry = self.manifest.domains.get(name)
             rule = shares

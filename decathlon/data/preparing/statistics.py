@@ -10,7 +10,7 @@ from decathlon.data.shard import Shard
 
 _ROW = 3 * 256
 _ROWS = 128
-"""Rows added up in float32, where they are whole numbers below 2^24 and so exact."""
+"""Rows added up at a time in float32: sums are whole numbers below 2^24, and so exact."""
 _CHUNK = _ROW * _ROWS
 Channels = tuple[float, float, float]
 
@@ -18,8 +18,8 @@ Channels = tuple[float, float, float]
 class Sums:
     """Sums and sums of squares of pixels, per channel.
 
-    They are of whole numbers and exact, so the result depends neither on the order of
-    summation nor on the machine.
+    They are exact whole numbers: the result depends neither on the order of summation nor on
+    the machine.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Sums:
         self._ones = np.ones(_ROWS, np.float32)
 
     def add(self, pixels: memoryview) -> None:
-        """Adds whole pixels, three bytes each."""
+        """Adds pixels of three bytes."""
         values = np.frombuffer(pixels, np.uint8)
         self.count += len(values) // 3
         for at in range(0, len(values), _CHUNK):

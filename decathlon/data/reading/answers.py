@@ -1,4 +1,4 @@
-"""Labels and ids of prepared data, as an audit of results needs them; without torch."""
+"""Labels and ids of prepared data, for auditing results; without torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Answer:
 
     Attributes:
         image_ids: Ids of all images, ascending.
-        category_ids: The category of each image, or None where labels are unknown.
+        category_ids: The category of each image, or None if labels are unknown.
         categories: Ids of all categories, ascending.
-        official: Whether the domain is the official one.
+        official: True if the domain is the suite's, unchanged.
         digests: SHA-256 of the domain's shards by split.
     """
 
@@ -43,7 +43,7 @@ class PreparedAnswers:
     manifest: Manifest
 
     def key(self, domain: str, split: str) -> Answer | None:
-        """Returns the answers of a split, or None where it is not prepared.
+        """Returns the answers of a split, or None if it is not prepared.
 
         Raises:
             DataError: A shard is missing or damaged.

@@ -1,7 +1,11 @@
 """Batches of uint8 crops from the memory map.
 
-Order, crops and flips are functions of (seed, domain, epoch, image position); an epoch
-can be entered at any step. Normalisation is left to the device.
+How a batch reaches the network: :meth:`Batches.cuts` decides which images are in it and how
+each is cropped and flipped; :meth:`Batches.gather` copies those pixels from the memory map of the
+shards; :mod:`decathlon.training.feed` sends them to the device, and normalises them there.
+
+Order, crops and flips are functions of (seed, domain, epoch, image), so that an epoch can be
+entered at any step.
 """
 
 from collections.abc import Iterator
@@ -22,17 +26,17 @@ Uint8 = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Cut:
-    """Which images a batch has, or the part of it that this process has, and how they are cut.
+    """Which images are in a batch (or in this process's part of it), and how they are cropped.
 
     Attributes:
-        index: int64 (N,), positions in the images that were asked for.
+        index: int64 (N,), numbers of the images, from 0.
         corner: int64 (N, 2), the crop's top and left pixel; negative in a smaller image, whose
             edge pixels are repeated.
-        flips: bool (N,), mirrored.
+        flips: bool (N,), True for images to mirror.
         height: H of the crops in pixels.
         width: W of the crops in pixels.
         step: Number of the batch within the epoch, from 0.
-        share: Its share of the whole batch's images.
+        share: The share of the whole batch's images that is in it.
     """
 
     index: Int64
@@ -44,48 +48,19 @@ class Cut:
     share: float
 
 
-@dataclass(frozen=True)
-class RawBatch:
-    """A batch from the memory map.
-
-    Attributes:
-        images: uint8 (N, H, W, 3), contiguous.
-        labels: int64 (N,), -1 where not known.
-        cut: How it was cut.
-    """
-
-    images: Uint8
-    labels: Int64
-    cut: Cut
-
-    @property
-    def index(self) -> Int64:
-        """int64 (N,), positions in the images that were asked for."""
-        return self.cut.index
-
-    @property
-    def step(self) -> int:
-        """Number of the batch within the epoch, from 0."""
-        return self.cut.step
-
-    @property
-    def share(self) -> float:
-        """Its share of the whole batch's images."""
-        return self.cut.share
-
-
 class Batches:
     """Batches of a domain's images under one view.
 
     Args:
         images: The images.
-        view: Crop and flip. A view without a crop takes whole images, and where those of
-            a batch differ in size, the centre of the smallest height and width.
+        view: Crop and flip. A view without a crop takes whole images; if those of a batch
+            differ in size, each is cropped to the smallest height and width, at the centre.
         batch_size: Images in a batch, at most.
         domain: Name that the randomness is keyed by.
         seed: Seed that the randomness is keyed by.
-        world: Which of several processes this is. Batches are the same for any number of them:
-            in an epoch each has a part of every batch, in a sequence some of the batches.
+        world: This process among those that train together. Batches are the same for any
+            number of processes: :meth:`cuts` gives each a part of every batch,
+            :meth:`cuts_in_order` some of the batches.
     """
 
     def __init__(
@@ -108,20 +83,12 @@ class Batches:
         """Batches in an epoch; they differ by at most one image in size."""
         return -(-len(self.images) // self.batch_size)
 
-    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[RawBatch]:
-        """Yields the batches of :meth:`cuts`."""
-        return map(self.gather, self.cuts(epoch, first_step))
-
-    def sequential(self, batch_size: int | None = None) -> Iterator[RawBatch]:
-        """Yields the batches of :meth:`cuts_in_order`."""
-        return map(self.gather, self.cuts_in_order(batch_size))
-
     def cuts(self, epoch: int, first_step: int = 0) -> Iterator[Cut]:
-        """Yields every image once, shuffled, cropped and flipped as the view says.
+        """Yields the batches of an epoch: every image once, shuffled, cropped and flipped.
 
         Args:
             epoch: Number of the epoch.
-            first_step: Batches of the epoch to leave out, which costs nothing.
+            first_step: Number of batches to leave out at the start, which costs nothing.
 
         Raises:
             UsageError: There are more processes than images in a batch.
@@ -133,26 +100,25 @@ class Batches:
                 f" {self.world.size} processes: start fewer, or --set a larger batch_size"
             )
         order = generator(self.seed, self.domain, epoch, "order").permutation(count)
+        position = mirror = None
         if self.view.random:
-            place = generator(self.seed, self.domain, epoch, "crop").random((count, 2), np.float32)
-        else:
-            place = None
-        mirror = None
+            crops = generator(self.seed, self.domain, epoch, "crop")
+            position = crops.random((count, 2), np.float32)
         if self.view.flip:
             mirror = generator(self.seed, self.domain, epoch, "flip").random(count) < 0.5
         for step in range(first_step, steps):
             # Nearly equal batches: a last batch of one image would break batch norm.
             index = order[count * step // steps : count * (step + 1) // steps]
-            yield self._cut(index, step, place, mirror, self.world)
+            yield self._cut(index, step, position, mirror, self.world)
 
     def cuts_in_order(self, batch_size: int | None = None) -> Iterator[Cut]:
-        """Yields every image exactly once, in order, cut at the centre.
+        """Yields batches for evaluation: every image once, in order, cropped at the centre.
 
-        Of several processes each has whole batches, in turn: a network that looks at
-        several images at once says the same as in one process.
+        Several processes take whole batches in turn, so that a network whose predictions depend
+        on the batch predicts the same as in one process.
 
         Args:
-            batch_size: Images in a batch but the last, or None for the usual number.
+            batch_size: Images in every batch but the last; None for the usual number.
         """
         size = self.batch_size if batch_size is None else batch_size
         for step, start in enumerate(range(0, len(self.images), size)):
@@ -164,30 +130,34 @@ class Batches:
         self,
         index: Int64,
         step: int,
-        place: npt.NDArray[np.float32] | None,
+        position: npt.NDArray[np.float32] | None,
         mirror: npt.NDArray[np.bool_] | None,
-        of: World = ALONE,
+        world: World = ALONE,
     ) -> Cut:
         heights, widths = self.images.heights[index], self.images.widths[index]
         crop = self.view.crop
         high, wide = (crop, crop) if crop else (int(heights.min()), int(widths.min()))
-        part, whole = of.part(len(index)), len(index)
+        part, whole = world.part(len(index)), len(index)
         index, heights, widths = index[part], heights[part], widths[part]
         spare = np.stack([heights - high, widths - wide], axis=1)
         # Half of an odd remainder is rounded to even, as torchvision's CenterCrop does.
         centre = np.rint(spare / 2).astype(np.int64)
-        if place is None:
+        if position is None:
             corner = centre
         else:
             # float64: with float32 the product could round up to spare + 1.
             room = np.maximum(spare, 0) + 1
-            corner = np.floor(place[index].astype(np.float64) * room).astype(np.int64)
+            corner = np.floor(position[index].astype(np.float64) * room).astype(np.int64)
             corner = np.where(spare < 0, centre, corner)
         flips = np.zeros(len(index), np.bool_) if mirror is None else mirror[index]
         return Cut(index, corner, flips, high, wide, step, len(index) / whole)
 
-    def gather(self, cut: Cut) -> RawBatch:
-        """Reads a batch from the memory map."""
+    def gather(self, cut: Cut) -> Uint8:
+        """Reads a batch from the memory map.
+
+        Returns:
+            uint8 (N, H, W, 3), contiguous.
+        """
         index, high, wide = cut.index, cut.height, cut.width
         heights, widths = self.images.heights[index], self.images.widths[index]
         out = np.empty((len(index), high, wide, 3), np.uint8)
@@ -210,15 +180,15 @@ class Batches:
             else:
                 part = image[top : top + high, left : left + wide]
             target[...] = part[:, ::-1] if flip else part
-        return RawBatch(out, self.images.labels[index], cut)
+        return out
 
 
 def _padded(
     image: npt.NDArray[np.void], high: int, wide: int, top: int, left: int
 ) -> npt.NDArray[np.void]:
-    """Cuts (high, wide) out of an image that is smaller, repeating its edge pixels.
+    """Crops (high, wide) pixels from a smaller image, repeating its edge pixels.
 
-    A negative ``top`` or ``left`` is where the image lies inside the crop.
+    A negative ``top`` or ``left`` puts the image inside the crop.
     """
     rows = np.clip(np.arange(top, top + high), 0, image.shape[0] - 1)
     columns = np.clip(np.arange(left, left + wide), 0, image.shape[1] - 1)

@@ -14,7 +14,7 @@ class DomainDataset(Dataset[tuple[torch.Tensor, int]]):
     """The images of one split, whole and as they are stored.
 
     Item ``i`` is ``(image, label)``: a uint8 tensor (3, height, width), whose short side
-    is 72 and whose long side varies, and an int, -1 where labels are withheld. Crop
+    is the suite's and whose long side varies, and an int, -1 if labels are withheld. Crop
     before batching, and normalise ``image / 255`` with ``mean`` and ``std``. A pickle holds
     paths and no pixels, so that the workers of a DataLoader start quickly.
 
@@ -22,7 +22,7 @@ class DomainDataset(Dataset[tuple[torch.Tensor, int]]):
         domain: Name of the domain.
         split: Name of the split.
         classes: Name by label.
-        category_ids: Category id by label, as a submission needs them.
+        category_ids: Category id by label, as in a submission.
         mean: Per channel, in [0, 1].
         std: Per channel, in [0, 1].
     """
@@ -66,9 +66,9 @@ def load(domain: str, split: str, data: Path | str | None = None) -> DomainDatas
     Example::
 
         import decathlon
-        flowers = decathlon.load("vgg-flowers", "train", data="data")
-        image, label = flowers[0]      # uint8 (3, 72, 96), int
-        flowers.classes[label]         # 'pink primrose'
+        birds = decathlon.load("birds", "train", data="data")
+        image, label = birds[0]      # uint8 (3, height, width), int
+        birds.classes[label]         # 'robin'
 
     Args:
         domain: Name of the domain.

@@ -1,4 +1,4 @@
-"""A contact sheet: images of a prepared split as they are stored, with their class names."""
+"""A contact sheet: stored images of a prepared split with their class names."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 _WITHHELD = "(withheld)"
 
 _LACKING = "\uffff"
-"""What no font has: it is drawn as all that a font lacks."""
+"""A character that no font has: it is drawn as the sign for missing characters."""
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One image and its place on the sheet.
+    """One image and its position on the sheet.
 
     Attributes:
         index: Position of the image in its split.
@@ -48,12 +48,12 @@ class Tile:
 def chosen(images: Images, count: int) -> list[int]:
     """Returns the positions of up to ``count`` images, spread evenly over the classes."""
     by_class = np.argsort(images.labels, kind="stable")
-    places = np.linspace(0, len(images) - 1, min(count, len(images)))
-    return [int(index) for index in by_class[np.rint(places).astype(np.int64)]]
+    spread = np.linspace(0, len(images) - 1, min(count, len(images)))
+    return [int(index) for index in by_class[np.rint(spread).astype(np.int64)]]
 
 
 def laid_out(images: Images, indices: Sequence[int]) -> tuple[list[Tile], int, int]:
-    """Places images in rows, each in its own size.
+    """Arranges images in rows, each in its own size.
 
     Returns:
         (tiles, width and height of the sheet in pixels).
@@ -73,8 +73,8 @@ def laid_out(images: Images, indices: Sequence[int]) -> tuple[list[Tile], int, i
 
 
 def _font() -> _Font:
-    """Returns a font that has Latin, Greek and Cyrillic letters, which Pillow's own has not."""
-    import matplotlib  # its folder of fonts is all that is wanted
+    """Returns a font with Latin, Greek and Cyrillic letters, which Pillow's own lacks."""
+    import matplotlib  # for its folder of fonts
 
     try:
         path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
@@ -84,7 +84,7 @@ def _font() -> _Font:
 
 
 def written(text: str, font: _Font) -> str:
-    """Returns a text in which characters that a font lacks are escaped."""
+    """Escapes the characters of a text that a font lacks."""
     if text.isascii():
         return text
     if not isinstance(font, ImageFont.FreeTypeFont):
@@ -111,11 +111,11 @@ def _cut(text: str, width: int, font: _Font) -> str:
 def _lines(text: str, width: int, font: _Font) -> Iterator[str]:
     """Breaks a class name, whose words are joined by spaces, ``_`` or ``-``, into lines."""
     words, line = text.replace("_", " ").split(), ""
-    for place, word in enumerate(words):
+    for number, word in enumerate(words):
         longer = f"{line} {word}".strip()
         if line and font.getlength(longer) > width:
             yield _cut(line, width, font)
-            yield _cut(" ".join(words[place:]), width, font)
+            yield _cut(" ".join(words[number:]), width, font)
             return
         line = longer
     yield _cut(line, width, font)
@@ -138,8 +138,8 @@ def draw(images: Images, class_names: Sequence[str], count: int) -> Image.Image:
         label = int(images.labels[tile.index])
         name = _WITHHELD if label == UNKNOWN else written(class_names[label], font)
         for number, line in enumerate(_lines(name, pixels.shape[1] + _GAP // 2, font)):
-            place = (tile.left, tile.top + pixels.shape[0] + 1 + _LINE * number)
-            pen.text(place, line, _INK, font)
+            corner = (tile.left, tile.top + pixels.shape[0] + 1 + _LINE * number)
+            pen.text(corner, line, _INK, font)
     return sheet
 
 
@@ -150,8 +150,8 @@ def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
         store: The prepared data.
         domain: The domain.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        count: Images on the sheet, 1 to 2000; fewer where the split has fewer.
-        out: A file ending in ``.png``, whole or not written at all.
+        count: Images on the sheet, 1 to 2000; fewer if the split has fewer.
+        out: A file ending in ``.png``, written whole or not at all.
 
     Returns:
         Number of images drawn.

@@ -11,11 +11,9 @@ import numpy.typing as npt
 
 from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.common.limits import memory
-from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest
+from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, suite_of
 from decathlon.data.preparing.verify import differences
 from decathlon.data.shard import Shard, open_shard
-from decathlon.suites.base import Suite
-from decathlon.suites.registry import find
 
 VARIABLE = "DECATHLON_DATA"
 _PREPARE = (
@@ -29,8 +27,8 @@ def data_folder(option: Path | None = None) -> Path:
     return option if option is not None else Path(os.environ.get(VARIABLE) or "data")
 
 
-SHARE = 0.5
-"""Pixels are read ahead if they take at most this share of the memory."""
+READ_AHEAD = 0.5
+"""Pixels are read ahead if they take at most this part of the memory."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class SplitInfo:
 
     Attributes:
         num_images: Images in it.
-        labelled: Whether their labels are known.
+        labelled: True if their labels are known.
         digest: SHA-256 of its shards.
     """
 
@@ -54,7 +52,7 @@ class DomainInfo:
 
     Attributes:
         name: The domain.
-        official: Whether classes and split sizes are those of the official domain.
+        official: True if classes, split sizes and images are those of the suite's domain.
         class_names: Name by label; ``""`` for a label that no category has.
         category_ids: Category id by label.
         mean: Per channel, in [0, 1].
@@ -84,8 +82,8 @@ class DomainInfo:
 class Images:
     """The images of one or several splits of a domain, one after the other.
 
-    A pickle, such as a DataLoader sends to the workers that it spawns, holds the paths of the
-    shards and no pixels: a worker opens the same files again.
+    A pickle, as a DataLoader sends to its workers, holds the paths of the shards and no pixels:
+    a worker opens the same files again.
 
     Attributes:
         labels: int64 (n,), -1 where not known.
@@ -95,7 +93,7 @@ class Images:
         offsets: int64 (n,), where each image begins in its shard's pixels, in bytes.
         shard: int64 (n,), the position of its shard in ``maps``.
         maps: The pixels of each shard, uint8 (bytes,), read-only.
-        rows: The same as elements of three bytes (pixels,), which numpy mirrors twice as fast.
+        rows: The same with three bytes an element (pixels,), which numpy mirrors twice as fast.
         digests: SHA-256 by split.
     """
 
@@ -107,9 +105,9 @@ class Images:
         self.widths = np.concatenate([shard.columns.width for shard in shards])
         self.offsets = np.concatenate([shard.offset for shard in shards])
         self.shard = np.repeat(np.arange(len(shards)), [len(shard) for shard in shards])
-        # What cannot stay in memory is not read ahead: in shuffled order it would be in vain.
+        # Pixels that do not fit into memory are not read ahead: shuffled reading gains nothing.
         room = memory()
-        scattered = room is not None and sum(shard.size for shard in shards) > SHARE * room
+        scattered = room is not None and sum(shard.size for shard in shards) > READ_AHEAD * room
         self.maps = [shard.map(scattered) for shard in shards]
         self.rows = [pixels.view("V3") for pixels in self.maps]
         self._files = [(shard.path.absolute(), shard.content) for shard in shards]
@@ -151,12 +149,12 @@ class Store:
     """
 
     def __init__(self, data: Path, manifest: Manifest) -> None:
-        self.data, self.suite = data, _suite(data, manifest)
+        self.data, self.suite = data, suite_of(data, manifest)
         self._manifest = manifest
         self.domains = {name: _info(name, entry) for name, entry in manifest.domains.items()}
 
     def domain(self, name: str) -> DomainInfo:
-        """Returns what is known of a domain.
+        """Returns the description of a prepared domain.
 
         Raises:
             UsageError: It is not prepared here; the nearest name is suggested.
@@ -211,16 +209,6 @@ class Store:
                 )
             shards.append(shard)
         return shards
-
-
-def _suite(data: Path, manifest: Manifest) -> Suite:
-    try:
-        return find(manifest.suite)
-    except UsageError as error:
-        raise DataError(
-            f"{data / FILE}: prepared for suite '{manifest.suite}', which cannot be used: {error};"
-            " install the package that provides it"
-        ) from None
 
 
 def _info(name: str, entry: DomainEntry) -> DomainInfo:

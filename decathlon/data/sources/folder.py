@@ -32,25 +32,26 @@ from decathlon.data.sources.classes import (
 )
 from decathlon.data.sources.shares import Shares
 from decathlon.data.sources.supply import FolderSupply
-from decathlon.suites.base import DEFAULT, SPLITS
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.base import DEFAULT, SPLITS, Suite
 
 MEND = "replace the file, or leave out all that are broken with --skip-broken"
 
 
-def check_name(name: str, prepared: Iterable[str] = ()) -> None:
+def check_name(name: str, suite: Suite, others: Iterable[str] = ()) -> None:
     """Checks the name of a user's own domain.
 
     Args:
         name: The name.
-        prepared: Names of domains that are prepared, or about to be.
+        suite: The suite that data is prepared for. If it has archives, its own domains come
+            from them.
+        others: Names of domains that are prepared, or about to be.
 
     Raises:
-        UsageError: It is an official one's, one of the program's files, does not fit
-            into file names, or differs from another by case only.
+        UsageError: The suite has archives and a domain of that name; or the name is one of the
+            program's files, does not fit into file names, or differs from another by case only.
     """
     # Some file systems take names for the same that differ by case only.
-    if name.lower() in DOMAINS:
+    if suite.archives and name.lower() in suite.domains:
         raise UsageError(f"'{name}' is an official domain: give your own another name")
     if RESERVED.fullmatch(name):
         raise UsageError(
@@ -66,7 +67,7 @@ def check_name(name: str, prepared: Iterable[str] = ()) -> None:
             f"'{name}' cannot name a domain: begin with a letter or digit, go on with"
             " letters, digits, '_', '-' and '.', at most 100"
         )
-    for other in prepared:
+    for other in others:
         if name != other and name.lower() == other.lower():
             raise UsageError(
                 f"'{name}' differs from the domain '{other}' by case only, which some file"

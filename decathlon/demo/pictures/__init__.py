@@ -1,29 +1,14 @@
-"""What the demo's ten domains look like: one file a domain, each with its drawer."""
+"""What the domains of a suite look like in the demo: one module a subject, each with its drawer."""
 
-from decathlon.demo.pictures import (
-    aircraft,
-    digits,
-    flowers,
-    glyphs,
-    motion,
-    objects,
-    pedestrians,
-    signs,
-    small,
-    textures,
-)
+from importlib import import_module
+
 from decathlon.demo.pictures.drawer import Drawer
+from decathlon.suites.base import Suite
 
-DRAWERS: dict[str, Drawer] = {
-    "imagenet12": objects.DRAWER,
-    "aircraft": aircraft.DRAWER,
-    "cifar100": small.DRAWER,
-    "daimlerpedcls": pedestrians.DRAWER,
-    "dtd": textures.DRAWER,
-    "gtsrb": signs.DRAWER,
-    "vgg-flowers": flowers.DRAWER,
-    "omniglot": glyphs.DRAWER,
-    "svhn": digits.DRAWER,
-    "ucf101": motion.DRAWER,
-}
-"""The drawer of each official domain, in the order of the score table."""
+
+def drawers(suite: Suite) -> dict[str, Drawer]:
+    """Returns the drawer of each domain, in the module that :attr:`Domain.drawing` names."""
+    return {
+        name: import_module(f"{__name__}.{domain.drawing}").DRAWER
+        for name, domain in suite.domains.items()
+    }

@@ -1,4 +1,4 @@
-"""aircraft: variants of aeroplanes seen from the side, in flight or on the ground."""
+"""Variants of aeroplanes seen from the side, in flight or on the ground."""
 
 from dataclasses import dataclass
 
@@ -204,7 +204,7 @@ def draw(rng: np.random.Generator, class_index: int) -> Image.Image:
     pixels, horizon = _ground(rng, height, width)
     turn = 14.0 if horizon >= height else 3.0
     pose = random_pose(rng, height, width, size=(0.8, 1.0), turn=turn, shift=0.06, stretch=0.08)
-    # Taller than life: at 72 pixels a true fuselage would be a line.
+    # Taller than life: at this size a true fuselage would be a line.
     tall = Pose(pose.matrix @ np.diag([1.0, 1.4]), pose.centre)
     pen = Pen(Canvas(pixels, light=(0.0, -0.2)), tall, rng)
     body = hsv(rng.random(), rng.uniform(0, 0.15), rng.uniform(0.7, 1.0))

@@ -1,4 +1,4 @@
-"""svhn: house numbers; the digit in the middle counts, its neighbours distract."""
+"""House numbers; the digit in the middle counts, its neighbours distract."""
 
 import numpy as np
 from PIL import Image

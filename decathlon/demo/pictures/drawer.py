@@ -13,8 +13,9 @@ class Drawer:
 
     Attributes:
         class_names: Names of the classes, sorted as strings.
-        draw: ``draw(rng, class_index)`` returns an RGB image whose short side is 72
-            pixels; everything that varies within a class comes from ``rng``.
+        draw: ``draw(rng, class_index)`` returns an RGB image whose short side is
+            ``decathlon.demo.light.SHORT`` pixels; everything that varies within a class
+            comes from ``rng``.
         per_class: Images of a class in (train, val, test) at scale 1.
     """
 

@@ -1,4 +1,4 @@
-"""vgg-flowers: flowers seen from above, among leaves."""
+"""Flowers seen from above, among leaves."""
 
 from dataclasses import dataclass
 

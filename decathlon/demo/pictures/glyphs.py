@@ -1,4 +1,4 @@
-"""omniglot: characters of invented alphabets, drawn by hand with a pen."""
+"""Characters of invented alphabets, drawn by hand with a pen."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -1,4 +1,4 @@
-"""ucf101: dynamic images, the sum of a clip's frames weighted by their time.
+"""Dynamic images, the sum of a clip's frames weighted by their time.
 
 What is early is dark, what is late is bright, what does not move is grey.
 """

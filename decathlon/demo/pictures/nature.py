@@ -106,8 +106,8 @@ def snail(pen: Pen, coat: Array) -> None:
 def starfish(pen: Pen, coat: Array) -> None:
     """A starfish."""
     colour = pen.vary(pen.rng.choice([0.03, 0.07, 0.95]), 0.7, 0.85)
-    pen.fill(curve(turned(star(5, 0.38), pen.rng.uniform(0, 72)), True, 4), colour)
-    for x, y in moved(regular(5, pen.rng.uniform(0, 72)), 0, 0, 0.35):
+    pen.fill(curve(turned(star(5, 0.38), pen.rng.uniform(0, 360 / 5)), True, 4), colour)
+    for x, y in moved(regular(5, pen.rng.uniform(0, 360 / 5)), 0, 0, 0.35):
         pen.disc(x, y, 0.06, colour * 1.3)
 
 

@@ -1,4 +1,4 @@
-"""imagenet12: things grown and made, before any ground; the source domain."""
+"""Things grown and made, before any ground."""
 
 from collections.abc import Callable
 

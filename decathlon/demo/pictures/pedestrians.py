@@ -1,4 +1,4 @@
-"""daimlerpedcls: grey upright cut-outs of a street, with a person or without."""
+"""Grey upright cut-outs of a street, with a person or without."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""gtsrb: traffic signs under changing light, a few of them far away."""
+"""Traffic signs under changing light, a few of them far away."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""cifar100: small objects, drawn at 32 pixels and enlarged like the official images."""
+"""Small objects, drawn at 32 pixels and enlarged like the official images."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""dtd: describable textures in two or three tones."""
+"""Describable textures in two or three tones."""
 
 import numpy as np
 from PIL import Image

@@ -10,7 +10,7 @@ from typing import Any
 
 from decathlon.common import interrupts, limits
 from decathlon.common.errors import DEBUG, TrialError, UsageError
-from decathlon.running.request import Order
+from decathlon.training.device import Compute
 
 ANSWER_SECONDS = 10.0
 """How long a cluster may take to answer."""
@@ -113,7 +113,7 @@ def _answers(address: str) -> OSError | None:
     return None
 
 
-def resources(ray: Any, order: Order, gpus: float | None) -> dict[str, float]:
+def resources(ray: Any, compute: Compute, gpus: float | None) -> dict[str, float]:
     """Returns what Ray is to keep free for each trial.
 
     Raises:
@@ -122,10 +122,10 @@ def resources(ray: Any, order: Order, gpus: float | None) -> dict[str, float]:
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     there = max((machine.get("GPU", 0.0) for machine in machines), default=0.0)
     if gpus is None:
-        gpus = 1.0 if there and order.compute.device in ("auto", "cuda") else 0.0
+        gpus = 1.0 if there and compute.device in ("auto", "cuda") else 0.0
     if gpus > 1 and gpus % 1:
         raise UsageError(f"--gpus {gpus:g}: is a fraction of one GPU, or a whole number")
-    needs = {"num_cpus": float(order.compute.threads or 1), "num_gpus": gpus}
+    needs = {"num_cpus": float(compute.threads or 1), "num_gpus": gpus}
     if any(_fits(machine, needs) for machine in machines):
         return needs
     have = "; ".join(f"{m.get('CPU', 0):.0f} cores, {m.get('GPU', 0):.0f} GPUs" for m in machines)

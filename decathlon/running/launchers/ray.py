@@ -4,9 +4,9 @@ Ray starts the processes and gives them cores and shares of GPUs. All machines s
 data and results folders. A trial whose process or machine is lost is started again, from its
 last checkpoint in the results folder.
 
-Orders and answers are sent as JSON. Progress is read from the trial's log in the results folder,
-so that nothing on the cluster has to stay alive but the trials. Ray itself sends functions as
-pickles between machines that trust each other.
+Configurations and answers are sent as JSON. Progress is read from the trial's log in the results
+folder, so that nothing on the cluster has to stay alive but the trials. Ray itself sends functions
+as pickles between machines that trust each other.
 """
 
 import json
@@ -20,15 +20,17 @@ from typing import Any
 from decathlon.common import interrupts
 from decathlon.common.errors import DecathlonError, UsageError
 from decathlon.common.progress import say
-from decathlon.results.records import LOG, RECORD, read_record
-from decathlon.running.execution import HeldError, Watch, attempt, begin
-from decathlon.running.faults import Failure, note, noted
+from decathlon.results.records import read_record
+from decathlon.running.config import RunConfig
+from decathlon.running.display import PlainLines
+from decathlon.running.events import Epoch, Finished, Listener, Started, Waiting
+from decathlon.running.execution import HeldError, announce, attempt
+from decathlon.running.faults import Failure
 from decathlon.running.launchers.connection import Health, connected, import_ray, resources
-from decathlon.running.plan import Run, Trial, check_agreement
-from decathlon.running.request import Order
-from decathlon.running.survey import Work
-from decathlon.running.trial import CHECKPOINTS
-from decathlon.running.watch import PlainWatch
+from decathlon.running.resolve import resolve
+from decathlon.running.run import Run, Trial
+from decathlon.running.survey import TrialState
+from decathlon.running.trial_folder import TrialFolder, check_agreement
 from decathlon.training.checkpoints import peek
 
 RETRIES = 3
@@ -77,14 +79,16 @@ class Cluster:
     gpus: float | None = None
 
 
-def execute_on(cluster: Cluster, order: Order, work: Sequence[Work], watch: Watch) -> list[Failure]:
+def execute_on(
+    cluster: Cluster, config: RunConfig, states: Sequence[TrialState], listener: Listener
+) -> list[Failure]:
     """Runs all trials that are not done, at the same time as far as there is room.
 
     Args:
         cluster: Where.
-        order: What :attr:`work` was made from.
-        work: What :func:`decathlon.running.survey.survey` found.
-        watch: Receives all events.
+        config: What the trials were made from.
+        states: What :func:`decathlon.running.survey.survey` found.
+        listener: Called with every event.
 
     Returns:
         The trials that failed, and why.
@@ -94,33 +98,33 @@ def execute_on(cluster: Cluster, order: Order, work: Sequence[Work], watch: Watc
             of it has what a trial needs; a finished record belongs to another run.
     """
     ray = import_ray()
-    failures = begin(work, watch)
-    todo = [item for item in work if item.state not in ("done", "refused")]
+    failures = announce(states, listener)
+    todo = [item for item in states if item.state not in ("done", "refused")]
     if not todo:
         return failures
     with connected(ray, cluster.address) as head:
-        needs = resources(ray, order, cluster.gpus)
-        return failures + _Fleet(ray, head, order, watch, needs).run(todo)
+        needs = resources(ray, config.compute, cluster.gpus)
+        return failures + _Fleet(ray, head, config, listener, needs).run(todo)
 
 
 class _Fleet:
     """The trials that have been sent to the cluster."""
 
     def __init__(
-        self, ray: Any, head: str, order: Order, watch: Watch, needs: dict[str, float]
+        self, ray: Any, head: str, config: RunConfig, listener: Listener, needs: dict[str, float]
     ) -> None:
-        self.ray, self.watch = ray, watch
-        self.order, self.since = json.dumps(order.as_json()), time.time()
+        self.ray, self.listener = ray, listener
+        self.config, self.since = json.dumps(config.as_json()), time.time()
         # Ray's own retries are unlimited for some causes, and never reported.
-        self.task = ray.remote(max_retries=0, **needs)(_work)
+        self.task = ray.remote(max_retries=0, **needs)(_run_remotely)
         self.health = Health(ray, head, needs)
-        self.given: dict[Any, Work] = {}
+        self.given: dict[Any, TrialState] = {}
         self.logs: dict[Trial, _Log] = {}
         self.losses: Counter[Trial] = Counter()
-        self.held: list[Work] = []
+        self.held: list[TrialState] = []
         self.failures: list[Failure] = []
 
-    def run(self, todo: Sequence[Work]) -> list[Failure]:
+    def run(self, todo: Sequence[TrialState]) -> list[Failure]:
         """Starts all trials and waits for them.
 
         Raises:
@@ -141,11 +145,11 @@ class _Fleet:
             raise
         return self.failures
 
-    def _give(self, item: Work) -> None:
+    def _give(self, item: TrialState) -> None:
         key = str(item.trial)
         self.logs[item.trial] = _Log(item)
-        asked = json.dumps(item.run.identity(item.trial))
-        ref = self.task.options(name=key).remote(self.order, key, asked, self.since)
+        asked = json.dumps(item.folder.identity())
+        ref = self.task.options(name=key).remote(self.config, key, asked, self.since)
         self.given[ref] = item
 
     def _collect(self) -> None:
@@ -154,11 +158,11 @@ class _Fleet:
             time.sleep(POLL_SECONDS)
         done, _ = self.ray.wait(list(self.given), num_returns=len(self.given), timeout=POLL_SECONDS)
         for item in self.given.values():
-            self.logs[item.trial].tell(self.watch)
+            self.logs[item.trial].tell(self.listener)
         for ref in done:
             self._take(ref, self.given.pop(ref))
 
-    def _take(self, ref: Any, item: Work) -> None:
+    def _take(self, ref: Any, item: TrialState) -> None:
         answer = self._answer(ref, item)
         if answer["state"] == "held":
             self.held.append(item)
@@ -169,7 +173,7 @@ class _Fleet:
         else:
             self._finish(item, answer["machine"])
 
-    def _answer(self, ref: Any, item: Work) -> dict[str, Any]:
+    def _answer(self, ref: Any, item: TrialState) -> dict[str, Any]:
         errors = self.ray.exceptions
         try:
             answer: dict[str, Any] = json.loads(self.ray.get(ref))
@@ -192,7 +196,7 @@ class _Fleet:
             return {"state": "lost", "reason": reason, "remedy": "find out who sends the signal"}
         return answer
 
-    def _lost(self, item: Work, reason: str, remedy: str) -> None:
+    def _lost(self, item: TrialState, reason: str, remedy: str) -> None:
         """Starts a trial again, unless it has been lost too often."""
         self.losses[item.trial] += 1
         if self.losses[item.trial] <= RETRIES:
@@ -201,17 +205,17 @@ class _Fleet:
         again = "run the same command to go on from its last checkpoint"
         self._fail(item, 1, f"{reason}, {RETRIES + 1} times in a row; {remedy}, and {again}")
 
-    def _fail(self, item: Work, code: int, reason: str) -> None:
+    def _fail(self, item: TrialState, code: int, reason: str) -> None:
         failure = Failure(item.trial, code, reason)
-        if noted(item.run, item.trial, self.since) is None:
-            note(item.run, failure)
+        if item.folder.failure(self.since) is None:
+            item.folder.write_failure(failure)
         self.failures.append(failure)
-        self.watch.failed(failure)
+        self.listener(failure)
 
-    def _finish(self, item: Work, machine: str) -> None:
+    def _finish(self, item: TrialState, machine: str) -> None:
         records = []
         for domain in item.trial.domains:
-            path = item.trial.folder(item.run.results, domain) / RECORD
+            path = item.folder.record(domain)
             if not path.is_file():
                 reason = (
                     f"{path}: was written on {machine} and is not seen here; name a --results"
@@ -220,7 +224,7 @@ class _Fleet:
                 self._fail(item, 2, reason)
                 return
             records.append(read_record(path))
-        self.watch.finished(item.trial, records)
+        self.listener(Finished(item.trial, tuple(records)))
 
     def _look(self) -> None:
         """Checks the cluster, and starts trials again that other runs held."""
@@ -230,7 +234,7 @@ class _Fleet:
                 self._fail(item, 1, f"{missing}; bring one back and run the same command")
             self.given.clear()
         if self.held:
-            self.watch.waiting([item.trial for item in self.held])
+            self.listener(Waiting(tuple(item.trial for item in self.held)))
             while self.held:
                 self._give(self.held.pop())
 
@@ -248,27 +252,26 @@ class _Fleet:
 class _Log:
     """The progress of a trial, read from its log."""
 
-    def __init__(self, item: Work) -> None:
+    def __init__(self, item: TrialState) -> None:
         self.trial = item.trial
-        folder = item.trial.folder(item.run.results, item.trial.domains[0])
-        self.path = folder / LOG
+        self.path = item.folder.log
         self.stamp, self.began = self._stamp(), False
         # The log is cut to the epochs of the last checkpoint, which have been reported.
-        header = peek(folder / CHECKPOINTS)
+        header = peek(item.folder.checkpoints)
         self.told = 0 if header is None else int(header["facts"]["epoch"])
 
-    def tell(self, watch: Watch) -> None:
-        """Reports to a watch what is new."""
+    def tell(self, listener: Listener) -> None:
+        """Passes what is new to a listener."""
         if (stamp := self._stamp()) == self.stamp:
             return
         self.stamp = stamp
         if not self.began:
             self.began = True
-            watch.started(self.trial)
+            listener(Started(self.trial))
         text = self.path.read_text(encoding="utf-8")
         lines = text[: text.rfind("\n") + 1].splitlines()
         for line in lines[min(self.told, len(lines)) :]:
-            watch.epoch(self.trial, json.loads(line))
+            listener(Epoch(self.trial, json.loads(line)))
         self.told = len(lines)
 
     def _stamp(self) -> tuple[int, int] | None:
@@ -279,11 +282,11 @@ class _Log:
         return found.st_mtime_ns, found.st_size
 
 
-def _work(order: str, key: str, asked: str, since: float) -> str:
+def _run_remotely(config: str, key: str, asked: str, since: float) -> str:
     """Does one trial, in a process of the cluster.
 
     Args:
-        order: JSON of the order.
+        config: JSON of the configuration.
         key: The trial, as text.
         asked: JSON of the trial's identity where the command was given.
         since: When the command began, in seconds since 1970.
@@ -295,9 +298,9 @@ def _work(order: str, key: str, asked: str, since: float) -> str:
     machine = platform.node()
     with interrupts.handling():
         try:
-            run, trial = _find(Order.from_json(json.loads(order)), key)
-            check_agreement(key, run.identity(trial), json.loads(asked))
-            failed = attempt(run, trial, PlainWatch(), since)
+            run, trial = _find(RunConfig.from_json(json.loads(config)), key)
+            check_agreement(key, TrialFolder(run, trial).identity(), json.loads(asked))
+            failed = attempt(run, trial, PlainLines(), since)
         except HeldError:
             return json.dumps({"state": "held"})
         except KeyboardInterrupt:
@@ -311,8 +314,8 @@ def _work(order: str, key: str, asked: str, since: float) -> str:
     return json.dumps({"state": "done", "machine": machine})
 
 
-def _find(order: Order, key: str) -> tuple[Run, Trial]:
-    for run in order.runs():
+def _find(config: RunConfig, key: str) -> tuple[Run, Trial]:
+    for run in resolve(config):
         for trial in run.trials():
             if str(trial) == key:
                 return run, trial

@@ -1,47 +1,48 @@
-"""Runs by several processes: the first plans, claims and writes, the others train with it."""
+"""Runs with torchrun: the first process plans, claims and writes, the others train with it."""
 
 from collections.abc import Sequence
 
-from decathlon.models.processes import num_processes, rank
-from decathlon.running.execution import Watch, execute
+from decathlon.models.processes import rank
+from decathlon.running.events import Listener
+from decathlon.running.execution import execute
 from decathlon.running.faults import Failure, release_memory
-from decathlon.running.plan import Run, Trial, check_agreement
-from decathlon.running.survey import Work
-from decathlon.running.trial import take_part
+from decathlon.running.run import Run, Trial
+from decathlon.running.survey import TrialState
+from decathlon.running.trial import run_trial
+from decathlon.running.trial_folder import check_agreement
 from decathlon.training.distributed.groups import broadcast_or_exit, fail_together
 
 
-def perform(work: Sequence[Work], watch: Watch) -> list[Failure]:
-    """Runs all trials that are not done; alone, as :func:`decathlon.running.execution.execute`.
+def execute_together(states: Sequence[TrialState], listener: Listener) -> list[Failure]:
+    """Runs all trials that are not done, each with all processes.
 
     Args:
-        work: What :func:`decathlon.running.survey.survey` found, of the same runs in all processes.
-        watch: Is told of everything, in the first process.
+        states: What :func:`decathlon.running.survey.survey` found, of the same runs in all
+            processes.
+        listener: Called with every event, in the first process.
 
     Returns:
         The trials that failed, and why; in the first process.
 
     Raises:
-        UsageError: See :func:`decathlon.running.execution.execute`.
+        UsageError: See :func:`decathlon.running.execution.execute`; or the processes were given
+            different runs.
     """
-    if num_processes() == 1:
-        return execute(work, watch)
-    runs = {item.run.name: item.run for item in work}
+    identities = {str(state.trial): state.folder.identity() for state in states}
     with fail_together():
-        asked = broadcast_or_exit({str(item.trial): item.run.identity(item.trial) for item in work})
-        for item in work:
-            trial = str(item.trial)
-            check_agreement(trial, item.run.identity(item.trial), asked.get(trial, {}))
+        theirs = broadcast_or_exit(identities)
+        for trial, identity in identities.items():
+            check_agreement(trial, identity, theirs.get(trial, {}))
     with fail_together():
         if rank() == 0:
-            return _lead(work, watch)
-        _follow(runs)
+            return _lead(states, listener)
+        _follow({state.run.name: state.run for state in states})
     return []
 
 
-def _lead(work: Sequence[Work], watch: Watch) -> list[Failure]:
+def _lead(states: Sequence[TrialState], listener: Listener) -> list[Failure]:
     try:
-        failures = execute(work, watch)
+        failures = execute(states, listener)
     except Exception:
         broadcast_or_exit(None)
         raise
@@ -54,9 +55,9 @@ def _follow(runs: dict[str, Run]) -> None:
 
     Nothing else ends it: the first process would wait for this one at the next call.
     """
-    while (said := broadcast_or_exit(None)) is not None:
+    while (called := broadcast_or_exit(None)) is not None:
         try:
-            trial = Trial(**{**said, "domains": tuple(said["domains"])})
-            take_part(runs[trial.name], trial, lambda facts: None)
-        except Exception:  # noqa: BLE001 - the first process tells of it
+            trial = Trial(**{**called, "domains": tuple(called["domains"])})
+            run_trial(runs[trial.name], trial, lambda facts: None)
+        except Exception:  # noqa: BLE001 - the first process reports it
             release_memory()

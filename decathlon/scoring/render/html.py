@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from decathlon.common.text import visible
+from decathlon.common.text import visible, visible_lines
 from decathlon.results.records import RunRecord
 from decathlon.scoring.board import Board
 from decathlon.scoring.columns import (
@@ -173,7 +173,7 @@ def _values(found: Iterable[Any]) -> Any:
 
 def _pretty(value: object) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return "\n".join(visible(line) for line in text.split("\n"))
+    return visible_lines(text)
 
 
 def _image(figure: "Figure", text: str) -> dict[str, str]:

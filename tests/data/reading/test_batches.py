@@ -1,5 +1,8 @@
 """Batches: every image once, the same under every interruption, cropped as the view says."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -8,7 +11,7 @@ from decathlon.common.world import World
 from decathlon.data.keyed import generator, key_of
 from decathlon.data.preparing import plan
 from decathlon.data.preparing.prepare import prepare
-from decathlon.data.reading.batches import Batches, RawBatch
+from decathlon.data.reading.batches import Batches, Cut
 from decathlon.data.reading.store import Images, open_store
 from decathlon.suites.base import View
 from tests.data.official import Official
@@ -34,10 +37,35 @@ def batches(images: Images, view: View = VIEW, size: int = 8, seed: int = 0) -> 
     return Batches(images, view, size, domain="dtd", seed=seed)
 
 
-def by_image(made: Batches, epoch: int) -> dict[int, np.ndarray]:
+@dataclass(frozen=True)
+class Read:
+    """A batch as it was read."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+    step: int
+    share: float
+
+
+def read(made: Batches, cuts: Iterator[Cut]) -> Iterator[Read]:
+    for cut in cuts:
+        labels = made.images.labels[cut.index]
+        yield Read(made.gather(cut), labels, cut.index, cut.step, cut.share)
+
+
+def epoch(made: Batches, number: int, first: int = 0) -> Iterator[Read]:
+    return read(made, made.cuts(number, first))
+
+
+def in_order(made: Batches, size: int | None = None) -> Iterator[Read]:
+    return read(made, made.cuts_in_order(size))
+
+
+def by_image(made: Batches, number: int) -> dict[int, np.ndarray]:
     return {
         int(index): image
-        for batch in made.epoch(epoch)
+        for batch in epoch(made, number)
         for index, image in zip(batch.index, batch.images, strict=True)
     }
 
@@ -45,7 +73,7 @@ def by_image(made: Batches, epoch: int) -> dict[int, np.ndarray]:
 @pytest.mark.parametrize("size", [1, 2, 8, 12, 36, 37, 100])
 def test_an_epoch_has_every_image_once_in_equal_batches(images: Images, size: int) -> None:
     made = batches(images, size=size)
-    found = list(made.epoch(3))
+    found = list(epoch(made, 3))
     assert len(found) == made.steps_per_epoch == -(-37 // size)
     assert [batch.step for batch in found] == list(range(len(found)))
     assert sorted(np.concatenate([batch.index for batch in found])) == list(range(37))
@@ -60,13 +88,13 @@ def test_an_epoch_has_every_image_once_in_equal_batches(images: Images, size: in
 
 
 def test_no_batch_of_one_comes_of_more(images: Images) -> None:
-    assert min(len(batch.index) for batch in batches(images, size=12).epoch(0)) == 9
+    assert min(len(batch.index) for batch in epoch(batches(images, size=12), 0)) == 9
 
 
 def test_an_epoch_can_be_entered_anywhere(images: Images) -> None:
-    whole = list(batches(images).epoch(2))
+    whole = list(epoch(batches(images), 2))
     for first in range(len(whole) + 1):
-        rest = list(batches(images).epoch(2, first))
+        rest = list(epoch(batches(images), 2, first))
         assert len(rest) == len(whole) - first
         for a, b in zip(rest, whole[first:], strict=True):
             assert a.step == b.step
@@ -82,8 +110,8 @@ def test_an_image_is_cut_alike_in_batches_of_any_size(images: Images) -> None:
 
 
 def test_seeds_epochs_and_domains_differ(images: Images) -> None:
-    def order(made: Batches, epoch: int) -> list[int]:
-        return np.concatenate([batch.index for batch in made.epoch(epoch)]).tolist()
+    def order(made: Batches, number: int) -> list[int]:
+        return np.concatenate([batch.index for batch in epoch(made, number)]).tolist()
 
     other = Batches(images, VIEW, 8, domain="svhn", seed=0)
     orders = [order(batches(images), 0), order(batches(images), 1), order(other, 0)]
@@ -105,8 +133,8 @@ def windows(image: np.ndarray, side: int) -> dict[bytes, tuple[int, int, bool]]:
 def test_crops_and_flips_are_windows_of_the_image(images: Images) -> None:
     small = [k for k in range(37) if images.heights[k] * images.widths[k] <= 73 * 80]
     places = []
-    for epoch in range(4):
-        cuts = by_image(batches(images), epoch)
+    for number in range(4):
+        cuts = by_image(batches(images), number)
         places += [windows(images.pixels(k), 64)[cuts[k].tobytes()] for k in small]
     tops, lefts, flips = zip(*places, strict=True)
     assert min(tops) == 0
@@ -128,7 +156,7 @@ def test_flips_alone_and_crops_alone(images: Images) -> None:
 
 
 def test_sequential_is_in_order_with_centre_crops(images: Images) -> None:
-    found = list(batches(images, View(64)).sequential(10))
+    found = list(in_order(batches(images, View(64)), 10))
     assert [len(batch.index) for batch in found] == [10, 10, 10, 7]
     assert np.concatenate([batch.index for batch in found]).tolist() == list(range(37))
     cuts = np.concatenate([batch.images for batch in found])
@@ -143,7 +171,7 @@ def test_centre_crops_equal_torchvision(images: Images) -> None:
     from torchvision.transforms.functional import center_crop
 
     for side in (63, 64, 72):
-        for batch in batches(images, View(side)).sequential():
+        for batch in in_order(batches(images, View(side))):
             for index, cut in zip(batch.index, batch.images, strict=True):
                 whole = torch.from_numpy(images.pixels(int(index)).copy()).permute(2, 0, 1)
                 expected = center_crop(whole, [side, side]).permute(1, 2, 0).numpy()
@@ -151,7 +179,7 @@ def test_centre_crops_equal_torchvision(images: Images) -> None:
 
 
 def test_small_images_are_padded_with_their_edges(images: Images) -> None:
-    cuts = np.concatenate([batch.images for batch in batches(images, View(90)).sequential()])
+    cuts = np.concatenate([batch.images for batch in in_order(batches(images, View(90)))])
     for k in range(37):
         whole = images.pixels(k)
         spare = [90 - side for side in whole.shape[:2]]
@@ -163,16 +191,16 @@ def test_small_images_are_padded_with_their_edges(images: Images) -> None:
 
 
 def test_padding_happens_while_training_too(images: Images) -> None:
-    for batch in batches(images, View(90, random=True, flip=True)).epoch(0):
+    for batch in epoch(batches(images, View(90, random=True, flip=True)), 0):
         assert batch.images.shape[1:] == (90, 90, 3)
 
 
 def test_whole_images_share_the_smallest_size_of_their_batch(images: Images) -> None:
-    for batch in batches(images, View(None)).sequential(5):
+    for batch in in_order(batches(images, View(None)), 5):
         high, wide = images.heights[batch.index].min(), images.widths[batch.index].min()
         assert batch.images.shape == (len(batch.index), high, wide, 3)
     square = np.flatnonzero((images.heights == 72) & (images.widths == 72))
-    alone = list(batches(images, View(None)).sequential(1))
+    alone = list(in_order(batches(images, View(None)), 1))
     for k in square:
         np.testing.assert_array_equal(alone[k].images[0], images.pixels(k))
 
@@ -197,9 +225,9 @@ def test_keys_tell_words_apart() -> None:
 
 @pytest.mark.parametrize("view", [VIEW, View(None)])
 def test_processes_have_parts_of_the_same_batches(images: Images, view: View) -> None:
-    def of(world: World) -> list[RawBatch]:
+    def of(world: World) -> list[Read]:
         made = Batches(images, view, 8, domain="dtd", seed=0, world=world)
-        return list(made.epoch(2, 1))
+        return list(epoch(made, 2, 1))
 
     parts = [of(World(rank, 3)) for rank in range(3)]
     for whole, *shares in zip(of(World()), *parts, strict=True):
@@ -214,7 +242,7 @@ def test_processes_have_parts_of_the_same_batches(images: Images, view: View) ->
 def test_processes_go_through_a_sequence_in_turn(images: Images, size: int) -> None:
     def of(world: World) -> list[list[int]]:
         made = Batches(images, View(64), 8, domain="dtd", seed=0, world=world)
-        return [batch.index.tolist() for batch in made.sequential(size)]
+        return [batch.index.tolist() for batch in in_order(made, size)]
 
     found = sorted(batch for rank in range(3) for batch in of(World(rank, 3)))
     assert found == of(World())
@@ -224,5 +252,5 @@ def test_no_process_is_left_without_images(images: Images) -> None:
     """37 images in batches of at most 8 are batches of 7 and 8."""
     made = Batches(images, VIEW, 8, domain="dtd", seed=0, world=World(1, 8))
     with pytest.raises(UsageError, match=r"batch of 7 images .* 8 processes"):
-        next(made.epoch(0))
-    next(Batches(images, VIEW, 8, domain="dtd", seed=0, world=World(6, 7)).epoch(0))
+        next(epoch(made, 0))
+    next(epoch(Batches(images, VIEW, 8, domain="dtd", seed=0, world=World(6, 7)), 0))

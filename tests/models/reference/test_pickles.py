@@ -143,6 +143,7 @@ HARMLESS = {
 }
 BOMBS = {
     "a doubling memo as a key": b"\x80\x02}" + DOUBLED[2:] + b"Ns.",
+    "a doubling memo as a key of a dict": DOUBLED + b"}h\x00Ns.",
     "steps": b"\x80\x02" + b"}0" * STEPS + b".",
     "long text": b"\x80\x02X" + struct.pack("<I", 4_000_000_000) + b"abc",
     "very long text": b"\x80\x04\x8d" + struct.pack("<Q", 1 << 62) + b"abc",

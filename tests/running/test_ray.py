@@ -15,10 +15,11 @@ import pytest
 from decathlon.commands.options import check_launcher
 from decathlon.common.errors import UsageError
 from decathlon.method.code import code_of, identity
-from decathlon.running.launchers.ray import Cluster, _work, execute_on
-from decathlon.running.request import Order
+from decathlon.running.config import Checkpointing, RunConfig
+from decathlon.running.display import PlainLines
+from decathlon.running.launchers.ray import Cluster, _run_remotely, execute_on
+from decathlon.running.resolve import resolve
 from decathlon.running.survey import survey
-from decathlon.running.watch import PlainWatch
 from decathlon.training.device import Compute
 from tests import faulty
 from tests.training.distributed.test_parallel import processes_of
@@ -198,8 +199,8 @@ def test_a_lost_node_loses_nothing(
     assert len(starts) == len(DOMAINS) + 1
 
 
-def test_orders_survive_their_way_as_text(tmp_path: Path) -> None:
-    order = Order(
+def test_configurations_survive_their_way_as_text(tmp_path: Path) -> None:
+    config = RunConfig(
         methods=("fine-tuning",),
         sources=("a.safetensors", "lwf=b.safetensors"),
         data=tmp_path,
@@ -211,44 +212,49 @@ def test_orders_survive_their_way_as_text(tmp_path: Path) -> None:
         settings=("epochs=1",),
         compute=Compute("cpu", "32", 1),
         force=False,
-        checkpoint_seconds=1.0,
-        checkpoint_steps=3,
+        checkpointing=Checkpointing(1.0, 3),
     )
-    found = Order.from_json(json.loads(json.dumps(order.as_json())))
+    found = RunConfig.from_json(json.loads(json.dumps(config.as_json())))
     here = Path.cwd()
     assert found.results == here / "results"
     assert found.sources == (f"{here}/a.safetensors", f"lwf={here}/b.safetensors")
-    assert found.methods == order.methods
-    assert found.compute == order.compute
-    assert found.seeds == order.seeds
+    assert found.methods == config.methods
+    assert found.compute == config.compute
+    assert found.checkpointing == config.checkpointing
+    assert found.seeds == config.seeds
 
 
-def order_of(data: Path, source: Path, results: Path) -> Order:
-    """An order of one trial."""
-    return Order(
-        ("fine-tuning",), (str(source),), data, results, ("dtd",), "test", (0,), None,
-        ("epochs=1",), Compute("cpu", "32", 1), False, 60.0, 0,
-    )  # fmt: skip
+def config_of(data: Path, source: Path, results: Path) -> RunConfig:
+    """A configuration of one trial."""
+    return RunConfig(
+        ("fine-tuning",),
+        data,
+        results,
+        (str(source),),
+        ("dtd",),
+        settings=("epochs=1",),
+        compute=Compute("cpu", "32", 1),
+    )
 
 
 def test_there_has_to_be_a_cluster_at_the_address(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    order = order_of(tiny, tiny_source, tmp_path)
+    config = config_of(tiny, tiny_source, tmp_path)
     with pytest.raises(UsageError, match="no Ray cluster answers there"):
-        execute_on(Cluster("127.0.0.1:9"), order, survey(order.runs()), PlainWatch())
+        execute_on(Cluster("127.0.0.1:9"), config, survey(resolve(config)), PlainLines())
 
 
 def test_a_machine_with_other_code_or_source_takes_no_trial(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    order = order_of(tiny, tiny_source, tmp_path)
-    (item,) = survey(order.runs())
+    config = config_of(tiny, tiny_source, tmp_path)
+    (item,) = survey(resolve(config))
     for key, value in (("code", identity(code_of("scratch"))), ("source", "0" * 64)):
-        asked = item.run.identity(item.trial)
+        asked = item.folder.identity()
         asked["dtd"][key] = value
-        text = (json.dumps(order.as_json()), str(item.trial), json.dumps(asked))
-        answer = json.loads(_work(*text, 0.0))
+        text = (json.dumps(config.as_json()), str(item.trial), json.dumps(asked))
+        answer = json.loads(_run_remotely(*text, 0.0))
         assert (answer["state"], answer["code"]) == ("failed", 2)
         assert f"is not the same here as where the command was given (dtd.{key}" in answer["reason"]
     assert not list(tmp_path.iterdir())

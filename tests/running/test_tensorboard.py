@@ -5,19 +5,18 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from decathlon.commands.training import pretrain
-from decathlon.data.reading.store import open_store
 from decathlon.results.records import find_records, read_record
+from decathlon.running.config import Checkpointing, RunConfig
+from decathlon.running.events import Epoch, Event, to_all
 from decathlon.running.execution import execute
-from decathlon.running.plan import Run, Trial
-from decathlon.running.request import request
+from decathlon.running.resolve import resolve
+from decathlon.running.run import Run
 from decathlon.running.survey import survey
-from decathlon.running.tensorboard import Curves, TrackedWatch
-from decathlon.running.watch import PlainWatch
+from decathlon.running.tensorboard import Curves, TrialCurves
 from decathlon.training.device import Compute
 
 
@@ -32,28 +31,24 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def asked(tiny: Path, source: Path, results: Path, *domains: str) -> Run:
-    return request(
-        "spottune",
-        store=open_store(tiny),
-        source=source,
-        results=results,
-        domains=domains,
-        split="test",
-        seeds=[0],
-        name=None,
-        settings=["epochs=4", "batch_size=16"],
+    config = RunConfig(
+        ("spottune",),
+        tiny,
+        results,
+        (str(source),),
+        domains,
+        settings=("epochs=4", "batch_size=16"),
         compute=Compute("cpu", "32"),
-        force=False,
-        checkpoint_seconds=0,
+        checkpointing=Checkpointing(seconds=0),
     )
+    (run,) = resolve(config)
+    return run
 
 
-class Interrupted(PlainWatch):
-    """Ends the run when an epoch is told of, before it is in a checkpoint."""
-
-    def epoch(self, trial: Trial, facts: dict[str, Any]) -> None:
-        if facts["epoch"] == 3:
-            raise KeyboardInterrupt
+def interrupt(event: Event) -> None:
+    """Ends the run after an epoch's curves are written, before it is in a checkpoint."""
+    if isinstance(event, Epoch) and event.facts["epoch"] == 3:
+        raise KeyboardInterrupt
 
 
 def test_a_resumed_run_shows_every_epoch_once(
@@ -61,8 +56,8 @@ def test_a_resumed_run_shows_every_epoch_once(
 ) -> None:
     run = asked(tiny, tiny_source, tmp_path / "r", "dtd")
     with pytest.raises(KeyboardInterrupt):
-        execute(survey([run]), TrackedWatch(Interrupted(), tmp_path / "t"))
-    execute(survey([run]), TrackedWatch(PlainWatch(), tmp_path / "t"))
+        execute(survey([run]), to_all(TrialCurves(tmp_path / "t"), interrupt))
+    execute(survey([run]), TrialCurves(tmp_path / "t"))
     found = scalars(tmp_path / "t" / "spottune" / "dtd" / "test" / "seed0")
     assert set(found) == {"loss", "images_per_s", "lr/group0", "lr/group1", "accuracy"}
     assert [step for step, _ in found["loss"]] == [1, 2, 3, 4]
@@ -75,7 +70,7 @@ def test_a_network_that_is_kept_has_its_accuracy_only(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
     run = asked(tiny, tiny_source, tmp_path / "r", "imagenet12")
-    execute(survey([run]), TrackedWatch(PlainWatch(), tmp_path / "t"))
+    execute(survey([run]), TrialCurves(tmp_path / "t"))
     found = scalars(tmp_path / "t" / "spottune" / "imagenet12" / "test" / "seed0")
     assert list(found) == ["accuracy"]
 

@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
+from decathlon.running.display import ROWS, LiveTable, PlainLines, summarise
+from decathlon.running.events import Epoch, Planned, Started, Waiting
 from decathlon.running.faults import Failure
-from decathlon.running.plan import Trial
-from decathlon.running.survey import State, Work
-from decathlon.running.watch import ROWS, LiveWatch, PlainWatch, summarise
+from decathlon.running.run import Trial
+from decathlon.running.survey import State, TrialState
 
 TRIAL = Trial("spottune", ("dtd",), "val", 0)
 OTHER = Trial("[bold]x", ("svhn",), "val", 1)
@@ -20,8 +21,8 @@ FACTS = {"epoch": 3, "epochs": 9, "loss": 1.25, "images_per_s": 321.0}
 LOST = Failure(TRIAL, 1, "the loss is nan; lower the learning rate")
 
 
-def work(trial: Trial, state: Any, epoch: int = 0) -> Work:
-    return Work(SimpleNamespace(), trial, state, epoch)  # type: ignore[arg-type]
+def stands(trial: Trial, state: Any, epoch: int = 0) -> TrialState:
+    return TrialState(SimpleNamespace(), trial, state, epoch)  # type: ignore[arg-type]
 
 
 def terminal(height: int = 50) -> Console:
@@ -36,12 +37,19 @@ def text(console: Console) -> str:
 
 
 def test_lines_say_what_begins_and_what_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    watch = PlainWatch()
-    watch.planned([work(TRIAL, "begun", epoch=4), work(OTHER, "done")])
-    watch.started(TRIAL)
-    watch.failed(LOST)
-    watch.waiting([OTHER])
-    watch.waiting([OTHER])
+    listener = PlainLines()
+    listener(
+        Planned(
+            (
+                stands(TRIAL, "begun", epoch=4),
+                stands(OTHER, "done"),
+            )
+        )
+    )
+    listener(Started(TRIAL))
+    listener(LOST)
+    listener(Waiting((OTHER,)))
+    listener(Waiting((OTHER,)))
     said = capsys.readouterr().err
     assert "1 trial to run (1 to resume), 1 already done" in said
     assert "spottune, dtd, val, seed 0: resumed after epoch 4" in said
@@ -52,10 +60,17 @@ def test_lines_say_what_begins_and_what_fails(capsys: pytest.CaptureFixture[str]
 def test_table_shows_every_trial_and_escapes_names() -> None:
     console = terminal()
     with Live(console=console, auto_refresh=False) as live:
-        watch = LiveWatch(live)
-        watch.planned([work(TRIAL, "to do"), work(OTHER, "done")])
-        watch.started(TRIAL)
-        watch.epoch(TRIAL, FACTS)
+        listener = LiveTable(live)
+        listener(
+            Planned(
+                (
+                    stands(TRIAL, "to do"),
+                    stands(OTHER, "done"),
+                )
+            )
+        )
+        listener(Started(TRIAL))
+        listener(Epoch(TRIAL, FACTS))
         live.refresh()
     said = text(console)
     assert "[bold]x, svhn, val, seed 1" in said
@@ -67,10 +82,10 @@ def test_of_many_trials_the_one_at_work_is_shown() -> None:
     trials = [Trial("m", ("dtd",), "val", seed) for seed in range(3 * ROWS)]
     console = terminal()
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        watch = LiveWatch(live)
-        watch.planned([work(trial, "to do") for trial in trials])
+        listener = LiveTable(live)
+        listener(Planned(tuple(stands(trial, "to do") for trial in trials)))
         for at in (0, ROWS, 3 * ROWS - 1):
-            watch.started(trials[at])
+            listener(Started(trials[at]))
             table = live.get_renderable()
             shown = terminal()
             shown.print(table)
@@ -85,10 +100,10 @@ def test_the_table_fits_the_terminal(width: int, height: int) -> None:
     trials = [Trial(name, ("vgg-flowers",), "val", seed) for seed in range(40)]
     console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height)
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        watch = LiveWatch(live)
-        watch.planned([work(trial, "to do") for trial in trials])
-        watch.started(trials[20])
-        watch.epoch(trials[20], FACTS)
+        listener = LiveTable(live)
+        listener(Planned(tuple(stands(trial, "to do") for trial in trials)))
+        listener(Started(trials[20]))
+        listener(Epoch(trials[20], FACTS))
         table = live.get_renderable()
     shown = Console(file=io.StringIO(), width=width, height=height, color_system=None)
     shown.print(table)
@@ -141,7 +156,7 @@ def test_the_end_is_a_table_on_a_terminal() -> None:
 def test_a_trial_says_where_it_starts(
     capsys: pytest.CaptureFixture[str], state: State, epoch: int, said: str
 ) -> None:
-    watch = PlainWatch()
-    watch.planned([work(TRIAL, state, epoch=epoch)])
-    watch.started(TRIAL)
+    listener = PlainLines()
+    listener(Planned((stands(TRIAL, state, epoch=epoch),)))
+    listener(Started(TRIAL))
     assert capsys.readouterr().err.endswith(f"seed 0: {said}\n")

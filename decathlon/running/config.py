@@ -1,0 +1,84 @@
+"""The configuration of a run: what a user asked for, in plain values."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from decathlon.common.files import CHECKPOINT_SECONDS
+from decathlon.training.device import Compute
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """When checkpoints are written.
+
+    Attributes:
+        seconds: Time between two of them; 0 for one after every step.
+        steps: Steps after which another one is due at the latest; 0 if time alone decides.
+    """
+
+    seconds: float = CHECKPOINT_SECONDS
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The configuration of one run; JSON values, so that it can be sent to other machines.
+
+    Attributes:
+        methods: Registered names.
+        data: The data folder.
+        results: RESULTS.
+        sources: A weights file for all methods, and ``METHOD=FILE`` for one.
+        domains: Domains; none for all that are prepared.
+        split: ``val`` (trains on train) or ``test`` (trains on train and val).
+        seeds: Seeds.
+        name: Name in the results, of one method only; None for the method's.
+        settings: ``field=value`` arguments.
+        compute: Device, precision and threads.
+        checkpointing: When checkpoints are written.
+        force: Run finished trials again.
+    """
+
+    methods: tuple[str, ...]
+    data: Path
+    results: Path
+    sources: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    split: str = "test"
+    seeds: tuple[int, ...] = (0,)
+    name: str | None = None
+    settings: tuple[str, ...] = ()
+    compute: Compute = field(default_factory=Compute)
+    checkpointing: Checkpointing = field(default_factory=Checkpointing)
+    force: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values; paths are absolute."""
+        folders = {"data": str(self.data.absolute()), "results": str(self.results.absolute())}
+        return {**asdict(self), **folders, "sources": [_absolute(text) for text in self.sources]}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "RunConfig":
+        """Reads what :meth:`as_json` returned."""
+        lists = {key: tuple(item) for key, item in value.items() if isinstance(item, list)}
+        nested = {
+            "data": Path(value["data"]),
+            "results": Path(value["results"]),
+            "compute": Compute(**value["compute"]),
+            "checkpointing": Checkpointing(**value["checkpointing"]),
+        }
+        return cls(**{**value, **lists, **nested})
+
+
+def split_source(text: str) -> tuple[str, Path]:
+    """Splits METHOD=FILE; for a FILE alone, the method is empty."""
+    method, equals, path = text.partition("=")
+    if method and equals and not Path(text).exists():
+        return method, Path(path)
+    return "", Path(text)
+
+
+def _absolute(text: str) -> str:
+    method, path = split_source(text)
+    return f"{method}={path.absolute()}" if method else str(path.absolute())

@@ -1,0 +1,131 @@
+"""From a configuration to checked runs, one for each method."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from decathlon.common.errors import UsageError, nearest
+from decathlon.data.reading.store import Store, open_store
+from decathlon.method.code import code_of
+from decathlon.method.recipe import apply, parse_settings
+from decathlon.method.registry import about, find, registered
+from decathlon.models.resnet import Architecture
+from decathlon.models.weights import Source, read_source
+from decathlon.results.published import in_table_order
+from decathlon.running.config import RunConfig, split_source
+from decathlon.running.run import Run
+
+ALL = "all"
+"""In the place of a method's name: every registered one."""
+
+
+def methods_named(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the methods that are named, each once.
+
+    Args:
+        names: Registered names, or ``all`` for every one there is.
+
+    Raises:
+        UsageError: One is not registered; the nearest is suggested.
+    """
+    if ALL in names:
+        return tuple(in_table_order(registered()))
+    for name in names:
+        about(name)
+    return tuple(dict.fromkeys(names))
+
+
+def resolve(config: RunConfig) -> list[Run]:
+    """Checks what a user asked for and makes it one run a method, in the order given.
+
+    Raises:
+        UsageError: Something named is not known or does not fit; a setting has to fit every
+            method.
+        DataError: The data or source weights are missing or damaged.
+    """
+    store = open_store(config.data)
+    if config.name is not None and len(config.methods) > 1:
+        raise UsageError(
+            f"--name '{config.name}' cannot be the name of {len(config.methods)} methods; leave it"
+            " out, and each has its own, or run one at a time"
+        )
+    paths = _source_paths(config)
+    sources = {path: read_source(path) for path in dict.fromkeys(paths.values()) if path}
+    runs, errors = [], {}
+    for method, path in paths.items():
+        try:
+            runs.append(_resolve_one(config, method, store, sources[path] if path else None))
+        except UsageError as error:
+            errors[method] = error
+    if errors:
+        raise _unfit(errors, [run.method_name for run in runs])
+    return runs
+
+
+def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | None) -> Run:
+    kind = find(method)
+    settings = parse_settings(config.settings)
+    # A method that starts from nothing takes the width of its network as a setting.
+    width = settings.pop("width", 1.0) if source is None and not kind.needs_source else None
+    recipe = apply(kind.recipes, settings, f"method '{method}'")
+    own = replace(
+        config,
+        methods=(method,),
+        domains=tuple(dict.fromkeys(config.domains or store.domains)),
+        seeds=tuple(dict.fromkeys(config.seeds)),
+    )
+    return Run(own, kind(recipe), source or _untrained(method, width), store, code_of(method))
+
+
+def _untrained(method: str, width: Any) -> Source:
+    if width is None:
+        raise UsageError(
+            f"method '{method}' starts from a source network: name it with --source"
+            " (made by 'decathlon pretrain' or 'decathlon import-weights')"
+        )
+    if isinstance(width, bool) or not isinstance(width, int | float) or not 0.05 <= width <= 32:
+        raise UsageError(f"--set width={width}: write a number from 0.05 to 32")
+    return Source(Architecture(width=float(width)), 1)
+
+
+def _source_paths(config: RunConfig) -> dict[str, Path | None]:
+    """Returns the weights file of each method, from FILE and METHOD=FILE arguments."""
+    common: Path | None = None
+    own: dict[str, Path] = {}
+    for text in config.sources:
+        method, path = split_source(text)
+        if method and method not in config.methods:
+            raise UsageError(
+                f"--source {text}: '{method}' is not among the methods of this run"
+                f"{nearest(method, config.methods)}"
+            )
+        if method:
+            own[method] = path
+        elif common is not None:
+            raise UsageError(
+                f"--source {text}: there is --source {common} already; for one method"
+                " write --source METHOD=FILE"
+            )
+        else:
+            common = path
+    return {method: own.get(method, common) for method in config.methods}
+
+
+def _unfit(errors: dict[str, UsageError], fit: Sequence[str]) -> UsageError:
+    """Says which of several methods cannot be run as asked, and what can be done."""
+    first = next(iter(errors.values()))
+    if len(errors) + len(fit) == 1:
+        return first
+    reasons: dict[str, list[str]] = {}
+    for method, error in errors.items():
+        reason = str(error).splitlines()[0].removeprefix(f"method '{method}' ")
+        reasons.setdefault(reason, []).append(method)
+    lines = [f"  {', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
+    rest = f" These could: {', '.join(fit)}." if fit else ""
+    return UsageError(
+        f"{len(errors)} of {len(errors) + len(fit)} methods cannot be run as asked:\n"
+        + "\n".join(lines)
+        + "\n--set and --source hold for every method of a run (--source METHOD=FILE for one)."
+        + f"{rest} Run the others apart"
+    )

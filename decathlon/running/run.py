@@ -1,0 +1,141 @@
+"""A run: one method on some domains of one data folder, and the trials it consists of."""
+
+from dataclasses import dataclass
+
+from decathlon.common.errors import DataError, UsageError, nearest
+from decathlon.data.reading.store import Store
+from decathlon.method.base import Method
+from decathlon.models.weights import Source
+from decathlon.results.records import RESERVED, Code
+from decathlon.running.config import RunConfig
+from decathlon.running.splits import trained_on
+from decathlon.suites.base import DEFAULT
+
+LONGEST = 200
+"""Bytes of a name in the results, which is also that of a folder."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training, or one evaluation of the source network as it is.
+
+    Attributes:
+        name: The method's or the variant's name.
+        domains: The domain; several where the method's scope is joint.
+        split: Split to evaluate on.
+        seed: Seed of all randomness.
+        kept: The source network is evaluated with its own head, nothing is trained.
+    """
+
+    name: str
+    domains: tuple[str, ...]
+    split: str
+    seed: int
+    kept: bool = False
+
+    def __str__(self) -> str:
+        domains = self.domains[0] if len(self.domains) == 1 else f"{len(self.domains)} domains"
+        return f"{self.name}, {domains}, {self.split}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration of one method, with the method, the source and the data that it names.
+
+    Attributes:
+        config: The configuration; its domains and seeds are those of the trials.
+        method: The method with its recipe.
+        source: The pretrained network.
+        store: The data.
+        code: Code of the method, where it is registered.
+    """
+
+    config: RunConfig
+    method: Method
+    source: Source
+    store: Store
+    code: Code | None = None
+
+    @property
+    def method_name(self) -> str:
+        """The method's registered name."""
+        return self.config.methods[0]
+
+    @property
+    def name(self) -> str:
+        """Name in the results: the method's, unless another one is given."""
+        return self.config.name or self.method_name
+
+    def trained_on(self, domain: str) -> tuple[str, ...]:
+        """Returns the splits of a domain that are trained on."""
+        return trained_on(self.store, domain, self.config.split)
+
+    def trials(self) -> list[Trial]:
+        """Lists all trials, whether done or not.
+
+        Raises:
+            UsageError: The name is reserved, a domain is not prepared, or a setting names an
+                unknown one.
+        """
+        self._check()
+        domains, split = self.config.domains, self.config.split
+        own = tuple(domain for domain in domains if not self._keeps(domain))
+        groups: list[tuple[str, ...]] = [(domain,) for domain in own]
+        if self.method.scope == "joint":
+            groups = [own] if own else []
+        kept = [(domain,) for domain in domains if self._keeps(domain)]
+        trials = []
+        for seed in self.config.seeds:
+            trials += [Trial(self.name, group, split, seed) for group in groups]
+            trials += [Trial(self.name, group, split, seed, kept=True) for group in kept]
+        return trials
+
+    def _keeps(self, domain: str) -> bool:
+        return domain == self.store.suite.source and self.method.source_domain == "keep"
+
+    def _check(self) -> None:
+        name, domains = self.name, self.store.domains
+        fits = name.isprintable() and len(name.encode()) <= LONGEST
+        if name in RESERVED or "/" in name or name.startswith(".") or not fits:
+            raise UsageError(
+                f"'{name}' cannot be the name of results; choose another --name: a folder's"
+                f" name of printable characters, at most {LONGEST} bytes of UTF-8"
+            )
+        for domain in self.config.domains:
+            if domain not in domains:
+                raise UsageError(
+                    f"unknown domain '{domain}'{nearest(domain, domains)}"
+                    f" (in {self.store.data}: {', '.join(domains)})"
+                )
+        known = [DEFAULT, *domains]
+        for setting, value in self.method.recipe.as_json().items():
+            for domain in value if isinstance(value, dict) else ():
+                if domain not in known and domain not in self.store.suite.domains:
+                    raise UsageError(
+                        f"--set {setting}.{domain}: unknown domain{nearest(domain, known)}"
+                    )
+
+    def check_splits(self, trial: Trial) -> None:
+        """Checks that a trial's domains have the splits that it needs.
+
+        Raises:
+            DataError: One has none to train on or to evaluate on.
+        """
+        needed = (trial.split,) if trial.kept else ("train", trial.split)
+        for domain in trial.domains:
+            self.store.check_splits(domain, needed)
+
+    def check_kept(self) -> None:
+        """Checks that the source network can be evaluated as it is, if a trial does so.
+
+        Raises:
+            DataError: It was trained on other classes.
+        """
+        for domain in filter(self._keeps, self.config.domains):
+            classes = self.store.domains[domain].num_classes
+            if classes != self.source.num_classes:
+                raise DataError(
+                    f"{self.source.path}: the source network has {self.source.num_classes}"
+                    f" classes, {domain} in {self.store.data} has {classes}: other data;"
+                    f" leave {domain} out with --domain, or pretrain on this data"
+                )

@@ -1,0 +1,232 @@
+"""The folder of a trial: what is in it, and what it says about the trial.
+
+    RESULTS/<name>/<domain>/<split>/seed<k>/
+
+A trial on several domains has a folder for each. Its log, checkpoints, claim and failure are in
+that of its first domain. A finished record, a checkpoint or a failure of another recipe, other
+data, another source or other code never counts as the trial's own; of a finished record, the run
+stops with a message that says so.
+"""
+
+import json
+import math
+import shutil
+import warnings
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decathlon.common.errors import UsageError, first_difference
+from decathlon.common.files import digest_of, write_json
+from decathlon.common.locks import claim, is_claimed
+from decathlon.method.code import identity, shown
+from decathlon.results.records import (
+    LOG,
+    PREDICTIONS,
+    RECORD,
+    ROUTING,
+    WEIGHTS,
+    RunRecord,
+    read_record,
+    trial_folder,
+)
+from decathlon.running.faults import Failure
+from decathlon.running.run import Run, Trial
+from decathlon.training.checkpoints import peek
+
+CHECKPOINTS = "checkpoints"
+FAILED = "failed.json"
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """The folder of a trial, or the folders of one on several domains.
+
+    Attributes:
+        run: The run that the trial belongs to.
+        trial: The trial.
+    """
+
+    run: Run
+    trial: Trial
+
+    def of(self, domain: str) -> Path:
+        """Returns the folder of one domain's record, predictions, routing and weights."""
+        trial = self.trial
+        return self.run.config.results / trial_folder(trial.name, domain, trial.split, trial.seed)
+
+    def record(self, domain: str) -> Path:
+        """Returns the path of a domain's record, which is written last."""
+        return self.of(domain) / RECORD
+
+    def predictions(self, domain: str) -> Path:
+        """Returns the path of a domain's predictions."""
+        return self.of(domain) / PREDICTIONS
+
+    def routing(self, domain: str) -> Path:
+        """Returns the path of the blocks that each image of a domain passed."""
+        return self.of(domain) / ROUTING
+
+    def weights(self, domain: str) -> Path:
+        """Returns the path of a domain's network."""
+        return self.of(domain) / WEIGHTS
+
+    @property
+    def first(self) -> Path:
+        """The folder of the first domain."""
+        return self.of(self.trial.domains[0])
+
+    @property
+    def log(self) -> Path:
+        """A line of JSON for each epoch."""
+        return self.first / LOG
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.first / CHECKPOINTS
+
+    @property
+    def failed(self) -> Path:
+        """Says why the trial failed, until it is tried again."""
+        return self.first / FAILED
+
+    def expected(self, domain: str) -> dict[str, Any]:
+        """Returns the fields by which a finished record is known to be this trial's.
+
+        The version of the code is not one of them: a new version with the same code gives the
+        same result.
+        """
+        run, trial = self.run, self.trial
+        splits = (trial.split,) if trial.kept else (*run.trained_on(domain), trial.split)
+        digests = run.store.domains[domain].splits
+        recipe = {} if trial.kept else run.method.recipe.as_json()
+        if run.method.scope == "joint" and not trial.kept:
+            recipe["domains"] = list(trial.domains)
+        return {
+            "method": run.method_name,
+            "recipe": recipe,
+            "data": {split: digests[split].digest for split in splits if split in digests},
+            "source": run.source.sha256 if trial.kept or run.method.needs_source else None,
+            "code": None if trial.kept else identity(run.code),
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what checkpoints and failures are known by: :meth:`expected` by domain."""
+        return {domain: self.expected(domain) for domain in self.trial.domains}
+
+    def claimed(self) -> AbstractContextManager[bool]:
+        """Claims the trial for a block, which gets False if another process is at work on it."""
+        return claim(self.first)
+
+    def is_claimed(self) -> bool:
+        """Returns whether another process appears to be at work on the trial."""
+        return is_claimed(self.first)
+
+    def is_done(self, since: float = math.inf) -> bool:
+        """Returns whether the records of all domains are there.
+
+        Args:
+            since: With force, records written before this time do not count; in seconds since
+                1970.
+
+        Raises:
+            UsageError: A record is there, but of another recipe, data, source or code.
+        """
+        first = self.record(self.trial.domains[0])
+        if self.run.config.force and (not first.exists() or first.stat().st_mtime < since):
+            return False
+        for domain in self.trial.domains:
+            if not self.record(domain).exists():
+                return False
+            self._check_own(domain)
+        return True
+
+    def _check_own(self, domain: str) -> None:
+        path = self.record(domain)
+        record, wanted = read_record(path), self.expected(domain)
+        code = wanted.pop("code")
+        differences = [
+            f"another {key}: {first_difference(getattr(record, key), value)}"
+            for key, value in wanted.items()
+            if getattr(record, key) != value
+        ]
+        if not _has_code(record, code):
+            differences += [f"other code: was {shown(record.code)}, now {shown(self.run.code)}"]
+        if differences:
+            raise UsageError(
+                f"{path}: is finished, but with {differences[0]};"
+                " rerun it with --force, or keep both with --name"
+            )
+
+    def epochs_done(self) -> int | None:
+        """Returns the number of epochs in the last checkpoint; None if none is this trial's."""
+        header, ours = peek(self.checkpoints), self.identity()
+        if header is None or any(header["identity"].get(domain) != ours[domain] for domain in ours):
+            return None
+        return int(header["facts"]["epoch"])
+
+    def failure(self, since: float = 0.0) -> Failure | None:
+        """Returns why the trial failed when it was last tried, if nothing has changed since.
+
+        Args:
+            since: Failures before this time do not count; in seconds since 1970.
+        """
+        try:
+            value = json.loads(self.failed.read_bytes())
+            if self.failed.stat().st_mtime < since or value["of"] != digest_of(self.identity()):
+                return None
+            return Failure(self.trial, int(value["code"]), str(value["reason"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write_failure(self, failure: Failure) -> None:
+        """Writes down why the trial failed, if anything can be written."""
+        value = {"reason": failure.reason, "code": failure.code, "of": digest_of(self.identity())}
+        with suppress(OSError):
+            write_json(self.failed, value)
+
+    def clear(self) -> None:
+        """Removes the failure and the records of an earlier try; checkpoints stay."""
+        self.failed.unlink(missing_ok=True)
+        for domain in self.trial.domains:
+            self.record(domain).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Removes the checkpoints of a finished trial, left by a kill after its last record."""
+        if self.checkpoints.is_dir():
+            with self.claimed() as ours:
+                if ours and self.is_done():
+                    shutil.rmtree(self.checkpoints)
+
+
+def _has_code(record: RunRecord, code: dict[str, str] | None) -> bool:
+    """Returns whether this code made a record; without the record's code, it is assumed to."""
+    if record.code is not None or code is None:
+        return identity(record.code) == code
+    warnings.warn(
+        "some finished records do not tell which code made them (older versions of decathlon did"
+        " not record it); they are taken as made by the present code, --force reruns them",
+        stacklevel=1,  # one place, so that it is shown once
+    )
+    return True
+
+
+def check_agreement(what: str, here: dict[str, Any], there: dict[str, Any]) -> None:
+    """Checks that this process computes the same as the one in which the command was given.
+
+    Args:
+        what: What is computed, for the message.
+        here: Its identity in this process.
+        there: Its identity in the other one.
+
+    Raises:
+        UsageError: They differ.
+    """
+    if here != there:
+        difference = first_difference(here, there, wording="is {} here, {} there")
+        raise UsageError(
+            f"{what}: is not the same here as where the command was given ({difference}); all"
+            " machines need the same decathlon and method, data and source"
+        )
