@@ -68,7 +68,7 @@ setup(
     package_data={
         "decathlon": ["py.typed", "**/*.html", "**/*.css", "**/*.js"],
         "decathlon.method": ["*.json"],
-        "decathlon.published": ["*.json"],
+        "decathlon.published": ["*/*.json"],
     },
     # Only what package_data names: not whatever else lies in the folders.
     include_package_data=False,

@@ -18,14 +18,14 @@ WINDOWS = (
 _PUBLIC = {
     "load": "decathlon.data.reading.dataset",
     "load_model": "decathlon.method.stored",
-    "decathlon_score": "decathlon.scoring.score",
+    "decathlon_score": "decathlon.suites.visual_decathlon",
 }
 __all__ = ["__version__", "decathlon_score", "load", "load_model"]
 
 if TYPE_CHECKING:
     from decathlon.data.reading.dataset import load as load
     from decathlon.method.stored import load_model as load_model
-    from decathlon.scoring.score import decathlon_score as decathlon_score
+    from decathlon.suites.visual_decathlon import decathlon_score as decathlon_score
 
 
 def __getattr__(name: str) -> Any:

@@ -76,7 +76,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Prints a warning like any other message, without a line of code."""
+    """Shows a warning like any other message, without a line of code."""
     say(f"decathlon: warning: {visible(str(message))}")
 
 
@@ -101,7 +101,7 @@ def _main() -> NoReturn:
         if received() and not isinstance(error, DecathlonError):
             _interrupted()  # a library turned the interrupt into an error of its own
             sys.exit(INTERRUPTED)
-        code, text = _told(error)
+        code, text = _message(error)
         say(f"decathlon: {visible_lines(text)}")
         sys.exit(code)
     sys.exit(0)
@@ -112,8 +112,8 @@ def _interrupted() -> None:
     say(f"decathlon: {RESUME}")
 
 
-def _told(error: Exception) -> tuple[int, str]:
-    """Returns the exit code and the message for the error that ended a command."""
+def _message(error: Exception) -> tuple[int, str]:
+    """Returns the exit code and the message of the error that ended a command."""
     if isinstance(error, OSError):
         error = of_the_system(error)
     if isinstance(error, DecathlonError):

@@ -52,13 +52,7 @@ class MaskedConv2d(ExtendedConv2d):
     """
 
     def __init__(self, conv: nn.Conv2d, initial: float, threshold: float) -> None:
-        """Adds a mask to a convolution.
-
-        Args:
-            conv: The convolution, which is taken over and frozen.
-            initial: All scores at the start.
-            threshold: See the class.
-        """
+        """Adds a mask to a convolution, which is frozen; all scores start at ``initial``."""
         super().__init__(conv)
         self.scores: nn.Parameter | None = nn.Parameter(torch.full_like(conv.weight, initial))
         self.threshold = threshold

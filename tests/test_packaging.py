@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ROWS = "results/published/visual-decathlon"
+PACKED = "decathlon/published/visual-decathlon"
 PARTS = ("decathlon", "methods", "results/published", "tests", "tools")
 FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
 
@@ -68,21 +70,20 @@ def run(installed: Path, program: str) -> str:
 
 def test_only_the_code_is_inside(installed: Path) -> None:
     tops = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
-    assert tops == {"decathlon", "methods"}
+    assert tops == {"decathlon", "decathlon_methods"}
 
 
 def test_every_module_is_inside(installed: Path) -> None:
-    for package in ("decathlon", "methods"):
-        modules = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
-        packed = {path.relative_to(installed) for path in (installed / package).rglob("*.py")}
-        assert packed == modules
+    for folder, package in (("decathlon", "decathlon"), ("methods", "decathlon_methods")):
+        modules = {path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.py")}
+        inside = installed / package
+        assert {path.relative_to(inside) for path in inside.rglob("*.py")} == modules
+    assert (installed / "decathlon/method/equal_code.json").is_file()
 
 
 def test_published_rows_are_inside(installed: Path) -> None:
-    rows = {path.name: path.read_bytes() for path in (ROOT / "results/published").glob("*.json")}
-    packed = {
-        path.name: path.read_bytes() for path in (installed / "decathlon/published").iterdir()
-    }
+    rows = {path.name: path.read_bytes() for path in (ROOT / ROWS).glob("*.json")}
+    packed = {path.name: path.read_bytes() for path in (installed / PACKED).iterdir()}
     assert packed == rows
     table3 = [row for row in map(json.loads, packed.values()) if row["table"] == "SpotTune Table 3"]
     assert len(table3) == 15
@@ -93,8 +94,8 @@ def test_published_rows_are_read_from_the_installed_package(installed: Path) -> 
         "from decathlon.results.published import packaged, published_rows\n"
         "print(packaged(), len(published_rows()))"
     )
-    num_rows = len(list((ROOT / "results/published").glob("*.json")))
-    assert run(installed, program) == f"{installed / 'decathlon/published'} {num_rows}"
+    num_rows = len(list((ROOT / ROWS).glob("*.json")))
+    assert run(installed, program) == f"{installed / PACKED} {num_rows}"
 
 
 def test_entry_points(installed: Path) -> None:
@@ -106,10 +107,25 @@ def test_entry_points(installed: Path) -> None:
     assert {"scratch", "feature-extractor", "fine-tuning", "spottune"} <= methods.keys()
     for place in methods.values():
         module, _, _ = place.partition(":")
-        assert (installed / f"{module.replace('.', '/')}.py").is_file()
+        path = installed / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def test_version_is_that_of_the_code(wheel: Path, installed: Path) -> None:
     assert wheel.name.split("-")[1] == run(
         installed, "import decathlon; print(decathlon.__version__)"
     )
+
+
+def test_a_folder_of_methods_in_the_working_folder_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "__init__.py").write_text("raise ImportError('not this one')\n")
+    find = (
+        "import decathlon.method.registry as r; r.find('fine-tuning'); r.find('spottune-global-k')"
+    )
+    # Both put the working folder in front of sys.path.
+    for arguments in (["-m", "decathlon", "methods"], ["-c", find]):
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr

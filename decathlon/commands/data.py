@@ -135,10 +135,16 @@ def prepare(
 def _downloaded(
     archives: Path, suite: Suite, domains: list[str] | None, photographs: bool
 ) -> list[str] | None:
-    """Downloads the free archives; returns the domains to prepare, None for all."""
+    """Downloads the free archives; returns the domains to prepare, None for all.
+
+    Raises:
+        UsageError: The suite has no archives.
+    """
     from decathlon.data.sources.download import fetch, how_to_get_imagenet
     from decathlon.data.sources.official import images_of
 
+    if not suite.official:
+        raise UsageError(f"suite '{suite.name}' has no archives that --download can fetch")
     fetch(archives, domains)
     source = suite.photographs
     if photographs or source is None or images_of(archives, source):

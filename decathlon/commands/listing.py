@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from decathlon.common.grid import Column, Grid
 from decathlon.common.text import visible
 from decathlon.method.registry import about, registered
-from decathlon.results.published import TABLE_3, in_table_order, published_rows
+from decathlon.results.published import in_table_order, published_rows
 from decathlon.suites.base import SPLITS
+from decathlon.suites.registry import DEFAULT
 
 if TYPE_CHECKING:
     from decathlon.data.manifest import DomainEntry
@@ -24,7 +25,7 @@ def methods_table(width: int) -> Grid:
     Args:
         width: Width in characters; wide tables also say what a method does.
     """
-    rows = {row.method: row for row in published_rows() if row.table == TABLE_3}
+    rows = {row.method: row for row in published_rows() if row.table == DEFAULT.table}
     wide = width >= WIDE
     numbers = [Column(heading, right=True) for heading in ("#par", "S", "year")]
     texts = [Column(text, wraps=True, below=True) for text in ("paper", "trains", *["does"] * wide)]

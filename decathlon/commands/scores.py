@@ -9,9 +9,15 @@ from decathlon.commands.options import Baseline, Out, Results, Split, check_out,
 from decathlon.common.errors import UsageError
 from decathlon.common.progress import say
 from decathlon.common.text import visible
+from decathlon.suites.registry import DEFAULT, find
 
 if TYPE_CHECKING:
     from decathlon.scoring.audit import Answers
+    from decathlon.suites.base import Suite
+
+SuiteName = Annotated[
+    str | None, typer.Option("--suite", help="Suite (default: that of the records).")
+]
 
 CheckData = Annotated[
     Path | None,
@@ -55,6 +61,15 @@ def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | N
     return LabelsFile(labels, read_labels(labels))
 
 
+def _suite(name: str | None) -> "Suite | None":
+    """Returns the suite that was named, or None where none was.
+
+    Raises:
+        UsageError: There is no such suite.
+    """
+    return None if name is None else find(name)
+
+
 def score(
     results: Results,
     split: Split = "test",
@@ -64,12 +79,13 @@ def score(
     ] = "table",
     out: Out = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Show all published rows, not only Table 3.")
+        bool,
+        typer.Option("--all", help="Show all published rows, not only the main table's."),
     ] = False,
     sensitivity: Annotated[
         bool,
         typer.Option(
-            "--sensitivity", help="Show by domain how many points of S one more percent is worth."
+            "--sensitivity", help="Show how many points one more percent is worth, by domain."
         ),
     ] = False,
     columns: Annotated[
@@ -91,20 +107,28 @@ def score(
     ] = None,
     data: CheckData = None,
     labels: CheckLabels = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="Only this suite's table; all: every suite's (default: the records')."),
+    ] = None,
 ) -> None:
     """Print the leaderboard: your runs beside the published rows."""
     from decathlon.scoring.arrange import arrange
-    from decathlon.scoring.board import build
+    from decathlon.scoring.board import board_of
     from decathlon.scoring.columns import SENSITIVITY
-    from decathlon.scoring.render.board import render
+    from decathlon.scoring.entries import suites_of
+    from decathlon.scoring.render.dispatch import render_boards
 
     check_split(split)
     check_out(out, results, *filter(None, (data, labels)))
     answers = _answers(data, labels, split)
-    board = build(results, split, baseline, all_rows=everything, answers=answers)
-    board = arrange(board, sort=sort, match=match or (), kind=kind)
+    boards = [
+        board_of(results, split, baseline, all_rows=everything, answers=answers, suite=one)
+        for one in suites_of(results, suite)
+    ]
+    boards = [arrange(board, sort=sort, match=match or (), kind=kind) for board in boards]
     chosen = columns.split(",") if columns else SENSITIVITY if sensitivity else None
-    render(board, form, out, chosen)
+    render_boards(boards, form, out, chosen)
 
 
 def plot(
@@ -116,13 +140,15 @@ def plot(
     name: Annotated[
         list[str] | None, typer.Option(help="Only this method, variant or row. Repeat for several.")
     ] = None,
+    suite: SuiteName = None,
 ) -> None:
     """Draw a figure of results."""
     from decathlon.scoring.figures.plot import plot as run
 
     check_split(split)
     check_out(out, results)
-    run(kind, results, out, split=split, baseline=baseline, names=name or ())
+    chosen = _suite(suite)
+    run(kind, results, out, split=split, baseline=baseline, names=name or (), suite=chosen)
     print(visible(str(out)))
 
 
@@ -136,6 +162,7 @@ def compare(
     out: Out = None,
     data: CheckData = None,
     labels: CheckLabels = None,
+    suite: SuiteName = None,
 ) -> None:
     """Compare two methods on the same images: difference, interval, probability of being better."""
     from decathlon.scoring.compare import compare as run
@@ -144,7 +171,8 @@ def compare(
     check_split(split)
     check_out(out, results, *filter(None, (data, labels)))
     answers = _answers(data, labels, split)
-    render_comparison(run(a, b, results, split, baseline, answers), form, out)
+    done = run(a, b, results, split, baseline, answers, _suite(suite))
+    render_comparison(done, form, out)
 
 
 def submit(
@@ -155,12 +183,13 @@ def submit(
         int | None,
         typer.Option(min=0, help="Seed (default: the first that covers the most domains)."),
     ] = None,
+    suite: SuiteName = None,
 ) -> None:
     """Write the official submission file from test predictions."""
     from decathlon.scoring.submit import submit as run
 
     check_out(out, results)
-    done = run(results, method, out, seed)
+    done = run(results, method, out, seed, _suite(suite))
     count = sum(done.num_predictions.values())
     print(f"{visible(str(done.path))}: {count} predictions of {len(done.num_predictions)} domains")
     if done.missing:
@@ -186,12 +215,15 @@ def evaluate(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
     out: Out = None,
+    suite: Annotated[str, typer.Option(help="Suite of the submission.")] = DEFAULT.name,
 ) -> None:
     """Score any submission in the official format, offline."""
+    from decathlon.scoring.evaluate import check_submission, read_baseline_errors
     from decathlon.scoring.evaluate import evaluate as run
-    from decathlon.scoring.evaluate import read_baseline_errors
-    from decathlon.scoring.render.reports import render_evaluation
+    from decathlon.scoring.render.reports import render_submission
 
     check_out(out, submission, labels, *filter(None, (baseline_errors,)))
+    chosen = find(suite)
+    check_submission(chosen)
     errors = read_baseline_errors(baseline_errors) if baseline_errors else None
-    render_evaluation(run(submission, labels, errors), form, out)
+    render_submission(run(submission, labels, errors, chosen), form, out)

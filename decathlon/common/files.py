@@ -34,8 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
     flushed to disk and renamed when the block ends: readers see the old file or the new one.
     Its permissions follow the umask, whatever wrote it. Symbolic links are followed, and stay.
 
-    FIFOs and terminals are never replaced, nor is what this process already writes to, such as
-    ``/dev/stdout``: they are given the finished content.
+    FIFOs and terminals are never replaced, nor is a file that this process already writes to,
+    such as ``/dev/stdout``: the finished content is copied to them.
 
     Args:
         path: The file to write; its folder is created if missing.
@@ -127,14 +127,14 @@ def _own_descriptor(path: Path, found: os.stat_result) -> int | None:
 
 
 def check_output(path: Path) -> None:
-    """Checks that a file can be written, before the work whose result it is to hold.
+    """Checks that a file can be written, before the work that makes its content.
 
     Raises:
         UsageError: It is a folder, or cannot be written there.
     """
     if str(path) == "-":
         raise UsageError("-: this output cannot go to standard output; './-' names a file")
-    with told():
+    with _as_messages():
         place = Path(os.path.realpath(path)) if path.is_symlink() else path
         try:
             mode = path.stat().st_mode
@@ -157,7 +157,7 @@ def check_folder(path: Path, other: str = "name another folder") -> None:
     Raises:
         UsageError: They cannot.
     """
-    with told(other):
+    with _as_messages(other):
         _check_folder(path)
 
 
@@ -188,15 +188,8 @@ def _error(number: int, path: Path) -> OSError:
 
 
 @contextmanager
-def told(other: str = "name another file") -> Iterator[None]:
-    """Raises errors of the operating system as messages to the user who named the file.
-
-    Args:
-        other: How to choose another place.
-
-    Raises:
-        DecathlonError: In the place of an OSError, see :func:`of_the_system`.
-    """
+def _as_messages(other: str = "name another file") -> Iterator[None]:
+    """Raises errors of the operating system as messages to the user who named the file."""
     try:
         yield
     except OSError as error:
@@ -206,7 +199,7 @@ def told(other: str = "name another file") -> Iterator[None]:
 def write_text(path: Path, text: str) -> None:
     """Writes ``text`` (UTF-8) to ``path``, whole or not at all.
 
-    Surrogates, which stand for bytes of file names that are no text, are escaped.
+    Bytes of file names that are not UTF-8 are escaped.
     """
     with replacing(path) as part:
         part.write_bytes(text.encode("utf-8", "backslashreplace"))
@@ -232,11 +225,8 @@ def append_line(path: Path, line: str) -> None:
 
 def sha256(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(value: Any) -> str:

@@ -1,12 +1,12 @@
-"""Locks: which process prepares a folder, and which one is at work on a trial.
+"""Locks: which process prepares a folder, and which one runs a trial.
 
 A lock is held on a file of its own that was opened for writing, as NFS demands, through
 filelock's ``lock_descriptor``. Its other locks are not used: on a file system without locks
 they fall back to files that outlive a dead owner. The system releases a lock when its owner
 ends, however that ends. The file stays, so that every process locks the same one.
 
-Readers take no lock. A claimed trial's file names its owner and is touched now and then, which
-is enough to show that somebody is at work on it; only the lock decides who may be.
+Readers take no lock. A claimed trial's file names its owner and is touched regularly, which
+shows readers that the trial is running; only the lock decides who runs it.
 """
 
 import os
@@ -27,13 +27,13 @@ CLAIM = ".claim"
 LOCK = ".lock"
 """The file in a folder of data or archives that is locked."""
 BEAT_SECONDS = 20.0
-"""Between two signs of life of a claim's owner."""
+"""Between two touches of a claim's file by its owner."""
 SILENCE_SECONDS = 90.0
-"""After which an owner without a sign of life no longer counts."""
+"""After which an owner that has not touched the file counts as gone."""
 
 
 class BusyError(DataError):
-    """Another process is at work on the folder."""
+    """Another process holds the folder."""
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def claim(folder: Path) -> Iterator[bool]:
 
 
 def is_claimed(folder: Path) -> bool:
-    """True if another process appears to be at work on a trial. Takes no lock, writes nothing.
+    """Returns whether another process appears to run a trial. Takes no lock, writes nothing.
 
     The owner is gone if it ran on this machine and has ended, or if it has been silent for
     longer than :data:`SILENCE_SECONDS`.
@@ -81,7 +81,7 @@ def is_claimed(folder: Path) -> bool:
         host, _, number = path.read_text(encoding="utf-8").strip().rpartition(" ")
     except (OSError, ValueError):
         return False
-    if not number.isdecimal():  # nobody, or an owner that leaves no name
+    if not number.isdecimal():  # no owner, or one that could not write its name
         return False
     return host != platform.node() or _lives(int(number))
 
@@ -137,7 +137,7 @@ def _locked(path: Path) -> int | None:
 
 @contextmanager
 def _signs_of_life(handle: int) -> Iterator[None]:
-    """Lets the file of a lock show readers that its owner is alive."""
+    """Touches the locked file regularly, so that readers see that its owner is alive."""
     over = Event()
 
     def beat() -> None:
@@ -160,7 +160,7 @@ def _signs_of_life(handle: int) -> Iterator[None]:
 
 
 def _lives(process: int) -> bool:
-    """True if there is a process of that number on this machine."""
+    """Returns whether there is a process of that number on this machine."""
     try:
         os.kill(process, 0)
     except PermissionError:  # another user's

@@ -65,7 +65,7 @@ _WITHOUT_LOCKS = (
     errno.EBADF,  # NFS, to an exclusive lock on a file that is open for reading
     524,  # Linux on some network file systems; C libraries have no name for it
 )
-"""What file systems without locks answer to a lock. To other calls, most mean something else."""
+"""Errors of a lock on a file system without locks; of other calls, most mean something else."""
 
 _MISPLACED = (
     errno.EISDIR,
@@ -87,7 +87,7 @@ def of_the_system(error: OSError, other: str = "name another file") -> Decathlon
     """Returns what an error of the operating system means to a user who named a file to write.
 
     Args:
-        error: Names the file, if it was about one.
+        error: An error, with the file it is about if there is one.
         other: How to choose another place, such as ``"name another file"``.
     """
     if error.filename is None:
@@ -106,11 +106,11 @@ def explained(
     """Returns one sentence: which file, what is wrong, and how to fix it.
 
     Args:
-        error: What the system answered.
-        where: What was used, for an error that names no file.
+        error: The system's error.
+        where: The file or folder, for an error that names none.
         other: How to choose another place, such as ``"name another folder with --data"``.
         failed: What could not be done, such as ``"cannot be read"``.
-        locking: Whether the error may be the answer to a lock.
+        locking: Whether taking a lock may have caused the error.
     """
     name = error.filename if isinstance(error.filename, str | bytes | os.PathLike) else where
     reason = error.strerror or str(error) or type(error).__name__
@@ -122,5 +122,5 @@ def explained(
 
 
 def has_no_locks(error: OSError) -> bool:
-    """True if a file system answered to a lock that it has none."""
+    """Returns whether the error of a lock means that the file system has none."""
     return error.errno in _WITHOUT_LOCKS

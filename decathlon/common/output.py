@@ -1,7 +1,7 @@
 """Standard output and standard error that take any text and never end the program by themselves.
 
-Characters that the encoding lacks are replaced by similar ones. A write that fails is noted, the
-rest is dropped, and the command finishes its work; :func:`guarded` then reports the loss.
+Characters that the encoding lacks are replaced by similar ones. After a failed write the rest of
+the output is dropped, and the command finishes its work; :func:`guarded` then reports the loss.
 """
 
 import codecs
@@ -20,7 +20,7 @@ from decathlon.common.text import to_ascii
 REPLACE = "decathlon.similar"
 """Name of the error handler that replaces characters that an encoding lacks."""
 _STRICT = ("strict", "surrogateescape", "backslashreplace")
-"""Python's own error handlers of these streams; another one was asked for and is kept."""
+"""Python's own error handlers of these streams; any other was chosen by the user and is kept."""
 _SIZE = re.compile(r"[2-9]\d|[1-9]\d{2,3}", re.ASCII)
 """20 to 9999: fewer columns leave no room for a table."""
 _errors: TextIO | None = None
@@ -36,7 +36,7 @@ codecs.register_error(REPLACE, _replace)
 
 
 class _Descriptor(io.FileIO):
-    """A descriptor whose first failed write is noted; what follows is dropped."""
+    """A descriptor that keeps its first failed write; later text is dropped."""
 
     failure: OSError | None = None
     """Why text was lost; None if none was."""
@@ -64,7 +64,7 @@ class _Descriptor(io.FileIO):
 
 
 def _guarded(stream: TextIO | None, number: int) -> tuple[TextIO, _Descriptor]:
-    """Return a text stream that replaces one of Python's, and what it writes to."""
+    """Returns a text stream that replaces one of Python's, and what it writes to."""
     if not isinstance(stream, io.TextIOWrapper):
         raw = _Descriptor(number, OSError(errno.EBADF, "it is closed"))
         return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", REPLACE), raw
@@ -81,26 +81,26 @@ def _guarded(stream: TextIO | None, number: int) -> tuple[TextIO, _Descriptor]:
 
 
 def _fill_closed() -> None:
-    """Open the null device for closed standard streams, so that no file takes their numbers."""
+    """Opens the null device for closed standard streams, so that no file takes their numbers."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
 
 
 def _check_size() -> None:
-    """Forget impossible sizes of a terminal: in 0 columns, rich prints empty tables."""
+    """Forgets impossible sizes of a terminal: in 0 columns, rich prints empty tables."""
     for name in ("COLUMNS", "LINES"):
         if not _SIZE.fullmatch(os.environ.get(name, "")):
             os.environ.pop(name, None)
 
 
 def standard_error() -> TextIO | None:
-    """Return the standard error of the process, even while ``sys.stderr`` is redirected."""
+    """Returns the standard error of the process, even while ``sys.stderr`` is redirected."""
     return _errors or sys.__stderr__
 
 
 def write_utf8(text: str) -> None:
-    """Write to standard output what programs read: UTF-8 in every locale, as in a file."""
+    """Writes to standard output what programs read: UTF-8 in every locale, as in a file."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode("utf-8", REPLACE))
@@ -110,7 +110,7 @@ def write_utf8(text: str) -> None:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Guard standard output and standard error of a command, which ends with SystemExit.
+    """Guards standard output and standard error of a command, which ends with SystemExit.
 
     If standard output was lost, an exit code of 0 becomes 1, and the loss is reported unless
     the reader just went away, as ``head`` does. A lost standard error changes nothing.

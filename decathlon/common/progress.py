@@ -8,9 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from decathlon.common.text import visible
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines about the same work."""
@@ -32,7 +35,7 @@ class Bar(Protocol):
     """One piece of work under way."""
 
     def advance(self, amount: float = 1, text: str | None = None) -> None:
-        """Counts ``amount`` units as done; ``text`` replaces what is said of them."""
+        """Counts ``amount`` units as done; ``text`` replaces the text beside the bar."""
 
 
 class _PlainBar:
@@ -56,12 +59,12 @@ class _PlainBar:
 
 
 class _RichBar:
-    def __init__(self, progress: "object", task: "object") -> None:
+    def __init__(self, progress: "Progress", task: "TaskID") -> None:
         self.progress, self.task = progress, task
 
     def advance(self, amount: float = 1, text: str | None = None) -> None:
-        fields = {} if text is None else {"text": text}
-        self.progress.update(self.task, advance=amount, **fields)  # type: ignore[attr-defined]
+        fields: dict[str, Any] = {} if text is None else {"text": text}
+        self.progress.update(self.task, advance=amount, **fields)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """How this process was started: alone, or by torchrun as one of several.
 
-torchrun says it in environment variables, so that nothing here needs torch.
+torchrun sets environment variables, so that nothing here needs torch.
 """
 
 import os
@@ -15,7 +15,7 @@ from decathlon.common.interrupts import INTERRUPTED
 from decathlon.common.output import standard_error
 
 GRACE = 30.0
-"""Seconds that a process which ends with an error leaves the first one to say why."""
+"""Seconds that a failing process waits, so that the first one can report the error."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ def is_follower() -> bool:
 
 @contextmanager
 def one_voice(everyone: bool = False) -> Iterator[None]:
-    """Lets the first of several processes alone print.
+    """Lets only the first process print.
 
-    torchrun ends all processes as soon as one ends with an error. Another one therefore
-    waits before it does so. Is it still there after that, the first process goes on and
-    knows nothing of the error; what this one had to say is printed then.
+    torchrun ends all processes as soon as one fails. Any other process that fails therefore
+    waits for the first one to report the error. If it is still alive after :data:`GRACE`
+    seconds, the first process has no error, and this one prints its own output.
 
     Args:
-        everyone: Let all processes print, to see what each of them says.
+        everyone: Let all processes print.
     """
     if everyone or not is_follower():
         yield

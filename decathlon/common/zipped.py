@@ -1,8 +1,7 @@
 """Reading from zip archives that anyone may have made, within limits.
 
-A declared size is not believed: no more than the limit is ever unpacked. Nothing is
-written to disk, so that names in the archive can lead nowhere; who made one that would
-meant harm, and it is refused.
+Declared sizes are not trusted: no more than the limit is ever unpacked. Nothing is written to
+disk. An archive with a name that leads outside a folder was made to do harm and is refused.
 """
 
 import struct
@@ -27,9 +26,9 @@ def opened(path: Path, error: type[DecathlonError]) -> Iterator[zipfile.ZipFile]
 
     Args:
         path: The archive.
-        error: What to raise where it is none, is damaged (found out while it is read
-            too), encrypted, packed by an unusual method, has an absurd number of members
-            or one whose name leads outside.
+        error: What to raise if it is no archive, damaged (also when found while reading),
+            encrypted, packed by an unusual method, or has too many members or one whose
+            name leads outside.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
@@ -49,7 +48,7 @@ def opened(path: Path, error: type[DecathlonError]) -> Iterator[zipfile.ZipFile]
 
 
 def _check(info: zipfile.ZipInfo, path: Path, error: type[DecathlonError]) -> None:
-    """Looks at one member's entry in the directory."""
+    """Checks one member's name and method."""
     if info.filename.startswith("/") or ".." in info.filename.split("/"):
         raise error(f"{path}: {info.filename!r} is a name that leads outside; it is refused")
     if info.compress_type not in _METHODS:
@@ -69,7 +68,7 @@ def member(
         name: The member.
         limit: Most bytes that are unpacked.
         path: The archive, for the message.
-        error: What to raise where the member is larger.
+        error: What to raise if the member is larger.
     """
     with archive.open(name) as file:
         content = file.read(limit + 1)

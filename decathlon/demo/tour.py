@@ -29,8 +29,8 @@ def tour(out: Path, scale: float = 1.0) -> None:
     from decathlon.demo.archives import write_archives
     from decathlon.method.recipe import apply
     from decathlon.running.pretraining import RECIPE, Pretraining, pretrain
-    from decathlon.scoring.board import build
-    from decathlon.scoring.render.board import render
+    from decathlon.scoring.board import board_of
+    from decathlon.scoring.render.dispatch import render_boards
 
     began = time.perf_counter()
     archives, data, source = out / "archives", out / "data", out / "source.safetensors"
@@ -52,7 +52,7 @@ def tour(out: Path, scale: float = 1.0) -> None:
         "\nThese numbers come from generated images and minutes of training. They show that"
         "\neverything works; do not compare them with published ones.\n"
     )
-    render(build(out / "results", split="test", baseline="fine-tuning"), "table", None)
+    render_boards([board_of(out / "results", split="test", baseline="fine-tuning")], "table", None)
     took = f"{time.perf_counter() - began:.0f} s"
     print(f"\ndone in {took}; data, weights and results are in {visible(str(out))}")
     page = ("--format", "html", "--out", out / "board.html")

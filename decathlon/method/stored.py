@@ -36,7 +36,8 @@ from decathlon.models.weights import (
     read_weights,
     write_weights,
 )
-from decathlon.results.records import Code, Parameters, Sha256
+from decathlon.results.parameters import Parameters
+from decathlon.results.records import Code, Sha256
 
 SOURCES = "sources"
 TASK = ("domain", "num_classes", "num_images")

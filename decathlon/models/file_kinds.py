@@ -1,4 +1,4 @@
-"""What a file is that should hold weights and does not, and how to get the right one."""
+"""Says what a file is that should hold weights but does not, and how to get the right one."""
 
 import json
 import stat
@@ -24,11 +24,11 @@ KINDS = (
 
 
 def check_safetensors(path: Path) -> None:
-    """Checks that a file can be read and starts as a whole safetensors file does.
+    """Checks that a file is readable and starts like a complete safetensors file.
 
     Raises:
-        UnreadableError: The system does not let us read it.
-        DataError: It is missing or is something else; says what.
+        UnreadableError: The system denies reading it.
+        DataError: It is missing or something else; the message says what.
     """
     try:
         mode = path.stat().st_mode
@@ -51,7 +51,7 @@ def check_safetensors(path: Path) -> None:
 
 
 def _fault(head: bytes, size: int) -> str | None:
-    """Says why a file is no safetensors file; None if it starts as one."""
+    """Returns why a file is no safetensors file; None if it starts like one."""
     if not size:
         return "is empty; copy or download it again"
     if len(head) >= 9 and head[8:9] == b"{":
@@ -87,7 +87,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def truncation(path: Path) -> str | None:
-    """Says by how much a safetensors file with a whole header is cut short, if it is."""
+    """Returns by how much a safetensors file with a complete header is cut short; None if not."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = file.read(length)

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors with a JSON header, and source networks made of them.
 
-One-bit tensors (masks) are one bit a weight on disk too. Files carry no time stamp, so
-equal weights are equal files.
+Masks (bool tensors) take one bit a weight on disk. Files have no time stamp, so equal weights
+are equal files.
 """
 
 import json
@@ -43,13 +43,13 @@ RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def write_weights(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Writes tensors and a JSON header to a safetensors file, whole or not at all.
+    """Writes tensors and a JSON header to a safetensors file, atomically.
 
     Args:
         path: The file.
-        header: JSON values that say what the tensors are.
-        tensors: Tensors by name; those of dtype bool are stored as packed bits, and those that
-            share memory once.
+        header: JSON values that describe the tensors.
+        tensors: Tensors by name; bool tensors are stored as packed bits, and tensors that share
+            memory are stored once.
     """
     shapes: dict[str, list[int]] = {}
     plain: dict[str, Tensor] = {}
@@ -72,7 +72,7 @@ def write_weights(path: Path, header: Mapping[str, Any], tensors: Mapping[str, T
 
 
 def _of_the_system(error: SafetensorError, path: Path) -> Exception:
-    """Returns the OSError that safetensors tells of in words, or the error as it is."""
+    """Returns the OSError that a safetensors error describes in its text, or the error itself."""
     found = re.search(r"os error (\d+)", str(error))
     if found is None:
         return error
@@ -87,9 +87,9 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         (header, tensors by name).
 
     Raises:
-        UnreadableError: The system does not let us read the file.
-        DataError: The file is missing, damaged, or not one of ours, or holds numbers that no
-            network can have.
+        UnreadableError: The system denies reading the file.
+        DataError: The file is missing, damaged, or not one of ours, or has NaN, infinite or
+            impossible numbers.
     """
     header, tensors = _read(path, tensors=True)
     check_sound(path, tensors)
@@ -105,19 +105,19 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def check_sound(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Checks that all numbers are finite, and no variance negative.
+    """Checks that all numbers are finite and no variance is negative.
 
     Args:
-        path: Where they are from, for the message.
+        path: Their file, for the message.
         tensors: By name.
 
     Raises:
-        DataError: They are not; names the first such tensor.
+        DataError: One is not; names the first such tensor.
     """
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
-        # Types of 8 bits know no minimum. If there is a NaN, it is the minimum.
+        # 8-bit types have no aminmax. If there is a NaN, it is the minimum.
         low, high = torch.aminmax(tensor.float() if tensor.element_size() == 1 else tensor)
         if not torch.isfinite(high - low):
             count = int((~torch.isfinite(tensor)).sum())
@@ -137,7 +137,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """Reads the header that :func:`write_weights` wrote, and no tensor.
 
     Raises:
-        UnreadableError: The system does not let us read the file.
+        UnreadableError: The system denies reading the file.
         DataError: The file is missing, damaged, or not one of ours.
     """
     return _read(path, tensors=False)[0]
@@ -147,7 +147,7 @@ def written_by_us(path: Path) -> dict[str, Any] | None:
     """Returns the header of a weights file that decathlon wrote; None for any other file.
 
     Raises:
-        UnreadableError: The system does not let us read the file.
+        UnreadableError: The system denies reading the file.
     """
     try:
         return read_header(path)
@@ -158,10 +158,10 @@ def written_by_us(path: Path) -> dict[str, Any] | None:
 
 
 def check_name(path: Path) -> None:
-    """Checks the name of a weights file that is to be written.
+    """Checks the name of a weights file before it is written.
 
     Raises:
-        UsageError: It does not end in ``.safetensors``, or is not that of a file.
+        UsageError: It does not end in ``.safetensors``, or is the name of a folder.
     """
     if path.suffix != SUFFIX or path.stem == SUFFIX:
         raise UsageError(f"{path}: weights are written to a file whose name ends in {SUFFIX}")
@@ -196,14 +196,14 @@ def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]
 
 @contextmanager
 def naming(path: Path, remedy: str = "") -> Iterator[None]:
-    """Names the file in what is wrong with its header.
+    """Turns errors of a block that interprets a file's header into ones that name the file.
 
     Args:
         path: The file.
-        remedy: What helps, such as ``"; import it again"``.
+        remedy: Advice, such as ``"; import it again"``.
 
     Raises:
-        DataError: The block finds that the header lacks something or makes no sense.
+        DataError: The header lacks something or makes no sense.
     """
     try:
         yield
@@ -217,7 +217,7 @@ def naming(path: Path, remedy: str = "") -> Iterator[None]:
 
 
 def _place(path: Path, raw: BinaryIO) -> str:
-    """Returns a path of an open file that is UTF-8, as safetensors takes no other."""
+    """Returns a UTF-8 path of an open file: safetensors accepts no other."""
     text = str(path)
     return text if text == encodable(text) else f"/dev/fd/{raw.fileno()}"
 
@@ -234,10 +234,10 @@ class Source:
     Attributes:
         architecture: What the network is built of.
         num_classes: Classes of its own head.
-        tensors: Its state, the head's included; None for a source without weights.
+        tensors: Its state, head included; None for a source without weights.
         sha256: Digest of the weights file.
         path: The weights file.
-        header: What the file says of itself.
+        header: The file's header.
     """
 
     architecture: Architecture
@@ -251,7 +251,7 @@ class Source:
         """Builds the network with the source's weights.
 
         Args:
-            num_classes: Classes of a newly initialised head, or None for the source's own.
+            num_classes: Classes of a newly initialised head; None keeps the source's head.
 
         Returns:
             A network that shares no tensor with the source.
@@ -264,12 +264,12 @@ class Source:
         return network
 
     def count_bits(self) -> int:
-        """Bits of all stored parameters without the head."""
+        """Returns the bits of all stored parameters without the head."""
         state = distinct(self.network().state_dict())
         return sum(bits_of(t) for name, t in state.items() if counts(name))
 
     def unit_bits(self, width: float | None = None) -> int:
-        """Bits of one plain network of this width (or of another), without a head."""
+        """Returns the bits of a plain network of this width (or another), without a head."""
         own = self.architecture
         plain = Architecture(own.name, own.width if width is None else width, own.blocks)
         return Source(plain, 1).count_bits()
@@ -279,10 +279,10 @@ class Source:
 
         Args:
             what: The method's name, for the message.
-            kinds: Kinds of adapters that it takes; ``none`` for a plain network.
+            kinds: Kinds of adapters that it accepts; ``none`` for a plain network.
 
         Raises:
-            DataError: The network has others.
+            DataError: The network has another kind.
         """
         if self.architecture.adapters not in kinds:
             raise DataError(
@@ -293,12 +293,12 @@ class Source:
 
 
 def counts(name: str) -> bool:
-    """Whether a stored tensor counts as a parameter: no head, no running statistics."""
+    """Returns whether a stored tensor counts as a parameter: no head, no running statistics."""
     return not name.startswith(HEAD) and not name.endswith(RUNNING)
 
 
 def bits_of(tensor: Tensor) -> int:
-    """Bits that a tensor takes on disk; a bool is one."""
+    """Returns the bits of a tensor on disk; a bool takes one."""
     return tensor.numel() * (1 if tensor.dtype == torch.bool else 8 * tensor.element_size())
 
 
@@ -309,8 +309,8 @@ def write_source(
 
     Args:
         path: The file to write.
-        network: The trained network, its own head included.
-        architecture: What it was built of.
+        network: The trained network, head included.
+        architecture: What it was built from.
         header: Further facts (recipe, digests of the data).
     """
     facts = {
@@ -327,7 +327,7 @@ def read_source(path: Path) -> Source:
 
     Raises:
         DataError: The file is missing, damaged, no source, or does not fit the network
-            that it says it holds.
+            in its header.
     """
     header, tensors = read_weights(path)
     if header["kind"] != "source":
@@ -339,14 +339,14 @@ def read_source(path: Path) -> Source:
     with naming(path):
         architecture = Architecture.from_json(header["architecture"])
         num_classes = int(header["num_classes"])
-        with torch.device("meta"):  # whatever size the header claims, no memory is taken
+        with torch.device("meta"):  # no memory, whatever size the header claims
             network = architecture.build(num_classes)
     check_fit(path, network.state_dict(), tensors)
     return Source(architecture, num_classes, tensors, sha256(path), path, header)
 
 
 def check_fit(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Checks that tensors of a file have the names, shapes and types of a network's.
+    """Checks that a file's tensors have the names, shapes and types of a network's.
 
     Raises:
         DataError: One is missing, unknown, or of another shape or type.
@@ -361,7 +361,7 @@ def check_fit(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tens
                 f"{path}: {name} has shape {list(found[name].shape)},"
                 f" the network it names has {list(tensor.shape)}"
             )
-        # Counters of batches, which are whole numbers, are no part of what a network computes.
+        # Integers are counters of batches, which do not affect what a network computes.
         if tensor.is_floating_point() and tensor.dtype != found[name].dtype:
             raise DataError(
                 f"{path}: {name} has numbers of type {found[name].dtype}, the network it names has"

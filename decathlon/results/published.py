@@ -1,51 +1,116 @@
 """The literature's rows.
 
-One row is one JSON file. The rows come with the package (``decathlon/published``
-where it is installed, ``results/published`` in a checkout). A results folder that
-has a ``published`` folder is read with that folder's rows *instead*: what stands
-there is what the board shows, so a copy of the rows can be extended or thinned
-out. In a checkout ``results/published`` is both, and nothing is read twice.
+One row is one JSON file in ``published/<suite>``. The rows come with the package
+(``decathlon/published`` where it is installed, ``results/published`` in a checkout). A results
+folder that has such a folder is read with that folder's rows *instead*: the board shows what
+stands there, so a copy of the rows can be extended or thinned out. Rows directly in
+``published``, as earlier versions had them, are the default suite's.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated, Literal
 
-from decathlon.results.records import PublishedRow, read_published
+from pydantic import Field, ValidationInfo, field_validator
 
-TABLE_3 = "SpotTune Table 3"
-"""``table`` of the rows that a board shows by default."""
+from decathlon.common.errors import nearest
+from decathlon.common.strict import StrictModel
+from decathlon.results.records import read_json, validated
+from decathlon.suites.base import Suite
+from decathlon.suites.registry import DEFAULT
+
 FOLDER = "published"
 
+Percent = Annotated[float, Field(ge=0, le=100)]
 
-def packaged() -> Path:
-    """Returns the folder of the rows that come with the package."""
+
+class PublishedRow(StrictModel):
+    """One row of a published table, percentages as printed.
+
+    Attributes:
+        format: Version of this schema.
+        label: The method as the table calls it.
+        method: Registered name of the same method here, or None.
+        year: Year of publication.
+        params_ratio: Printed #par, or None.
+        accuracy: Printed accuracy by domain of the suite, or None where it was not given.
+        score_printed: Printed score, or None.
+        table: The table the row is printed in.
+        row: Place among the rows of that table, from 1.
+        source: Where it was read.
+        note: What is known to be odd about it.
+    """
+
+    format: Literal[1] = 1
+    label: Annotated[str, Field(min_length=1)]
+    method: str | None
+    year: int
+    params_ratio: Annotated[float, Field(gt=0)] | None
+    accuracy: dict[str, Percent | None]
+    score_printed: Annotated[float, Field(ge=0, le=10000)] | None
+    table: str
+    row: Annotated[int, Field(ge=1)]
+    source: str
+    note: str = ""
+
+    @field_validator("accuracy")
+    @classmethod
+    def _domains_of_the_suite(
+        cls, accuracy: dict[str, float | None], info: ValidationInfo
+    ) -> dict[str, float | None]:
+        domains = info.context.domains if info.context else accuracy
+        for name in accuracy:
+            if name not in domains:
+                raise ValueError(f"unknown domain '{name}'{nearest(name, domains)}")
+        return accuracy
+
+
+def read_published(path: Path, suite: Suite = DEFAULT) -> PublishedRow:
+    """Reads one published row of a suite.
+
+    Raises:
+        ResultError: The file is not a valid row; names every field at fault.
+    """
+    return validated(PublishedRow, read_json(path), path, suite)
+
+
+def packaged(suite: Suite = DEFAULT) -> Path:
+    """Returns the folder of the rows of a suite that come with the package."""
     package = Path(__file__).resolve().parent.parent
     installed = package / FOLDER
-    return installed if installed.is_dir() else package.parent / "results" / FOLDER
+    rows = installed if installed.is_dir() else package.parent / "results" / FOLDER
+    return rows / suite.name
 
 
-def folder_of(results: Path | None) -> Path:
+def folder_of(results: Path | None, suite: Suite) -> Path:
     """Returns the folder of rows that a board of ``results`` shows."""
-    if results is not None and (results / FOLDER).is_dir():
-        return results / FOLDER
-    return packaged()
+    if results is not None and (own := results / FOLDER).is_dir():
+        if (own / suite.name).is_dir():
+            return own / suite.name
+        # An empty folder too: a board without rows of the literature.
+        if suite == DEFAULT and (any(own.glob("*.json")) or not any(own.iterdir())):
+            return own
+    return packaged(suite)
 
 
-def published_rows(results: Path | None = None) -> list[PublishedRow]:
-    """Reads the literature's rows: Table 3 first, then by table and row.
+def published_rows(results: Path | None = None, suite: Suite = DEFAULT) -> list[PublishedRow]:
+    """Reads a suite's rows: those of its main table first, then by table and row.
 
     Args:
         results: A results folder whose own ``published`` folder, if it has one, is
             read in place of the packaged rows.
+        suite: The suite.
 
     Raises:
         ResultError: A row's file is not valid; names the file and field.
     """
-    rows = [read_published(path) for path in sorted(folder_of(results).glob("*.json"))]
-    return sorted(rows, key=lambda row: (row.table != TABLE_3, row.table, row.row, row.label))
+    rows = [
+        read_published(path, suite) for path in sorted(folder_of(results, suite).glob("*.json"))
+    ]
+    return sorted(rows, key=lambda row: (row.table != suite.table, row.table, row.row, row.label))
 
 
-def in_table_order(methods: Iterable[str]) -> list[str]:
-    """Sorts methods as Table 3 has them; those it does not have come last."""
-    rows = {row.method: row.row for row in published_rows() if row.table == TABLE_3}
+def in_table_order(methods: Iterable[str], suite: Suite = DEFAULT) -> list[str]:
+    """Sorts methods as a suite's main table has them; those it does not have come last."""
+    rows = {row.method: row.row for row in published_rows(suite=suite) if row.table == suite.table}
     return sorted(methods, key=lambda name: rows.get(name, len(rows) + 1))

@@ -1,6 +1,6 @@
-"""The record of a run, and a row of the literature.
+"""The record of a trial.
 
-One run of one method on one domain is one JSON file, validated when it is written
+One trial, a method trained on a domain, is one JSON file, validated when it is written
 and when it is read. ``environment`` and ``timing`` are kept apart from the rest:
 two runs of the same trial agree in everything else.
 
@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from decathlon.common.errors import ResultError, fault_lines, nearest
+from decathlon.common.errors import ResultError, fault_lines
 from decathlon.common.files import write_json
 from decathlon.common.oserrors import explained
+from decathlon.common.strict import StrictModel
+from decathlon.results.parameters import Count, Parameters
 from decathlon.suites.registry import DEFAULT
-from decathlon.suites.visual_decathlon import DOMAINS
 
 FORMAT: Final = 2
 """Version of the records written here; records of version 1 are upgraded when they are read."""
@@ -30,16 +31,11 @@ LOG = "log.jsonl"
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
 
-Count = Annotated[int, Field(ge=0)]
-Percent = Annotated[float, Field(ge=0, le=100)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+M = TypeVar("M", bound=StrictModel)
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class Code(_Model):
+class Code(StrictModel):
     """The code of the method that computed a result.
 
     Attributes:
@@ -54,28 +50,7 @@ class Code(_Model):
     sha256: Sha256
 
 
-class Parameters(_Model):
-    """Bits on disk of the tensors that count as parameters (no running statistics).
-
-    Attributes:
-        source: All of the source network's, without its head.
-        shared: Of the source's tensors that this domain's network uses as they are.
-        domain: Of the domain's own tensors, without its head.
-        head: Of the domain's classifier.
-        unit: One plain network of the source's width, without a head.
-    """
-
-    source: Count
-    shared: Count
-    domain: Count
-    head: Count
-    unit: Annotated[int, Field(gt=0)]
-
-
-M = TypeVar("M", bound=_Model)
-
-
-class RunRecord(_Model):
+class RunRecord(StrictModel):
     """What one finished run says of itself.
 
     Attributes:
@@ -164,73 +139,9 @@ class RunRecord(_Model):
         return trial_folder(self.name, self.domain, self.split, self.seed)
 
 
-class PublishedRow(_Model):
-    """One row of a published table, percentages as printed.
-
-    Attributes:
-        format: Version of this schema.
-        label: The method as the table calls it.
-        method: Registered name of the same method here, or None.
-        year: Year of publication.
-        params_ratio: Printed #par, or None.
-        accuracy: Printed accuracy by domain, or None where it was not given.
-        score_printed: Printed score, or None.
-        table: The table the row is printed in.
-        row: Place among the rows of that table, from 1.
-        source: Where it was read.
-        note: What is known to be odd about it.
-    """
-
-    format: Literal[1] = 1
-    label: Annotated[str, Field(min_length=1)]
-    method: str | None
-    year: int
-    params_ratio: Annotated[float, Field(gt=0)] | None
-    accuracy: dict[str, Percent | None]
-    score_printed: Annotated[float, Field(ge=0, le=10000)] | None
-    table: str
-    row: Annotated[int, Field(ge=1)]
-    source: str
-    note: str = ""
-
-    @field_validator("accuracy")
-    @classmethod
-    def _official_domains(cls, accuracy: dict[str, float | None]) -> dict[str, float | None]:
-        for name in accuracy:
-            if name not in DOMAINS:
-                raise ValueError(f"unknown domain '{name}'{nearest(name, DOMAINS)}")
-        return accuracy
-
-
 def trial_folder(name: str, domain: str, split: str, seed: int) -> Path:
     """Returns the folder of a trial relative to RESULTS."""
     return Path(name) / domain / split / f"seed{seed}"
-
-
-def params_ratio(records: Iterable[RunRecord]) -> tuple[float, int] | None:
-    """Computes #par for ten domains from the records of one name.
-
-    Counted are the tensors as stored on disk, relative to one plain network without
-    a head: what the domains share, plus the mean over the target domains of what
-    each stores for itself, times nine; times ten where the source domain has a set
-    of its own too.
-
-    Args:
-        records: Records of one method or variant, any seeds.
-
-    Returns:
-        (#par, number of target domains it rests on), or None without a target domain.
-    """
-    targets = [r for r in records if r.domain != "imagenet12"]
-    if not targets:
-        return None
-    unit = targets[0].parameters.unit
-    own = sum(r.parameters.domain for r in targets) / len(targets)
-    if targets[0].source_domain == "keep":
-        total = max(r.parameters.source for r in targets) + 9 * own
-    else:
-        total = max(r.parameters.shared for r in targets) + 10 * own
-    return total / unit, len({r.domain for r in targets})
 
 
 def pack_bits(correct: Iterable[bool]) -> str:
@@ -240,39 +151,49 @@ def pack_bits(correct: Iterable[bool]) -> str:
     return f"{int(bits, 2):0{len(bits) // 4}x}" if bits else ""
 
 
-def unpack_bits(text: str, total: int) -> list[bool]:
-    """Unpacks ``total`` bits from the hex of :func:`pack_bits`."""
-    bits = f"{int(text, 16):0{len(text) * 4}b}" if text else ""
-    return [bit == "1" for bit in bits[:total]]
-
-
 def refuse_constant(constant: str) -> NoReturn:
     """Refuses NaN and infinities, which Python's JSON reader would take."""
     raise ValueError(f"{constant} is no number")
 
 
-def _parse(model: type[M], path: Path) -> M:
+def read_json(path: Path) -> Any:
+    """Reads a file of results that is JSON.
+
+    Raises:
+        ResultError: It cannot be read, or is not JSON.
+    """
     try:
-        if not path.is_file():  # a pipe, for instance, would be waited for
+        if not path.is_file():  # opening a pipe would wait for a writer
             raise ResultError(f"{path}: is not a regular file")
         raw = path.read_bytes()
     except OSError as error:
         raise ResultError(explained(error, path, failed="cannot be read")) from None
     try:
-        value = json.loads(raw, parse_constant=refuse_constant)
+        return json.loads(raw, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{path}: not JSON ({error}); delete it or run the trial again") from None
+
+
+def validated(model: type[M], value: Any, path: Path, context: Any = None) -> M:
+    """Validates what a file holds.
+
+    Args:
+        model: A model with a field ``format``.
+        value: What the file holds.
+        path: The file.
+        context: What the model's validators need to know.
+
+    Raises:
+        ResultError: It is not valid; names every field at fault.
+    """
     newest = model.model_fields["format"].default
-    if isinstance(value, dict):
-        if model is RunRecord and value.get("format") == 1:
-            value = _upgraded(value)
-        if value.get("format", newest) != newest:
-            raise ResultError(
-                f"{path}: format: is {value['format']!r}, this version reads up to {newest};"
-                " install the version of decathlon that wrote it"
-            )
+    if isinstance(value, dict) and value.get("format", newest) != newest:
+        raise ResultError(
+            f"{path}: format: is {value['format']!r}, this version reads up to {newest};"
+            " install the version of decathlon that wrote it"
+        )
     try:
-        return model.model_validate_json(json.dumps(value))
+        return model.model_validate_json(json.dumps(value), context=context)
     except ValidationError as error:
         problems = fault_lines(error.errors(include_url=False), "record")
         raise ResultError(
@@ -281,27 +202,16 @@ def _parse(model: type[M], path: Path) -> M:
         ) from None
 
 
-def _upgraded(value: dict[str, Any]) -> dict[str, Any]:
-    """Returns a record of format 1 as one of format 2; what it does not say is None."""
-    return {**value, "format": FORMAT, "network": None, "code": None, "predictions": None}
-
-
 def read_record(path: Path) -> RunRecord:
-    """Reads one record.
+    """Reads one record; one of format 1 is upgraded, and what it does not say is None.
 
     Raises:
         ResultError: The file is not a valid record; names every field at fault.
     """
-    return _parse(RunRecord, path)
-
-
-def read_published(path: Path) -> PublishedRow:
-    """Reads one published row.
-
-    Raises:
-        ResultError: The file is not a valid row; names every field at fault.
-    """
-    return _parse(PublishedRow, path)
+    value = read_json(path)
+    if isinstance(value, dict) and value.get("format") == 1:
+        value |= {"format": FORMAT, "network": None, "code": None, "predictions": None}
+    return validated(RunRecord, value, path)
 
 
 def write_record(results: Path, record: RunRecord) -> Path:
@@ -316,3 +226,19 @@ def find_records(results: Path) -> Iterator[Path]:
     for path in sorted(results.glob(f"*/*/*/seed*/{RECORD}")):
         if path.relative_to(results).parts[0] not in RESERVED:
             yield path
+
+
+def suites_in(results: Path) -> list[str]:
+    """Returns the names of the suites that the records under ``results`` are of, in order.
+
+    A file that is not a valid record counts as the default suite's, whose reader reports it.
+    """
+    found = []
+    for path in find_records(results):
+        try:
+            value = read_json(path)
+        except ResultError:
+            value = None
+        suite = value.get("suite") if isinstance(value, dict) else None
+        found.append(suite if isinstance(suite, str) else DEFAULT.name)
+    return list(dict.fromkeys(found))

@@ -15,7 +15,8 @@ from decathlon.common.world import world
 from decathlon.method.base import Method, Task
 from decathlon.method.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.models.noise import noise_key
-from decathlon.results.records import Parameters, RunRecord, pack_bits, write_record
+from decathlon.results.parameters import Parameters
+from decathlon.results.records import RunRecord, pack_bits, write_record
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.checkpoints import Checkpoints

@@ -1,1 +1,1 @@
-"""The score S and its statistics, leaderboards and submissions."""
+"""Scores and their statistics, leaderboards and submissions."""

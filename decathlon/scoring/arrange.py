@@ -11,6 +11,8 @@ from decathlon.scoring.rows import Row, ranked
 KINDS = ("published", "run")
 SORTS = ("table", "label", "params", "score", "printed", "mean", "rank", "covered", "time", "year")
 """What rows can be sorted by, beside the domains; ``table`` is the order of the paper."""
+SCORES = ("score", "printed")
+"""Those of them that a suite without a score does not have."""
 LOW_FIRST = ("params", "rank", "time", "year")
 
 
@@ -35,11 +37,11 @@ def arrange(
     match: Sequence[str] = (),
     kind: str | None = None,
 ) -> Board:
-    """Returns a board with some of the rows, in another order, and ranked anew.
+    """Returns a board with some of the rows, in another order, with new ranks.
 
     Args:
         board: The board.
-        sort: One of :data:`SORTS` or a domain; ``-`` before it turns the order round.
+        sort: One of :data:`SORTS` or a domain; ``-`` before it reverses the order.
             Accuracies and scores go from high to low, the rest from low to high;
             rows without a value come last. All but ``table`` ignore groups of one source.
         match: Shell patterns; a row is kept when its method or label matches one or is
@@ -53,7 +55,8 @@ def arrange(
     if kind is not None and kind not in KINDS:
         raise UsageError(f"unknown kind '{kind}'{nearest(kind, KINDS)} ({', '.join(KINDS)})")
     turned, key = sort.startswith("-"), sort.removeprefix("-")
-    known = (*SORTS, *board.domains)
+    sorts = [name for name in SORTS if board.suite.score or name not in SCORES]
+    known = (*sorts, *board.domains)
     if key not in known:
         raise UsageError(f"cannot sort by '{key}'{nearest(key, known)} ({', '.join(known)})")
     rows, hidden = (

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decathlon.common.errors import ResultError, listed
-from decathlon.results.records import RunRecord, pack_bits, unpack_bits
+from decathlon.results.records import RunRecord, pack_bits
 from decathlon.scoring.integrity import read_predictions
+from decathlon.scoring.intervals import bits_of
 from decathlon.scoring.predictions import Ids, lookup, some
 
 
@@ -156,7 +157,7 @@ def _on_counts(record: RunRecord, right: NDArray[np.bool_], total: int) -> list[
     if record.correct != correct:
         problems.append(f"correct: is {record.correct}, the predictions give {correct}")
     if record.correctness != pack_bits(right.tolist()):
-        stated = np.array(unpack_bits(record.correctness or "", len(right)), dtype=bool)
+        stated = bits_of(record)[: len(right)]
         count = int((stated != right[: len(stated)]).sum())
         problems.append(f"correctness: {count} of its bits are not what the predictions give")
     return problems

@@ -9,7 +9,7 @@ from decathlon.common.text import cell_duration
 from decathlon.scoring.board import Board
 from decathlon.scoring.notes import interval_note
 from decathlon.scoring.rows import Pair, Row
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.base import Suite
 
 Better = Literal["high", "low"]
 Mark = Literal["", "best", "second"]
@@ -21,7 +21,7 @@ UNKNOWN = "?"
 
 
 @dataclass(frozen=True)
-class Column:
+class BoardColumn:
     """One column.
 
     Attributes:
@@ -31,6 +31,7 @@ class Column:
         text: The text of a row, given the number of digits after the point that
             accuracies are shown with.
         better: Which end is best, or None where no value is better than another.
+        narrow: Heading in narrow tables, if it is another.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Column:
     value: Callable[[Row], float | None]
     text: Callable[[Row, int], str]
     better: Better | None = None
+    narrow: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,18 @@ def _range(pair: Pair | None, digits: int) -> str:
     return MISSING if pair is None else f"{pair[0]:.{digits}f}-{pair[1]:.{digits}f}"
 
 
+def _score(row: Row, digits: int) -> str:
+    return _number(row.score, digits - 1)
+
+
+def _mean(row: Row, digits: int) -> str:
+    return _number(row.mean_accuracy, digits)
+
+
+def _rank(row: Row, digits: int) -> str:
+    return _number(row.mean_rank, 1)
+
+
 def _printed(row: Row, digits: int) -> str:
     flag = "!" if row.consistent is False else ""
     return _number(row.score_printed, 0) + flag
@@ -75,53 +89,66 @@ def training_time(row: Row) -> str:
     return MISSING if row.training_seconds is None else cell_duration(row.training_seconds)
 
 
-def _domain(name: str) -> Column:
+def _domain(name: str, suite: Suite) -> BoardColumn:
     def text(row: Row, digits: int) -> str:
         if name in row.unknown:
             return UNKNOWN
         return _number(row.accuracy.get(name), digits)
 
-    heading = DOMAINS[name].column if name in DOMAINS else name
-    return Column(name, heading, lambda row: row.accuracy.get(name), text, "high")
+    def value(row: Row) -> float | None:
+        return row.accuracy.get(name)
+
+    heading = suite.column_of(name)
+    return BoardColumn(name, heading, value, text, "high", narrow=_narrow(name, suite))
 
 
-def _slope(name: str) -> Column:
-    heading = DOMAINS[name].column if name in DOMAINS else name
-    return Column(
+def _slope(name: str, suite: Suite) -> BoardColumn:
+    return BoardColumn(
         f"slope:{name}",
-        heading,
+        suite.column_of(name),
         lambda row: row.slopes.get(name),
         lambda row, digits: _number(row.slopes.get(name), digits - 1),
+        narrow=_narrow(name, suite),
     )
 
 
-_FIXED = {
-    column.key: column
-    for column in (
-        Column("params", "#par", lambda row: row.params_ratio, _params, "low"),
-        Column("score", "S", lambda r: r.score, lambda r, d: _number(r.score, d - 1), "high"),
-        Column("printed", "Score", lambda row: row.score_printed, _printed, "high"),
-        Column("ci", "95 % of S", lambda row: None, lambda row, _: _range(row.ci, 0)),
-        Column("range", "rounding", lambda row: None, lambda r, _: _range(r.score_range, 1)),
-        Column(
-            "mean",
-            "mean",
-            lambda r: r.mean_accuracy,
-            lambda r, d: _number(r.mean_accuracy, d),
-            "high",
-        ),
-        Column("rank", "rank", lambda r: r.mean_rank, lambda r, _: _number(r.mean_rank, 1), "low"),
-        Column("covered", "dom.", lambda row: row.covered, lambda row, _: str(row.covered)),
-        Column("seeds", "seeds", lambda row: None, lambda r, _: str(len(r.seeds) or MISSING)),
-        Column("time", "time", lambda r: r.training_seconds, lambda r, _: training_time(r)),
-        Column("year", "year", lambda row: row.year, lambda r, _: str(r.year or MISSING)),
-        Column("table", "table", lambda row: None, lambda row, _: row.table or MISSING),
-        Column("kind", "kind", lambda row: None, lambda row, _: row.kind),
-        Column("method", "method", lambda row: None, lambda row, _: row.method or MISSING),
+def _narrow(name: str, suite: Suite) -> str:
+    return suite.domains[name].narrow if name in suite.domains else ""
+
+
+def _score_columns(suite: Suite) -> list[BoardColumn]:
+    """Returns the columns that only a suite with a score has."""
+    if suite.score is None:
+        return []
+    heading = suite.score.heading
+    return [
+        BoardColumn("score", heading, lambda row: row.score, _score, "high"),
+        BoardColumn("printed", "Score", lambda row: row.score_printed, _printed, "high"),
+        BoardColumn("ci", f"95 % of {heading}", lambda row: None, lambda r, _: _range(r.ci, 0)),
+        BoardColumn("range", "rounding", lambda row: None, lambda r, _: _range(r.score_range, 1)),
+    ]
+
+
+def _columns(suite: Suite) -> dict[str, BoardColumn]:
+    """Returns the columns that are not of one domain, by key."""
+    columns = (
+        BoardColumn("params", "#par", lambda row: row.params_ratio, _params, "low"),
+        *_score_columns(suite),
+        BoardColumn("mean", "mean", lambda row: row.mean_accuracy, _mean, "high"),
+        BoardColumn("rank", "rank", lambda row: row.mean_rank, _rank, "low"),
+        BoardColumn("covered", "dom.", lambda row: row.covered, lambda row, _: str(row.covered)),
+        BoardColumn("seeds", "seeds", lambda row: None, lambda r, _: str(len(r.seeds) or MISSING)),
+        BoardColumn("time", "time", lambda r: r.training_seconds, lambda r, _: training_time(r)),
+        BoardColumn("year", "year", lambda row: row.year, lambda r, _: str(r.year or MISSING)),
+        BoardColumn("table", "table", lambda row: None, lambda row, _: row.table or MISSING),
+        BoardColumn("kind", "kind", lambda row: None, lambda row, _: row.kind),
+        BoardColumn("method", "method", lambda row: None, lambda row, _: row.method or MISSING),
     )
-}
+    return {column.key: column for column in columns}
+
+
 SENSITIVITY = ("score", "slopes")
-"""How S moves per accuracy point in each domain, at each row's own accuracies."""
+"""How the score moves per accuracy point in each domain, at each row's own accuracies."""
 OPTIONAL = ("ci",)
 """Default columns that a narrow table may leave out."""
 EXTRA = ("mean", "rank", "covered", "time")
@@ -136,12 +163,14 @@ def default_keys(board: Board) -> list[str]:
             without runs there are no intervals.
     """
     kinds = {row.kind for row in board.rows}
+    if board.suite.score is None:
+        return ["params", "domains", "mean"]
     keys = ["params", "domains", "score"]
     return keys + ["printed"] * ("published" in kinds) + ["ci"] * ("run" in kinds)
 
 
 def shown_domains(board: Board) -> list[str]:
-    """Returns the domains to show: those with any result, and those that count in S."""
+    """Returns the domains to show: those with any result, and those that are scored."""
     filled = {
         name for row in board.rows for name, value in row.accuracy.items() if value is not None
     }
@@ -155,32 +184,34 @@ def notes_of(board: Board, keys: Sequence[str]) -> list[str]:
     return [*board.notes, *([intervals] if intervals else [])]
 
 
-def choose(board: Board, keys: Sequence[str]) -> list[Column]:
+def columns_of(board: Board, keys: Sequence[str]) -> list[BoardColumn]:
     """Returns the columns of those keys.
 
     ``domains`` stands for the accuracies of the :func:`shown_domains`, ``slopes`` for the
-    points that S gains per accuracy point in each scored domain.
+    points that the score gains per accuracy point in each scored domain. A suite without a
+    score has no columns of scores.
 
     Raises:
         UsageError: There is no such column; the nearest is suggested.
     """
-    columns: list[Column] = []
+    suite, fixed = board.suite, _columns(board.suite)
+    columns: list[BoardColumn] = []
     for key in keys:
         if key == "domains":
-            columns += [_domain(name) for name in shown_domains(board)]
-        elif key == "slopes":
-            columns += [_slope(name) for name in board.domains if name in board.e_max]
+            columns += [_domain(name, suite) for name in shown_domains(board)]
+        elif key == "slopes" and suite.score:
+            columns += [_slope(name, suite) for name in board.domains if name in board.e_max]
         elif key in board.domains:
-            columns.append(_domain(key))
-        elif key in _FIXED:
-            columns.append(_FIXED[key])
+            columns.append(_domain(key, suite))
+        elif key in fixed:
+            columns.append(fixed[key])
         else:
-            known = ("domains", "slopes", *_FIXED, *board.domains)
+            known = ("domains", *(["slopes"] if suite.score else []), *fixed, *board.domains)
             raise UsageError(f"unknown column '{key}'{nearest(key, known)} ({', '.join(known)})")
     return columns
 
 
-def cells(board: Board, columns: Sequence[Column], digits: int = 2) -> list[list[Cell]]:
+def cells(board: Board, columns: Sequence[BoardColumn], digits: int = 2) -> list[list[Cell]]:
     """Returns the cells of all rows, the best and second best of each column marked.
 
     Args:
@@ -195,7 +226,7 @@ def cells(board: Board, columns: Sequence[Column], digits: int = 2) -> list[list
     ]
 
 
-def _marks(board: Board, column: Column) -> list[Mark]:
+def _marks(board: Board, column: BoardColumn) -> list[Mark]:
     """Marks the best value of a column and the second best; equal values share a mark."""
     values = [column.value(row) for row in board.rows]
     distinct = sorted({v for v in values if v is not None}, reverse=column.better == "high")

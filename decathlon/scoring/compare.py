@@ -1,18 +1,27 @@
 """Two methods on the same images: is one better, or is it noise?"""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from decathlon.common.errors import ResultError, UsageError, nearest
-from decathlon.scoring import setups
+from decathlon.scoring import intervals, setups
 from decathlon.scoring.audit import Answers, audit
 from decathlon.scoring.board import check_official, defining_e_max
+from decathlon.scoring.entries import (
+    MIN_SEEDS,
+    Entry,
+    find_entry,
+    read_entries,
+    sources_of,
+    suite_of,
+)
 from decathlon.scoring.integrity import check_same_images
 from decathlon.scoring.notes import common_notes
 from decathlon.scoring.rows import Pair, plug_in_score
-from decathlon.scoring.trials import MIN_SEEDS, Trials, find_trials, read_trials, sources_of
-from decathlon.suites.base import SPLITS
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.base import SPLITS, Suite
 
 
 @dataclass(frozen=True)
@@ -47,15 +56,18 @@ class Comparison:
     """A paired comparison, on the domains that both names have.
 
     Attributes:
+        suite: The suite.
         a: The first name.
         b: The second name.
         split: Split of the records.
         baseline: Name that defines E_max, or None for the official values.
-        score: S over the scored domains among ``accuracy``.
+        score: The score over the scored domains among ``accuracy``, or the mean accuracy
+            where the suite has no score.
         accuracy: Accuracy in percent by domain.
         notes: What a reader has to know.
     """
 
+    suite: Suite
     a: str
     b: str
     split: str
@@ -72,6 +84,7 @@ def compare(
     split: str = "test",
     baseline: str | None = None,
     answers: Answers | None = None,
+    suite: Suite | None = None,
 ) -> Comparison:
     """Compares two names, paired on images.
 
@@ -83,23 +96,25 @@ def compare(
         baseline: Name whose mean errors define E_max; by default E_max is official.
         answers: Labels to check every record against; the digests of predictions are
             checked in any case.
+        suite: The suite; by default, that of the records.
 
     Raises:
-        UsageError: Unknown name, split or baseline, or a name that was run with several
-            setups.
+        UsageError: Unknown name, split or baseline, a name that was run with several
+            setups, or records of several suites.
         ResultError: A record is not valid or is not what its predictions give, the two
             share no domain with known labels, they saw different images, or other than
             the official data is scored without a baseline.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split '{split}'{nearest(split, SPLITS)} ({', '.join(SPLITS)})")
-    trials = read_trials(results, split)
-    pair = [_named(trials, name, split, results) for name in (a, b)]
+    suite = suite or suite_of(results)
+    entries = read_entries(results, split, suite)
+    pair = [_named(entries, name, split, results) for name in (a, b)]
     if baseline is None:
-        check_official(pair)
-    e_max, base = defining_e_max(trials, baseline, split, results)
+        check_official(pair, suite)
+    e_max, base = defining_e_max(entries, baseline, split, suite, results)
     both = set(pair[0].domains) & set(pair[1].domains)
-    domains = tuple(d for d in (*DOMAINS, *sorted(both - set(DOMAINS))) if d in both)
+    domains = tuple(suite.in_order(both))
     if not domains:
         raise ResultError(
             f"'{pair[0].label}' and '{pair[1].label}' have no domain with known {split} labels in"
@@ -109,22 +124,27 @@ def compare(
     checked = audit(results, [r for t in entrants for r in t.used], answers) if answers else []
     _check_same_images(results, domains, entrants)
     scored = {name: limit for name, limit in e_max.items() if name in both}
-    score, accuracy = _differences(pair, domains, scored, base)
-    notes = [*_notes(pair, domains, scored, score), *common_notes(entrants, base), *checked]
+    score, accuracy = _differences(pair, domains, scored, base, suite)
+    notes = [
+        *_notes(pair, domains, scored, score, suite),
+        *common_notes(entrants, base),
+        *checked,
+    ]
     labels = pair[0].label, pair[1].label
-    return Comparison(*labels, split, base.label if base else None, score, accuracy, tuple(notes))
+    label = base.label if base else None
+    return Comparison(suite, *labels, split, label, score, accuracy, tuple(notes))
 
 
-def _named(trials: dict[str, Trials], name: str, split: str, results: Path) -> Trials:
+def _named(entries: dict[str, Entry], name: str, split: str, results: Path) -> Entry:
     try:
-        return find_trials(trials, name, results, split)
+        return find_entry(entries, name, results, split)
     except UsageError as error:
-        if any(one.name == name for one in trials.values()):
+        if any(one.name == name for one in entries.values()):
             raise
         raise UsageError(f"{error}; published rows have no predictions to compare") from None
 
 
-def _check_same_images(results: Path, domains: tuple[str, ...], entrants: list[Trials]) -> None:
+def _check_same_images(results: Path, domains: tuple[str, ...], entrants: list[Entry]) -> None:
     """Raises ResultError unless all records of these domains are of the same images."""
     records = [s[d] for t in entrants for s in t.counted.values() for d in domains if d in s]
     unsure = check_same_images(results, records)
@@ -133,49 +153,57 @@ def _check_same_images(results: Path, domains: tuple[str, ...], entrants: list[T
 
 
 def _differences(
-    pair: list[Trials], domains: tuple[str, ...], e_max: dict[str, float], base: Trials | None
+    pair: list[Entry],
+    domains: tuple[str, ...],
+    e_max: dict[str, float],
+    base: Entry | None,
+    suite: Suite,
 ) -> tuple[Difference, dict[str, Difference]]:
-    # Imported here for the sake of --help, as in the other commands.
-    from decathlon.scoring import statistics
+    """Returns the overall difference and those of the domains."""
+    draws = intervals.draw(pair, e_max, base)
+    means = [entry.mean_errors() for entry in pair]
+    percent = [{name: 100 * (1 - mean[name]) for name in domains} for mean in means]
 
-    draws = statistics.draw(pair, e_max, base)
-    a, b = (plug_in_score(trials, e_max) or 0.0 for trials in pair)
-
-    def difference(a: float, b: float, gap: statistics.Floats) -> Difference:
+    def difference(a: float, b: float, gap: intervals.Floats) -> Difference:
         better = float((gap > 0).mean() + (gap == 0).mean() / 2)
-        return Difference(a, b, statistics.interval(gap), better)
+        return Difference(a, b, intervals.interval(gap), better)
 
-    score = difference(a, b, draws[0].score - draws[1].score)
-    means = [trials.mean_errors() for trials in pair]
+    gaps = {name: draws[0].accuracy[name] - draws[1].accuracy[name] for name in domains}
+    if suite.score:
+        a, b = (plug_in_score(entry, e_max) or 0.0 for entry in pair)
+        score = difference(a, b, draws[0].score - draws[1].score)
+    else:
+        a, b = (math.fsum(one.values()) / len(one) for one in percent)
+        score = difference(a, b, np.mean(list(gaps.values()), axis=0))
     return score, {
-        name: difference(
-            100 * (1 - means[0][name]),
-            100 * (1 - means[1][name]),
-            draws[0].accuracy[name] - draws[1].accuracy[name],
-        )
-        for name in domains
+        name: difference(percent[0][name], percent[1][name], gap) for name, gap in gaps.items()
     }
 
 
 def _notes(
-    pair: list[Trials], domains: tuple[str, ...], e_max: dict[str, float], score: Difference
+    pair: list[Entry],
+    domains: tuple[str, ...],
+    e_max: dict[str, float],
+    score: Difference,
+    suite: Suite,
 ) -> list[str]:
+    heading = suite.score.heading if suite.score else "mean accuracy"
     notes = []
     if score.within_noise:
-        notes.append("The difference in S is within noise: its interval holds 0.")
-    groups = setups.groups([trials.setup for trials in pair])
+        notes.append(f"The difference in {heading} is within noise: its interval holds 0.")
+    groups = setups.source_groups([entry.setup for entry in pair])
     if len(set(groups.values())) > 1:
         sources = sources_of(pair)
-        said = [f"{t.label} with {setups.in_words(t.setup, sources)}" for t in pair]
-        notes.append(f"They start from different networks, {' and '.join(said)}.")
+        texts = [f"{one.label} with {setups.in_words(one.setup, sources)}" for one in pair]
+        notes.append(f"They start from different networks, {' and '.join(texts)}.")
     for one, other in (pair, reversed(pair)):
         lacking = sorted(set(other.domains) - set(one.domains))
         if lacking:
             notes.append(f"{one.label} lacks {', '.join(lacking)}: left out for both.")
     unscored = [name for name in domains if name not in e_max]
-    if unscored:
-        notes.append(f"{', '.join(unscored)}: without E_max, not part of S.")
-    seeds = [len(trials.counted) for trials in pair]
+    if suite.score and unscored:
+        notes.append(f"{', '.join(unscored)}: without E_max, not part of {heading}.")
+    seeds = [len(entry.counted) for entry in pair]
     covers = "images and seeds" if min(seeds) >= MIN_SEEDS else "images only"
     if min(seeds) < MIN_SEEDS <= max(seeds):
         covers = "images, and seeds where there are five"

@@ -15,28 +15,31 @@ from decathlon.results.records import refuse_constant
 from decathlon.scoring.labels import Labels, read_labels
 from decathlon.scoring.mismatch import problems_of
 from decathlon.scoring.predictions import MAX_BYTES, Predictions, lookup, parse_predictions
-from decathlon.scoring.score import OFFICIAL_E_MAX, domain_points
-from decathlon.suites.visual_decathlon import DOMAINS, SUITE
+from decathlon.suites.base import Suite
+from decathlon.suites.registry import DEFAULT
+from decathlon.suites.score import PERFECT, domain_points
 
 RESULTS_FILE = "results.json"
 """The one file that an official submission holds."""
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SubmissionScore:
     """The score of a submission.
 
-    S is computed only if it is certain which E_max applies: the official values if all labels
+    It is computed only if it is certain which E_max applies: the official values if all labels
     are the official ones, or those of ``baseline_errors``. Otherwise there are only accuracies.
 
     Attributes:
+        suite: The suite.
         correct: Images right, by domain that was predicted.
         total: Images, by domain that was predicted.
         missing: Scored domains without any prediction; they count 0.
-        e_max: E_max by scored domain, or None where S is withheld.
+        e_max: E_max by scored domain, or None where the score is withheld.
         notes: What a reader has to know.
     """
 
+    suite: Suite
     correct: dict[str, int]
     total: dict[str, int]
     missing: tuple[str, ...]
@@ -55,26 +58,29 @@ class Evaluation:
 
     @property
     def points(self) -> dict[str, float]:
-        """Points by scored domain, 0 where it is missing; nothing where S is withheld."""
+        """Points by scored domain, 0 where it is missing; nothing where the score is withheld."""
         if self.e_max is None:
             return {}
         scored = {name: error for name, error in self.errors.items() if name in self.e_max}
         found = domain_points(scored, self.e_max)
-        return {name: found.get(name, 0.0) for name in DOMAINS if name in self.e_max}
+        return {name: found.get(name, 0.0) for name in self.suite.domains if name in self.e_max}
 
     @property
     def score(self) -> float | None:
-        """S, or None where it is withheld."""
+        """The score, or None where it is withheld."""
         return None if self.e_max is None else math.fsum(self.points.values())
 
 
 def evaluate(
-    submission: Path, labels: Path, baseline_errors: Mapping[str, float] | None = None
-) -> Evaluation:
+    submission: Path,
+    labels: Path,
+    baseline_errors: Mapping[str, float] | None = None,
+    suite: Suite = DEFAULT,
+) -> SubmissionScore:
     """Scores a submission in the official format.
 
     The official E_max belong to the official test labels, which are recognised by their
-    content. With other labels, accuracies are computed and S is withheld, unless the errors
+    content. With other labels, accuracies are computed and the score is withheld, unless the errors
     of a baseline on that data are given.
 
     Args:
@@ -82,13 +88,16 @@ def evaluate(
         labels: The official ``labels_test.zip``, or a folder of its files.
         baseline_errors: Error in [0, 1] of the baseline by domain, whose doubles are E_max in
             place of the official values.
+        suite: The suite.
 
     Raises:
         ResultError: The submission is not valid; all problems are named at once.
         DataError: The labels cannot be read.
-        UsageError: An error of the baseline is not in [0, 1], or is of an unknown domain.
+        UsageError: An error of the baseline is not in [0, 1], or is of an unknown domain;
+            or the suite has no format of submissions.
     """
-    limits = _limits(baseline_errors)
+    check_submission(suite)
+    limits = _limits(baseline_errors, suite)
     predictions = read_submission(submission)
     known = read_labels(labels)
     problems = [*predictions.problems, *problems_of(predictions, known)]
@@ -101,9 +110,9 @@ def evaluate(
         if found.any():
             right = label.category_ids[position[found]] == predictions.category_ids[found]
             correct[name], total[name] = int(right.sum()), len(right)
-    e_max, notes = _e_max(limits, [known[name] for name in total], labels)
-    missing = tuple(name for name in e_max or DOMAINS if name not in total)
-    return Evaluation(correct, total, missing, e_max, (*predictions.notes, *notes))
+    e_max, notes = _e_max(limits, [known[name] for name in total], labels, suite)
+    missing = tuple(name for name in e_max or suite.domains if name not in total)
+    return SubmissionScore(suite, correct, total, missing, e_max, (*predictions.notes, *notes))
 
 
 def read_baseline_errors(path: Path) -> dict[str, float]:
@@ -129,42 +138,52 @@ def read_baseline_errors(path: Path) -> dict[str, float]:
     return value
 
 
-def _limits(errors: Mapping[str, float] | None) -> dict[str, float] | None:
+def check_submission(suite: Suite) -> None:
+    """Raises UsageError where a suite has no official format of submissions."""
+    if not suite.submission or suite.score is None:
+        raise UsageError(f"{suite.title} has no official format of submissions")
+
+
+def _limits(errors: Mapping[str, float] | None, suite: Suite) -> dict[str, float] | None:
     """Returns twice the errors of a baseline, in the order of the paper's columns."""
     if errors is None:
         return None
     for name, error in errors.items():
-        SUITE.check(name)
+        suite.check(name)
         if not 0 <= error <= 1:
             raise UsageError(
                 f"baseline error of {name} is {error}, outside [0, 1]: give the share of images"
                 " that are wrong, not a percentage"
             )
-    return {name: 2 * errors[name] for name in DOMAINS if name in errors}
+    return {name: 2 * errors[name] for name in suite.domains if name in errors}
 
 
 def _e_max(
-    limits: dict[str, float] | None, labels: Sequence[Labels], path: Path
+    limits: dict[str, float] | None, labels: Sequence[Labels], path: Path, suite: Suite
 ) -> tuple[Mapping[str, float] | None, list[str]]:
-    """Returns E_max by scored domain, or None where S is withheld, and what to say of it."""
+    """Returns E_max by scored domain, or None where the score is withheld, and notes on it."""
+    assert suite.score is not None
+    heading = suite.score.heading
     if limits is not None:
         scored = {name: limit for name, limit in limits.items() if limit > 0}
         text = (
-            f"E_max is twice the given errors of a baseline, in {len(scored)} domains: S is at most"
-            f" {1000 * len(scored)} and compares with no published score."
+            f"E_max is twice the given errors of a baseline, in {len(scored)} domains: {heading} is"
+            f" at most {PERFECT * len(scored):g} and compares with no published score."
         )
         notes = [text]
         unscored = [one.domain for one in labels if one.domain not in scored]
         if unscored:
-            notes.append(f"{', '.join(unscored)}: no baseline error above 0, not part of S.")
+            notes.append(
+                f"{', '.join(unscored)}: no baseline error above 0, not part of {heading}."
+            )
         return scored, notes
     foreign = [one.domain for one in labels if not one.official]
     if not foreign:
-        return OFFICIAL_E_MAX, []
+        return suite.score.e_max, []
     text = (
-        f"S is withheld: {path} does not hold the official test labels of {', '.join(foreign)}, so"
-        " the official E_max do not apply. Give the errors of a baseline on this data with"
-        " --baseline-errors FILE to get an S that compares within it."
+        f"{heading} is withheld: {path} does not hold the official test labels of"
+        f" {', '.join(foreign)}, so the official E_max do not apply. Give the errors of a baseline"
+        f" on this data with --baseline-errors FILE to get an {heading} that compares within it."
     )
     return None, [text]
 

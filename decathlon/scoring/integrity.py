@@ -14,8 +14,7 @@ from decathlon.common.errors import ResultError, listed
 from decathlon.common.files import sha256
 from decathlon.common.oserrors import explained
 from decathlon.results.records import PREDICTIONS, RunRecord
-from decathlon.suites.base import SPLITS
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.base import SPLITS, Suite
 
 if TYPE_CHECKING:
     from decathlon.scoring.predictions import Predictions
@@ -138,18 +137,18 @@ def read_predictions(results: Path, record: RunRecord) -> "Predictions":
     return found
 
 
-def official_problem(record: RunRecord) -> str | None:
+def official_problem(record: RunRecord, suite: Suite) -> str | None:
     """Returns why a record cannot count as official, or None if it can.
 
     A record counts as official if it says so and its numbers of classes and images are the
     official ones.
     """
     where = f"{record.folder}: "
-    if record.domain not in DOMAINS:
+    if record.domain not in suite.domains:
         return f"{where}'{record.domain}' is not an official domain"
     if not record.official:
         return f"{where}not on the official {record.domain} data"
-    domain = DOMAINS[record.domain]
+    domain = suite.domains[record.domain]
     size = domain.sizes[SPLITS.index(record.split)]
     for what, found, known in (
         ("classes", record.num_classes, domain.num_classes),

@@ -16,7 +16,7 @@ from decathlon.common.text import visible
 from decathlon.results.records import refuse_constant
 
 MAX_BYTES = 64_000_000
-"""Ten times what the 141,000 predictions of all ten domains take."""
+"""Ten times what 141,000 predictions, a complete official submission, take."""
 MAX_PREDICTIONS = 1_000_000
 MAX_LISTS = 1000
 MAX_FLOAT = 2.0**53

@@ -1,16 +1,18 @@
 """The rows of a board: what is known of one published result, or of runs with one setup."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from decathlon.results.records import PublishedRow, RunRecord, params_ratio
+from decathlon.results.parameters import params_ratio
+from decathlon.results.published import PublishedRow
+from decathlon.results.records import RunRecord
 from decathlon.scoring import rounding
-from decathlon.scoring.score import OFFICIAL_E_MAX, decathlon_score, domain_points, slope
+from decathlon.scoring.entries import Entry
 from decathlon.scoring.setups import Setup
-from decathlon.scoring.trials import Trials
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.base import Suite
+from decathlon.suites.score import domain_points, slope
 
 Pair = tuple[float, float]
 
@@ -27,12 +29,12 @@ class Row:
         params_domains: Number of target domains that #par of a run rests on.
         accuracy: Accuracy in percent by column, the mean over seeds; None where missing.
         points: Points by scored domain, the mean over seeds.
-        slopes: Points that S gains per accuracy point, by scored domain.
-        score: S, the mean over seeds of each seed's S; None where nothing is known.
+        slopes: Points that the score gains per accuracy point, by scored domain.
+        score: The mean over seeds of each seed's score; None where nothing is scored.
         score_printed: Score as printed in the literature.
-        score_range: The least and greatest S that round to the printed accuracies.
-        consistent: Whether some S in that range rounds to the printed score.
-        ci: 95 % interval of S.
+        score_range: The least and greatest score that round to the printed accuracies.
+        consistent: Whether some score in that range rounds to the printed one.
+        ci: 95 % interval of the score.
         accuracy_ci: 95 % interval of each accuracy, in percent.
         seeds: Seeds that the row is the mean of.
         missing: Columns without an accuracy; they count 0.
@@ -90,11 +92,19 @@ class Row:
         return math.fsum(known) / len(known) if known else None
 
 
-def published_row(row: PublishedRow) -> Row:
+def merit(row: Row, suite: Suite) -> float | None:
+    """Returns what runs are ordered by: the score, or the mean accuracy if there is none."""
+    return row.score if suite.score else row.mean_accuracy
+
+
+def published_row(row: PublishedRow, suite: Suite) -> Row:
     """Scores one row of the literature and audits its printed score."""
-    accuracy = {name: row.accuracy.get(name) for name in DOMAINS}
-    errors = {name: 1 - a / 100 for name, a in accuracy.items() if a is not None}
-    bounds = rounding.score_range(accuracy) if errors else None
+    accuracy = {name: row.accuracy.get(name) for name in suite.domains}
+    e_max = suite.score.e_max if suite.score else {}
+    scored = {name: a for name, a in accuracy.items() if a is not None and name in e_max}
+    errors = {name: 1 - a / 100 for name, a in scored.items()}
+    points = domain_points(errors, e_max)
+    bounds = rounding.score_range(scored, e_max) if errors else None
     fits = None
     if bounds and row.score_printed is not None:
         fits = rounding.consistent(row.score_printed, bounds)
@@ -104,9 +114,9 @@ def published_row(row: PublishedRow) -> Row:
         kind="published",
         params_ratio=row.params_ratio,
         accuracy=accuracy,
-        points=domain_points(errors),
-        slopes={name: slope(error, OFFICIAL_E_MAX[name]) for name, error in errors.items()},
-        score=decathlon_score(errors) if errors else None,
+        points=points,
+        slopes={name: slope(error, e_max[name]) for name, error in errors.items()},
+        score=math.fsum(points.values()) if errors else None,
         missing=tuple(name for name in accuracy if accuracy[name] is None),
         score_printed=row.score_printed,
         score_range=bounds,
@@ -118,52 +128,54 @@ def published_row(row: PublishedRow) -> Row:
     )
 
 
-def plug_in_score(trials: Trials, e_max: dict[str, float]) -> float | None:
-    """Returns the mean over seeds of each seed's S, or None where nothing is scored."""
-    if not any(name in e_max for name in trials.domains):
+def plug_in_score(entry: Entry, e_max: Mapping[str, float]) -> float | None:
+    """Returns the mean over seeds of each seed's score, or None where nothing is scored."""
+    if not any(name in e_max for name in entry.domains):
         return None
-    seeds = [trials.errors(seed, e_max) for seed in trials.counted]
-    return _mean([decathlon_score(errors, e_max) for errors in seeds])
+    seeds = [entry.errors(seed, e_max) for seed in entry.counted]
+    return _mean([math.fsum(domain_points(errors, e_max).values()) for errors in seeds])
 
 
 def run_row(
-    trials: Trials,
+    entry: Entry,
     domains: tuple[str, ...],
-    e_max: dict[str, float],
-    baseline: Trials | None = None,
+    e_max: Mapping[str, float],
+    suite: Suite,
+    baseline: Entry | None = None,
 ) -> Row:
     """Scores the seeds of one name and setup that cover the most domains.
 
     Args:
-        trials: Its records.
+        entry: Its records.
         domains: Columns of the board.
         e_max: E_max by scored domain.
-        baseline: Trials that ``e_max`` was computed from; they are redrawn too.
+        suite: The suite of the board.
+        baseline: The row that ``e_max`` was computed from; it is redrawn too.
     """
-    errors = trials.mean_errors()
-    seeds = [trials.errors(seed, e_max) for seed in trials.counted]
+    errors = entry.mean_errors()
+    seeds = [entry.errors(seed, e_max) for seed in entry.counted]
     points = [domain_points(seed, e_max) for seed in seeds]
     scored = [name for name in e_max if name in errors]
-    ci, accuracy_ci = _intervals(trials, e_max, baseline)
-    params = params_ratio(trials.used)
+    ci, accuracy_ci = _intervals(entry, e_max, baseline)
+    params = params_ratio(entry.used, suite)
     accuracy = {name: 100 * (1 - errors[name]) if name in errors else None for name in domains}
     return Row(
-        method=trials.name,
-        label=trials.label,
+        method=entry.name,
+        label=entry.label,
         kind="run",
         params_ratio=params[0] if params else None,
         params_domains=params[1] if params else None,
         accuracy=accuracy,
         points={name: _mean([p[name] for p in points]) for name in scored},
         slopes={name: _mean([slope(s[name], e_max[name]) for s in seeds]) for name in scored},
-        score=plug_in_score(trials, e_max),
+        score=plug_in_score(entry, e_max),
         missing=tuple(name for name in domains if accuracy[name] is None),
         ci=ci if scored else None,
         accuracy_ci=accuracy_ci,
-        seeds=tuple(trials.counted),
-        unknown=tuple(name for name in domains if name in trials.unknown),
-        training_seconds=_training_seconds(trials),
-        setup=trials.setup,
+        seeds=tuple(entry.counted),
+        unknown=tuple(name for name in domains if name in entry.unknown),
+        training_seconds=_training_seconds(entry),
+        setup=entry.setup,
     )
 
 
@@ -172,16 +184,16 @@ def _mean(values: list[float]) -> float:
 
 
 def _intervals(
-    trials: Trials, e_max: dict[str, float], baseline: Trials | None
+    entry: Entry, e_max: Mapping[str, float], baseline: Entry | None
 ) -> tuple[Pair | None, dict[str, Pair]]:
-    if not trials.counted:
+    if not entry.counted:
         return None, {}
     # Imported here: a board of published rows alone does not pay for numpy.
-    from decathlon.scoring import statistics
+    from decathlon.scoring import intervals
 
-    drawn = statistics.draw([trials], e_max, baseline)[0]
-    score = statistics.interval(drawn.score)
-    return score, {name: statistics.interval(a) for name, a in drawn.accuracy.items()}
+    drawn = intervals.draw([entry], e_max, baseline)[0]
+    score = intervals.interval(drawn.score)
+    return score, {name: intervals.interval(a) for name, a in drawn.accuracy.items()}
 
 
 def _seconds(records: Iterable[RunRecord]) -> float:
@@ -190,8 +202,8 @@ def _seconds(records: Iterable[RunRecord]) -> float:
     return math.fsum({float(s) for s in found if isinstance(s, (int, float))})
 
 
-def _training_seconds(trials: Trials) -> float | None:
-    by_seed = [_seconds(records.values()) for records in trials.counted.values()]
+def _training_seconds(entry: Entry) -> float | None:
+    by_seed = [_seconds(records.values()) for records in entry.counted.values()]
     return _mean(by_seed) if by_seed else None
 
 

@@ -113,7 +113,7 @@ def short(digest: str, among: Iterable[str | None]) -> str:
     return digest[:length]
 
 
-def split(records: Sequence[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
+def by_setup(records: Sequence[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
     """Splits the records of one name by setup, the setup with the most domains first."""
     groups: dict[str, list[RunRecord]] = {}
     for record in (r for r in records if r.trained):
@@ -177,7 +177,7 @@ def _with_kept(
     ] or [part]
 
 
-def labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
+def row_labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
     """Returns a label for each setup of a name: the name alone where there is only one.
 
     Args:
@@ -271,7 +271,7 @@ def _said(
     return said if setup.recipe is not None else [*said, "nothing trained"]
 
 
-def groups(found: Sequence[Setup]) -> dict[Setup, int]:
+def source_groups(found: Sequence[Setup]) -> dict[Setup, int]:
     """Numbers the groups of setups whose scores can be compared: 0, 1, ... by appearance.
 
     Setups of one source are a group. Setups without a source are groups of networks of one

@@ -10,11 +10,11 @@ import numpy as np
 from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.files import replacing
 from decathlon.results.records import RunRecord
-from decathlon.scoring.evaluate import RESULTS_FILE
+from decathlon.scoring.entries import Entry, find_entry, read_entries, suite_of
+from decathlon.scoring.evaluate import RESULTS_FILE, check_submission
 from decathlon.scoring.integrity import official_problem, read_predictions
 from decathlon.scoring.predictions import Predictions
-from decathlon.scoring.trials import Trials, find_trials, read_trials
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.base import Suite
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ class Submission:
     official: bool
 
 
-def submit(results: Path, name: str, out: Path, seed: int | None = None) -> Submission:
+def submit(
+    results: Path, name: str, out: Path, seed: int | None = None, suite: Suite | None = None
+) -> Submission:
     """Writes the test predictions of one name as an official submission.
 
     Args:
@@ -44,22 +46,26 @@ def submit(results: Path, name: str, out: Path, seed: int | None = None) -> Subm
         name: The method's or variant's name, or a row's label.
         out: The zip archive to write; equal predictions give equal bytes.
         seed: The seed to submit; by default the first with the most domains.
+        suite: The suite; by default, that of the records.
 
     Raises:
-        UsageError: There are no test results of that name or seed, or the name was run with
-            several setups.
+        UsageError: There are no test results of that name or seed, the name was run with
+            several setups, or the suite has no format of submissions.
         ResultError: A record or its predictions are missing or not valid.
     """
-    found = read_trials(results, "test")
+    suite = suite or suite_of(results)
+    check_submission(suite)
+    found = read_entries(results, "test", suite)
     if not found:
         raise UsageError(
             f"no test results in {results}; make them with `decathlon run --split test --results"
             f" {results}`"
         )
-    trials = find_trials(found, name, results, "test")
-    chosen = _seed_of(trials, seed)
-    records = {d: r for d, r in _records(trials, chosen).items() if d in DOMAINS}
-    predictions = {d: read_predictions(results, records[d]) for d in DOMAINS if d in records}
+    entry = find_entry(found, name, results, "test")
+    chosen = _seed_of(entry, seed)
+    official = {d: r for d, r in _records(entry, chosen).items() if d in suite.domains}
+    records = {d: official[d] for d in suite.in_order(official)}
+    predictions = {d: read_predictions(results, record) for d, record in records.items()}
     if not predictions:
         raise ResultError(f"'{name}' has no test results of an official domain in {results}")
     _check_distinct(predictions)
@@ -69,25 +75,23 @@ def submit(results: Path, name: str, out: Path, seed: int | None = None) -> Subm
         out,
         chosen,
         {domain: len(found.image_ids) for domain, found in predictions.items()},
-        tuple(domain for domain in DOMAINS if domain not in predictions),
-        not any(map(official_problem, records.values())),
+        tuple(domain for domain in suite.domains if domain not in predictions),
+        not any(official_problem(record, suite) for record in records.values()),
     )
 
 
-def _records(trials: Trials, seed: int) -> dict[str, RunRecord]:
+def _records(entry: Entry, seed: int) -> dict[str, RunRecord]:
     """Returns a seed's records; where nothing was trained, any seed's will do."""
-    untrained = {record.domain: record for record in trials.records if not record.trained}
-    return {**untrained, **trials.by_seed[seed]}
+    untrained = {record.domain: record for record in entry.records if not record.trained}
+    return {**untrained, **entry.by_seed[seed]}
 
 
-def _seed_of(trials: Trials, seed: int | None) -> int:
+def _seed_of(entry: Entry, seed: int | None) -> int:
     if seed is None:
-        return max(trials.by_seed, key=lambda s: (len(trials.by_seed[s]), -s))
-    if seed not in trials.by_seed:
-        known = ", ".join(map(str, trials.by_seed))
-        raise UsageError(
-            f"'{trials.label}' has no test results of seed {seed} (there are: {known})"
-        )
+        return max(entry.by_seed, key=lambda s: (len(entry.by_seed[s]), -s))
+    if seed not in entry.by_seed:
+        known = ", ".join(map(str, entry.by_seed))
+        raise UsageError(f"'{entry.label}' has no test results of seed {seed} (there are: {known})")
     return seed
 
 

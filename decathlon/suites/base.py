@@ -5,7 +5,7 @@ A suite is found through the entry-point group ``decathlon.suites``
 views, sizes and score, and name none themselves. ``docs/your-suite.md`` shows a suite of one's own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -93,6 +93,7 @@ class Domain:
         labels_sha256: Digest of the official test labels
             (:attr:`decathlon.scoring.labels.Labels.digest`); empty where none are published.
         drawing: What the demo draws for it (a module of ``decathlon.demo.pictures``).
+        narrow: Column heading in narrow tables, as wide as ``12.3``; by default, ``column``.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Domain:
     group: Group = "medium"
     labels_sha256: str = ""
     drawing: str = ""
+    narrow: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class Suite:
         releases: Published codes by the name of their method; its ``released`` protocol follows
             them.
         submission: Whether results are submitted in the official format of the challenge.
+        val_note: What a reader has to know of results on val.
     """
 
     name: str
@@ -164,6 +167,7 @@ class Suite:
     photographs: str | None = None
     releases: Mapping[str, Release] = field(default_factory=dict)
     submission: bool = False
+    val_note: str = ""
 
     def views_of(self, domain: str) -> Views:
         """Returns how the images of any domain are cut, the user's own included."""
@@ -193,3 +197,12 @@ class Suite:
     def targets(self) -> tuple[str, ...]:
         """Returns the domains that networks are adapted to: all but the source."""
         return tuple(name for name in self.domains if name != self.source)
+
+    def in_order(self, domains: Iterable[str]) -> list[str]:
+        """Returns domains in the order of the table's columns, others sorted after them."""
+        given = set(domains)
+        return [*(d for d in self.domains if d in given), *sorted(given - self.domains.keys())]
+
+    def column_of(self, domain: str) -> str:
+        """Returns the column heading of any domain: its name where the suite does not list it."""
+        return self.domains[domain].column if domain in self.domains else domain

@@ -1,8 +1,8 @@
-"""Checkpoints: what an exact resume needs, in files that are whole or not there.
+"""Checkpoints for an exact resume, written atomically.
 
-Randomness has no state (it is a function of seed, domain, epoch and image), so tensors and
-the number of the step are all there is to keep. A file holds both: safetensors with a
-JSON header, in which the digest of the tensors stands.
+Randomness has no state (it is a function of seed, domain, epoch and image), so a checkpoint
+is tensors and the number of the step: safetensors with a JSON header, which also has the
+digest of the tensors.
 """
 
 import hashlib
@@ -31,13 +31,13 @@ from decathlon.training.distributed.collectives import (
 )
 
 KEEP = 2
-"""Checkpoints kept: should the last be damaged, the one before is taken."""
+"""Checkpoints kept: if the last is damaged, the one before is used."""
 ASK_EVERY = 10
-"""Steps after which several GPUs agree on whether to write a checkpoint or to end."""
+"""With several GPUs, every how many steps ranks agree whether to write a checkpoint or to end."""
 
 
 class Due(IntEnum):
-    """What to do after a training step; where processes differ, the highest counts."""
+    """What to do after a training step; if ranks differ, the highest counts."""
 
     NOTHING = 0
     CHECKPOINT = 1
@@ -56,10 +56,10 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 @dataclass(frozen=True)
 class Resume:
-    """Where an interrupted training goes on.
+    """Where an interrupted training resumes.
 
     Attributes:
-        step: Steps that are done.
+        step: Number of steps done.
         tensors: The network's, the optimisers' and the clock's tensors by name.
         facts: The clock's numbers.
     """
@@ -76,14 +76,13 @@ class Resume:
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one trial, which of several processes the first writes and reads.
+    """The checkpoints of one trial; only rank 0 writes and reads them.
 
     Attributes:
         folder: Where they are written.
-        identity: Says whose they are; those of another recipe, data, source or code are not used.
-        every_seconds: Time after which another one is due; 0 for one after every step.
-        every_steps: Number of steps after which one is due at the latest; 0 where time
-            alone decides.
+        identity: Recipe, data, source and code; checkpoints of other ones are not used.
+        every_seconds: Time between checkpoints; 0 for one after every step.
+        every_steps: Most steps between checkpoints; 0 if time alone decides.
     """
 
     folder: Path
@@ -96,13 +95,12 @@ class Checkpoints:
         self._good: list[Path] = []
 
     def due(self, step: int, last: bool = False) -> Due:
-        """Returns what to do after a step; all processes get the same answer.
+        """Returns what to do after a step; all ranks get the same answer.
 
-        On GPUs they ask each other after some steps only, as an answer has to wait for
-        everything that the GPUs were given to do.
+        On GPUs ranks agree every ``ASK_EVERY`` steps only, as that waits for all queued work.
 
         Args:
-            step: Number of steps that are done.
+            step: Number of steps done.
             last: Whether it is the last one.
         """
         by_steps = self.every_steps > 0 and step % self.every_steps == 0
@@ -114,13 +112,13 @@ class Checkpoints:
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Writes a checkpoint and removes all but it and the one before.
 
-        Others that were found damaged, or of another recipe, are removed too: they may be
-        of later steps, and would be taken for newer ones.
+        Damaged checkpoints and those of another recipe are removed too: with a higher step they
+        would count as newer.
 
         Args:
-            step: Steps that are done.
+            step: Number of steps done.
             tensors: Parameters, buffers and the optimisers' tensors by name.
-            facts: JSON values to give back.
+            facts: JSON values that :meth:`latest` returns.
         """
         if rank() > 0:
             return
@@ -140,10 +138,9 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def latest(self) -> Resume | None:
-        """Returns where the last undamaged checkpoint goes on, if there is one.
+        """Returns the last undamaged checkpoint; None if there is none.
 
-        Warns of damaged ones, which are passed over, and if all are of another recipe, data,
-        source or code.
+        Warns about damaged ones, and if all are of another recipe, data, source or code.
 
         Raises:
             UnreadableError: The system does not let us read one.
@@ -160,7 +157,7 @@ class Checkpoints:
             try:
                 header, tensors = read_weights(path)
             except UnreadableError:
-                raise  # it may be whole: hours of work are not done again for a wrong permission
+                raise  # it may be intact: a wrong permission must not cost hours of training
             except DataError as error:
                 warnings.warn(f"{error}; going on from an earlier checkpoint", stacklevel=2)
                 continue
@@ -182,7 +179,7 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Removes all checkpoints, as the training has ended; and what a kill left of one."""
+        """Removes all checkpoints after the training, unfinished files included."""
         if self.folder.is_dir():
             shutil.rmtree(self.folder)
 
@@ -191,7 +188,7 @@ class Checkpoints:
 
 
 def peek(folder: Path) -> Mapping[str, Any] | None:
-    """Returns the header of the last checkpoint, None where there is none; quick, unchecked."""
+    """Returns the header of the last checkpoint without checking it; None if there is none."""
     with suppress(OSError):
         for path in _files(folder):
             with suppress(DataError):
@@ -200,9 +197,9 @@ def peek(folder: Path) -> Mapping[str, Any] | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Returns the checkpoints there are, the last one first."""
+    """Returns all checkpoints, the last one first."""
     try:
-        found = list(folder.iterdir())  # a glob would pass over a folder that cannot be read
+        found = list(folder.iterdir())  # a glob would skip an unreadable folder silently
     except FileNotFoundError:
         return []
     return sorted((path for path in found if path.match("step*.safetensors")), reverse=True)

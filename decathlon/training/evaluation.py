@@ -16,18 +16,18 @@ from decathlon.training.distributed.collectives import all_gather
 from decathlon.training.feed import Feed
 
 BATCH_SIZE = 256
-"""Images at a time, at most. Four times as many as in training take less memory, so that batches
-that were made smaller for lack of memory suffice here too."""
+"""Most images in a batch. Four times as many as in training take less memory than training does,
+so a batch size reduced for lack of memory works here too."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network says of a split.
+    """A network's predictions for a split.
 
     Attributes:
         predicted: Predicted labels, N, int64.
         labels: True labels, N, int64; -1 where unknown.
-        routing: Tuned (1) or frozen (0) path, N x L, uint8; None where there is no routing.
+        routing: Tuned (1) or frozen (0) path, N x L, uint8; None without routing.
     """
 
     predicted: npt.NDArray[np.int64]
@@ -36,18 +36,18 @@ class Evaluation:
 
     @property
     def correct(self) -> npt.NDArray[np.bool_] | None:
-        """Whether each image is classified correctly; None where any label is unknown."""
+        """Whether each image is classified correctly; None if any label is unknown."""
         return None if (self.labels < 0).any() else self.predicted == self.labels
 
 
 def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> Evaluation:
     """Classifies all images of a feed.
 
-    Several processes share the work; each of them gets the whole result.
+    In data-parallel training ranks divide the work, and each gets the whole result.
 
     Args:
         method: How the network predicts.
-        network: A final network; it is put in evaluation mode.
+        network: A final network; put in evaluation mode.
         feed: The images.
         fabric: Device and precision.
 
@@ -69,12 +69,12 @@ def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> 
                 if routing is None:
                     routing = routes.new_zeros((count, routes.shape[1]), dtype=torch.uint8)
                 routing[positions] = routes.to(torch.uint8)
-        # An image is classified by one process; all others add 0.
+        # One rank classifies an image; all others add 0.
         add_up(predicted)
         add_up(broken)
         blocks = max(all_gather(0 if routing is None else routing.shape[1]))
         if blocks:
-            if routing is None:  # this process had no batch
+            if routing is None:  # this rank had no batch
                 routing = predicted.new_zeros((count, blocks), dtype=torch.uint8)
             add_up(routing)
     if broken:

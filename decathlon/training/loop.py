@@ -1,7 +1,7 @@
 """The training loop: one for every method, one domain or several.
 
-A training is a fixed number of steps, cut into phases. Everything that happens at a step
-follows from (seed, step): nothing but tensors has to be kept.
+A training is a fixed number of steps, divided into phases. All randomness of a step is a function
+of (seed, step), so that a checkpoint holds tensors and no generator state.
 """
 
 import math
@@ -31,15 +31,11 @@ from decathlon.training.feed import Stream, interleaved
 from decathlon.training.optimisers import Optimisers
 
 Report = Callable[[dict[str, Any]], None]
-"""Called once an epoch with what the log keeps: epoch, epochs, loss, lr, images/s."""
+"""Called once an epoch with an entry for the log: epoch, epochs, loss, lr, images/s."""
 
 
 class Objective(nn.Module):
-    """A method's loss as a module, so that wrappers see one forward call.
-
-    Data-parallel and precision wrappers act on ``forward`` only; therefore the loss is
-    computed inside it.
-    """
+    """A method's loss as a module: fabric's wrappers for precision act on ``forward`` only."""
 
     def __init__(self, method: Method, network: nn.Module) -> None:
         super().__init__()
@@ -68,7 +64,7 @@ class Schedule:
         return self.epochs * self.steps_per_epoch
 
     def at(self, fraction: float) -> int:
-        """Returns the step that lies at a fraction of the training."""
+        """Returns the step at a fraction of the training."""
         return round(fraction * self.total)
 
     def rate(self, group: Group, step: int) -> float:
@@ -80,8 +76,8 @@ class Schedule:
 def schedule_of(method: Method, feeds: Sequence[Stream]) -> Schedule:
     """Returns the steps of a training.
 
-    An epoch is as many steps as a pass over the images of all domains has, or the
-    recipe's ``steps_per_epoch``, if that is less.
+    An epoch is one pass over the images of all domains, or the recipe's ``steps_per_epoch`` if
+    that is less.
     """
     steps = sum(feed.steps_per_epoch for feed in feeds)
     steps = min(steps, method.recipe.steps_per_epoch or steps)
@@ -99,22 +95,22 @@ def train(
     resume: Resume | None = None,
     compiled: bool = False,
 ) -> nn.Module:
-    """Trains a network and returns the final one; of several processes, all call this.
+    """Trains a network and returns the final one; in data-parallel training all ranks call this.
 
     Args:
         method: Gives loss, phases and the final form.
-        network: What the method built; it is changed in place.
+        network: What the method built; changed in place.
         feeds: The training images of each domain.
         fabric: Device and precision.
         seed: Seed of the run.
         report: Called at the end of each epoch.
-        checkpoints: Where the state is kept now and then, if anywhere.
-        resume: Where to go on; the end is the same, bit for bit, as without the break.
-        compiled: Have torch.compile make the network's forward pass faster.
+        checkpoints: Writes the state from time to time; None to write none.
+        resume: Where to resume; the result is the same bit for bit as without the interruption.
+        compiled: Compile the network's forward pass with torch.compile.
 
     Raises:
-        TrialError: Loss or weights are no longer numbers. Checkpoints are of before.
-        KeyboardInterrupt: A signal has arrived; there is a checkpoint of the last whole step.
+        TrialError: Loss or weights are NaN or infinite. Checkpoints are from before that.
+        KeyboardInterrupt: A signal has arrived; a checkpoint of the last whole step is written.
     """
     schedule = schedule_of(method, feeds)
     load_start(network, resume)
@@ -164,7 +160,7 @@ def _keep(
     """Writes a checkpoint if one is due after a step.
 
     Raises:
-        KeyboardInterrupt: A signal has arrived, in this process or in another one.
+        KeyboardInterrupt: A signal has arrived, on this rank or another.
     """
     due = checkpoints.due(step, last=step == clock.schedule.total)
     if due is Due.NOTHING:
@@ -180,7 +176,7 @@ def _keep(
             raise
         warnings.warn(f"no checkpoint of step {step}: {error}; the one before stays", stacklevel=2)
     if due is Due.END:
-        broadcast(None)  # torchrun ends all processes when one ends: wait for the one that writes
+        broadcast(None)  # waits for rank 0 to write: torchrun kills all ranks when one exits
         raise KeyboardInterrupt
 
 
@@ -197,16 +193,16 @@ class _Clock:
         self.since = time.perf_counter() - (float(resume.facts["seconds"]) if resume else 0.0)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What has to be kept of the epoch under way, as tensors."""
+        """Returns the state of the current epoch that is in tensors."""
         return {} if self.sum is None else {"clock.sum": self.sum}
 
     def facts(self) -> dict[str, Any]:
-        """What has to be kept of the epoch under way, as numbers."""
+        """Returns the state of the current epoch that is in numbers."""
         seconds = time.perf_counter() - self.since
         return {"epoch": self.epoch, "images": self.images, "seconds": seconds}
 
     def step(self, step: int, loss: Tensor, num_images: int, rates: list[float]) -> None:
-        """Counts a step; at the end of an epoch it is reported."""
+        """Counts a step, and reports at the end of an epoch."""
         self.sum = loss if self.sum is None else self.sum + loss
         self.images += num_images
         steps = self.schedule.steps_per_epoch
@@ -233,7 +229,7 @@ class _Clock:
         """Checks that the losses since the last report, and all tensors of a state, are finite.
 
         Raises:
-            TrialError: They are not; this state is no good to go on from.
+            TrialError: They are not; the state must not be written to a checkpoint.
         """
         epoch = self.epoch + (self.sum is not None)
         if self.sum is not None and not math.isfinite(float(self.sum)):

@@ -1,4 +1,4 @@
-"""The optimisers of a phase: made from groups, stepped together, kept as tensors."""
+"""The optimisers of a phase: made from its groups, stepped together, saved as tensors."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -26,7 +26,7 @@ class Optimisers:
         """Makes the optimisers.
 
         Raises:
-            TrialError: A parameter is in the phase twice, and would take two steps at a time.
+            TrialError: A parameter is in the phase twice, and would take two steps at once.
         """
         parameters = [parameter for group in phase.groups for parameter in group.parameters]
         if len(set(parameters)) < len(parameters):
@@ -50,7 +50,7 @@ class Optimisers:
             optimiser.param_groups[0]["lr"] = rate
 
     def step(self) -> None:
-        """Takes a step and forgets the gradients."""
+        """Takes a step and clears the gradients."""
         for optimiser in self.wrapped:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -66,7 +66,7 @@ class Optimisers:
         return found
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what :meth:`tensors` returned."""
+        """Loads what :meth:`tensors` returned."""
         for key, value in tensors.items():
             number, index, name = key.split(".")
             optimiser = self.plain[int(number)]

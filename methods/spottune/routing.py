@@ -19,8 +19,7 @@ class RoutedBlock(nn.Module):
     Attributes:
         frozen: F_l.
         tuned: The copy, initialised from F_l.
-        shortcut: As in the original block.
-        activation: As in the original block.
+        shortcut, activation: As in the original block.
         mix_outputs: Mix the two paths after the activation, as the released code does;
             it is the same for decisions in {0, 1}, but not its gradient.
     """
@@ -50,18 +49,13 @@ class RoutedBlock(nn.Module):
         return out
 
     def split(self, x: Tensor, num_frozen: int) -> Tensor:
-        """Takes the first images through the frozen branch and the others through the tuned.
+        """Takes the first ``num_frozen`` images through the frozen branch, the others not.
 
-        Args:
-            x: N x C x H x W.
-            num_frozen: How many take the frozen branch.
+        Equation 2 for images, N x C x H x W, that are in the order of their decisions.
         """
         skip = self.shortcut(x)
-        parts = [
-            branch(rows)
-            for branch, rows in ((self.frozen, x[:num_frozen]), (self.tuned, x[num_frozen:]))
-            if len(rows)
-        ]
+        halves = (self.frozen, x[:num_frozen]), (self.tuned, x[num_frozen:])
+        parts = [branch(rows) for branch, rows in halves if len(rows)]
         out: Tensor = self.activation((torch.cat(parts) if len(parts) > 1 else parts[0]) + skip)
         return out
 

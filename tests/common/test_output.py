@@ -32,7 +32,8 @@ def place(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data").symlink_to(tiny)
     rows = folder / "results" / "published"
     rows.mkdir(parents=True)
-    row = json.loads((ROOT / "results/published/scratch.json").read_text(encoding="utf-8"))
+    path = ROOT / "results/published/visual-decathlon/scratch.json"
+    row = json.loads(path.read_text(encoding="utf-8"))
     row |= {"label": LABEL, "method": None, "note": f"said {LABEL}"}
     (rows / "row.json").write_text(json.dumps(row), encoding="utf-8")
     return folder

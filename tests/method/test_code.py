@@ -211,6 +211,30 @@ def test_of_built_in_methods_the_file_and_the_network_code_count() -> None:
     assert f"{ours}.spottune" in modules("spottune-global-k")
 
 
+def test_results_of_earlier_code_that_computes_the_same_stay_usable() -> None:
+    for method, digests in json.loads(code.EQUAL.read_text()).items():
+        now = code_of(method)
+        assert digests[-1] == now.sha256, (
+            f"{method}: its code has changed; if it computes the same numbers, run"
+            " tools/equal_code.py, else remove it from decathlon/method/equal_code.json"
+        )
+        for sha256 in digests:
+            earlier = now.model_copy(update={"version": "0.1.0", "sha256": sha256})
+            assert code.identity(earlier) == code.identity(now)
+        # What 0.1.0 wrote into checkpoints and failures, some of it inside another digest.
+        assert code.identity(now) == {"distribution": "decathlon", "sha256": digests[0]}
+
+
+def test_other_code_does_not_count_as_earlier_code() -> None:
+    now = code_of("dan")
+    others = [
+        code_of("spottune"),
+        now.model_copy(update={"sha256": "0" * 64}),
+        now.model_copy(update={"distribution": "my-methods"}),
+    ]
+    assert all(code.identity(other) != code.identity(now) for other in others)
+
+
 # ---- runs
 
 

@@ -16,7 +16,9 @@ from decathlon.method.stored import count_parameters
 from decathlon.models.adapters import Kind
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
-from decathlon.results.records import RunRecord, params_ratio
+from decathlon.results.parameters import params_ratio
+from decathlon.results.records import RunRecord
+from decathlon.suites.visual_decathlon import SUITE
 
 NET = 5_814_688
 BN = 7_744
@@ -53,7 +55,7 @@ def ratio(name: str, settings: dict[str, object], source: Source) -> float:
         environment={},
         timing={},
     )
-    found = params_ratio([record])
+    found = params_ratio([record], SUITE)
     assert found is not None
     return found[0]
 

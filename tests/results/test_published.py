@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from decathlon.common.errors import ResultError
-from decathlon.results.published import TABLE_3, packaged, published_rows
-from decathlon.results.records import read_published
+from decathlon.results.published import packaged, published_rows, read_published
 from decathlon.scoring import rounding
-from decathlon.scoring.board import build
-from decathlon.suites.visual_decathlon import BASELINE, DOMAINS
+from decathlon.scoring.board import board_of
+from decathlon.suites.visual_decathlon import BASELINE, DOMAINS, SCORE, SUITE
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,31 +38,31 @@ RECOMPUTED = {
 
 
 def test_table_3_has_the_papers_rows_in_its_order() -> None:
-    rows = [row for row in published_rows() if row.table == TABLE_3]
+    rows = [row for row in published_rows() if row.table == SUITE.table]
     assert [row.label for row in rows] == list(RECOMPUTED)
     assert [row.row for row in rows] == list(range(1, 16))
 
 
 def test_each_score_of_table_3_is_recomputed() -> None:
-    for row in build(None).rows:
+    for row in board_of(None).rows:
         assert row.score == pytest.approx(RECOMPUTED[row.label], abs=0.05)
         assert row.missing == ()
 
 
 def test_audit_finds_the_four_rows_that_no_rounding_explains() -> None:
-    wrong = {row.label for row in build(None).rows if not row.consistent}
+    wrong = {row.label for row in board_of(None).rows if not row.consistent}
     assert wrong == {"Feature Extractor", "Fine-tuning", "BN Adapt.", "SpotTune (Global-k)"}
 
 
 def test_fine_tuning_is_consistent_with_the_aircraft_accuracy_of_mtan() -> None:
     row = next(row for row in published_rows() if row.label == "Fine-tuning")
     mended = row.accuracy | {"aircraft": 60.34}
-    assert rounding.consistent(3096, rounding.score_range(mended))
+    assert rounding.consistent(3096, rounding.score_range(mended, SCORE.e_max))
 
 
 def test_score_range_holds_the_extremes_of_all_roundings() -> None:
     accuracy = {"dtd": 57.13, "svhn": 96.72}
-    low, high = rounding.score_range(accuracy)
+    low, high = rounding.score_range(accuracy, SCORE.e_max)
     half = Fraction(1, 20_000)
     corners = []
     for ends in product((-1, 1), repeat=4):
@@ -77,7 +76,7 @@ def test_score_range_holds_the_extremes_of_all_roundings() -> None:
 
 
 def test_score_only_rows_and_missing_domains() -> None:
-    rows = {row.label: row for row in build(None, all_rows=True).rows}
+    rows = {row.label: row for row in board_of(None, all_rows=True).rows}
     only = rows["Depthwise soft sharing"]
     assert (only.score, only.score_printed, only.consistent) == (None, 3507, None)
     partial = rows["SpotTune (startune)"]
@@ -99,7 +98,7 @@ def test_rows_equal_the_papers_text() -> None:
     lines = papers[0].read_text(encoding="utf-8").splitlines()
     start = next(i for i, line in enumerate(lines) if line.strip().startswith("#par\tImNet"))
     printed = [line.split("\t") for line in lines[start + 1 : start + 16]]
-    rows = [row for row in published_rows() if row.table == TABLE_3]
+    rows = [row for row in published_rows() if row.table == SUITE.table]
     for row, (label, par, *numbers, score) in zip(rows, printed, strict=True):
         assert row.label == re.sub(r" \[\d+\]$", "", label)
         assert row.params_ratio == float(par.rstrip("x"))
@@ -110,7 +109,7 @@ def test_rows_equal_the_papers_text() -> None:
 def test_a_results_folder_with_rows_of_its_own_is_read_instead(results: Path) -> None:
     (results / "published").mkdir()
     shutil.copy(packaged() / "dan.json", results / "published" / "mine.json")
-    assert [row.label for row in build(results).rows] == ["DAN"]
+    assert [row.label for row in board_of(results).rows] == ["DAN"]
 
 
 @pytest.mark.parametrize(

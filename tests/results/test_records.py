@@ -9,23 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decathlon.common.errors import ResultError
+from decathlon.results.parameters import Parameters, params_ratio
 from decathlon.results.records import (
-    Parameters,
     find_records,
     pack_bits,
-    params_ratio,
     read_record,
-    unpack_bits,
     write_record,
 )
-from tests.scoring.making import make_record
+from decathlon.suites.visual_decathlon import SUITE
+from tests.scoring.making import make_record, unpacked
 
 
 @given(st.lists(st.booleans()))
 def test_bits_survive_packing(bits: list[bool]) -> None:
     text = pack_bits(bits)
     assert len(text) == 2 * -(-len(bits) // 8)
-    assert unpack_bits(text, len(bits)) == bits
+    assert unpacked(text, len(bits)) == bits
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -108,7 +107,7 @@ def test_params_ratio_of_table_3s_kinds_of_methods() -> None:
     def of(domain: int, source_domain: str = "keep", shared: int = unit) -> float:
         bits = Parameters(source=unit, shared=shared, domain=domain, head=1, unit=unit)
         record = make_record("mine", "dtd", [True], parameters=bits, source_domain=source_domain)
-        found = params_ratio([record])
+        found = params_ratio([record], SUITE)
         assert found is not None
         return found[0]
 
@@ -118,4 +117,4 @@ def test_params_ratio_of_table_3s_kinds_of_methods() -> None:
     assert of((645_216 + 7_744) * 32) == pytest.approx(2.01, abs=5e-3)
     assert of(5_806_944) == pytest.approx(1.28, abs=5e-3)
     assert of(unit, "train", shared=0) == pytest.approx(10)
-    assert params_ratio([make_record("mine", "imagenet12", [True])]) is None
+    assert params_ratio([make_record("mine", "imagenet12", [True])], SUITE) is None

@@ -14,7 +14,7 @@ import torch
 from decathlon import load_model
 from decathlon.common.errors import UsageError
 from decathlon.data.reading.store import open_store
-from decathlon.results.records import find_records, read_record, unpack_bits
+from decathlon.results.records import find_records, read_record
 from decathlon.running.config import RunConfig
 from decathlon.running.events import Epoch, Event, Planned
 from decathlon.running.execution import execute
@@ -23,6 +23,7 @@ from decathlon.running.resolve import resolve
 from decathlon.running.run import Run, Trial
 from decathlon.running.survey import survey
 from decathlon.training.device import Compute
+from tests.scoring.making import unpacked
 
 METHODS = ["scratch", "feature-extractor", "fine-tuning", "spottune"]
 
@@ -82,7 +83,7 @@ def test_a_run_leaves_everything_that_is_promised(
         for p, label in zip(predictions, images.labels.tolist(), strict=True)
     ]
     assert record.correctness is not None
-    assert unpack_bits(record.correctness, len(images)) == right
+    assert unpacked(record.correctness, len(images)) == right
     assert record.correct == sum(right)
     assert record.trained_on == "train+val"
     logits = load_model(path.parent / "weights.safetensors")(torch.randn(2, 3, 64, 64))

@@ -22,7 +22,7 @@ from decathlon.running.pretraining import Pretraining, pretrain
 from decathlon.running.resolve import resolve
 from decathlon.running.splits import notes_on_splits
 from decathlon.running.survey import survey
-from decathlon.scoring.board import build
+from decathlon.scoring.board import board_of
 from decathlon.suites.base import SPLITS
 from decathlon.training.device import Compute
 from tests.data.official import Official, encoded, picture
@@ -109,7 +109,7 @@ def test_a_run_works_or_says_which_split_is_missing(
     assert record.trained_on == ("train" if alone or split == "val" else "train+val")
     assert sorted(record.data) == sorted({*record.trained_on.split("+"), split})
     assert bool(notes) == alone
-    board = build(tmp_path / "r", split=split, baseline="scratch")
+    board = board_of(tmp_path / "r", split=split, baseline="scratch")
     assert any("trained on train alone" in note for note in board.notes) == alone
 
 

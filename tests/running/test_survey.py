@@ -17,7 +17,7 @@ from decathlon.data.reading.store import open_store
 from decathlon.method.registry import registered
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import write_source
-from decathlon.results.published import TABLE_3, published_rows
+from decathlon.results.published import published_rows
 from decathlon.results.records import find_records, read_record
 from decathlon.running.config import RunConfig
 from decathlon.running.display import PlainLines
@@ -28,6 +28,7 @@ from decathlon.running.resolve import methods_named, resolve
 from decathlon.running.run import Run
 from decathlon.running.survey import survey
 from decathlon.running.trial_folder import TrialFolder
+from decathlon.suites.visual_decathlon import SUITE
 from decathlon.training.checkpoints import Checkpoints
 from decathlon.training.device import Compute
 
@@ -76,7 +77,7 @@ def test_a_preview_shows_names_in_full(
 def test_all_methods_are_those_of_table_3_and_strangers() -> None:
     methods = methods_named(["all"])
     assert sorted(methods) == sorted(registered())
-    table = [row.method for row in published_rows() if row.table == TABLE_3 and row.method]
+    table = [row.method for row in published_rows() if row.table == SUITE.table and row.method]
     assert [method for method in methods if method in table] == table
     with pytest.raises(UsageError, match="did you mean 'spottune'"):
         methods_named(["fine-tuning", "spotune"])

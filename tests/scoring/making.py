@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from decathlon.results.records import Parameters, RunRecord, pack_bits
+from decathlon.results.parameters import Parameters
+from decathlon.results.records import RunRecord, pack_bits
 from decathlon.suites.visual_decathlon import DOMAINS
 
 UNIT = 32 * 1000
@@ -45,6 +46,11 @@ def bits_with(correct: int, total: int, seed: int = 0) -> list[bool]:
     """``correct`` of ``total`` right, at places that depend on ``seed``."""
     order = np.random.default_rng(seed).permutation(total)
     return [bool(place < correct) for place in order]
+
+
+def unpacked(text: str | None, total: int) -> list[bool]:
+    """The first ``total`` bits of what ``pack_bits`` wrote."""
+    return [bool(int(text or "0", 16) >> (4 * len(text or "") - 1 - i) & 1) for i in range(total)]
 
 
 def everywhere(correct: int, total: int) -> dict[str, tuple[int, int]]:

@@ -16,7 +16,7 @@ from decathlon.common.files import sha256, write_json
 from decathlon.data.manifest import read_manifest, write_manifest
 from decathlon.data.reading.answers import open_answers
 from decathlon.results.records import pack_bits, trial_folder, write_record
-from decathlon.scoring.board import build
+from decathlon.scoring.board import board_of
 from decathlon.scoring.compare import compare
 from decathlon.scoring.figures.plot import plot
 from decathlon.scoring.labels import LabelsFile, read_labels
@@ -83,7 +83,7 @@ def test_honest_records_agree_with_data_and_labels(tiny: Path, results: Path) ->
     labels = tiny.parent / "archives" / "labels_test.zip"
     found = LabelsFile(labels, read_labels(labels))
     for answers in (open_answers(tiny), found):
-        notes = build(results, baseline="a", answers=answers).notes
+        notes = board_of(results, baseline="a", answers=answers).notes
         assert any("counts of 4 records are what their predictions give" in n for n in notes)
         notes = compare("a", "b", results, baseline="b", answers=answers).notes
         assert any("counts of 4 records are what their predictions give" in n for n in notes)
@@ -117,7 +117,7 @@ def test_a_record_that_states_something_else_is_named(
     edit(record_of(results, "b"), change)  # records of other data do not go on one board
     answers = open_answers(tiny)
     calls: list[Callable[[], object]] = [
-        lambda: build(results, baseline="a", answers=answers),
+        lambda: board_of(results, baseline="a", answers=answers),
         lambda: compare("a", "b", results, baseline="a", answers=answers),
     ]
     for call in calls:
@@ -146,7 +146,7 @@ def test_predictions_that_do_not_fit_the_labels_are_named(
     path.write_text(json.dumps(rows))
     edit(record_of(results), lambda value: value.update(predictions=sha256(path)))
     with pytest.raises(ResultError, match="disagree") as caught:
-        build(results, baseline="a", answers=open_answers(tiny))
+        board_of(results, baseline="a", answers=open_answers(tiny))
     assert all(text in str(caught.value) for text in said)
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_checked_is_said(tiny: Path, results: Path, tmp_path: Pat
     assert manifest is not None
     kept = {name: entry for name, entry in manifest.domains.items() if name != "svhn"}
     write_manifest(data, manifest.model_copy(update={"domains": kept}))
-    notes = build(results, baseline="a", answers=open_answers(data)).notes
+    notes = board_of(results, baseline="a", answers=open_answers(data)).notes
     assert any("counts of 2 records" in note for note in notes)
     assert any(f"Not checked: svhn; not in {data}" in note for note in notes)
     with pytest.raises(DataError, match="no prepared data folder"):
@@ -167,7 +167,7 @@ def test_a_record_from_before_labels_were_filled_in_is_no_fraud(tiny: Path, resu
     unknown = {"correct": None, "total": None, "correctness": None}
     edit(record_of(results), lambda value: value.update(unknown))
     edit(record_of(results), lambda value: value["data"].update(test="0" * 64))
-    build(results, baseline="b", answers=open_answers(tiny))
+    board_of(results, baseline="b", answers=open_answers(tiny))
 
 
 def test_changed_or_missing_predictions_are_refused_everywhere(
@@ -175,7 +175,7 @@ def test_changed_or_missing_predictions_are_refused_everywhere(
 ) -> None:
     path = record_of(results).with_name("predictions.json")
     calls: list[Callable[[], object]] = [
-        lambda: build(results, baseline="a"),
+        lambda: board_of(results, baseline="a"),
         lambda: compare("a", "b", results, baseline="a"),
         lambda: plot("tradeoff", results, tmp_path / "x.svg", baseline="a"),
         lambda: submit(results, "a", tmp_path / "x.zip"),
@@ -191,9 +191,9 @@ def test_changed_or_missing_predictions_are_refused_everywhere(
 def test_records_without_a_digest_are_read_and_counted(results: Path, tiny: Path) -> None:
     edit(record_of(results), lambda value: value.update(predictions=None))
     text = "1 of 4 records carry no digest of their predictions"
-    assert any(text in note for note in build(results, baseline="a").notes)
+    assert any(text in note for note in board_of(results, baseline="a").notes)
     answers = open_answers(tiny)
-    assert not any(text in n for n in build(results, baseline="a", answers=answers).notes)
+    assert not any(text in n for n in board_of(results, baseline="a", answers=answers).notes)
 
 
 @pytest.mark.parametrize(
@@ -210,11 +210,11 @@ def test_what_cannot_be_official_needs_a_baseline(
         shutil.rmtree(results / name / "svhn")
         edit(record_of(results, name), lambda value: value.update(change, official=True))
     with pytest.raises(ResultError, match=said) as caught:
-        build(results)
+        board_of(results)
     assert "--baseline NAME" in str(caught.value)
     with pytest.raises(ResultError, match=said):
         compare("a", "b", results)
-    build(results, baseline="a")
+    board_of(results, baseline="a")
     assert not submit(results, "a", results / "x.zip").official
 
 

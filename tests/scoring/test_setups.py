@@ -14,12 +14,13 @@ import pytest
 
 from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.files import write_text
-from decathlon.results.records import Code, Parameters, write_record
+from decathlon.results.parameters import Parameters
+from decathlon.results.records import Code, write_record
 from decathlon.scoring.arrange import arrange
-from decathlon.scoring.board import Board, build
+from decathlon.scoring.board import Board, board_of
 from decathlon.scoring.compare import compare
 from decathlon.scoring.figures.plot import plot
-from decathlon.scoring.render.board import text_of
+from decathlon.scoring.render.dispatch import text_of
 from decathlon.scoring.submit import submit
 from tests.scoring.making import UNIT, bits_with, make_record
 
@@ -49,7 +50,7 @@ def mixed(results: Path, add_runs: AddRuns) -> Path:
 
 
 def test_a_name_with_two_setups_is_two_rows(mixed: Path) -> None:
-    board = build(mixed, baseline=FULL)
+    board = board_of(mixed, baseline=FULL)
     assert labels_of(board) == [FULL, "mine", PART]
     rows = {row.label: row for row in board.rows}
     covered = {label: [d for d, a in row.accuracy.items() if a] for label, row in rows.items()}
@@ -62,7 +63,7 @@ def test_a_name_with_two_setups_is_two_rows(mixed: Path) -> None:
 
 def test_rows_are_grouped_by_source_and_the_notes_name_it(mixed: Path, add_runs: AddRuns) -> None:
     add_runs("best", {"ucf101": (50, 50)}, official=False, source=B, network=NARROW)
-    board = build(mixed, baseline=PART)
+    board = board_of(mixed, baseline=PART)
     groups = {row.label: row.group for row in board.rows}
     assert groups == {"best": 0, PART: 0, "mine": 1, FULL: 1}
     assert labels_of(board)[:2] == ["best", PART]
@@ -76,7 +77,7 @@ def test_rows_are_grouped_by_source_and_the_notes_name_it(mixed: Path, add_runs:
 
 def test_an_ambiguous_name_is_refused_with_the_labels(mixed: Path, tmp_path: Path) -> None:
     calls: list[Callable[[], object]] = [
-        lambda: build(mixed, baseline="fine-tuning"),
+        lambda: board_of(mixed, baseline="fine-tuning"),
         lambda: compare("fine-tuning", "mine", mixed, baseline="mine"),
         lambda: compare("mine", "fine-tuning", mixed, baseline="mine"),
         lambda: compare("mine", "mine", mixed, baseline="fine-tuning"),
@@ -97,7 +98,7 @@ def test_a_label_names_its_row_everywhere(
 ) -> None:
     found = compare("mine", FULL, mixed, baseline=FULL)
     assert (found.b, found.baseline, set(found.accuracy)) == (FULL, FULL, {"dtd", "svhn"})
-    board = build(mixed, baseline="mine")
+    board = board_of(mixed, baseline="mine")
     assert [row.label for row in arrange(board, match=[PART]).rows] == [PART]
     assert [row.label for row in arrange(board, match=["fine-tuning"]).rows] == [FULL, PART]
     log = mixed / "fine-tuning" / "dtd" / "test" / "seed0" / "log.jsonl"
@@ -153,7 +154,7 @@ def test_labels_say_what_differs(
     add_runs("x", {"dtd": (30, 50), "gtsrb": (30, 50)}, **own)
     add_runs("x", {"svhn": (30, 50)}, **own | fields)
     add_runs("base", {"dtd": (30, 50)}, **own)
-    found = sorted(set(labels_of(build(results, baseline="base"))) - {"base"})
+    found = sorted(set(labels_of(board_of(results, baseline="base"))) - {"base"})
     assert len(found) == 2
     assert found == sorted(expected or found)
     assert all(len(label) < 60 for label in found)
@@ -167,7 +168,7 @@ def test_a_long_difference_is_cut_in_the_label_and_whole_in_the_message(
     add_runs("x", {"dtd": (30, 50), "svhn": (30, 50)}, official=False, recipe=paper)
     add_runs("x", {"gtsrb": (30, 50)}, official=False, recipe=released)
     with pytest.raises(UsageError) as caught:
-        build(results, baseline="x")
+        board_of(results, baseline="x")
     assert (
         "  x [protocol paper, 4 more settings]: protocol paper, epochs 120, lr 0.1, gamma 0.1,"
         " batch_size 128\n  x [protocol released, 4 more settings]: protocol released"
@@ -180,7 +181,7 @@ def test_labels_are_unique_even_beside_a_name_that_looks_like_one(
     add_runs("x [epochs 1]", {"dtd": (10, 50)}, official=False)
     add_runs("x", {"dtd": (20, 50)}, official=False)
     add_runs("x", {"svhn": (20, 50)}, official=False, recipe={"epochs": 2})
-    found = labels_of(build(results, baseline="x [epochs 1]"))
+    found = labels_of(board_of(results, baseline="x [epochs 1]"))
     assert len(set(found)) == 3
     assert "x [epochs 2]" in found
 
@@ -192,13 +193,13 @@ def test_records_of_format_1_join_the_records_that_name_their_code(
     one, two = (Code(**code, sha256=digit * 64) for digit in "12")
     add_runs("x", {"dtd": (30, 50)}, official=False)
     add_runs("x", {"svhn": (30, 50)}, official=False, code=one, network=NARROW)
-    board = build(results, baseline="x")
+    board = board_of(results, baseline="x")
     assert labels_of(board) == ["x"]
     assert any("1 of its records do not name the code" in note for note in board.notes)
     add_runs("x", {"gtsrb": (30, 50)}, official=False, code=two, network=NARROW)
     add_runs("base", {"dtd": (30, 50)}, official=False)
     expected = ["base", "x [code 111111]", "x [code 222222]", "x [code not recorded]"]
-    assert sorted(labels_of(build(results, baseline="base"))) == expected
+    assert sorted(labels_of(board_of(results, baseline="base"))) == expected
 
 
 def test_a_kept_source_goes_with_every_row_of_its_source(results: Path, add_runs: AddRuns) -> None:
@@ -208,7 +209,7 @@ def test_a_kept_source_goes_with_every_row_of_its_source(results: Path, add_runs
     add_runs("x", {"svhn": (30, 50)}, **own, recipe={"epochs": 2})
     add_runs("x", {"gtsrb": (30, 50)}, **own | {"source": B})
     add_runs("base", {"dtd": (30, 50)}, **own)
-    rows = {row.label: row for row in build(results, baseline="base").rows}
+    rows = {row.label: row for row in board_of(results, baseline="base").rows}
     assert {label: row.accuracy["imagenet12"] for label, row in rows.items()} == {
         "base": None,
         "x [source aaaaaa, epochs 1]": 60,
@@ -221,7 +222,7 @@ def test_a_kept_source_of_another_row_stands_alone(results: Path, add_runs: AddR
     add_runs("x", {"imagenet12": (30, 50)}, official=False, source=B, trained=False, recipe={})
     add_runs("x", {"dtd": (30, 50)}, official=False, source=A)
     add_runs("base", {"dtd": (30, 50)}, official=False, source=A)
-    assert sorted(labels_of(build(results, baseline="base"))) == [
+    assert sorted(labels_of(board_of(results, baseline="base"))) == [
         "base",
         "x [source aaaaaa]",
         "x [source bbbbbb, nothing trained]",
@@ -233,20 +234,20 @@ def test_a_method_without_a_source_takes_one_kept_source_of_its_size(
 ) -> None:
     add_runs("scratch", {"dtd": (30, 50)}, official=False, seed=0)
     add_runs("scratch", {"imagenet12": (30, 50)}, official=False, source=A, trained=False, seed=0)
-    board = build(results, baseline="scratch")
+    board = board_of(results, baseline="scratch")
     assert labels_of(board) == ["scratch"]
     assert board.rows[0].covered == 2
     # Another source's, under another seed, is not mixed in.
     add_runs("scratch", {"imagenet12": (40, 50)}, official=False, source=B, trained=False, seed=1)
     add_runs("base", {"dtd": (30, 50)}, official=False)
-    rows = {row.label: row for row in build(results, baseline="base").rows}
+    rows = {row.label: row for row in board_of(results, baseline="base").rows}
     assert rows["scratch [source aaaaaa]"].accuracy["imagenet12"] == 60
     assert rows["scratch [source bbbbbb]"].accuracy["imagenet12"] == 80
     # Nor is that of a network of another size.
     double = Parameters(source=UNIT, shared=UNIT, domain=UNIT, head=1, unit=2 * UNIT)
     add_runs("wide", {"dtd": (30, 50)}, official=False, parameters=double)
     add_runs("wide", {"imagenet12": (40, 50)}, official=False, source=B, trained=False)
-    found = [label for label in labels_of(build(results, baseline="base")) if "wide" in label]
+    found = [label for label in labels_of(board_of(results, baseline="base")) if "wide" in label]
     assert sorted(found) == ["wide [no source]", "wide [source bbbbbb, nothing trained]"]
 
 
@@ -257,7 +258,7 @@ def test_widths_of_a_method_without_a_source_are_told_apart(
     add_runs("scratch", {"dtd": (30, 50)}, official=False)
     add_runs("scratch", {"svhn": (30, 50)}, official=False, parameters=double)
     add_runs("base", {"dtd": (30, 50)}, official=False)
-    board = build(results, baseline="base")
+    board = board_of(results, baseline="base")
     assert sorted(labels_of(board))[1:] == [
         "scratch [1,000 parameters]",
         "scratch [2,000 parameters]",
@@ -265,7 +266,7 @@ def test_widths_of_a_method_without_a_source_are_told_apart(
     assert any("same source network" in note for note in board.notes)
     add_runs("scratch", {"dtd": (30, 50)}, official=False, network=NARROW)
     add_runs("scratch", {"svhn": (30, 50)}, official=False, parameters=double, network=WIDE)
-    assert sorted(labels_of(build(results, baseline="base")))[1:] == [
+    assert sorted(labels_of(board_of(results, baseline="base")))[1:] == [
         "scratch [width 0.5]",
         "scratch [width 1.0]",
     ]
@@ -274,7 +275,7 @@ def test_widths_of_a_method_without_a_source_are_told_apart(
 def test_one_source_and_a_method_without_are_one_group(results: Path, add_runs: AddRuns) -> None:
     add_runs("scratch", {"dtd": (30, 50)}, official=False)
     add_runs("fine-tuning", {"dtd": (40, 50)}, official=False, source=A)
-    board = build(results, baseline="fine-tuning")
+    board = board_of(results, baseline="fine-tuning")
     assert {row.group for row in board.rows} == {0}
     assert not any("source" in note for note in board.notes)
 
@@ -282,12 +283,12 @@ def test_one_source_and_a_method_without_are_one_group(results: Path, add_runs: 
 def test_a_seed_that_is_left_out_changes_no_column(results: Path, add_runs: AddRuns) -> None:
     add_runs("x", {"dtd": (30, 50), "svhn": (20, 50)}, official=False)
     add_runs("base", {"dtd": (30, 50), "svhn": (20, 50)}, official=False)
-    before = next(row for row in build(results, baseline="base").rows if row.label == "x")
+    before = next(row for row in board_of(results, baseline="base").rows if row.label == "x")
     big = Parameters(source=9 * UNIT, shared=9 * UNIT, domain=9 * UNIT, head=1, unit=UNIT)
     fields = {"parameters": big, "timing": {"train_seconds": 1e6}, "seed": 1, "official": False}
     add_runs("x", {"dtd": (50, 50)}, **fields)
     add_runs("x", {"birds": None, "gtsrb": None}, **fields)
-    board = build(results, baseline="base")
+    board = board_of(results, baseline="base")
     after = next(row for row in board.rows if row.label == "x")
     assert board.domains == tuple(before.accuracy)
     for column in ("params_ratio", "params_domains", "unknown", "missing", "training_seconds"):
@@ -301,7 +302,7 @@ def test_a_seed_without_labels_is_left_out_and_the_note_says_why(
 ) -> None:
     add_runs("x", {"dtd": (30, 50)}, official=False, seed=0)
     add_runs("x", {"dtd": None}, official=False, seed=1)
-    notes = build(results, baseline="x").notes
+    notes = board_of(results, baseline="x").notes
     assert "x: seed 1 does not know the labels of dtd and is left out of the means." in notes
 
 
@@ -314,7 +315,7 @@ def test_what_can_change_a_score_is_noted(results: Path, add_runs: AddRuns) -> N
     other["environment"] = {"precision": "bf16-mixed", "world_size": 2, "torch": "2.2"}
     add_runs("x", {"dtd": (30, 50)}, **other, seed=1)
     write_record(results, make_record("y", "dtd", bits_with(30, 50), **own | {"official": True}))
-    text = "\n".join(build(results, baseline="x").notes)
+    text = "\n".join(board_of(results, baseline="x").notes)
     assert "train 111111 + val 222222 (x, y); train 333333 + val 222222 (x)" in text
     assert "precision: 32-true (x, y); bf16-mixed (x)" in text
     assert "number of processes: 1 (x, y); 2 (x)" in text
@@ -347,7 +348,7 @@ def test_the_tradeoff_shows_the_names_asked_for(mixed: Path, tmp_path: Path) -> 
 
 
 def test_json_and_csv_name_source_and_recipe(mixed: Path) -> None:
-    board = build(mixed, baseline="mine")
+    board = board_of(mixed, baseline="mine")
     rows = {row["label"]: row for row in json.loads(text_of(board, "json"))["rows"]}
     assert rows[FULL]["source"] == A
     assert rows[PART]["source"] == B
@@ -364,7 +365,7 @@ def test_the_page_lists_every_origin(results: Path, add_runs: AddRuns) -> None:
         data = {"train": digest * 64, "test": "0" * 64}
         add_runs("x", {"dtd": (30, 50)}, **own, seed=seed, data=data, threads=1 + seed)
     add_runs("y", {"svhn": (30, 50)}, official=False, source=B, network=NARROW)
-    page = text_of(build(results, baseline="x"), "html")
+    page = text_of(board_of(results, baseline="x"), "html")
     for text in ("1" * 64, "2" * 64, A, B, "&#34;several&#34;"):
         assert text in page
 
@@ -377,21 +378,21 @@ def test_shards_of_other_images_do_not_go_on_one_board(
         if name != "b":
             add_predictions(name, "dtd", [(first + i, 1) for i in range(50)])
     with pytest.raises(ResultError, match="evaluated on different images of dtd"):
-        build(results, baseline="a")
+        board_of(results, baseline="a")
     for path in (results / "c").rglob("*.json"):
         path.unlink()
-    notes = build(results, baseline="a").notes
+    notes = board_of(results, baseline="a").notes
     assert any("b/dtd/test/seed0/predictions.json is missing" in note for note in notes)
 
 
 def test_an_empty_folder_says_so_and_what_to_type(results: Path, add_runs: AddRuns) -> None:
     for split in ("test", "val"):
-        (note,) = [n for n in build(results, split=split).notes if "No runs" in n]
+        (note,) = [n for n in board_of(results, split=split).notes if "No runs" in n]
         assert f"{results} has no runs yet" in note
         assert "decathlon run --method fine-tuning" in note
         assert f"--split {split} --results {results}" in note
     with pytest.raises(UsageError, match="has no runs yet"):
-        build(results, baseline="x")
+        board_of(results, baseline="x")
     with pytest.raises(UsageError, match="has no runs yet"):
         compare("x", "y", results)
     with pytest.raises(ResultError, match="has no runs yet"):
@@ -405,9 +406,9 @@ def test_an_empty_folder_says_so_and_what_to_type(results: Path, add_runs: AddRu
 
 def test_a_folder_beside_the_results_is_recognised(results: Path, add_runs: AddRuns) -> None:
     add_runs("x", {"dtd": (30, 50)})
-    (note,) = [n for n in build(results / "x").notes if "No runs" in n]
+    (note,) = [n for n in board_of(results / "x").notes if "No runs" in n]
     assert f"give the folder above it, {results}" in note
-    (note,) = [n for n in build(results.parent).notes if "No runs" in n]
+    (note,) = [n for n in board_of(results.parent).notes if "No runs" in n]
     assert f"but {results} has; give that folder" in note
 
 
@@ -416,9 +417,9 @@ def test_a_pipe_in_place_of_a_record_is_not_waited_for(results: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ResultError, match="is not a regular file"):
-        build(results)
+        board_of(results)
     path.unlink()
     write_record(results, make_record("x", "dtd", None, predictions="0" * 64))
     os.mkfifo(path.parent / "predictions.json")
     with pytest.raises(ResultError, match=r"predictions\.json: missing"):
-        build(results)
+        board_of(results)

@@ -338,12 +338,12 @@ def test_other_than_the_official_labels_give_no_official_score(
     assert (found.score, found.points, found.accuracy) == (None, {}, {"dtd": 75.0})
     assert "does not hold the official test labels of dtd" in found.notes[0]
     assert "--baseline-errors FILE" in found.notes[0]
-    reports.render_evaluation(found)
+    reports.render_submission(found)
     said = capsys.readouterr().out
     (line,) = [line for line in said.splitlines() if line.startswith("S ")]
     assert line.split()[1:] == ["withheld"]
     assert "counts 0" not in said
-    reports.render_evaluation(found, "json")
+    reports.render_submission(found, "json")
     assert json.loads(capsys.readouterr().out)["score"] is None
 
 
@@ -534,7 +534,7 @@ def test_submit_refuses_what_is_not_there(
 
 def test_reports(tmp_path: Path, labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = evaluate(zip_of(tmp_path, entries_of("dtd", wrong=5)), labels, ERRORS)
-    reports.render_evaluation(found)
+    reports.render_submission(found)
     said = capsys.readouterr().out
     assert "imagenet12, aircraft" in said
     assert next(line for line in said.splitlines() if line.startswith("dtd")).split()[1:4] == [
@@ -543,12 +543,12 @@ def test_reports(tmp_path: Path, labels: Path, capsys: pytest.CaptureFixture[str
         "75.00",
     ]
     out = tmp_path / "report.json"
-    reports.render_evaluation(found, "json", out)
+    reports.render_submission(found, "json", out)
     value = json.loads(out.read_text())
     assert set(value) == {"score", "accuracy", "points", "missing", "notes"}
     assert value["accuracy"] == {"dtd": 75.0}
     with pytest.raises(UsageError, match="unknown format 'jsno', did you mean 'json'"):
-        reports.render_evaluation(found, "jsno")
+        reports.render_submission(found, "jsno")
 
 
 def test_official_labels_score_10000_in_under_five_seconds(tmp_path: Path) -> None:
@@ -583,7 +583,7 @@ def test_official_labels_score_10000_in_under_five_seconds(tmp_path: Path) -> No
 def test_streams_of_reports_end_with_a_line(tmp_path: Path, labels: Path) -> None:
     found = evaluate(zip_of(tmp_path, entries_of("dtd")), labels)
     out = tmp_path / "report.txt"
-    reports.render_evaluation(found, "table", out)
+    reports.render_submission(found, "table", out)
     text = out.read_text(encoding="utf-8")
     assert text.endswith("\n")
     assert max(map(len, io.StringIO(text).read().splitlines())) <= 120

@@ -1,7 +1,7 @@
-"""Reads the files that torch saves, old and new, without running anything in them.
+"""Reads files that torch saved, old and new, without executing anything in them.
 
-Until version 1.5 torch wrote a run of pickles followed by the raw numbers, since then a
-zip with one pickle and one member for each storage of numbers.
+Until version 1.5 torch wrote several pickles followed by raw numbers; since then it writes a zip
+with one pickle, and one member for each storage of numbers.
 """
 
 import io
@@ -23,13 +23,13 @@ MAGIC = 0x1950A86A20F9469CFC6C
 """First object of the old format."""
 
 PROTOCOL = 1001
-"""Its version, the second object; there has been no other."""
+"""Its version, the second object; there is no other."""
 
 _CHUNK = 1 << 20
 
 
 class Checkpoint:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         root: The saved object: plain values, ``StoredTensor`` and ``Described``.
@@ -39,7 +39,7 @@ class Checkpoint:
         self.root, self._storages = root, storages
 
     def tensor(self, stored: StoredTensor) -> Tensor:
-        """Returns a tensor of the file; it shares memory with others of its storage."""
+        """Returns a tensor of the file; tensors of the same storage share memory."""
         numbers = self._storages[stored.storage.key]
         start = stored.storage.start + stored.offset
         return torch.as_strided(numbers, stored.shape, stored.strides, start)
@@ -48,11 +48,11 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Reads a file that torch saved.
 
-    Memory is bounded by the file's size and by what a pickle may be, see
+    Memory is bounded by the file's size and the limits of
     :mod:`decathlon.models.reference.pickles`.
 
     Args:
-        path: A file of either format, on a little-endian machine's side.
+        path: A file of either format, from a little-endian machine.
 
     Raises:
         DataError: The file is missing or damaged, or names anything that is not on
@@ -75,8 +75,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
 class _Ledger:
     """The storages that a pickle refers to, by key.
 
-    A file cannot hold more numbers than it has bytes, so one that declares more is
-    refused before any memory is asked for.
+    A file that declares more bytes of numbers than it is long is refused before any memory is
+    allocated.
     """
 
     def __init__(self, limit: int) -> None:
@@ -85,7 +85,7 @@ class _Ledger:
         self.views: dict[str, Storage] = {}
 
     def persistent(self, value: tuple[Any, ...]) -> Any:
-        """Resolves a persistent id: a storage, or a class beside its source text."""
+        """Resolves a persistent id: a storage, or a class with its source text."""
         if len(value) == 4 and value[0] == "module" and isinstance(value[1], Name):
             return value[1]
         if len(value) not in (5, 6) or value[0] != "storage":
@@ -183,7 +183,7 @@ def _read_stream(file: IO[bytes]) -> tuple[Any, dict[str, Tensor]]:
 
 
 def _same(keys: list[Any], storages: dict[str, Storage]) -> bool:
-    """Whether a list has exactly the keys of the storages, each once."""
+    """Returns whether a list has exactly the keys of the storages, each once."""
     return (
         len(keys) == len(storages)
         and all(isinstance(key, str) and key in storages for key in keys)
@@ -192,9 +192,9 @@ def _same(keys: list[Any], storages: dict[str, Storage]) -> bool:
 
 
 class _Bounded(io.RawIOBase):
-    """A file that refuses to be read in very large pieces.
+    """A file that refuses reads of very large pieces.
 
-    A zip's directory is read at once and becomes many times as large in memory.
+    zipfile reads a directory in one piece, and it becomes many times as large in memory.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -222,7 +222,7 @@ class _Bounded(io.RawIOBase):
 
 @contextmanager
 def _zip_errors() -> Iterator[None]:
-    """Turns what the zip library raises on a damaged file into our error."""
+    """Turns zipfile's errors about a damaged file into ours."""
     try:
         yield
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
@@ -244,7 +244,7 @@ class _Members:
         return self.folder + name in self.infos
 
     def open(self, name: str, limit: int) -> IO[bytes]:
-        """Opens a member of at most ``limit`` bytes; torch compresses none."""
+        """Opens a member of at most ``limit`` bytes; torch never compresses them."""
         if not self.has(name):
             raise CheckpointError(f"is damaged: it lacks its member {shown(name)}")
         info = self.infos[self.folder + name]

@@ -1,4 +1,4 @@
-"""Described networks and state dicts as one thing: tensors and layers by dotted name."""
+"""Lists the tensors and layers of described networks and of state dicts by dotted name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from decathlon.models.reference.names import StoredTensor
 from decathlon.models.reference.pickles import CheckpointError, Described, shown
 
 WRAPPER = "module."
-"""What DataParallel puts in front of every name."""
+"""DataParallel's prefix of every name."""
 
 MAX_LAYERS = 20_000
 MAX_TENSORS = 100_000
 MAX_NAME = 300
-"""Names grow with the depth of modules, so this bounds that too."""
+"""Names grow with the depth of modules, so this bounds the depth too."""
 
 _GROUPS = ("_parameters", "_buffers", "_modules")
 
@@ -40,10 +40,10 @@ class Layers:
 def as_layers(checkpoint: Checkpoint, value: Any) -> Layers:
     """Lists the tensors and layers of a described module or of a state dict.
 
-    Wrappers for several devices are taken off.
+    DataParallel wrappers are removed.
 
     Args:
-        checkpoint: Where the value is from.
+        checkpoint: The file that the value is from.
         value: A ``Described`` module, or a dict of tensors.
 
     Raises:
@@ -68,7 +68,7 @@ def as_layers(checkpoint: Checkpoint, value: Any) -> Layers:
 
 
 def is_state_dict(value: Any) -> bool:
-    """Whether a value is a dict of tensors by name, of which there is at least one."""
+    """Returns whether a value is a dict of at least one tensor by name."""
     return (
         isinstance(value, Mapping)
         and len(value) > 0
@@ -84,7 +84,7 @@ def _children(module: Described, group: str) -> dict[str, Any]:
 
 
 def _walk(checkpoint: Checkpoint, layers: Layers, module: Described, prefix: str) -> None:
-    """Adds a module and what is inside it; a module that contains itself is refused."""
+    """Adds a module and its submodules; a module that contains itself is refused."""
     if len(layers.facts) >= MAX_LAYERS or len(prefix) > MAX_NAME:
         raise CheckpointError("is refused: its modules are nested without end")
     facts = {name: v for name, v in module.state.items() if name not in _GROUPS}

@@ -45,7 +45,7 @@ _MAX_MACROS, _MAX_CHANNELS = 6, 2048
 COUNTER = "num_batches_tracked"
 
 Place = Callable[[str], str | None]
-"""From a layer's name in the checkpoint to ours; None for what is not taken over."""
+"""Maps a layer's name in the checkpoint to ours; None for one that is not imported."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def routed(layers: Layers) -> tuple[Architecture, int]:
 def _architecture(
     layers: Layers, stem: str, block: str, first: int, adapters: Kind
 ) -> Architecture:
-    """Reads width and blocks off the tensors' names and shapes."""
+    """Infers width and blocks from the tensors' names and shapes."""
     channels = _rows(layers, stem)
     counts: list[int] = []
     found = {tuple(map(int, m.groups())) for n in layers.tensors if (m := re.match(block, n))}
@@ -106,7 +106,8 @@ def _architecture(
             raise CheckpointError(f"lacks a residual block before number {macro}.{index}")
     if not 0 < len(counts) <= _MAX_MACROS or channels > _MAX_CHANNELS:
         raise CheckpointError(f"has {len(counts)} macro blocks that begin with {channels} channels")
-    return Architecture("resnet26", channels / BASE_CHANNELS, tuple(counts), adapters)
+    width = channels / BASE_CHANNELS
+    return Architecture(width=width, blocks=tuple(counts), adapters=adapters)
 
 
 def _rows(layers: Layers, layer: str) -> int:
@@ -120,7 +121,7 @@ def _rows(layers: Layers, layer: str) -> int:
 
 
 def residual_place(kind: Kind, task: int) -> Place:
-    """Returns where the layers of a network with adapters of a kind belong."""
+    """Returns the mapping of layers' names for a network with adapters of a kind."""
     inside = {"conv": "conv{}", f"bns.{task}": "bn{}"}
     if kind == "parallel":
         inside[f"parallel_conv.{task}.conv"] = "conv{}.adapter.conv"
@@ -143,11 +144,11 @@ def residual_place(kind: Kind, task: int) -> Place:
 
 
 def routed_place(frozen: str, tuned: str | None, prefix: str = "") -> Place:
-    """Returns where the layers of SpotTune's network or its policy belong.
+    """Returns the mapping of layers' names for SpotTune's network or its policy.
 
     Args:
-        frozen: What ``blocks`` are called within a block of ours.
-        tuned: What ``parallel_blocks`` are called, or None where they are dropped.
+        frozen: Our name for ``blocks`` within a block.
+        tuned: Our name for ``parallel_blocks``, or None to drop them.
         prefix: In front of all our names.
     """
     fixed = {"conv1": "stem.conv", "bn1": "stem.bn", "bn2.0": "tail.bn", "linear": "head"}
@@ -170,15 +171,15 @@ def move(
 
     Args:
         layers: The checkpoint's network.
-        place: Where its layers belong.
-        network: Ours, of the same structure; only its shapes and layers are looked at.
+        place: Maps its layers' names to ours.
+        network: Ours, of the same structure; only its shapes and layers are used.
         others: Layers that are left out on purpose.
 
     Returns:
         Tensors by our names, weights as 32-bit floats.
 
     Raises:
-        CheckpointError: A tensor belongs nowhere, or does not fit.
+        CheckpointError: A tensor is unknown or does not fit.
     """
     wanted = network.state_dict()
     moved = {}
@@ -201,16 +202,16 @@ def move(
 
 
 def complete(network: nn.Module, moved: dict[str, Tensor]) -> int:
-    """Adds what old files lack: step counters, and adapters where there are none.
+    """Adds what old files lack: step counters, and adapters with zero weights.
 
-    An adapter whose weights are zero adds nothing.
+    An adapter with zero weights adds nothing.
 
     Args:
         network: The network that the tensors are for.
         moved: Tensors by name; the missing ones are added.
 
     Returns:
-        Number of convolutions without an adapter in a network that has some.
+        Number of convolutions without an adapter.
 
     Raises:
         CheckpointError: Another tensor is missing.
@@ -219,7 +220,7 @@ def complete(network: nn.Module, moved: dict[str, Tensor]) -> int:
     for name, conv in adapted_convolutions(network):
         own = {f"{name}.adapter.{part}": value for part, value in conv.adapter.state_dict().items()}
         if not own.keys() & moved.keys():
-            # W = 0; a variance of 1 is as good as any other then.
+            # W = 0; the variance then does not matter, as long as it is positive.
             fill = {part: float(part.endswith(("bn.weight", "running_var"))) for part in own}
             moved |= {part: torch.full(own[part].shape, fill[part]) for part in own}
             absent += 1
@@ -232,7 +233,7 @@ def complete(network: nn.Module, moved: dict[str, Tensor]) -> int:
 
 
 def _compare(layer: str, facts: Mapping[str, object], ours: nn.Module) -> None:
-    """Checks that a layer computes what ours does; attributes that it lacks are as today."""
+    """Checks that a layer computes what ours does; attributes it lacks have today's values."""
     for kind, names in _FACTS.items():
         for name in names if isinstance(ours, kind) else ():
             found, wanted = facts.get(name), getattr(ours, name)

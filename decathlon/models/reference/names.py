@@ -1,7 +1,7 @@
-"""The allow-list: every name that a checkpoint of the authors' codes may hold.
+"""The allow-list: every name that a checkpoint of the authors' codes may contain.
 
-Each name stands for something inert: a tensor that is still to be read, a plain
-container, or the description of a module. What is not here is refused.
+Each name stands for something inert: a tensor to be read later, a plain container, or the
+description of a module. Any other name is refused.
 """
 
 import struct
@@ -24,7 +24,7 @@ MODULES = {
     # gyhui14/spottune
     "spottune_models": ("ResNet", "BasicBlock", "DownsampleB"),
     "agent_net": ("ResNet", "BasicBlock", "DownsampleB"),
-    # torch, as far as these are built of it
+    # torch's layers in these networks
     "torch.nn.modules.activation": ("ReLU", "Threshold"),
     "torch.nn.modules.batchnorm": ("BatchNorm2d",),
     "torch.nn.modules.container": ("ModuleList", "Sequential"),
@@ -33,7 +33,7 @@ MODULES = {
     "torch.nn.modules.pooling": ("AdaptiveAvgPool2d", "AvgPool2d"),
     "torch.nn.parallel.data_parallel": ("DataParallel",),
 }
-"""Classes that become descriptions, by module."""
+"""Classes that become :class:`Described`, by module."""
 
 STORAGES = {
     "FloatStorage": "float32",
@@ -47,7 +47,7 @@ STORAGES = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
 }
-"""Types of the numbers in a storage. Those of ``torch.cuda`` are read into main memory."""
+"""Types of the numbers in a storage; those of ``torch.cuda`` are read into main memory."""
 
 _NUMBERS = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "u8": "Q", "u4": "I", "b1": "?"}
 _MAX_DIMENSIONS = 8
@@ -55,13 +55,13 @@ _MAX_DIMENSIONS = 8
 
 @dataclass(frozen=True)
 class Storage:
-    """A run of numbers that is kept outside the pickle, or a part of it.
+    """A one-dimensional run of numbers outside the pickle, or a part of it.
 
     Attributes:
         key: Its name in the file.
-        dtype: Type of its numbers, as torch calls it.
-        start: First number.
-        size: How many.
+        dtype: Type of its numbers, torch's name.
+        start: Index of the first number.
+        size: Number of numbers.
     """
 
     key: str
@@ -77,8 +77,8 @@ class StoredTensor(Opaque):
     Attributes:
         storage: The storage.
         offset: Position of the first number in it.
-        shape: Extents.
-        strides: Steps along them, in numbers.
+        shape: Its shape.
+        strides: Steps along each dimension, in numbers.
     """
 
     storage: Storage
@@ -93,7 +93,7 @@ class _NumberType(Opaque):
 
 
 def _fitting(function: Callable[..., Any], name: str) -> Name:
-    """A name whose call has between the fewest and the most arguments of ``function``."""
+    """Returns a name whose call takes as many arguments as ``function`` does."""
     parameters = function.__code__.co_argcount
     fewest = parameters - len(function.__defaults__ or ())
 
@@ -106,7 +106,7 @@ def _fitting(function: Callable[..., Any], name: str) -> Name:
 
 
 def is_size(value: object) -> bool:
-    """Whether a value can be a number of things: an int of 0 to 2^63."""
+    """Returns whether a value can be a count: an int from 0 to 2^63 - 1."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
 
 
@@ -129,7 +129,7 @@ def _tensor(
     _hooks: Any = None,
     _metadata: Any = None,
 ) -> StoredTensor:
-    """A tensor; one that reaches beyond its storage, or repeats it, is refused."""
+    """Describes a tensor; one that reaches beyond its storage, or repeats it, is refused."""
     if not isinstance(storage, Storage):
         raise CheckpointError(f"is damaged: a tensor is made of {shown(storage)}")
     (offset,), shape, strides = _sizes((offset,)), _sizes(shape), _sizes(strides)
@@ -149,7 +149,7 @@ def _parameter(data: Any, _requires_grad: Any = None, _hooks: Any = None, _: Any
 
 
 def _dict(items: Any = ()) -> dict[Any, Any]:
-    """An ordered dict; Python 2 gives its items as a list of pairs."""
+    """Makes an ordered dict; Python 2 gives its items as a list of pairs."""
     if not isinstance(items, list | tuple) or not all(
         isinstance(item, list | tuple) and len(item) == 2 for item in items
     ):
@@ -168,7 +168,7 @@ def _size(extents: Any) -> tuple[int, ...]:
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
-    """Bytes as Python 3 writes them for Python 2: here only those of one number."""
+    """Decodes bytes as Python 3 writes them for Python 2; here only a single number's."""
     if not isinstance(text, str) or len(text) > 64 or encoding != "latin1":
         raise CheckpointError(f"is refused: it encodes {shown(text)} as {shown(encoding)}")
     return text.encode("latin1", "replace")
@@ -181,7 +181,7 @@ def _number_type(code: Any, _align: Any = None, _copy: Any = None) -> _NumberTyp
 
 
 def _number(kind: Any, data: Any) -> float | int | bool:
-    """One number of numpy's: the authors' code keeps an accuracy as such."""
+    """Reads a numpy scalar: the authors' code saves an accuracy as one."""
     raw = data.encode("latin1", "replace") if isinstance(data, str) else data
     if not isinstance(kind, _NumberType) or not isinstance(raw, bytes):
         raise CheckpointError("is damaged: a number of numpy's is not one")
@@ -193,7 +193,7 @@ def _number(kind: Any, data: Any) -> float | int | bool:
 
 
 def _backend() -> None:
-    """What modules before torch 1.0 kept as ``_backend``: nothing that is needed."""
+    """Stands for the ``_backend`` of modules before torch 1.0, which is not needed."""
 
 
 def _module(name: str) -> Name:
@@ -236,4 +236,4 @@ def _allowed() -> dict[str, Name]:
 
 
 ALLOWED = _allowed()
-"""All names by ``"module name"``, as a pickle writes them."""
+"""All names by ``"module name"``."""

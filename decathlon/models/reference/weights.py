@@ -1,4 +1,4 @@
-"""Imports checkpoints of the authors' codes: a .t7 or .pth file to our safetensors."""
+"""Imports checkpoints of the authors' codes: .t7 or .pth files become safetensors."""
 
 import os
 import re
@@ -27,7 +27,7 @@ from decathlon.models.resnet import Architecture, ResidualNetwork
 from decathlon.models.weights import check_sound, write_source, write_weights, written_by_us
 
 _NETWORK = ("net", "state_dict", "model")
-"""Where a checkpoint keeps its network; the authors' codes use the first."""
+"""Keys under which a checkpoint may have its network; the authors' codes use the first."""
 
 _POLICY = "agent"
 _NOTHING = re.compile(r"(?!)")
@@ -48,7 +48,7 @@ class ImportSummary:
         num_tasks: Domains that the checkpoint has heads for.
         task: The one imported, from 0.
         num_values: Numbers in all tensors written.
-        messages: What a user should know.
+        messages: Notes for the user.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class ImportSummary:
     messages: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Says it in a line, and each message in one more."""
+        """Returns a line about the network, and one for each message."""
         blocks = "+".join(map(str, self.blocks))
         first = (
             f"{self.path}: {self.structure} network of width {self.width:g}, {blocks} residual"
@@ -72,18 +72,17 @@ class ImportSummary:
 
 
 def import_weights(source: Path, target: Path, task: int = 0) -> ImportSummary:
-    """Converts a checkpoint of the authors' codes, running nothing that is in it.
+    """Converts a checkpoint of the authors' codes; nothing in it is executed.
 
-    Taken are networks of srebuffi/residual_adapters (plain, series, parallel; any width,
-    number of blocks and classes) and SpotTune's network with its policy
-    (gyhui14/spottune): whole modules as the authors save them, wrapped in DataParallel
-    or not, and state dicts. The result is read by :func:`decathlon.load_model`; all but
-    SpotTune also serve as a source network.
+    Supports networks of srebuffi/residual_adapters (plain, series, parallel; any width, number
+    of blocks and classes) and SpotTune's network with its policy (gyhui14/spottune): whole
+    modules as the authors save them, wrapped in DataParallel or not, and state dicts.
+    :func:`decathlon.load_model` reads the result; all but SpotTune can also be a source network.
 
     Args:
         source: The checkpoint, in torch's old or new format.
         target: The safetensors file to write.
-        task: Of a network for several domains, which domain's tensors are taken.
+        task: Number of the domain to import, if the network has several.
 
     Raises:
         DataError: The checkpoint is missing, damaged, of another network, or names
@@ -107,8 +106,8 @@ def is_imported(source: Path, target: Path, task: int = 0) -> bool:
     """Returns whether a file already holds what importing a checkpoint would write.
 
     Raises:
-        UsageError: There is a file, and it is something else.
-        UnreadableError: There is a file that the system does not let us read.
+        UsageError: The file exists and holds something else.
+        UnreadableError: The file exists and the system denies reading it.
     """
     if not target.exists() or not os.access(source, os.R_OK) or target.samefile(source):
         return False  # import_weights reports what is wrong
@@ -123,7 +122,7 @@ def is_imported(source: Path, target: Path, task: int = 0) -> bool:
 
 
 def _parts(checkpoint: Checkpoint) -> tuple[Layers, Layers | None]:
-    """Finds the network and, of SpotTune, the policy."""
+    """Finds the network and SpotTune's policy, if it has one."""
     root = checkpoint.root
     if isinstance(root, Described) or is_state_dict(root):
         return as_layers(checkpoint, root), None

@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 
 from decathlon.common.errors import ResultError
 from decathlon.results.records import LOG
-from decathlon.scoring.figures import canvas
-from decathlon.scoring.trials import Trials
+from decathlon.scoring.entries import Entry
+from decathlon.scoring.figures import style
+from decathlon.suites.base import Suite
 
 MARKED = 6
 """Markers on one curve, about."""
@@ -40,47 +41,47 @@ def read_losses(path: Path) -> list[tuple[float, float]]:
     return points
 
 
-def curves(results: Path, shown: list[Trials]) -> Figure:
+def curves(results: Path, shown: list[Entry], suite: Suite) -> Figure:
     """Draws the training loss by epoch, a panel per domain and a line per name.
 
     Raises:
         ResultError: No trial has a log, or a log is damaged.
     """
     found: dict[str, dict[str, Curve]] = defaultdict(dict)
-    for trials in shown:
-        for record in trials.used:
+    for entry in shown:
+        for record in entry.used:
             path = results / record.folder / LOG
             if path.exists():
-                curve = found[record.domain].setdefault(trials.label, defaultdict(list))
+                curve = found[record.domain].setdefault(entry.label, defaultdict(list))
                 for epoch, loss in read_losses(path):
                     curve[epoch].append(loss)
     if not found:
         raise ResultError(f"{results}: no trial has a {LOG} to plot")
-    return _draw(found, [trials.label for trials in shown])
+    return _draw(found, [entry.label for entry in shown], suite)
 
 
-def _draw(found: dict[str, dict[str, Curve]], names: list[str]) -> Figure:
-    drawn, panels = canvas.panels(canvas.in_order(list(found)), 1.45, 1.3)
+def _draw(found: dict[str, dict[str, Curve]], names: list[str], suite: Suite) -> Figure:
+    drawn, panels = style.panels(suite.in_order(found), suite, 1.45, 1.3)
     handles = {}
-    with canvas.styled():
+    with style.styled():
         for domain, axes in panels.items():
             for place, name in enumerate(names):
                 if name in found[domain]:
                     handles[name] = _line(axes, found[domain][name], place)
             axes.set_ylim(bottom=0)
-            canvas.set_ticks(axes.xaxis, 3, integer=True)
-            canvas.set_ticks(axes.yaxis, 4)
+            style.set_ticks(axes.xaxis, 3, integer=True)
+            style.set_ticks(axes.yaxis, 4)
         drawn.supxlabel("epoch", fontsize=8)
         drawn.supylabel("training loss, mean over seeds", fontsize=8)
         in_order = [name for name in names if name in handles]
-        canvas.legend(drawn, [handles[name] for name in in_order], in_order)
+        style.legend(drawn, [handles[name] for name in in_order], in_order)
     return drawn
 
 
 def _line(axes: Axes, curve: Curve, place: int) -> Line2D:
     epochs = sorted(curve)
     means = [math.fsum(curve[epoch]) / len(curve[epoch]) for epoch in epochs]
-    look = canvas.look(place)
+    look = style.look(place)
     every = -(-len(epochs) // MARKED)
     return axes.plot(
         epochs,

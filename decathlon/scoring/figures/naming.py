@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from decathlon.scoring.figures import canvas
+from decathlon.scoring.figures import style
 
 SIZE = 6.5
 """Points of a name's letters."""
@@ -81,7 +81,7 @@ def name_points(drawn: Figure, axes: Axes, points: Sequence[Point], names: Seque
         points: The points.
         names: Their names.
     """
-    texts = [canvas.folded(name) for name in names]
+    texts = [style.folded(name) for name in names]
     sizes = [_measured(drawn, text) for text in texts]
     octaves = np.log2([point.x for point in points])
     low, spread = octaves.min(), octaves.max() - octaves.min()
@@ -114,7 +114,7 @@ def name_points(drawn: Figure, axes: Axes, points: Sequence[Point], names: Seque
 
 def _measured(drawn: Figure, text: str) -> tuple[float, float]:
     written = drawn.text(0, 0, text, fontsize=SIZE)
-    width, height = canvas.size_of(drawn, written)
+    width, height = style.size_of(drawn, written)
     written.remove()
     return width, height * 1.15
 
@@ -122,7 +122,7 @@ def _measured(drawn: Figure, text: str) -> tuple[float, float]:
 def _inches(drawn: Figure, axes: Axes) -> tuple[float, float]:
     """Returns the size of the axes once they are laid out."""
     drawn.draw_without_rendering()
-    return canvas.size_of(drawn, axes)
+    return style.size_of(drawn, axes)
 
 
 def _planned(names: list[_Name], up: float) -> _Plan:

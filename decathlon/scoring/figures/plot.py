@@ -7,92 +7,96 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from decathlon.common.errors import ResultError, UsageError, nearest
-from decathlon.scoring.board import build
-from decathlon.scoring.figures import boards, canvas, curves, routing
+from decathlon.scoring.board import board_of
+from decathlon.scoring.entries import Entry, find_entry, hint_on, read_entries, suite_of
+from decathlon.scoring.figures import boards, curves, policies, style
 from decathlon.scoring.integrity import check_same_images
-from decathlon.scoring.trials import Trials, find_trials, hint_on, read_trials
+from decathlon.suites.base import Suite
 
 REFERENCE = "fine-tuning"
 """What ``domains`` compares with where nothing else is named."""
 
 
 @dataclass(frozen=True)
-class Request:
+class FigureRequest:
     """What to plot.
 
     Attributes:
         results: The folder of records.
+        suite: Suite of the records.
         split: Split of the records.
         baseline: Name that defines E_max, and the zero line of ``domains``.
         names: Names or labels of runs to show; all where empty. Published rows stay.
     """
 
     results: Path
+    suite: Suite
     split: str
     baseline: str | None
     names: tuple[str, ...]
 
-    def trials(self) -> dict[str, Trials]:
-        """Reads the trials of the names asked for, by label.
+    def entries(self) -> dict[str, Entry]:
+        """Reads the entries of the names asked for, by label.
 
         Raises:
             UsageError: There are no results of a name, or it was run with several setups.
             ResultError: There are none at all, or a record is not valid.
         """
-        found = read_trials(self.results, self.split)
+        found = read_entries(self.results, self.split, self.suite)
         if not found and not self.names:
             raise ResultError(
                 f"{self.results}: no results of the {self.split} split to plot:"
-                f" {hint_on(self.results, self.split)}"
+                f" {hint_on(self.results, self.split, self.suite)}"
             )
-        asked = [find_trials(found, name, self.results, self.split).label for name in self.names]
+        asked = [find_entry(found, name, self.results, self.split).label for name in self.names]
         return {label: one for label, one in found.items() if not asked or label in asked}
 
 
-def _routed(draw: Callable[[Path, Trials], Figure]) -> Callable[[Request], Figure]:
+def _routed(draw: Callable[[Path, Entry, Suite], Figure]) -> Callable[[FigureRequest], Figure]:
     """Picks the one name that has routing decisions, or the one asked for."""
 
-    def drawn(request: Request) -> Figure:
-        trials = request.trials()
-        routed = [n for n, one in trials.items() if routing.is_routed(request.results, one)]
+    def drawn(request: FigureRequest) -> Figure:
+        entries = request.entries()
+        routed = [n for n, one in entries.items() if policies.is_routed(request.results, one)]
         if len(routed) > 1:
             raise UsageError(f"{', '.join(routed)} have policies: name one with --name")
-        return draw(request.results, trials[routed[0] if routed else next(iter(trials))])
+        chosen = entries[routed[0] if routed else next(iter(entries))]
+        return draw(request.results, chosen, request.suite)
 
     return drawn
 
 
-def _tradeoff(request: Request) -> Figure:
-    board = build(request.results, request.split, request.baseline)
+def _tradeoff(request: FigureRequest) -> Figure:
+    board = board_of(request.results, request.split, request.baseline, suite=request.suite)
     found = [
-        find_trials(board.trials, name, request.results, request.split) for name in request.names
+        find_entry(board.entries, name, request.results, request.split) for name in request.names
     ]
     labels = {one.label for one in found}
     rows = [row for row in board.rows if row.kind == "published" or row.label in labels]
     return boards.tradeoff(replace(board, rows=tuple(rows)) if found else board)
 
 
-def _domains(request: Request) -> Figure:
-    everything = replace(request, names=()).trials()
+def _domains(request: FigureRequest) -> Figure:
+    everything = replace(request, names=()).entries()
     wanted = request.baseline or REFERENCE
     try:
-        reference = find_trials(everything, wanted, request.results, request.split).label
+        reference = find_entry(everything, wanted, request.results, request.split).label
     except UsageError as error:
         hint = "" if request.baseline else "; name one to compare with by --baseline"
         raise UsageError(f"{error}{hint}") from None
-    shown = {**request.trials(), reference: everything[reference]}
-    counted = [r for t in shown.values() for s in t.counted.values() for r in s.values()]
+    shown = {**request.entries(), reference: everything[reference]}
+    counted = [r for e in shown.values() for s in e.counted.values() for r in s.values()]
     check_same_images(request.results, counted)
-    return boards.domains(shown, reference, request.split)
+    return boards.differences(shown, reference, request.suite)
 
 
-def _curves(request: Request) -> Figure:
-    return curves.curves(request.results, list(request.trials().values()))
+def _curves(request: FigureRequest) -> Figure:
+    return curves.curves(request.results, list(request.entries().values()), request.suite)
 
 
-_KINDS: dict[str, Callable[[Request], Figure]] = {
-    "policy": _routed(routing.policy),
-    "usage": _routed(routing.usage),
+_KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
+    "policy": _routed(policies.policy),
+    "usage": _routed(policies.usage),
     "tradeoff": _tradeoff,
     "curves": _curves,
     "domains": _domains,
@@ -108,12 +112,13 @@ def plot(
     split: str = "test",
     baseline: str | None = None,
     names: Sequence[str] = (),
+    suite: Suite | None = None,
 ) -> None:
     """Draws one figure to a file.
 
     Args:
         kind: ``policy`` (share of images fine-tuned, by block and domain), ``usage``
-            (fine-tuned blocks per image), ``tradeoff`` (S against #par), ``curves``
+            (fine-tuned blocks per image), ``tradeoff`` (score against #par), ``curves``
             (training loss) or ``domains`` (accuracies relative to the baseline).
         results: The folder of records.
         out: An SVG or PNG file, written whole or not at all.
@@ -122,12 +127,16 @@ def plot(
             (``fine-tuning`` by default).
         names: Names to show; all where empty. ``tradeoff`` shows them beside all
             published rows.
+        suite: The suite; by default, that of the records.
 
     Raises:
-        UsageError: Unknown kind, name or baseline, or another kind of file.
+        UsageError: Unknown kind, name or baseline, another kind of file, or records of several
+            suites.
         ResultError: Nothing to plot, or a record, log or routing is not valid.
     """
     if kind not in _KINDS:
         raise UsageError(f"unknown figure '{kind}'{nearest(kind, KINDS)} ({', '.join(KINDS)})")
-    canvas.check_suffix(out)
-    canvas.save(_KINDS[kind](Request(results, split, baseline, tuple(names))), out)
+    style.check_suffix(out)
+    suite = suite or suite_of(results)
+    request = FigureRequest(results, suite, split, baseline, tuple(names))
+    style.save(_KINDS[kind](request), out)

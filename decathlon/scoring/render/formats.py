@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from decathlon.common.text import markdown as escaped
 from decathlon.common.text import spreadsheet
-from decathlon.scoring.columns import Cell, cells, choose, default_keys, notes_of
+from decathlon.scoring.columns import Cell, cells, columns_of, default_keys, notes_of
 from decathlon.scoring.rows import Row
 
 if TYPE_CHECKING:
@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 
 
 def to_json(board: "Board", sensitivity: bool = False) -> str:
-    """Returns the board as JSON: its split and rows, numbers unrounded.
+    """Returns the board as JSON: its suite, split and rows, numbers unrounded.
 
     Characters outside ASCII are escaped, so that printing it is safe.
 
     Args:
         board: The board.
-        sensitivity: Add to each row the points that S gains per accuracy point.
+        sensitivity: Add to each row the points that the score gains per accuracy point.
     """
     rows = [_json_row(row) for row in board.rows]
-    if sensitivity:
-        rows = [r | {"sensitivity": b.slopes} for r, b in zip(rows, board.rows, strict=True)]
-    return json.dumps({"split": board.split, "rows": rows}, indent=2, allow_nan=False)
+    for line, row in zip(rows, board.rows, strict=True):
+        if sensitivity:
+            line["sensitivity"] = row.slopes
+        if board.suite.score is None:
+            line["mean_accuracy"] = row.mean_accuracy
+    value = {"suite": board.suite.name, "split": board.split, "rows": rows}
+    return json.dumps(value, indent=2, allow_nan=False)
 
 
 def _json_row(row: Row) -> dict[str, Any]:
@@ -62,22 +66,25 @@ def frame(board: "Board") -> "pandas.DataFrame":
     """Returns the board as a pandas frame, one row each, numbers unrounded."""
     import pandas
 
-    return pandas.DataFrame([_flat(row, board.domains) for row in board.rows])
+    return pandas.DataFrame([_flat(row, board) for row in board.rows])
 
 
-def _flat(row: Row, domains: Sequence[str]) -> dict[str, Any]:
+def _flat(row: Row, board: "Board") -> dict[str, Any]:
     low, high = row.ci or (None, None)
-    return {
-        "label": row.label,
-        "method": row.method,
-        "kind": row.kind,
-        "params_ratio": row.params_ratio,
-        **{name: row.accuracy.get(name) for name in domains},
+    scores = {
         "score": row.score,
         "score_printed": row.score_printed,
         "consistent": row.consistent,
         "ci_low": low,
         "ci_high": high,
+    }
+    return {
+        "label": row.label,
+        "method": row.method,
+        "kind": row.kind,
+        "params_ratio": row.params_ratio,
+        **{name: row.accuracy.get(name) for name in board.domains},
+        **(scores if board.suite.score else {}),
         "mean_accuracy": row.mean_accuracy,
         "mean_rank": row.mean_rank,
         "domains_covered": row.covered,
@@ -108,7 +115,7 @@ def to_csv(board: "Board", columns: Sequence[str] | None = None) -> str:
     if columns is None:
         table = frame(board)
     else:
-        chosen = choose(board, columns)
+        chosen = columns_of(board, columns)
         names = ["label", *(column.key for column in chosen)]
         lines = zip(board.rows, cells(board, chosen), strict=True)
         data = [[row.label, *(cell.text for cell in line)] for row, line in lines]
@@ -125,7 +132,7 @@ def to_markdown(board: "Board", columns: Sequence[str] | None = None) -> str:
         UsageError: There is no such column.
     """
     keys = columns or default_keys(board)
-    chosen = choose(board, keys)
+    chosen = columns_of(board, keys)
     lines = [
         "| | " + " | ".join(escaped(column.heading) for column in chosen) + " |",
         "| --- |" + " ---: |" * len(chosen),

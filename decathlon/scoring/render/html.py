@@ -20,16 +20,16 @@ from decathlon.scoring.board import Board
 from decathlon.scoring.columns import (
     EXTRA,
     cells,
-    choose,
+    columns_of,
     default_keys,
     notes_of,
     shown_domains,
     training_time,
 )
+from decathlon.scoring.entries import Entry
 from decathlon.scoring.notes import audit_note
 from decathlon.scoring.render.terminal import conditions, legend
 from decathlon.scoring.rows import Row
-from decathlon.scoring.trials import Trials
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,8 +42,8 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
         UsageError: There is no such column.
         ResultError: A routing record to draw is damaged.
     """
-    keys = list(columns or [*default_keys(board), *EXTRA])
-    chosen = choose(board, keys)
+    keys = list(columns or dict.fromkeys([*default_keys(board), *EXTRA]))
+    chosen = columns_of(board, keys)
     style, script = _own("board.css"), _own("board.js")
     lines = cells(board, chosen)
     rows = []
@@ -64,6 +64,8 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
         )
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_own("board.html")).render(
+        title=visible(board.suite.title),
+        heading=visible(board.suite.score.heading) if board.suite.score else "",
         conditions=visible(conditions(board)),
         mixed=len({row.kind for row in board.rows}) > 1,
         style=Markup(style),
@@ -72,7 +74,7 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
         script_hash=_digest(script),
         columns=[{"key": c.key, "heading": visible(c.heading)} for c in chosen],
         rows=rows,
-        legend=legend(keys),
+        legend=legend(board.suite, keys),
         notes=[visible(note) for note in notes_of(board, keys)],
         figures=_board_figures(board),
     )
@@ -88,20 +90,21 @@ def _digest(text: str) -> str:
 
 
 def _detail(board: Board, row: Row) -> dict[str, Any]:
-    """Returns what the page says of one row beyond the table."""
-    facts = [(term, visible(value)) for term, value in _facts(row) if value]
+    """Returns the details of one row beyond the table."""
+    facts = [(term, visible(value)) for term, value in _facts(board, row) if value]
     details: dict[str, Any] = {"facts": facts, "domains": _by_domain(board, row)}
-    trials = board.behind(row)
-    details["figures"] = _own_figures(board, trials) if trials else []
-    details["blocks"] = _provenance(trials) if trials else []
+    entry = board.behind(row)
+    details["figures"] = _own_figures(board, entry) if entry else []
+    details["blocks"] = _provenance(entry) if entry else []
     return details
 
 
-def _facts(row: Row) -> list[tuple[str, str]]:
+def _facts(board: Board, row: Row) -> list[tuple[str, str]]:
+    heading = board.suite.score.heading if board.suite.score else ""
     facts = [
         ("method", row.method or ""),
-        ("S", "" if row.score is None else f"{row.score:.1f}"),
-        ("95 % interval of S", f"{row.ci[0]:.0f} to {row.ci[1]:.0f}" if row.ci else ""),
+        (heading, "" if row.score is None else f"{row.score:.1f}"),
+        (f"95 % interval of {heading}", f"{row.ci[0]:.0f} to {row.ci[1]:.0f}" if row.ci else ""),
         ("printed score", "" if row.score_printed is None else f"{row.score_printed:.0f}"),
         ("audit", audit_note(row) if row.consistent is False else ""),
         ("missing", ", ".join(row.missing)),
@@ -120,24 +123,24 @@ def _by_domain(board: Board, row: Row) -> list[list[str]]:
     for name in shown_domains(board):
         accuracy = row.accuracy.get(name)
         pair = (row.accuracy_ci or {}).get(name)
-        lines.append(
-            [
-                visible(name),
-                "-" if accuracy is None else f"{accuracy:.2f}",
-                f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else "-",
-                f"{row.points[name]:.1f}" if name in row.points else "-",
-                f"{row.slopes[name]:.1f}" if name in row.slopes else "-",
-            ]
-        )
+        line = [
+            visible(name),
+            "-" if accuracy is None else f"{accuracy:.2f}",
+            f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else "-",
+        ]
+        if board.suite.score:
+            for values in (row.points, row.slopes):
+                line.append(f"{values[name]:.1f}" if name in values else "-")
+        lines.append(line)
     return lines
 
 
-def _provenance(trials: Trials) -> list[tuple[str, str]]:
+def _provenance(entry: Entry) -> list[tuple[str, str]]:
     """Returns the recipe and the origin of all records that a row rests on, as JSON.
 
     Where records differ in something, every value is listed.
     """
-    setup, records = trials.setup, trials.used
+    setup, records = entry.setup, entry.used
     by_domain: dict[str, list[RunRecord]] = {}
     for record in records:
         by_domain.setdefault(record.domain, []).append(record)
@@ -175,7 +178,7 @@ def _pretty(value: object) -> str:
 
 def _image(figure: "Figure", text: str) -> dict[str, str]:
     # Imported here: no other format pays for matplotlib.
-    from decathlon.scoring.figures.canvas import svg
+    from decathlon.scoring.figures.style import svg
 
     encoded = base64.b64encode(svg(figure)).decode()
     return {"source": f"data:image/svg+xml;base64,{encoded}", "text": text}
@@ -189,28 +192,28 @@ def _board_figures(board: Board) -> list[dict[str, str]]:
     from decathlon.scoring.figures import boards
 
     figures = []
-    if any(row.score is not None and row.params_ratio for row in board.rows):
-        text = "S against the number of parameters"
+    if boards.placed(board):
+        text = f"{boards.merit_text(board.suite)} against the number of parameters"
         figures.append(_image(boards.tradeoff(board), text))
     if board.baseline and any(
-        set(board.trials[board.baseline].domains) & set(one.domains)
+        set(board.entries[board.baseline].domains) & set(one.domains)
         for one in shown
         if one.label != board.baseline
     ):
         text = f"Accuracy by domain relative to {visible(board.baseline)}, with 95 % intervals"
-        trials = {one.label: one for one in (board.trials[board.baseline], *shown)}
-        figures.append(_image(boards.domains(trials, board.baseline, board.split), text))
+        entries = {one.label: one for one in (board.entries[board.baseline], *shown)}
+        figures.append(_image(boards.differences(entries, board.baseline, board.suite), text))
     return figures
 
 
-def _own_figures(board: Board, trials: Trials) -> list[dict[str, str]]:
-    from decathlon.scoring.figures import routing
+def _own_figures(board: Board, entry: Entry) -> list[dict[str, str]]:
+    from decathlon.scoring.figures import policies
 
-    if board.results is None or not routing.is_routed(board.results, trials):
+    if board.results is None or not policies.is_routed(board.results, entry):
         return []
     share = "Share of images that took the fine-tuned path, by block and domain"
     used = "Number of fine-tuned blocks used by an image, by domain"
     return [
-        _image(routing.policy(board.results, trials), share),
-        _image(routing.usage(board.results, trials), used),
+        _image(policies.policy(board.results, entry, board.suite), share),
+        _image(policies.usage(board.results, entry, board.suite), used),
     ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from decathlon.common.text import latex as escaped
 from decathlon.common.text import visible
-from decathlon.scoring.columns import Cell, cells, choose, default_keys, notes_of
+from decathlon.scoring.columns import Cell, cells, columns_of, default_keys, notes_of
 
 if TYPE_CHECKING:
     from decathlon.scoring.board import Board
@@ -18,7 +18,7 @@ def to_latex(board: "Board", columns: Sequence[str] | None = None) -> str:
         UsageError: There is no such column.
     """
     keys = columns or default_keys(board)
-    chosen = choose(board, keys)
+    chosen = columns_of(board, keys)
     head = " & ".join(["", *(escaped(column.heading) for column in chosen)])
     lines = [
         r"% needs \usepackage{booktabs}",

@@ -13,8 +13,7 @@ from decathlon.common.files import write_text
 from decathlon.common.grid import Column, Grid, emit, plain
 from decathlon.common.text import visible
 from decathlon.scoring.compare import Comparison, Difference
-from decathlon.scoring.evaluate import Evaluation
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.scoring.evaluate import SubmissionScore
 
 FORMATS = ("table", "json")
 LONGEST_HEADING = 24
@@ -59,16 +58,22 @@ def render_comparison(comparison: Comparison, form: str = "table", out: Path | N
     Raises:
         UsageError: There is no such format.
     """
+    suite = comparison.suite
+    overall = _difference(comparison.score)
     value = {
         "a": comparison.a,
         "b": comparison.b,
         "split": comparison.split,
-        "score": _difference(comparison.score),
+        "score": overall if suite.score else None,
+        **({} if suite.score else {"mean_accuracy": overall}),
         "accuracy": {name: _difference(d) for name, d in comparison.accuracy.items()},
         "notes": list(comparison.notes),
     }
     rows = [_line(name, d, 2) for name, d in comparison.accuracy.items()]
-    rows.append(_line("S", comparison.score, 1))
+    if suite.score:
+        rows.append(_line(suite.score.heading, comparison.score, 1))
+    else:
+        rows.append(_line("mean", comparison.score, 2))
     names, notes = (comparison.a, comparison.b), list(comparison.notes)
     if max(map(len, names)) > LONGEST_HEADING:
         notes = [f"A is {comparison.a}, B is {comparison.b}.", *notes]
@@ -100,11 +105,13 @@ def _line(name: str, d: Difference, digits: int) -> list[str]:
     ]
 
 
-def render_evaluation(evaluation: Evaluation, form: str = "table", out: Path | None = None) -> None:
+def render_submission(
+    scored: SubmissionScore, form: str = "table", out: Path | None = None
+) -> None:
     """Prints the score of a submission, or writes it to a file.
 
     Args:
-        evaluation: The evaluated submission.
+        scored: The scored submission.
         form: ``table`` or ``json``.
         out: File to write, whole or not at all; standard output where None.
 
@@ -112,44 +119,45 @@ def render_evaluation(evaluation: Evaluation, form: str = "table", out: Path | N
         UsageError: There is no such format.
     """
     value: dict[str, object] = {
-        "score": evaluation.score,
-        "accuracy": evaluation.accuracy,
-        "points": evaluation.points,
-        "missing": list(evaluation.missing),
+        "score": scored.score,
+        "accuracy": scored.accuracy,
+        "points": scored.points,
+        "missing": list(scored.missing),
     }
-    value["notes"] = list(evaluation.notes)
-    notes = list(evaluation.notes)
-    if evaluation.missing and evaluation.e_max is not None:
-        notes.append(f"{', '.join(evaluation.missing)}: missing, counts 0.")
+    value["notes"] = list(scored.notes)
+    notes = list(scored.notes)
+    if scored.missing and scored.e_max is not None:
+        notes.append(f"{', '.join(scored.missing)}: missing, counts 0.")
     notes.append("Intervals are 95 % and cover the choice of images only.")
-    _emit(form, out, value, _evaluation_table(evaluation), notes)
+    _emit(form, out, value, _submission_table(scored), notes)
 
 
-def _evaluation_table(evaluation: Evaluation) -> Grid:
+def _submission_table(scored: SubmissionScore) -> Grid:
     # Imported here: JSON does not pay for numpy's random generators.
-    from decathlon.scoring.statistics import count_intervals
+    from decathlon.scoring.intervals import count_intervals
 
-    counts = {d: (evaluation.correct[d], evaluation.total[d]) for d in evaluation.total}
-    score_ci, accuracy_ci = count_intervals(counts, evaluation.e_max or {})
-    points = {name: f"{value:.1f}" for name, value in evaluation.points.items()}
+    counts = {d: (scored.correct[d], scored.total[d]) for d in scored.total}
+    score_ci, accuracy_ci = count_intervals(counts, scored.e_max or {})
+    points = {name: f"{value:.1f}" for name, value in scored.points.items()}
     rows = []
-    for name in DOMAINS:
-        if name not in evaluation.total:
+    for name in scored.suite.domains:
+        if name not in scored.total:
             rows.append([name, "-", "-", "-", "-", points.get(name, "-")])
             continue
         low, high = accuracy_ci[name]
         rows.append(
             [
                 name,
-                str(evaluation.total[name]),
-                str(evaluation.correct[name]),
-                f"{evaluation.accuracy[name]:.2f}",
+                str(scored.total[name]),
+                str(scored.correct[name]),
+                f"{scored.accuracy[name]:.2f}",
                 f"{low:.2f} to {high:.2f}",
                 points.get(name, "-"),
             ]
         )
     span, total = "", "withheld"
-    if evaluation.score is not None:
-        span, total = f"{score_ci[0]:.0f} to {score_ci[1]:.0f}", f"{evaluation.score:.1f}"
-    rows.append(["S", "", "", "", span, total])
+    if scored.score is not None:
+        span, total = f"{score_ci[0]:.0f} to {score_ci[1]:.0f}", f"{scored.score:.1f}"
+    heading = scored.suite.score.heading if scored.suite.score else ""
+    rows.append([heading, "", "", "", span, total])
     return _grid(("", "images", "right", "accuracy", "95 %", "points"), rows, below=6)

@@ -14,16 +14,15 @@ from decathlon.scoring.columns import (
     OPTIONAL,
     Cell,
     cells,
-    choose,
+    columns_of,
     default_keys,
     notes_of,
 )
+from decathlon.suites.base import Suite
 
 if TYPE_CHECKING:
     from decathlon.scoring.board import Board
 
-SHORT = {"ImNet": "INet", "Airc.": "Airc"}
-"""Headings of narrow tables, as wide as an accuracy with one digit after the point."""
 BESIDE = ("params", "score", "printed", "ci", "mean", "rank")
 """Columns that stay beside the name where a row takes several lines."""
 STYLES = {"best": "bold", "second": "underline", "": ""}
@@ -64,7 +63,7 @@ def fitted(board: "Board", width: int, columns: Sequence[str] | None = None) -> 
     optional = [] if columns else [key for key in OPTIONAL if key in keys]
     if not columns:
         keys = [key for key in keys if key not in optional]
-        optional += _extra(board)
+        optional += [key for key in _extra(board) if key not in keys]
     for count in range(len(optional), -1, -1):
         grid = _grid(board, [*keys, *optional[:count]], 2)
         if grid.fits(width):
@@ -81,8 +80,8 @@ def _extra(board: "Board") -> list[str]:
 
 
 def _grid(board: "Board", keys: Sequence[str], digits: int) -> Grid:
-    chosen = choose(board, keys)
-    headings = [c.heading if digits == 2 else SHORT.get(c.heading, c.heading) for c in chosen]
+    chosen = columns_of(board, keys)
+    headings = [c.narrow if digits == 1 and c.narrow else c.heading for c in chosen]
     grid = Grid(
         [
             Column(""),
@@ -105,19 +104,26 @@ def _text(cell: Cell) -> Text:
 
 
 def conditions(board: "Board") -> str:
-    """Says what the scores of a board rest on."""
+    """Returns what the numbers of a board rest on."""
+    if board.suite.score is None:
+        return f"{board.split} split"
     e_max = f"E_max = 2 x error of {board.baseline}" if board.baseline else "official E_max"
     return f"{board.split} split, {e_max}"
 
 
-def legend(columns: Sequence[str]) -> str:
-    """Says how to read the columns of those keys."""
-    said = ["S is computed"]
+def legend(suite: Suite, columns: Sequence[str]) -> str:
+    """Returns how to read the columns of those keys."""
+    if suite.score is None:
+        return "Bold is best, underlined second, - missing."
+    heading = suite.score.heading
+    texts = [f"{heading} is computed"]
     if "printed" in columns:
-        said.append("Score is as printed (! cannot follow from the printed accuracies)")
+        texts.append("Score is as printed (! cannot follow from the printed accuracies)")
     if "slopes" in columns:
-        said.append("below a domain stand the points that S gains per accuracy point in it")
-    return f"{', '.join(said)}. Bold is best, underlined second, - missing (counts 0)."
+        texts.append(
+            f"below a domain stand the points that {heading} gains per accuracy point in it"
+        )
+    return f"{', '.join(texts)}. Bold is best, underlined second, - missing (counts 0)."
 
 
 def show(
@@ -135,10 +141,10 @@ def show(
     """
     console = console or Console()
     shown = fitted(board, console.width, columns)
-    console.print(Text(visible(f"Visual Decathlon, {conditions(board)}")))
+    console.print(Text(visible(f"{board.suite.title}, {conditions(board)}")))
     console.print(shown.grid)
     console.print()
-    console.print(Text(legend(shown.keys)))
+    console.print(Text(legend(board.suite, shown.keys)))
     if shown.left_out:
         console.print(Text(_on_room(shown, console.width)))
     for note in notes_of(board, shown.keys):

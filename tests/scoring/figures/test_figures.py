@@ -15,10 +15,11 @@ from matplotlib.transforms import Bbox
 
 from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.files import write_json, write_text
-from decathlon.scoring.board import build
-from decathlon.scoring.figures import boards, canvas, curves, routing
+from decathlon.scoring.board import board_of
+from decathlon.scoring.entries import read_entries
+from decathlon.scoring.figures import boards, curves, policies, style
 from decathlon.scoring.figures.plot import KINDS, plot
-from decathlon.scoring.trials import read_trials
+from decathlon.suites.visual_decathlon import SUITE
 from tests.scoring.making import everywhere
 
 AddRuns = Callable[..., None]
@@ -71,7 +72,7 @@ def test_a_png_is_a_png(plotted: Path, tmp_path: Path) -> None:
 
 
 def test_decisions_are_read_as_recorded(plotted: Path) -> None:
-    found = routing.decisions_of(plotted, read_trials(plotted, "test")["spottune"])
+    found = policies.decisions_of(plotted, read_entries(plotted, "test", SUITE)["spottune"], SUITE)
     assert list(found) == ["aircraft", "dtd", "svhn"]
     assert found["dtd"].tolist() == [[0, 0], [0, 1], [0, 1], [1, 1]]
     assert found["dtd"].mean(axis=0) == pytest.approx([0.25, 0.75])
@@ -151,10 +152,10 @@ OWN = ("birds-of-the-northern-hemisphere", "dtd", *(f"own-{n}" for n in range(8)
 
 def boxes(drawn: Figure) -> list[tuple[str, Bbox]]:
     """Text and box of all that is written, in pixels."""
-    with canvas.styled():
+    with style.styled():
         drawn.draw_without_rendering()
         shown = [t for t in drawn.findobj(Text) if t.get_visible() and t.get_text().strip()]
-        renderer = canvas.renderer_of(drawn)
+        renderer = style.renderer_of(drawn)
         return [(t.get_text(), Text.get_window_extent(t, renderer)) for t in shown]
 
 
@@ -195,13 +196,13 @@ def test_no_text_is_cut_or_covered(
             log = [{"epoch": e, "loss": (2.0 + place) / e} for e in range(1, 6)]
             write_text(folder / "log.jsonl", "".join(json.dumps(facts) + "\n" for facts in log))
             write_json(folder / "routing.json", {"blocks": 8, "images": ["01" * 4, "1" * 8]})
-    trials = read_trials(results, "test")
-    check_text(boards.tradeoff(build(results, baseline=names[0])))
-    check_text(curves.curves(results, list(trials.values())))
-    check_text(routing.policy(results, trials[names[0]]))
-    check_text(routing.usage(results, trials[names[0]]))
+    trials = read_entries(results, "test", SUITE)
+    check_text(boards.tradeoff(board_of(results, baseline=names[0])))
+    check_text(curves.curves(results, list(trials.values()), SUITE))
+    check_text(policies.policy(results, trials[names[0]], SUITE))
+    check_text(policies.usage(results, trials[names[0]], SUITE))
     if num_methods > 1:
-        check_text(boards.domains(trials, names[0], "test"))
+        check_text(boards.differences(trials, names[0], SUITE))
 
 
 @pytest.mark.parametrize("all_rows", [False, True])
@@ -210,13 +211,13 @@ def test_names_lie_on_nothing_and_keep_the_order_of_their_points(
 ) -> None:
     for place in range(12):
         add_runs(f"mine-{place}", everywhere(70 + 2 * place, 100))
-    board = build(results, all_rows=all_rows)
+    board = board_of(results, all_rows=all_rows)
     drawn = boards.tradeoff(board)
     check_text(drawn)
     (axes,) = drawn.axes
     names = [t for t in axes.texts if isinstance(t, Annotation)]
     assert len(names) == sum(bool(row.params_ratio) for row in board.rows)
-    renderer = canvas.renderer_of(drawn)
+    renderer = style.renderer_of(drawn)
     covered = [line.get_window_extent(renderer).padded(1) for line in axes.get_lines()]
     columns: dict[float, list[tuple[float, float]]] = {}
     for name in names:
@@ -233,10 +234,10 @@ def test_names_lie_on_nothing_and_keep_the_order_of_their_points(
 
 
 def test_looks_can_be_told_apart() -> None:
-    looks = [canvas.look(place) for place in range(24)]
+    looks = [style.look(place) for place in range(24)]
     assert len({(look.ink, look.marker) for look in looks}) == 24
     assert len({(look.ink, look.line) for look in looks}) == 24
-    assert len({(look.ink, look.marker) for look in map(canvas.look, range(64))}) == 64
+    assert len({(look.ink, look.marker) for look in map(style.look, range(64))}) == 64
 
 
 def test_curves_and_their_legend_have_one_look_for_each_method(
@@ -246,7 +247,7 @@ def test_curves_and_their_legend_have_one_look_for_each_method(
         add_runs(f"m{place}", {"dtd": (40, 50)})
         folder = results / f"m{place}" / "dtd" / "test" / "seed0"
         write_text(folder / "log.jsonl", '{"epoch": 1, "loss": 1.0}\n')
-    drawn = curves.curves(results, list(read_trials(results, "test").values()))
+    drawn = curves.curves(results, list(read_entries(results, "test", SUITE).values()), SUITE)
     (legend,) = drawn.legends
     handles = [handle for handle in legend.legend_handles if isinstance(handle, Line2D)]
     assert len({(h.get_color(), h.get_marker()) for h in handles}) == 10

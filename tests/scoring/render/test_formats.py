@@ -16,9 +16,9 @@ from rich.text import Text
 from decathlon.common import text as escape
 from decathlon.common.errors import UsageError
 from decathlon.common.files import write_json
-from decathlon.scoring.board import Board, build
+from decathlon.scoring.board import Board, board_of
 from decathlon.scoring.columns import SENSITIVITY
-from decathlon.scoring.render.board import FORMATS, render, text_of
+from decathlon.scoring.render.dispatch import FORMATS, render_boards, text_of
 from decathlon.scoring.render.terminal import show
 from decathlon.suites.visual_decathlon import DOMAINS
 from tests.scoring.making import everywhere
@@ -47,7 +47,7 @@ def hostile(results: Path) -> Board:
         "note": HOSTILE,
     }
     write_json(results / "published" / "bad.json", row)
-    return build(results)
+    return board_of(results)
 
 
 def shown(board: Board, width: int, columns: tuple[str, ...] | None = None) -> str:
@@ -64,7 +64,7 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_table_fits_and_is_whole(width: int, results: Path, add_runs: AddRuns) -> None:
     add_runs("my-own-method", everywhere(90, 100))
-    text = plain(shown(build(results), width))
+    text = plain(shown(board_of(results), width))
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     table = text.split("S is computed")[0]
@@ -79,7 +79,7 @@ def test_table_fits_and_is_whole(width: int, results: Path, add_runs: AddRuns) -
 
 
 def test_best_is_bold_and_second_underlined_without_the_padding() -> None:
-    text = shown(build(None), 120)
+    text = shown(board_of(None), 120)
     spottune = next(line for line in text.splitlines() if line.startswith("SpotTune  "))
     assert "\x1b[1m99.52\x1b[0m" in spottune
     assert "\x1b[4m96.49\x1b[0m" in spottune
@@ -90,7 +90,7 @@ def test_a_board_of_runs_alone_shows_intervals_and_no_printed_scores(
     results: Path, add_runs: AddRuns
 ) -> None:
     add_runs("feature-extractor", everywhere(90, 100), official=False)
-    board = build(results, baseline="feature-extractor")
+    board = board_of(results, baseline="feature-extractor")
     for width in (112, 120):
         text = plain(shown(board, width))
         assert "250" in text
@@ -106,7 +106,7 @@ def test_a_board_of_runs_alone_shows_intervals_and_no_printed_scores(
 
 def test_missing_and_unknown_cells(results: Path, add_runs: AddRuns) -> None:
     add_runs("mine", {"dtd": None, "svhn": (40, 50)})
-    lines = text_of(build(results), "markdown").splitlines()
+    lines = text_of(board_of(results), "markdown").splitlines()
     cells = next(line for line in lines if line.startswith("| mine")).split("|")
     assert [c.strip() for c in cells[3:8]] == ["-", "-", "-", "-", "?"]
     assert cells[11].strip() == "80.00"
@@ -116,13 +116,13 @@ def test_params_ratio_is_shown_with_the_domains_it_rests_on(
     results: Path, add_runs: AddRuns
 ) -> None:
     add_runs("mine", {"dtd": (40, 50), "svhn": (40, 50)})
-    assert "5.50x (2)" in text_of(build(results), "table")
+    assert "5.50x (2)" in text_of(board_of(results), "table")
 
 
 def test_json_is_exactly_the_documented_one(results: Path, add_runs: AddRuns) -> None:
     add_runs("mine", {"dtd": (40, 50)})
-    value = json.loads(text_of(build(results), "json"))
-    assert set(value) == {"split", "rows"}
+    value = json.loads(text_of(board_of(results), "json"))
+    assert set(value) == {"suite", "split", "rows"}
     keys = "method label kind params_ratio accuracy score score_printed consistent ci seeds missing"
     keys += " source network recipe code"
     assert all(set(row) == set(keys.split()) for row in value["rows"])
@@ -139,7 +139,7 @@ def test_json_is_exactly_the_documented_one(results: Path, add_runs: AddRuns) ->
 
 def test_csv_holds_the_unrounded_numbers(results: Path, add_runs: AddRuns) -> None:
     add_runs("mine", {"dtd": (333, 1880)})
-    board = build(results)
+    board = board_of(results)
     rows = list(csv.DictReader(io.StringIO(text_of(board, "csv"))))
     assert len(rows) == 16
     assert float(rows[-1]["dtd"]) == pytest.approx(100 * 333 / 1880, abs=1e-9)
@@ -149,14 +149,14 @@ def test_csv_holds_the_unrounded_numbers(results: Path, add_runs: AddRuns) -> No
 
 
 def test_markdown_has_one_cell_a_column() -> None:
-    lines = text_of(build(None), "markdown").splitlines()
+    lines = text_of(board_of(None), "markdown").splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 17
     assert {line.count("|") for line in table} == {15}
 
 
 def test_latex_is_balanced_and_rectangular() -> None:
-    text = text_of(build(None), "latex")
+    text = text_of(board_of(None), "latex")
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len(body) == 16
     assert {line.count("&") for line in body} == {13}
@@ -167,21 +167,21 @@ def test_latex_is_balanced_and_rectangular() -> None:
 
 
 def test_columns_can_be_chosen() -> None:
-    text = text_of(build(None), "markdown", ["score", "svhn", "rank"])
+    text = text_of(board_of(None), "markdown", ["score", "svhn", "rank"])
     assert text.splitlines()[0] == "| | S | SVHN | rank |"
     with pytest.raises(UsageError, match="unknown column 'scor', did you mean 'score'"):
-        text_of(build(None), "markdown", ["scor"])
+        text_of(board_of(None), "markdown", ["scor"])
     with pytest.raises(UsageError, match="unknown column"):
-        text_of(build(None), "json", ["scor"])
+        text_of(board_of(None), "json", ["scor"])
 
 
 def test_an_unknown_format_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown format 'markdwon', did you mean 'markdown'"):
-        text_of(build(None), "markdwon")
+        text_of(board_of(None), "markdwon")
 
 
 def test_sensitivity_is_points_per_accuracy_point() -> None:
-    board = build(None)
+    board = board_of(None)
     lines = text_of(board, "markdown", SENSITIVITY).splitlines()
     spottune = next(line for line in lines if line.startswith("| SpotTune |")).split("|")
     by_domain = dict(zip(DOMAINS, (float(c) for c in spottune[3:13]), strict=True))
@@ -243,8 +243,8 @@ def test_render_writes_a_whole_file_and_notes_go_to_stderr(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "board.json"
-    board = build(None)
-    render(board, "json", out)
+    board = board_of(None)
+    render_boards([board], "json", out)
     said = capsys.readouterr()
     assert said.out == ""
     assert "Feature Extractor: no rounding" in said.err
@@ -254,9 +254,9 @@ def test_render_writes_a_whole_file_and_notes_go_to_stderr(
 
 def test_terminal_json_and_markdown_import_neither_torch_nor_pandas() -> None:
     code = (
-        "import sys; from decathlon.scoring.board import build;"
-        "from decathlon.scoring.render.board import text_of;"
-        "[text_of(build(None), f) for f in ('table', 'json', 'markdown', 'latex')];"
+        "import sys; from decathlon.scoring.board import board_of;"
+        "from decathlon.scoring.render.dispatch import text_of;"
+        "[text_of(board_of(None), f) for f in ('table', 'json', 'markdown', 'latex')];"
         "print([m for m in ('torch', 'pandas', 'matplotlib', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run(

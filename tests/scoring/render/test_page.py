@@ -15,8 +15,8 @@ from PIL import Image
 from decathlon.common.files import write_json
 from decathlon.results.records import write_record
 from decathlon.scoring.arrange import arrange
-from decathlon.scoring.board import build
-from decathlon.scoring.render.board import render, text_of
+from decathlon.scoring.board import board_of
+from decathlon.scoring.render.dispatch import render_boards, text_of
 from decathlon.suites.visual_decathlon import DOMAINS
 from tests.scoring.making import bits_with, make_record
 from tests.scoring.render.browser import CHROMIUM, Page, browser
@@ -62,7 +62,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def html(filled: Path) -> str:
-    return text_of(build(filled), "html")
+    return text_of(board_of(filled), "html")
 
 
 def test_page_is_self_contained(html: str) -> None:
@@ -92,12 +92,12 @@ def test_page_says_what_is_known_of_a_row(html: str) -> None:
 
 
 def test_equal_boards_give_equal_pages(filled: Path, html: str, tmp_path: Path) -> None:
-    render(build(filled), "html", tmp_path / "board.html")
+    render_boards([board_of(filled)], "html", tmp_path / "board.html")
     assert (tmp_path / "board.html").read_text(encoding="utf-8") == html
 
 
 def test_figures_show_the_rows_that_are_shown(filled: Path) -> None:
-    found = text_of(arrange(build(filled), match=["SpotTune"]), "html")
+    found = text_of(arrange(board_of(filled), match=["SpotTune"]), "html")
     sources = [link for link in parsed(found).links if link.startswith("data:image/svg")]
     drawn = [base64.b64decode(source.split(",")[1]).decode() for source in sources]
     assert len(drawn) == 3

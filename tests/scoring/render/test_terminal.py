@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from decathlon.scoring.board import build
+from decathlon.scoring.board import board_of
 from decathlon.scoring.compare import compare
-from decathlon.scoring.evaluate import Evaluation
-from decathlon.scoring.render.reports import render_comparison, render_evaluation
-from decathlon.scoring.render.terminal import SHORT, fitted
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.scoring.evaluate import SubmissionScore
+from decathlon.scoring.render.reports import render_comparison, render_submission
+from decathlon.scoring.render.terminal import fitted
+from decathlon.suites.visual_decathlon import DOMAINS, SUITE
 from tests.scoring.making import everywhere
 
 AddRuns = Callable[..., None]
@@ -47,7 +47,7 @@ def decathlon(width: int, *arguments: str) -> str:
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_score_shows_every_name_and_score_in_full(width: int, filled: Path) -> None:
     said = decathlon(width, "score", str(filled))
-    board = build(filled)
+    board = board_of(filled)
     words = said.split()
     for row in board.rows:
         assert row.score is not None
@@ -60,12 +60,12 @@ def test_score_shows_every_name_and_score_in_full(width: int, filled: Path) -> N
     for start in range(0, len(LONG), 10):  # folded where it is too wide
         assert LONG[start : start + 5] in squeezed
     for domain in DOMAINS.values():
-        assert domain.column in words or SHORT.get(domain.column) in words
+        assert domain.column in words or domain.narrow in words
     assert ("Left out to fit" in said) == (width < 200)
 
 
 def test_columns_go_in_the_order_that_is_stated(filled: Path) -> None:
-    board = build(filled)
+    board = board_of(filled)
     left = [fitted(board, width).left_out for width in range(250, 39, -1)]
     assert left[0] == ()
     assert left[-1] == ("ci", "mean", "rank", "covered", "time")
@@ -112,8 +112,8 @@ def test_reports_are_whole(
             for value in (difference.a, difference.b):
                 assert f"{value:.{digits}f}" in said
             assert f"{difference.ci[0]:+.{digits}f} to {difference.ci[1]:+.{digits}f}" in said
-    evaluation = Evaluation(dict.fromkeys(DOMAINS, 9000), dict.fromkeys(DOMAINS, 48238), ())
-    render_evaluation(evaluation)
+    counts = dict.fromkeys(DOMAINS, 9000), dict.fromkeys(DOMAINS, 48238)
+    render_submission(SubmissionScore(SUITE, *counts, ()))
     said = capsys.readouterr().out
     assert max(map(cell_len, said.splitlines())) <= width
     assert said.count("48238") == said.count("18.66") == 10

@@ -1,4 +1,4 @@
-"""The board in the format and at the place that were asked for."""
+"""Writing boards: the format by its name, to the terminal or to a file."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from decathlon.common.output import write_utf8
 from decathlon.common.progress import say
 from decathlon.common.text import visible
 from decathlon.scoring.board import Board
-from decathlon.scoring.columns import choose, notes_of
+from decathlon.scoring.columns import columns_of, notes_of
 from decathlon.scoring.render.formats import to_csv, to_json, to_markdown
 from decathlon.scoring.render.latex import to_latex
 from decathlon.scoring.render.terminal import show
@@ -29,7 +29,7 @@ def _table(board: Board, columns: Columns) -> str:
 
 
 def _json(board: Board, columns: Columns) -> str:
-    choose(board, columns or ())  # JSON has all columns; a wrong one is an error all the same
+    columns_of(board, columns or ())  # JSON has all columns; a wrong one is an error all the same
     return to_json(board, sensitivity="slopes" in (columns or ()))
 
 
@@ -52,6 +52,8 @@ FORMATS = tuple(_FORMATS)
 """Names of the formats."""
 WITHOUT_NOTES = ("csv", "json")
 """Formats that cannot hold the board's notes: they go to standard error."""
+ONE_BOARD = ("csv", "html")
+"""Formats that hold one board."""
 
 
 def text_of(board: Board, form: str, columns: Columns = None) -> str:
@@ -60,34 +62,41 @@ def text_of(board: Board, form: str, columns: Columns = None) -> str:
     Args:
         board: The board.
         form: Name of the format.
-        columns: Column keys (see ``columns.choose``) in place of the default ones.
+        columns: Column keys (see ``columns.columns_of``) in place of the default ones.
 
     Raises:
         UsageError: There is no such format or column.
     """
-    if form not in _FORMATS:
-        raise UsageError(f"unknown format '{form}'{nearest(form, FORMATS)} ({', '.join(FORMATS)})")
+    _check(form)
     return _FORMATS[form](board, columns).rstrip("\n") + "\n"
 
 
-def render(
-    board: Board, form: str = "table", out: Path | None = None, columns: Columns = None
+def _check(form: str) -> None:
+    if form not in _FORMATS:
+        raise UsageError(f"unknown format '{form}'{nearest(form, FORMATS)} ({', '.join(FORMATS)})")
+
+
+def render_boards(
+    boards: Sequence[Board], form: str = "table", out: Path | None = None, columns: Columns = None
 ) -> None:
-    """Prints the board, or writes it to a file.
+    """Prints boards one below the other, or writes them to a file.
 
     Args:
-        board: The board.
+        boards: One board, or one of each of several suites: a list in JSON.
         form: One of :data:`FORMATS`.
         out: File to write, whole or not at all; standard output where None.
-        columns: Column keys (see ``columns.choose``) in place of the default ones.
+        columns: Column keys (see ``columns.columns_of``) in place of the default ones.
 
     Raises:
-        UsageError: There is no such format or column.
+        UsageError: There is no such format or column, or the format holds one board only.
     """
+    _check(form)
     if form == "table" and out is None and sized_output():
-        show(board, columns=columns)
+        for place, board in enumerate(boards):
+            print("\n" * bool(place), end="")
+            show(board, columns=columns)
         return
-    text = text_of(board, form, columns)
+    text = _joined(boards, form, columns)
     if out is not None:
         write_text(out, text)
     elif form == "table":
@@ -95,5 +104,21 @@ def render(
     else:
         write_utf8(text)
     if form in WITHOUT_NOTES:
-        for note in notes_of(board, ["ci"]):
-            say(f"* {visible(note)}")
+        for board in boards:
+            for note in notes_of(board, ["ci"]):
+                say(f"* {visible(note)}")
+
+
+def _joined(boards: Sequence[Board], form: str, columns: Columns) -> str:
+    """Returns boards as one text, with titles where the format has none."""
+    if len(boards) == 1:
+        return text_of(boards[0], form, columns)
+    if form in ONE_BOARD:
+        names = " or ".join(board.suite.name for board in boards)
+        raise UsageError(f"--format {form} holds the table of one suite: add --suite {names}")
+    texts = [text_of(board, form, columns) for board in boards]
+    if form == "json":
+        return f"[{','.join(text.rstrip() for text in texts)}]\n"
+    titles = {"markdown": "## {}\n\n", "latex": "% {}\n"}
+    heads = [titles.get(form, "").format(visible(board.suite.title)) for board in boards]
+    return "\n".join(head + text for head, text in zip(heads, texts, strict=True))

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from decathlon.common.errors import ResultError
 from decathlon.common.oserrors import explained
 from decathlon.results.records import ROUTING, RunRecord
-from decathlon.scoring.figures import canvas
-from decathlon.scoring.trials import Trials
+from decathlon.scoring.entries import Entry
+from decathlon.scoring.figures import style
+from decathlon.suites.base import Suite
 
 MAX_BYTES = 50_000_000
 
@@ -53,55 +54,55 @@ def read_decisions(path: Path) -> Decisions:
     return (digits - ord("0")).reshape(len(images), blocks)
 
 
-def is_routed(results: Path, trials: Trials) -> bool:
-    """Tells whether any trial of a name has recorded its routing."""
-    return any(_path(results, record).exists() for record in trials.used)
+def is_routed(results: Path, entry: Entry) -> bool:
+    """Returns whether any trial of an entry has recorded its routing."""
+    return any(_path(results, record).exists() for record in entry.used)
 
 
-def decisions_of(results: Path, trials: Trials) -> dict[str, Decisions]:
-    """Reads the routing of one name by domain, all seeds together.
+def decisions_of(results: Path, entry: Entry, suite: Suite) -> dict[str, Decisions]:
+    """Reads the routing of one entry by domain, all seeds together.
 
     Raises:
         ResultError: There is none, or a domain's seeds have other numbers of blocks.
     """
     found: dict[str, list[Decisions]] = {}
-    for record in trials.used:
+    for record in entry.used:
         path = _path(results, record)
         if path.exists():
             found.setdefault(record.domain, []).append(read_decisions(path))
     if not found:
         raise ResultError(
-            f"'{trials.label}' has no {ROUTING}: only methods that route images between frozen and"
+            f"'{entry.label}' has no {ROUTING}: only methods that route images between frozen and"
             " fine-tuned blocks, as spottune does, have policies to plot"
         )
     for domain, parts in found.items():
         if len({part.shape[1] for part in parts}) > 1:
             raise ResultError(
-                f"'{trials.label}': the seeds of {domain} route different numbers of blocks"
+                f"'{entry.label}': the seeds of {domain} route different numbers of blocks"
             )
-    return {name: np.concatenate(found[name]) for name in canvas.in_order(list(found))}
+    return {name: np.concatenate(found[name]) for name in suite.in_order(found)}
 
 
 def _path(results: Path, record: RunRecord) -> Path:
     return results / record.folder / ROUTING
 
 
-def policy(results: Path, trials: Trials) -> Figure:
+def policy(results: Path, entry: Entry, suite: Suite) -> Figure:
     """Draws the share of images that took the fine-tuned path, by block and domain."""
-    decisions = decisions_of(results, trials)
+    decisions = decisions_of(results, entry, suite)
     num_blocks = max(d.shape[1] for d in decisions.values())
     shares = np.full((len(decisions), num_blocks), np.nan)
     for row, taken in enumerate(decisions.values()):
         shares[row, : taken.shape[1]] = 100 * taken.mean(axis=0)
-    drawn = canvas.figure(max(1.2 + 0.42 * num_blocks, 3.0), 1.2 + 0.3 * len(decisions))
-    with canvas.styled():
+    drawn = style.figure(max(1.2 + 0.42 * num_blocks, 3.0), 1.2 + 0.3 * len(decisions))
+    with style.styled():
         axes = drawn.subplots()
         image = axes.imshow(shares, cmap=_reds(), vmin=0, vmax=100, aspect="auto")
         for (row, block), share in np.ndenumerate(shares):
             if np.isfinite(share):
                 axes.text(block, row, f"{share:.0f}", ha="center", va="center", fontsize=7)
         axes.set_xticks(range(num_blocks), [str(block + 1) for block in range(num_blocks)])
-        axes.set_yticks(range(len(decisions)), [canvas.column(name) for name in decisions])
+        axes.set_yticks(range(len(decisions)), [style.column(name, suite) for name in decisions])
         axes.set_xlabel("routed block")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -116,11 +117,11 @@ def _reds() -> ListedColormap:
     return ListedColormap(colormaps["Reds"](np.linspace(0, 0.45, 256)))
 
 
-def usage(results: Path, trials: Trials) -> Figure:
+def usage(results: Path, entry: Entry, suite: Suite) -> Figure:
     """Draws how many images used how many fine-tuned blocks, a histogram per domain."""
-    decisions = decisions_of(results, trials)
-    drawn, panels = canvas.panels(list(decisions), 1.4, 1.25)
-    with canvas.styled():
+    decisions = decisions_of(results, entry, suite)
+    drawn, panels = style.panels(list(decisions), suite, 1.4, 1.25)
+    with style.styled():
         for name, axes in panels.items():
             taken = decisions[name]
             num_blocks = taken.shape[1]
@@ -128,8 +129,8 @@ def usage(results: Path, trials: Trials) -> Figure:
             axes.bar(
                 range(num_blocks + 1), counts, color="#b2182b", edgecolor="black", linewidth=0.4
             )
-            canvas.set_ticks(axes.xaxis, 5, integer=True)
-            canvas.set_ticks(axes.yaxis, 3, integer=True)
+            style.set_ticks(axes.xaxis, 5, integer=True)
+            style.set_ticks(axes.yaxis, 3, integer=True)
         drawn.supxlabel("fine-tuned blocks used by an image", fontsize=8)
         drawn.supylabel("images", fontsize=8)
     return drawn

@@ -1,10 +1,10 @@
-"""Intervals of S and of accuracies, and paired comparisons.
+"""Intervals of scores and of accuracies, and paired comparisons.
 
 Images are redrawn: with ``k`` of ``n`` images right, an accuracy is drawn from
-Jeffreys' posterior Beta(k + 1/2, n - k + 1/2), independently for each domain. S is
-convex in the errors and clipped at 0, so that a plain bootstrap is biased and
+Jeffreys' posterior Beta(k + 1/2, n - k + 1/2), independently for each domain. A
+score is convex in the errors and clipped at 0, so that a plain bootstrap is biased and
 "basic" intervals miss; reported are the percentiles of the draws beside the plug-in
-S, which stays uncorrected.
+score, which stays uncorrected.
 
 Several records of one domain (seeds, two methods, a baseline) saw the same images
 and are drawn together: images are grouped by which of the records got them right,
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decathlon.results.records import RunRecord
-from decathlon.scoring.score import OFFICIAL_E_MAX, PERFECT
-from decathlon.scoring.trials import MIN_SEEDS, Trials
+from decathlon.scoring.entries import MIN_SEEDS, Entry
+from decathlon.suites.score import PERFECT
 
 DRAWS = 10_000
 LEVEL = 0.95
@@ -73,7 +73,7 @@ def draw_errors(bits: NDArray[np.uint8], rng: np.random.Generator, draws: int = 
 
 
 def count_intervals(
-    counts: Mapping[str, tuple[int, int]], e_max: Mapping[str, float] = OFFICIAL_E_MAX
+    counts: Mapping[str, tuple[int, int]], e_max: Mapping[str, float]
 ) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
     """Returns the intervals of one set of predictions.
 
@@ -82,7 +82,7 @@ def count_intervals(
         e_max: E_max by scored domain.
 
     Returns:
-        The interval of S, and that of each accuracy in percent.
+        The interval of the score, and that of each accuracy in percent.
     """
     rng = np.random.default_rng(GENERATOR)
     score, accuracy = np.zeros(DRAWS), {}
@@ -100,16 +100,12 @@ class Drawn:
     """Draws of one row.
 
     Attributes:
-        score: S, one per draw.
+        score: The score, one per draw.
         accuracy: Accuracy in percent by domain, one per draw.
-        points: Points by domain, one per draw.
-        seeds_too: Whether seeds were resampled, not only images.
     """
 
     score: Floats
     accuracy: dict[str, Floats]
-    points: dict[str, Floats]
-    seeds_too: bool
 
 
 def _seed_weights(num_seeds: int, draws: int, rng: np.random.Generator) -> Floats:
@@ -122,17 +118,17 @@ def _seed_weights(num_seeds: int, draws: int, rng: np.random.Generator) -> Float
 
 
 def draw(
-    entrants: Sequence[Trials],
-    e_max: dict[str, float],
-    baseline: Trials | None = None,
+    entrants: Sequence[Entry],
+    e_max: Mapping[str, float],
+    baseline: Entry | None = None,
     draws: int = DRAWS,
 ) -> list[Drawn]:
-    """Draws S and accuracies of one or more rows, jointly.
+    """Draws the scores and accuracies of one or more rows, jointly.
 
     Args:
-        entrants: The trials; their draws are paired on images.
+        entrants: The rows; their draws are paired on images.
         e_max: E_max by scored domain.
-        baseline: Redraw E_max from these trials, paired on images too; None keeps
+        baseline: Redraw E_max from this row, paired on images too; None keeps
             ``e_max`` fixed, as the official values are.
         draws: Number of draws.
 
@@ -143,7 +139,7 @@ def draw(
     names = {t.label: t for t in (*entrants, *([baseline] if baseline else []))}
     weights = {name: _seed_weights(len(t.counted), draws, rng) for name, t in names.items()}
     accuracy: dict[str, dict[str, Floats]] = {name: {} for name in names}
-    points: dict[str, dict[str, Floats]] = {name: {} for name in names}
+    scores = {name: np.zeros(draws) for name in names}
     for domain in sorted({d for t in names.values() for d in t.domains}):
         errors = _domain_errors(domain, list(names.values()), rng, draws)
         limit: float | Floats | None = e_max.get(domain)
@@ -154,28 +150,20 @@ def draw(
             accuracy[name][domain] = 100 * (1 - (weights[name] * drawn).sum(axis=0))
             if limit is not None:
                 by_seed = PERFECT * np.maximum(0.0, 1 - drawn / limit) ** 2
-                points[name][domain] = (weights[name] * by_seed).sum(axis=0)
-    return [
-        Drawn(
-            np.sum([*points[t.label].values(), np.zeros(draws)], axis=0),
-            accuracy[t.label],
-            points[t.label],
-            len(t.counted) >= MIN_SEEDS,
-        )
-        for t in entrants
-    ]
+                scores[name] += (weights[name] * by_seed).sum(axis=0)
+    return [Drawn(scores[t.label], accuracy[t.label]) for t in entrants]
 
 
 def _domain_errors(
-    domain: str, trials: list[Trials], rng: np.random.Generator, draws: int
+    domain: str, entries: list[Entry], rng: np.random.Generator, draws: int
 ) -> dict[str, Floats]:
-    """Draws the errors of all trials that have ``domain``, each seeds x draws.
+    """Draws the errors of all entries that have ``domain``, each seeds x draws.
 
     A record that stands for several seeds is drawn once.
     """
     records = {
         id(seed[domain]): seed[domain]
-        for t in trials
+        for t in entries
         for seed in t.counted.values()
         if domain in seed
     }
@@ -183,6 +171,6 @@ def _domain_errors(
     drawn = draw_errors(np.stack([bits_of(r) for r in records.values()]), rng, draws)
     return {
         t.label: drawn[[rows[id(seed[domain])] for seed in t.counted.values()]]
-        for t in trials
+        for t in entries
         if domain in t.domains
     }

@@ -30,7 +30,7 @@ from decathlon.common.errors import UsageError
 from decathlon.common.files import replacing
 from decathlon.common.progress import say
 from decathlon.common.text import visible
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.base import Suite
 
 SUFFIXES = (".svg", ".png")
 DPI = 200
@@ -212,12 +212,13 @@ def legend(drawn: Figure, handles: Sequence[Artist], names: Sequence[str]) -> No
 
 
 def panels(
-    names: Sequence[str], width: float, height: float, across: int = 5
+    names: Sequence[str], suite: Suite, width: float, height: float, across: int = 5
 ) -> tuple[Figure, dict[str, Axes]]:
     """Returns a figure of one titled panel per domain, and the panels by domain.
 
     Args:
         names: The domains, in order.
+        suite: Their suite.
         width: Width of a panel in inches.
         height: Height of a panel in inches.
         across: Panels side by side, at most.
@@ -231,15 +232,10 @@ def panels(
             axes.remove()
         found = dict(zip(names, grid.flat, strict=False))
         for name, axes in found.items():
-            axes.set_title(column(name, int(width * 13)))
+            axes.set_title(column(name, suite, int(width * 13)))
     return drawn, found
 
 
-def column(domain: str, longest: int = LONGEST) -> str:
-    """Returns the short name of a domain as the paper has it, folded if it is long."""
-    return DOMAINS[domain].column if domain in DOMAINS else folded(domain, longest)
-
-
-def in_order(domains: Sequence[str]) -> list[str]:
-    """Returns domains in the order of the paper's columns, others after them."""
-    return [*(d for d in DOMAINS if d in domains), *sorted(set(domains) - set(DOMAINS))]
+def column(domain: str, suite: Suite, longest: int = LONGEST) -> str:
+    """Returns a domain's column heading, or its name folded if the suite does not list it."""
+    return suite.column_of(domain) if domain in suite.domains else folded(domain, longest)

@@ -1,4 +1,4 @@
-"""The user's runs, as a board needs them: the records of one row on one split."""
+"""The entries of a leaderboard: the records of one row on one split."""
 
 import math
 from collections import Counter
@@ -9,20 +9,24 @@ from pathlib import Path
 
 from decathlon.common.errors import ResultError, UsageError, nearest
 from decathlon.common.files import digest_of
-from decathlon.results.records import RECORD, RunRecord, find_records, read_record
+from decathlon.results.records import RECORD, RunRecord, find_records, read_record, suites_in
 from decathlon.scoring import setups
 from decathlon.scoring.integrity import check_predictions, check_same_data
 from decathlon.scoring.setups import Setup
+from decathlon.suites import registry
+from decathlon.suites.base import Suite
 
 MIN_SEEDS = 5
 """From this many seeds on, intervals cover the choice of seeds, not of images only."""
 Errors = dict[str, float]
 """Error in [0, 1] by domain."""
+ALL = "all"
+"""In place of a suite's name, every installed suite."""
 
 
 @dataclass(frozen=True)
-class Trials:
-    """All finished trials of one name on one split that were run with one setup.
+class Entry:
+    """The finished trials of one name on one split that were run with one setup.
 
     Attributes:
         name: Folder name under RESULTS: the method's, or a variant's.
@@ -70,7 +74,7 @@ class Trials:
 
     @cached_property
     def counted(self) -> dict[int, dict[str, RunRecord]]:
-        """The seeds that S is the mean of: those that cover the most domains.
+        """The seeds that the row is the mean of: those that cover the most domains.
 
         A seed that lacks a domain others have is under way or failed; the mean over
         it would mix sets of domains. Nothing of a row comes from it.
@@ -81,7 +85,7 @@ class Trials:
 
     @property
     def domains(self) -> list[str]:
-        """The domains that S rests on, in no particular order."""
+        """The domains with known labels, in no particular order."""
         return list(next(iter(self.counted.values()), {}))
 
     @property
@@ -105,8 +109,43 @@ class Trials:
         return {name: math.fsum(s[name] for s in seeds) / len(seeds) for name in self.domains}
 
 
-def read_trials(results: Path, split: str) -> dict[str, Trials]:
-    """Reads all records of one split under ``results``, by label.
+def suites_of(results: Path | None, wanted: str | None = None) -> list[Suite]:
+    """Returns the suites to score.
+
+    Args:
+        results: The folder of records.
+        wanted: A suite's name, or ``all`` for every installed one; by default, those of the
+            records, and the default suite where there are none.
+
+    Raises:
+        UsageError: There is no such suite, or a record's is not installed.
+    """
+    if wanted == ALL:
+        names = list(registry.registered())
+    elif wanted is not None:
+        names = [wanted]
+    else:
+        names = suites_in(results) if results is not None else []
+    return [registry.find(name) for name in names or [registry.DEFAULT.name]]
+
+
+def suite_of(results: Path | None) -> Suite:
+    """Returns the one suite of the records under ``results``.
+
+    Raises:
+        UsageError: They are of several suites, or of one that is not installed.
+    """
+    found = suites_of(results)
+    if len(found) > 1:
+        raise UsageError(
+            f"{results}: holds records of {' and '.join(suite.name for suite in found)}; choose"
+            " one with --suite NAME"
+        )
+    return found[0]
+
+
+def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
+    """Reads all records of a suite on one split under ``results``, by label.
 
     Raises:
         ResultError: ``results`` is no folder, a record is not valid or not in its own
@@ -115,25 +154,25 @@ def read_trials(results: Path, split: str) -> dict[str, Trials]:
     """
     if not results.is_dir():
         raise ResultError(f"{results}: no such results folder; `decathlon run` makes one")
-    found: dict[str, list[RunRecord]] = {}
-    for path in find_records(results):
-        if path.parts[-3] == split:
-            record = _placed(results, path)
-            found.setdefault(record.name, []).append(record)
-    records = [record for own in found.values() for record in own]
+    paths = [path for path in find_records(results) if path.parts[-3] == split]
+    read = (_placed(results, path) for path in paths)
+    records = [record for record in read if record.suite == suite.name]
+    by_name: dict[str, list[RunRecord]] = {}
+    for record in records:
+        by_name.setdefault(record.name, []).append(record)
     check_predictions(results, records)
     check_same_data(records)
     sources = [record.source for record in records]
-    trials: dict[str, Trials] = {}
-    for name, own in found.items():
-        parts = setups.split(own)
-        labels = setups.labels(name, [setup for setup, _ in parts], sources)
+    entries: dict[str, Entry] = {}
+    for name, own in by_name.items():
+        parts = setups.by_setup(own)
+        labels = setups.row_labels(name, [setup for setup, _ in parts], sources)
         for text, (setup, part) in zip(labels, parts, strict=True):
             label = text
-            if label in trials or (label != name and label in found):  # another name is like it
+            if label in entries or (label != name and label in by_name):  # like another name
                 label += f" {digest_of([str(record.folder) for record in part])[: setups.SHORT]}"
-            trials[label] = Trials(name, label, setup, _by_seed(part))
-    return trials
+            entries[label] = Entry(name, label, setup, _by_seed(part))
+    return entries
 
 
 def _placed(results: Path, path: Path) -> RunRecord:
@@ -153,32 +192,32 @@ def _by_seed(records: list[RunRecord]) -> dict[int, dict[str, RunRecord]]:
     return dict(sorted(found.items()))
 
 
-def find_trials(
-    trials: Mapping[str, Trials], wanted: str, results: Path | None, split: str, role: str = ""
-) -> Trials:
-    """Returns the trials of a label, or of a name that was run with one setup.
+def find_entry(
+    entries: Mapping[str, Entry], wanted: str, results: Path | None, split: str, role: str = ""
+) -> Entry:
+    """Returns the entry of a label, or of a name that was run with one setup.
 
     Args:
-        trials: The trials by label.
+        entries: The entries by label.
         wanted: The label or name.
         results: The folder they were read from.
         split: Their split.
         role: What the name is wanted for, for the message.
 
     Raises:
-        UsageError: There are none of that name, or it was run with several setups.
+        UsageError: There is none of that name, or it was run with several setups.
     """
-    if wanted in trials:
-        return trials[wanted]
-    named = [one for one in trials.values() if one.name == wanted]
+    if wanted in entries:
+        return entries[wanted]
+    named = [one for one in entries.values() if one.name == wanted]
     if not named:
-        raise UsageError(_unknown(trials, wanted, results, split, role))
+        raise UsageError(_unknown(entries, wanted, results, split, role))
     if len(named) == 1:
         return named[0]
-    own = setups.differences([one.setup for one in named], sources_of(trials.values()))
+    own = setups.differences([one.setup for one in named], sources_of(entries.values()))
     lines = [
-        f"  {one.label}" + ("" if one.label == f"{wanted} [{said}]" else f": {said}")
-        for one, said in zip(named, own, strict=True)
+        f"  {one.label}" + ("" if one.label == f"{wanted} [{text}]" else f": {text}")
+        for one, text in zip(named, own, strict=True)
     ]
     listed = "\n".join(lines)
     raise UsageError(
@@ -188,34 +227,33 @@ def find_trials(
 
 
 def _unknown(
-    trials: Mapping[str, Trials], wanted: str, results: Path | None, split: str, role: str
+    entries: Mapping[str, Entry], wanted: str, results: Path | None, split: str, role: str
 ) -> str:
-    """Says that there are no trials of a name, and what there is."""
-    known = ", ".join(trials) or "none"
+    """Returns a message that there is no entry of a name, and what there is."""
+    known = ", ".join(entries) or "none"
     where = f"in {results} " if results is not None else ""
-    text = f"no {split} results of {role}'{wanted}'{nearest(wanted, trials)}"
+    text = f"no {split} results of {role}'{wanted}'{nearest(wanted, entries)}"
     text += f" ({where}there are: {known})"
     if results is None:
         return text
     others = {p.parts[-3] for p in find_records(results) if p.parts[-5] == wanted} - {split}
     if others:
         return f"{text}; '{wanted}' has results of {' and '.join(sorted(others))}"
-    return text if trials else f"{text}; {hint_on(results, split)}"
+    return text if entries else f"{text}; {hint_on(results, split)}"
 
 
-def sources_of(trials: Iterable[Trials]) -> list[str]:
-    """Returns the digests of the source networks that trials start from, without repetition."""
-    return list(dict.fromkeys(one.setup.source for one in trials if one.setup.source))
+def sources_of(entries: Iterable[Entry]) -> list[str]:
+    """Returns the digests of the source networks that entries start from, each once."""
+    return list(dict.fromkeys(one.setup.source for one in entries if one.setup.source))
 
 
-def splits_present(results: Path) -> Counter[str]:
-    """Counts the records under ``results`` by split, by their folders alone."""
-    return Counter(path.parts[-3] for path in find_records(results))
-
-
-def hint_on(results: Path, split: str) -> str:
-    """Returns what to do where ``results`` has no record of a split."""
-    others = splits_present(results)
+def hint_on(results: Path, split: str, suite: Suite | None = None) -> str:
+    """Returns what to do where ``results`` has no record of a split, or of a suite."""
+    names = suites_in(results)
+    if suite is not None and names and suite.name not in names:
+        return f"{results} has records of {' and '.join(names)}; add --suite NAME"
+    others = Counter(path.parts[-3] for path in find_records(results))
+    del others[split]  # of another suite
     if others:
         found = " and ".join(f"{count} of {name}" for name, count in sorted(others.items()))
         options = " or ".join(f"--split {name}" for name in sorted(others))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import decathlon
 from decathlon.common.errors import UsageError
-from decathlon.scoring.score import decathlon_score, domain_points, points, slope
-from decathlon.suites.visual_decathlon import BASELINE, DOMAINS, SCORE
+from decathlon.suites.score import domain_points, points, slope
+from decathlon.suites.visual_decathlon import BASELINE, DOMAINS, SCORE, decathlon_score
 
 counts = st.integers(1, 50_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 all_counts = st.fixed_dictionaries({}, optional=dict.fromkeys(DOMAINS, counts))
@@ -33,7 +33,7 @@ def test_equals_the_formula_in_exact_fractions(wrong: dict[str, tuple[int, int]]
 def test_fine_tuning_baseline_scores_2500() -> None:
     errors = {name: 1 - percent / 100 for name, percent in BASELINE.items()}
     assert decathlon.decathlon_score(errors) == pytest.approx(2500, abs=1e-9)
-    assert all(p == pytest.approx(250) for p in domain_points(errors).values())
+    assert all(p == pytest.approx(250) for p in domain_points(errors, SCORE.e_max).values())
 
 
 def test_perfect_scores_exactly_10000_and_nothing_scores_0() -> None:

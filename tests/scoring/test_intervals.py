@@ -10,13 +10,12 @@ from scipy import stats
 
 from decathlon.common.errors import ResultError, UsageError
 from decathlon.results.records import pack_bits, write_record
-from decathlon.scoring import statistics
-from decathlon.scoring.board import build
+from decathlon.scoring import intervals
+from decathlon.scoring.board import board_of
 from decathlon.scoring.compare import compare
+from decathlon.scoring.entries import read_entries
 from decathlon.scoring.notes import interval_note
-from decathlon.scoring.score import OFFICIAL_E_MAX, decathlon_score
-from decathlon.scoring.trials import read_trials
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.visual_decathlon import DOMAINS, SCORE, SUITE, decathlon_score
 from tests.scoring.making import bits_with, everywhere, make_record
 
 AddRuns = Callable[..., None]
@@ -25,7 +24,7 @@ AddRuns = Callable[..., None]
 @pytest.mark.parametrize(("correct", "total"), [(0, 7), (1, 2), (45, 60), (1830, 1880), (7, 7)])
 def test_one_record_has_jeffreys_posterior(correct: int, total: int) -> None:
     bits = np.array([bits_with(correct, total)], dtype=np.uint8)
-    drawn = 1 - statistics.draw_errors(bits, np.random.default_rng(1), 20_000)[0]
+    drawn = 1 - intervals.draw_errors(bits, np.random.default_rng(1), 20_000)[0]
     beta = stats.beta(correct + 0.5, total - correct + 0.5)
     assert stats.kstest(drawn, beta.cdf).pvalue > 0.001
 
@@ -33,7 +32,7 @@ def test_one_record_has_jeffreys_posterior(correct: int, total: int) -> None:
 @pytest.mark.parametrize("row", [0, 1, 2])
 def test_each_of_several_records_keeps_its_posterior(row: int) -> None:
     bits = np.array([bits_with(k, 40, seed=k) for k in (10, 30, 39)], dtype=np.uint8)
-    drawn = 1 - statistics.draw_errors(bits, np.random.default_rng(2), 20_000)[row]
+    drawn = 1 - intervals.draw_errors(bits, np.random.default_rng(2), 20_000)[row]
     correct = int(bits[row].sum())
     beta = stats.beta(correct + 0.5, 40 - correct + 0.5)
     assert stats.kstest(drawn, beta.cdf).pvalue > 0.001
@@ -43,7 +42,7 @@ def test_records_of_the_same_images_are_drawn_together() -> None:
     a = bits_with(300, 400)
     b = [not bit if i < 8 else bit for i, bit in enumerate(a)]
     bits = np.array([a, b], dtype=np.uint8)
-    drawn = statistics.draw_errors(bits, np.random.default_rng(3), 20_000)
+    drawn = intervals.draw_errors(bits, np.random.default_rng(3), 20_000)
     gap = drawn[0] - drawn[1]
     change = np.array(a, dtype=float) - np.array(b, dtype=float)
     paired = np.sqrt((change**2).sum()) / 400
@@ -54,7 +53,7 @@ def test_records_of_the_same_images_are_drawn_together() -> None:
 def test_more_than_eight_records_at_once() -> None:
     rng = np.random.default_rng(4)
     bits = rng.integers(0, 2, size=(20, 30), dtype=np.uint8)
-    drawn = statistics.draw_errors(bits, rng, 4000)
+    drawn = intervals.draw_errors(bits, rng, 4000)
     expected = (30 - bits.sum(axis=1) + 0.5) / 31
     assert drawn.mean(axis=1) == pytest.approx(expected, abs=0.01)
 
@@ -71,7 +70,7 @@ def test_intervals_of_s_cover_the_truth() -> None:
     repeats, inside = 400, 0
     for _ in range(repeats):
         counts = {n: (int(rng.binomial(sizes[n], truth[n])), sizes[n]) for n in truth}
-        (low, high), _ = statistics.count_intervals(counts)
+        (low, high), _ = intervals.count_intervals(counts, SCORE.e_max)
         inside += low <= true_score <= high
     # The standard error of a coverage of 95 % over 400 repeats is 1.1 %.
     assert 0.92 <= inside / repeats <= 0.985
@@ -79,9 +78,9 @@ def test_intervals_of_s_cover_the_truth() -> None:
 
 def test_intervals_are_the_same_each_time(results: Path, add_runs: AddRuns) -> None:
     add_runs("mine", everywhere(80, 100))
-    first = build(results).rows[-1].ci
+    first = board_of(results).rows[-1].ci
     add_runs("another", everywhere(30, 100))
-    rows = {row.label: row for row in build(results).rows}
+    rows = {row.label: row for row in board_of(results).rows}
     assert rows["mine"].ci == first
 
 
@@ -96,17 +95,17 @@ def test_intervals_narrow_with_more_images(results: Path, add_runs: AddRuns) -> 
 
 
 def build_interval(results: Path, name: str) -> float:
-    trials = read_trials(results, "test")[name]
-    drawn = statistics.draw([trials], dict(OFFICIAL_E_MAX))[0]
-    low, high = statistics.interval(drawn.accuracy["dtd"])
+    trials = read_entries(results, "test", SUITE)[name]
+    drawn = intervals.draw([trials], SCORE.e_max)[0]
+    low, high = intervals.interval(drawn.accuracy["dtd"])
     return high - low
 
 
 def test_board_interval_is_that_of_the_counts(results: Path, add_runs: AddRuns) -> None:
     counts = {"dtd": (1316, 1880), "svhn": (25_511, 26_032)}
     add_runs("mine", counts)
-    row = build(results).rows[-1]
-    (low, high), accuracy = statistics.count_intervals(counts)
+    row = board_of(results).rows[-1]
+    (low, high), accuracy = intervals.count_intervals(counts, SCORE.e_max)
     assert row.ci == (pytest.approx(low, rel=0.02), pytest.approx(high, rel=0.02))
     assert row.accuracy_ci is not None
     assert row.accuracy_ci["dtd"] == pytest.approx(accuracy["dtd"], abs=0.15)
@@ -118,13 +117,12 @@ def test_seeds_are_resampled_from_five_on(results: Path, add_runs: AddRuns) -> N
         add_runs("five", counts, seed=seed)
         if seed < 4:
             add_runs("four", counts, seed=seed)
-    trials = read_trials(results, "test")
-    four, five = statistics.draw([trials["four"], trials["five"]], dict(OFFICIAL_E_MAX))
-    assert (four.seeds_too, five.seeds_too) == (False, True)
+    trials = read_entries(results, "test", SUITE)
+    four, five = intervals.draw([trials["four"], trials["five"]], SCORE.e_max)
     # The mean of five seeds spread by 84.9 images per mille has a standard error of 3.8 points.
     assert five.accuracy["dtd"].std() > 3.0
     assert four.accuracy["dtd"].std() < 1.2
-    note = interval_note(build(results).rows)
+    note = interval_note(board_of(results).rows)
     assert note is not None
     assert "Fewer than 5 seeds (four): they cover the choice of images only." in note
 
@@ -133,7 +131,7 @@ def test_baseline_is_redrawn_in_pairs(results: Path, add_runs: AddRuns) -> None:
     add_runs("base", {"dtd": (600, 1000)}, official=False)
     add_runs("mine", {"dtd": (600, 1000)}, official=False)
     add_runs("other", {"dtd": (600, 1000)}, official=False, seed=9)
-    rows = {row.label: row for row in build(results, baseline="base").rows}
+    rows = {row.label: row for row in board_of(results, baseline="base").rows}
     # The baseline's error over its own E_max is 1/2 whatever images are drawn.
     assert rows["base"].ci == (pytest.approx(250), pytest.approx(250))
     widths = {name: row.ci[1] - row.ci[0] for name, row in rows.items() if row.ci}
@@ -146,9 +144,9 @@ def test_ten_thousand_draws_of_ten_official_domains_take_under_a_second(results:
     for name, domain in DOMAINS.items():
         bits = (rng.random(domain.sizes[2]) < 0.8).tolist()
         write_record(results, make_record("mine", name, bits))
-    trials = read_trials(results, "test")["mine"]
+    trials = read_entries(results, "test", SUITE)["mine"]
     began = time.process_time()
-    drawn = statistics.draw([trials], dict(OFFICIAL_E_MAX))[0]
+    drawn = intervals.draw([trials], SCORE.e_max)[0]
     assert time.process_time() - began < 1
     assert drawn.score.shape == (10_000,)
 
@@ -174,7 +172,7 @@ def test_comparison_finds_a_consistent_gain_that_unpaired_intervals_miss(results
     assert found.accuracy["dtd"].difference == pytest.approx(2.5)
     low, high = found.accuracy["dtd"].ci
     assert 1.3 < low < 2.5 < high < 3.9
-    rows = {row.label: row for row in build(results).rows}
+    rows = {row.label: row for row in board_of(results).rows}
     assert rows["weak"].ci is not None
     assert rows["strong"].ci is not None
     assert rows["weak"].ci[1] > rows["strong"].ci[0]
@@ -234,5 +232,5 @@ def test_other_shards_of_the_same_images_can_be_paired(
 def test_bits_survive_packing() -> None:
     bits = bits_with(13, 29)
     record = make_record("mine", "dtd", bits)
-    assert statistics.bits_of(record).tolist() == [int(bit) for bit in bits]
+    assert intervals.bits_of(record).tolist() == [int(bit) for bit in bits]
     assert record.correctness == pack_bits(bits)
