@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from decathlon.commands.data import prepare
+from decathlon.commands.scores import score
 from decathlon.suites.visual_decathlon import SUITE
 
 ROOT = Path(__file__).parents[1]
@@ -73,8 +73,8 @@ NOT_RUN = {
     r"decathlon prepare --imagenet .*": "needs photographs; tests/data/sources/test_imagenet.py",
     r"decathlon import-weights .*": "needs a checkpoint; tests/models/reference",
 }
-SUITES = "suite" in inspect.signature(prepare).parameters
-NO_SUITES = "prepare has no --suite"
+SUITES = "suite" in inspect.signature(score).parameters
+NO_SUITES = "score has no --suite"
 ELSEWHERE = {"docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written"}
 
 

@@ -287,6 +287,17 @@ def read_manifest(data: Path) -> Manifest | None:
     return manifest
 
 
+def intact(data: Path, shard: ShardEntry) -> bool:
+    """Returns True if a shard has its full size and is not known to be damaged."""
+    path = data / shard.file
+    return shard.damaged is None and path.is_file() and path.stat().st_size == shard.size
+
+
+def whole(data: Path, domain: DomainEntry) -> bool:
+    """Returns True if all shards of a domain are intact."""
+    return all(intact(data, shard) for split in domain.splits.values() for shard in split.shards)
+
+
 def suite_of(data: Path, manifest: Manifest | None) -> Suite:
     """Returns the suite that a data folder was prepared for; the default one if it has none yet.
 

@@ -116,12 +116,12 @@ def evaluate(
 
 
 def read_baseline_errors(path: Path) -> dict[str, float]:
-    """Reads a JSON file of the baseline's errors, ``{"dtd": 0.45, ...}``.
+    """Reads a JSON file of the baseline's errors, ``{"DOMAIN": 0.45, ...}``.
 
     Raises:
         UsageError: It cannot be read, or is no such file.
     """
-    form = 'write the error in [0, 1] of the baseline by domain, {"dtd": 0.45, ...}'
+    form = 'write the error in [0, 1] of the baseline by domain, {"DOMAIN": 0.45, ...}'
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path}: is not a regular file; {form}")

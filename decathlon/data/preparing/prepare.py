@@ -20,7 +20,7 @@ from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.common.locks import exclusive
 from decathlon.common.oserrors import explained
 from decathlon.common.text import printable_name
-from decathlon.data.manifest import DomainEntry, Manifest
+from decathlon.data.manifest import DomainEntry, Manifest, whole
 from decathlon.data.preparing.domain_job import same_plan
 from decathlon.data.preparing.filling import BrokenError
 from decathlon.data.preparing.folder_writer import FolderWriter
@@ -171,7 +171,7 @@ class _Preparation:
         for name, domain in self.manifest.domains.items():
             if self.wanted is not None and name not in {*self.wanted, *self.folders}:
                 continue
-            if self.folder.whole(domain):
+            if whole(self.data, domain):
                 _remove_temporary(self.data / name)
             elif name not in self._reported:
                 found.messages.append(_damaged(name, domain))
@@ -226,7 +226,7 @@ class _Preparation:
         """Returns True if a domain is prepared from what its folder holds now."""
         source = entry.sources[0]
         return (
-            self.folder.whole(entry)
+            whole(self.data, entry)
             and same_plan(entry, found.plan)
             and found.supply.is_at(source.folder)
             and source.state == found.supply.state(list(found.plan.splits.values()))
@@ -236,7 +236,7 @@ class _Preparation:
         """Writes the missing domains whose images are in archives or the unpacked tree."""
         for name in self.wanted or ():
             entry = self.manifest.domains.get(name)
-            if entry is not None and self._is_own(name) and not self.folder.whole(entry):
+            if entry is not None and self._is_own(name) and not whole(self.data, entry):
                 raise DataError(_damaged(name, entry))
         all_ = [*self.suite.domains, *self.manifest.domains]
         names = self.wanted if self.wanted is not None else list(dict.fromkeys(all_))
@@ -286,9 +286,9 @@ class _Preparation:
         """Fills in test labels."""
         folder, domains = self.folder, self.manifest.domains
         wanted = self.wanted if self.wanted is not None else list(domains)
-        whole = [name for name in wanted if name in domains and folder.whole(domains[name])]
+        prepared = [name for name in wanted if name in domains and whole(self.data, domains[name])]
         folder.manifest, done, without = add_labels(
-            self.data, self.manifest, labels, self.suite, whole
+            self.data, self.manifest, labels, self.suite, prepared
         )
         for name in done:
             count = self.manifest.domains[name].splits[SPLIT].num_images
@@ -354,7 +354,7 @@ class _Preparation:
     def _complete(self, name: str) -> bool:
         """Returns True if a domain is prepared, as far as can be told without reading archives."""
         entry = self.manifest.domains.get(name)
-        if entry is None or not self.folder.whole(entry):
+        if entry is None or not whole(self.data, entry):
             return False
         tried = entry.left_out.get(SPLIT)
         if tried and self.imagenet is not None and validation(self.imagenet) != tried:

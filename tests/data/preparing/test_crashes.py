@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from decathlon.common.errors import DataError
-from decathlon.data.preparing import decoding, folder_writer, plan
+from decathlon.data.preparing import decoding, folder_writer
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
 from decathlon.data.shard import open_shard
+from decathlon.data.sources import plan
 from tests.data.official import Official, encoded, picture, write_labels
 
 WRITER = "decathlon.data.preparing.shard_writer:ShardWriter"
