@@ -32,6 +32,7 @@ $(STAMP): setup.py pyproject.toml
 	@echo "installing into $(VENV): $(TORCH) and the rest; several GB, some minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@rm -rf decathlon.egg-info # entry points of an earlier version would be found first
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,cluster,track]"
 	@touch $@
 

@@ -29,10 +29,10 @@ from PIL import Image
 from sample import jpegs, write_archives
 
 from decathlon.common.files import write_json
-from decathlon.data.preparing.plan import read_devkit
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.shard import create
-from decathlon.suites.visual_decathlon import DEVKIT, IMAGENET, SUITE
+from decathlon.data.sources.official import read_plans
+from decathlon.suites.visual_decathlon import IMAGENET, SUITE
 from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
 
 BAR_LOOP, BAR_DECODE = 3.0, 1 / 3
@@ -51,7 +51,7 @@ print(int(own) * 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 
 
 def simple_loop(archives: Path, out: Path) -> None:
     """Does in one process what ``prepare`` does: the same shard, byte by byte."""
-    plans, _, _ = read_devkit(archives / DEVKIT.file, None)
+    plans, _ = read_plans(archives, SUITE, None)
     plan = plans[SOURCE_DOMAIN]
     notes = plan.splits["train"]
     (shard,) = plan.shards("train", SUITE.side)

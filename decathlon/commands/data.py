@@ -140,19 +140,21 @@ def _downloaded(
     Raises:
         UsageError: The suite has no archives.
     """
-    from decathlon.data.sources.download import fetch, how_to_get_imagenet
-    from decathlon.data.sources.official import images_of
+    from decathlon.data.sources.download import fetch, free_archives, how_to_get
+    from decathlon.data.sources.official import archive_of, images_of
 
     if not suite.official:
         raise UsageError(f"suite '{suite.name}' has no archives that --download can fetch")
-    fetch(archives, domains)
+    fetch(archives, suite, domains)
     source = suite.photographs
-    if photographs or source is None or images_of(archives, source):
+    if photographs or source is None or images_of(archives, suite, source):
         return domains
     if domains and source not in domains:
         return domains
-    say(visible_lines(how_to_get_imagenet(archives)))
-    free = [name for archive in suite.archives if not archive.note for name in archive.domains]
+    archive = archive_of(suite, source)
+    if archive is not None:
+        say(visible_lines(how_to_get(archive, archives, suite)))
+    free = [name for archive in free_archives(suite) for name in archive.domains]
     return free if domains is None else domains
 
 

@@ -26,8 +26,9 @@ def methods_table(width: int) -> Grid:
         width: Width in characters; wide tables also say what a method does.
     """
     rows = {row.method: row for row in published_rows() if row.table == DEFAULT.table}
+    heading = DEFAULT.score.heading if DEFAULT.score else "mean"
     wide = width >= WIDE
-    numbers = [Column(heading, right=True) for heading in ("#par", "S", "year")]
+    numbers = [Column(heading, right=True) for heading in ("#par", heading, "year")]
     texts = [Column(text, wraps=True, below=True) for text in ("paper", "trains", *["does"] * wide)]
     table = Grid([Column("method"), *numbers, *texts])
     for name in in_table_order(registered()):
@@ -36,7 +37,7 @@ def methods_table(width: int) -> Grid:
         score = f"{row.score_printed:g}" if row and row.score_printed is not None else ""
         cells = [name, ratio, score, str(facts.year or ""), facts.paper, facts.trains]
         table.add_row(*map(visible, cells + [facts.text] * wide))
-    table.caption = "#par and S as printed in Table 3 of the SpotTune paper" + _more(
+    table.caption = f"#par and {heading} as printed in {DEFAULT.table}" + _more(
         "what a method does", wide
     )
     return table
@@ -48,9 +49,9 @@ def _more(left_out: str, wide: bool) -> str:
 
 def _state(data: Path, entry: "DomainEntry") -> str:
     """Returns the state of a prepared domain in one word."""
-    from decathlon.data.preparing.domain_job import intact
+    from decathlon.data.manifest import whole
 
-    if not all(intact(data, s) for split in entry.splits.values() for s in split.shards):
+    if not whole(data, entry):
         return "damaged"
     return "official" if entry.official else "own" if entry.own else "other"
 

@@ -37,7 +37,9 @@ CheckLabels = Annotated[
 ]
 
 
-def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | None":
+def _answers(
+    data: Path | None, labels: Path | None, split: str, suite: "Suite | None" = None
+) -> "Answers | None":
     """Opens the labels that records are to be checked against, if any.
 
     Raises:
@@ -52,13 +54,13 @@ def _answers(data: Path | None, labels: Path | None, split: str) -> "Answers | N
         return open_answers(data)
     if labels is None:
         return None
-    from decathlon.scoring.labels import LabelsFile, read_labels
+    from decathlon.data.sources.test_labels import LabelsFile, read_labels
 
     if split != "test":
         raise UsageError(
             f"--labels holds labels of the test split; check the {split} split with --data"
         )
-    return LabelsFile(labels, read_labels(labels))
+    return LabelsFile(labels, read_labels(labels, suite or DEFAULT))
 
 
 def _suite(name: str | None) -> "Suite | None":
@@ -170,8 +172,9 @@ def compare(
 
     check_split(split)
     check_out(out, results, *filter(None, (data, labels)))
-    answers = _answers(data, labels, split)
-    done = run(a, b, results, split, baseline, answers, _suite(suite))
+    chosen = _suite(suite)
+    answers = _answers(data, labels, split, chosen)
+    done = run(a, b, results, split, baseline, answers, chosen)
     render_comparison(done, form, out)
 
 

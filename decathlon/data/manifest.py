@@ -129,7 +129,7 @@ class DomainEntry(_Model):
         splits: Its splits.
         left_out: Annotated splits whose images were not found: by split, where they were sought.
         split_folders: Shares of train, val and test by which a folder without splits was
-            divided, see :mod:`decathlon.data.sources.shares`; ``""`` if it had splits.
+            divided, see :mod:`decathlon.data.sources.stratified`; ``""`` if it had splits.
         skipped: Why image files were left out, by their paths in the folder.
     """
 
@@ -285,6 +285,17 @@ def read_manifest(data: Path) -> Manifest | None:
             f" another); put the original back, or {mend}, which rebuilds all shards"
         )
     return manifest
+
+
+def intact(data: Path, shard: ShardEntry) -> bool:
+    """Returns True if a shard has its full size and is not known to be damaged."""
+    path = data / shard.file
+    return shard.damaged is None and path.is_file() and path.stat().st_size == shard.size
+
+
+def whole(data: Path, domain: DomainEntry) -> bool:
+    """Returns True if all shards of a domain are intact."""
+    return all(intact(data, shard) for split in domain.splits.values() for shard in split.shards)
 
 
 def suite_of(data: Path, manifest: Manifest | None) -> Suite:

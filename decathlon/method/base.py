@@ -155,7 +155,7 @@ class Method:
     needs_source: ClassVar[bool] = True
 
     def __init__(self, recipe: Recipe | None = None) -> None:
-        self.recipe = (recipe or self.recipes["paper"]).on(DEFAULT)
+        self.recipe = recipe or self.recipes["paper"].on(DEFAULT)
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Builds the network that is trained.

@@ -68,7 +68,7 @@ def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | 
     settings = parse_settings(config.settings)
     # A method that starts from nothing takes the width of its network as a setting.
     width = settings.pop("width", 1.0) if source is None and not kind.needs_source else None
-    recipe = apply(kind.recipes, settings, f"method '{method}'")
+    recipe = apply(kind.recipes, settings, f"method '{method}'", store.suite)
     own = replace(
         config,
         methods=(method,),

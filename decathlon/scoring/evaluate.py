@@ -11,8 +11,8 @@ from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.oserrors import explained
 from decathlon.common.text import megabytes, visible
 from decathlon.common.zipped import member, opened
+from decathlon.data.sources.test_labels import Labels, read_labels
 from decathlon.results.records import refuse_constant
-from decathlon.scoring.labels import Labels, read_labels
 from decathlon.scoring.mismatch import problems_of
 from decathlon.scoring.predictions import MAX_BYTES, Predictions, lookup, parse_predictions
 from decathlon.suites.base import Suite
@@ -99,7 +99,7 @@ def evaluate(
     check_submission(suite)
     limits = _limits(baseline_errors, suite)
     predictions = read_submission(submission)
-    known = read_labels(labels)
+    known = read_labels(labels, suite)
     problems = [*predictions.problems, *problems_of(predictions, known)]
     if problems:
         lines = "\n  ".join(problems)
@@ -116,12 +116,12 @@ def evaluate(
 
 
 def read_baseline_errors(path: Path) -> dict[str, float]:
-    """Reads a JSON file of the baseline's errors, ``{"dtd": 0.45, ...}``.
+    """Reads a JSON file of the baseline's errors, ``{"DOMAIN": 0.45, ...}``.
 
     Raises:
         UsageError: It cannot be read, or is no such file.
     """
-    form = 'write the error in [0, 1] of the baseline by domain, {"dtd": 0.45, ...}'
+    form = 'write the error in [0, 1] of the baseline by domain, {"DOMAIN": 0.45, ...}'
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path}: is not a regular file; {form}")

@@ -96,7 +96,7 @@ def count_intervals(
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Draws:
     """Draws of one row.
 
     Attributes:
@@ -122,7 +122,7 @@ def draw(
     e_max: Mapping[str, float],
     baseline: Entry | None = None,
     draws: int = DRAWS,
-) -> list[Drawn]:
+) -> list[Draws]:
     """Draws the scores and accuracies of one or more rows, jointly.
 
     Args:
@@ -151,7 +151,7 @@ def draw(
             if limit is not None:
                 by_seed = PERFECT * np.maximum(0.0, 1 - drawn / limit) ** 2
                 scores[name] += (weights[name] * by_seed).sum(axis=0)
-    return [Drawn(scores[t.label], accuracy[t.label]) for t in entrants]
+    return [Draws(scores[t.label], accuracy[t.label]) for t in entrants]
 
 
 def _domain_errors(

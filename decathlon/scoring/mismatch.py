@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from decathlon.scoring.labels import Labels
+from decathlon.data.sources.test_labels import Labels
 from decathlon.scoring.predictions import Ids, Predictions, lookup, some
 
 

@@ -196,17 +196,17 @@ def row_labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]
     known = list(sources)
     found: list[str] = []
     for setup in setups:
-        said = _said(setup, chosen, known, MAX_VALUE)
+        texts = _facts_of(setup, chosen, known, MAX_VALUE)
         if more:
-            said.append(plural(more, "more setting"))
-        found.append(f"{name} [{', '.join(said) or f'setup {len(found) + 1}'}]")
+            texts.append(plural(more, "more setting"))
+        found.append(f"{name} [{', '.join(texts) or f'setup {len(found) + 1}'}]")
     return found
 
 
 def differences(setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
     """Returns in words, for each of several setups, everything in which they differ."""
     keys, known = _differing(setups), list(sources)
-    return [", ".join(_said(setup, keys, known, 4 * MAX_VALUE)) for setup in setups]
+    return [", ".join(_facts_of(setup, keys, known, 4 * MAX_VALUE)) for setup in setups]
 
 
 def _text(value: Any) -> str:
@@ -248,27 +248,27 @@ def _enough(setups: Sequence[Setup], keys: Sequence[Key]) -> list[Key]:
     return chosen
 
 
-def _said(
+def _facts_of(
     setup: Setup, keys: Sequence[Key], sources: Sequence[str | None], width: int
 ) -> list[str]:
     """Returns some facts of a setup in words."""
     facts = setup.facts
-    said = []
+    texts = []
     for kind, name in keys:
         value = facts.get((kind, name))
         if kind == "source":
-            said.append(f"source {short(value, sources)}" if value else "no source")
+            texts.append(f"source {short(value, sources)}" if value else "no source")
         elif kind == "code" and setup.recipe is not None:
-            said.append(f"code {value[:SHORT]}" if value else "code not recorded")
+            texts.append(f"code {value[:SHORT]}" if value else "code not recorded")
         elif kind == "unit":
-            said.append(f"{setup.unit // 32:,} parameters")
+            texts.append(f"{setup.unit // 32:,} parameters")
         elif (kind, name) in facts:
             text = value if isinstance(value, str) else _text(value)
             cut = text if len(text) <= width else f"{text[: width - 10]}...{digest_of(value)[:6]}"
-            said.append(f"{name} {cut}")
+            texts.append(f"{name} {cut}")
         elif setup.recipe is not None:
-            said.append(f"no {name}")
-    return said if setup.recipe is not None else [*said, "nothing trained"]
+            texts.append(f"no {name}")
+    return texts if setup.recipe is not None else [*texts, "nothing trained"]
 
 
 def source_groups(found: Sequence[Setup]) -> dict[Setup, int]:

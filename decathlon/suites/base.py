@@ -90,8 +90,8 @@ class Domain:
         std: Per channel, in [0, 1].
         views: How images are cut.
         group: Size class of the training set.
-        labels_sha256: Digest of the official test labels
-            (:attr:`decathlon.scoring.labels.Labels.digest`); empty where none are published.
+        labels_sha256: Digest of the official test labels, see
+            :attr:`decathlon.data.sources.test_labels.Labels.digest`; empty if there are none.
         drawing: What the demo draws for it (a module of ``decathlon.demo.pictures``).
         narrow: Column heading in narrow tables, as wide as ``12.3``; by default, ``column``.
     """

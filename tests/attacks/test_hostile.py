@@ -22,11 +22,11 @@ from PIL import Image
 from decathlon.common.errors import DataError
 from decathlon.data.image import ImageFile
 from decathlon.data.preparing import decoding as processes
-from decathlon.data.preparing import plan
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
-from decathlon.data.sources import annotations, supply
+from decathlon.data.sources import annotations
+from decathlon.data.sources import official as layout
 from decathlon.suites import visual_decathlon as domains
 from tests.attacks.test_command import files
 from tests.data.official import Official, encoded, member, picture, tar_bytes
@@ -146,9 +146,7 @@ def test_links_and_devices_that_nobody_names(
     refused(small, tmp_path, f"{archive}: 'unnamed' is a ")
 
 
-def test_official_archives_are_not_suspected(
-    small: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_official_archives_are_not_suspected(small: Official, tmp_path: Path) -> None:
     """Whatever else they may hold: their digest vouches for them."""
     info = member("dtd/link")
     info.type, info.linkname = tarfile.SYMTYPE, "elsewhere"
@@ -156,8 +154,8 @@ def test_official_archives_are_not_suspected(
     small.write()
     raw = (small.folder / NINE).read_bytes()
     known = replace(domains.NINE, size=len(raw), sha256=hashlib.sha256(raw).hexdigest())
-    monkeypatch.setattr(supply, "ARCHIVES", (known,))
-    prepare(small.folder, tmp_path / "data", jobs=0)
+    suite = replace(domains.SUITE, archives=(known,))
+    prepare(small.folder, tmp_path / "data", suite=suite, jobs=0)
 
 
 @pytest.mark.parametrize(
@@ -361,11 +359,11 @@ def test_more_images_than_a_devkit_has(
     official: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     official.write()
-    monkeypatch.setattr(plan, "MOST_IMAGES", 40)  # of 54
+    monkeypatch.setattr(layout, "MOST_IMAGES", 40)  # of 54
     refused(official, tmp_path, f"{DEVKIT}: describes more than 1000 domains, 40 images")
     monkeypatch.setattr(annotations, "MOST_IMAGES", 8)  # of 9
     refused(official, tmp_path, r"_train\.json: more than 8 images")
-    monkeypatch.setattr(plan, "MOST_DOMAINS", 2)  # of 3
+    monkeypatch.setattr(layout, "MOST_DOMAINS", 2)  # of 3
     refused(official, tmp_path, f"{DEVKIT}: describes more than 2 domains")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from decathlon.common.errors import DataError
-from decathlon.data.sources import labels as data
-from decathlon.scoring import labels as scoring
+from decathlon.data.sources.test_labels import read_labels
+from decathlon.suites.visual_decathlon import SUITE
 from tests.attacks.test_command import decathlon, refused
 from tests.data.official import Official
 
@@ -79,9 +79,9 @@ def test_a_zip_that_cannot_be_read_is_named(small: Official, tmp_path: Path, nam
     attack(raw)
     path.write_bytes(raw)
     with pytest.raises(DataError, match=r"labels\.zip: "):
-        data.read_labels(path, ["dtd"])
+        read_labels(path, SUITE, ["dtd"])
     with pytest.raises(DataError, match=r"labels\.zip: "):
-        scoring.read_labels(path)
+        read_labels(path, SUITE)
 
 
 @pytest.mark.parametrize("name", [f"../../{NAME}", f"/tmp/{NAME}", f"labels/../../{NAME}"])
@@ -89,9 +89,9 @@ def test_a_member_that_would_escape_is_refused(small: Official, tmp_path: Path, 
     path = tmp_path / "labels.zip"
     written(path, json.dumps(small.labels("dtd")).encode(), zipfile.ZIP_DEFLATED, name)
     with pytest.raises(DataError, match=r"labels\.zip: '.*' is a name that leads outside"):
-        data.read_labels(path, ["dtd"])
+        read_labels(path, SUITE, ["dtd"])
     with pytest.raises(DataError, match=r"labels\.zip: '.*' is a name that leads outside"):
-        scoring.read_labels(path)
+        read_labels(path, SUITE)
 
 
 def test_the_command_refuses_and_leaves_all_as_it_was(small: Official, tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from decathlon.common.errors import DataError, ResultError, UsageError
 from decathlon.common.files import sha256, write_json
 from decathlon.data.manifest import read_manifest, write_manifest
 from decathlon.data.reading.answers import open_answers
+from decathlon.data.sources.test_labels import LabelsFile, read_labels
 from decathlon.results.records import pack_bits, trial_folder, write_record
 from decathlon.scoring.board import board_of
 from decathlon.scoring.compare import compare
 from decathlon.scoring.figures.plot import plot
-from decathlon.scoring.labels import LabelsFile, read_labels
 from decathlon.scoring.submit import submit
-from decathlon.suites.visual_decathlon import DOMAINS
+from decathlon.suites.visual_decathlon import DOMAINS, SUITE
 from tests.scoring.making import make_record
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "labels_test.zip"
@@ -81,7 +81,7 @@ def record_of(results: Path, name: str = "a") -> Path:
 
 def test_honest_records_agree_with_data_and_labels(tiny: Path, results: Path) -> None:
     labels = tiny.parent / "archives" / "labels_test.zip"
-    found = LabelsFile(labels, read_labels(labels))
+    found = LabelsFile(labels, read_labels(labels, SUITE))
     for answers in (open_answers(tiny), found):
         notes = board_of(results, baseline="a", answers=answers).notes
         assert any("counts of 4 records are what their predictions give" in n for n in notes)
@@ -250,15 +250,15 @@ def test_official_labels_are_known_by_their_content(tmp_path: Path) -> None:
     if not OFFICIAL.exists():
         pytest.skip("the official labels_test.zip is not at ../shared/data")
     assert all(domain.labels_sha256 for domain in DOMAINS.values())
-    assert all(label.official for label in read_labels(OFFICIAL).values())
+    assert all(label.official for label in read_labels(OFFICIAL, SUITE).values())
     with zipfile.ZipFile(OFFICIAL) as archive:
         value = json.loads(archive.read("dtd_test.json"))
     value["annotations"].reverse()
     (tmp_path / "dtd_test.json").write_text(json.dumps(value, indent=1))
-    assert read_labels(tmp_path)["dtd"].official
+    assert read_labels(tmp_path, SUITE)["dtd"].official
     value["annotations"][0]["category_id"] = value["annotations"][-1]["category_id"]
     (tmp_path / "dtd_test.json").write_text(json.dumps(value))
-    assert not read_labels(tmp_path)["dtd"].official
+    assert not read_labels(tmp_path, SUITE)["dtd"].official
 
 
 def test_labels_of_the_test_split_check_no_other(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ import pytest
 
 from decathlon.common import zipped
 from decathlon.common.errors import DataError, ResultError, UsageError
+from decathlon.data.sources.test_labels import read_labels
 from decathlon.scoring import predictions
 from decathlon.scoring.evaluate import evaluate, read_baseline_errors, read_submission
-from decathlon.scoring.labels import read_labels
 from decathlon.scoring.render import reports
 from decathlon.scoring.submit import submit
-from decathlon.suites.visual_decathlon import BASELINE, DOMAINS
+from decathlon.suites.visual_decathlon import BASELINE, DOMAINS, SUITE
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "labels_test.zip"
 NUM_IMAGES, NUM_CLASSES = 20, 4
@@ -122,7 +122,7 @@ def test_labels_may_be_a_folder(tmp_path: Path, labels: Path) -> None:
     folder.mkdir()
     (folder / "dtd_test.json").write_text(json.dumps(annotations("dtd")))
     (folder / "dtd_val.json").write_text("not read")
-    assert list(read_labels(folder)) == ["dtd"]
+    assert list(read_labels(folder, SUITE)) == ["dtd"]
     assert evaluate(zip_of(tmp_path, entries_of("dtd")), folder, ERRORS).score == 1000
 
 
@@ -446,27 +446,27 @@ def test_too_many_members(tmp_path: Path) -> None:
     [
         ({"annotations": None}, "not an annotation file"),
         ({"annotations": []}, "do not match one to one"),
-        ({"categories": [{"id": 1}]}, "category that is not listed"),
-        ({"images": [{"id": "1"}]}, "not an integer"),
+        ({"categories": [{"id": 1}]}, "annotated but not listed"),
+        ({"images": [{"id": "1"}]}, "a whole number"),
         ({"images": [], "annotations": []}, "has no images"),
     ],
 )
 def test_damaged_labels_are_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     (tmp_path / "dtd_test.json").write_text(json.dumps(annotations("dtd") | change))
     with pytest.raises(DataError, match=rf"(?s)dtd_test\.json.*{said}") as caught:
-        read_labels(tmp_path)
+        read_labels(tmp_path, SUITE)
     assert caught.value.exit_code == 3
 
 
 def test_no_labels_and_labels_twice(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no <domain>_test\.json"):
-        read_labels(tmp_path)
+        read_labels(tmp_path, SUITE)
     (tmp_path / "dtd_test.json").write_text(json.dumps(annotations("dtd")))
     (tmp_path / "svhn_test.json").write_text(json.dumps(annotations("dtd")))
     with pytest.raises(DataError, match="two domains share image ids"):
-        read_labels(tmp_path)
+        read_labels(tmp_path, SUITE)
     with pytest.raises(DataError, match="cannot be read"):
-        read_labels(tmp_path / "nowhere.zip")
+        read_labels(tmp_path / "nowhere.zip", SUITE)
 
 
 def test_submit_and_evaluate_agree_with_the_records(
@@ -554,7 +554,7 @@ def test_reports(tmp_path: Path, labels: Path, capsys: pytest.CaptureFixture[str
 def test_official_labels_score_10000_in_under_five_seconds(tmp_path: Path) -> None:
     if not OFFICIAL.exists():
         pytest.skip("the official labels_test.zip is not at ../shared/data")
-    official = read_labels(OFFICIAL)
+    official = read_labels(OFFICIAL, SUITE)
     assert {n: len(o.image_ids) for n, o in official.items()} == {
         n: domain.sizes[2] for n, domain in DOMAINS.items()
     }

@@ -29,7 +29,10 @@ SUITE = Suite(
     name="toy",
     title="Toy",
     text="two domains of stripes",
-    domains={d.name: d for d in (domain("upright", "Upr.", "large"), domain("slanted", "Sla.", "small"))},
+    domains={
+        d.name: d
+        for d in (domain("upright", "Upr.", "large"), domain("slanted", "Sla.", "small"))
+    },
     side=32,
     views=VIEWS,
     network="resnet26",

@@ -1,9 +1,9 @@
 """A batch tells a method the phase whose optimisers step, whatever the training's length."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -43,10 +43,15 @@ class Told(Method):
         return nn.ParameterList(torch.zeros(len(self.fractions), 1).unbind())
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
-        parameters = network.parameters()
+        parameters = list(network.parameters())
+
+        def only(number: int) -> None:
+            for index, parameter in enumerate(parameters):
+                parameter.requires_grad_(index == number)
+
         return [
-            Phase(f, [self.sgd([p], tasks)])
-            for f, p in zip(self.fractions, parameters, strict=True)
+            Phase(fraction, [self.sgd([parameters[number]], tasks)], partial(only, number))
+            for number, fraction in enumerate(self.fractions)
         ]
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
@@ -54,10 +59,10 @@ class Told(Method):
         return torch.stack([p.sum() for p in network.parameters()]).sum()
 
 
-@pytest.mark.parametrize("fractions", [(0.25, 1.0), (0.1, 0.5, 1.0), (0.0, 1.0), (1.0, 1.0)])
-def test_the_phase_told_is_the_one_whose_optimisers_step(fractions: tuple[float, ...]) -> None:
+def test_the_phase_told_is_the_one_whose_optimisers_step() -> None:
+    fractions = (0.0, 0.1, 0.25, 1.0, 1.0)  # the first and the last have no step
     fabric = Compute("cpu", "32").fabric()
-    for steps in range(1, 201):
+    for steps in (*range(1, 41), *range(41, 201, 13)):
         method = Told(fractions)
         network = method.build(None, [TASK])
         train(method, network, [Stream(steps)], fabric, 0, lambda facts: None)

@@ -4,18 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from decathlon.data.image import RESIZE
-from decathlon.data.manifest import DomainEntry, ShardEntry, SourceEntry, SplitEntry
-from decathlon.data.preparing.plan import DomainPlan
+from decathlon.data.manifest import DomainEntry, ShardEntry, SourceEntry, SplitEntry, intact
 from decathlon.data.preparing.shard_writer import ShardWriter, shard_files, temporary_files
 from decathlon.data.preparing.statistics import Channels, mean_and_std, sums_of
 from decathlon.data.shard import UNKNOWN, open_shard
+from decathlon.data.sources.plan import DomainPlan
 from decathlon.suites.base import Suite
-
-
-def intact(data: Path, shard: ShardEntry) -> bool:
-    """Returns True if a shard has its full size and is not known to be damaged."""
-    path = data / shard.file
-    return shard.damaged is None and path.is_file() and path.stat().st_size == shard.size
 
 
 def same_plan(entry: DomainEntry, plan: DomainPlan) -> bool:

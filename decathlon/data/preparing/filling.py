@@ -14,8 +14,8 @@ from decathlon.data.image import ImageError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.preparing.decoding import Pool
 from decathlon.data.preparing.domain_job import DomainJob, all_writers
-from decathlon.data.preparing.plan import NameIndex
 from decathlon.data.preparing.shard_writer import ShardWriter
+from decathlon.data.sources.name_index import NameIndex
 from decathlon.data.sources.supply import Supplied, Supply
 
 BATCH_IMAGES = 64

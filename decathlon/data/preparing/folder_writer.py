@@ -14,19 +14,19 @@ from decathlon.common.text import file_size
 from decathlon.data.image import LIBRARIES, RESIZE
 from decathlon.data.manifest import (
     FILE,
-    DomainEntry,
     Manifest,
     SourceEntry,
+    intact,
     read_manifest,
     write_manifest,
 )
 from decathlon.data.preparing.decoding import Pool
-from decathlon.data.preparing.domain_job import DomainJob, all_writers, intact, same_plan
+from decathlon.data.preparing.domain_job import DomainJob, all_writers, same_plan
 from decathlon.data.preparing.filling import fill
-from decathlon.data.preparing.plan import DomainPlan
 from decathlon.data.preparing.shard_writer import temporary_files
 from decathlon.data.preparing.verify import examine, marked
 from decathlon.data.sources.official import ANNOTATIONS
+from decathlon.data.sources.plan import DomainPlan
 from decathlon.data.sources.supply import Supply
 from decathlon.suites.base import Suite
 
@@ -65,10 +65,6 @@ class FolderWriter:
         self.messages: list[str] = []
         self._pool: Pool | None = None
         self.manifest = self._rechecked()
-
-    def whole(self, entry: DomainEntry) -> bool:
-        """Returns True if all shards of a domain are there."""
-        return all(intact(self.data, s) for split in entry.splits.values() for s in split.shards)
 
     def same_archives(self, sources: Sequence[SourceEntry]) -> bool:
         """Returns True if the archives that are there can be those that data was made of."""

@@ -20,24 +20,23 @@ from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.common.locks import exclusive
 from decathlon.common.oserrors import explained
 from decathlon.common.text import printable_name
-from decathlon.data.manifest import DomainEntry, Manifest
+from decathlon.data.manifest import DomainEntry, Manifest, whole
 from decathlon.data.preparing.domain_job import same_plan
 from decathlon.data.preparing.filling import BrokenError
 from decathlon.data.preparing.folder_writer import FolderWriter
+from decathlon.data.preparing.labelling import SPLIT, add_labels
 from decathlon.data.preparing.shard_writer import temporary_files
-from decathlon.data.sources.folder import OwnDomain, check_name, own_domain
+from decathlon.data.sources.class_folders import OwnDomain, check_name, own_domain
 from decathlon.data.sources.imagenet import from_originals, validation
-from decathlon.data.sources.labels import SPLIT, add_labels
-from decathlon.data.sources.missing import told_missing
 from decathlon.data.sources.official import (
     has_annotations,
     images_of,
     known_domains,
+    missing_archives,
     read_plans,
     supplies,
-    tree_place,
 )
-from decathlon.data.sources.shares import Shares, parse_shares
+from decathlon.data.sources.stratified import Shares, parse_shares
 from decathlon.suites.base import Suite
 from decathlon.suites.registry import DEFAULT
 
@@ -98,7 +97,7 @@ def prepare(
         labels: The official ``labels_test.zip``, to fill in the labels of the test
             splits.
         folders: Folders of photographs by the name of their domain (see
-            :mod:`decathlon.data.sources.classes`): the user's own domains, or those of a suite
+            :mod:`decathlon.data.sources.folder_scan`): the user's own domains, or those of a suite
             that has no archives.
         imagenet: Folder of the original ILSVRC-2012 photographs, for the suite's domain that can
             be made of them if its archive is missing (see
@@ -172,7 +171,7 @@ class _Preparation:
         for name, domain in self.manifest.domains.items():
             if self.wanted is not None and name not in {*self.wanted, *self.folders}:
                 continue
-            if self.folder.whole(domain):
+            if whole(self.data, domain):
                 _remove_temporary(self.data / name)
             elif name not in self._reported:
                 found.messages.append(_damaged(name, domain))
@@ -227,7 +226,7 @@ class _Preparation:
         """Returns True if a domain is prepared from what its folder holds now."""
         source = entry.sources[0]
         return (
-            self.folder.whole(entry)
+            whole(self.data, entry)
             and same_plan(entry, found.plan)
             and found.supply.is_at(source.folder)
             and source.state == found.supply.state(list(found.plan.splits.values()))
@@ -237,7 +236,7 @@ class _Preparation:
         """Writes the missing domains whose images are in archives or the unpacked tree."""
         for name in self.wanted or ():
             entry = self.manifest.domains.get(name)
-            if entry is not None and self._is_own(name) and not self.folder.whole(entry):
+            if entry is not None and self._is_own(name) and not whole(self.data, entry):
                 raise DataError(_damaged(name, entry))
         all_ = [*self.suite.domains, *self.manifest.domains]
         names = self.wanted if self.wanted is not None else list(dict.fromkeys(all_))
@@ -249,8 +248,8 @@ class _Preparation:
                 f"suite '{self.suite.name}' has no archives: prepare {', '.join(names)} with"
                 " --folder NAME=DIR"
             )
-        annotated = has_annotations(archives)
-        known = known_domains(archives) if annotated else list(self.suite.domains)
+        annotated = has_annotations(archives, self.suite)
+        known = known_domains(archives, self.suite) if annotated else list(self.suite.domains)
         if self.wanted is not None:
             self._check_known(names, known)
         else:
@@ -265,7 +264,7 @@ class _Preparation:
 
     def _write_archives(self, archives: Path, names: Sequence[str]) -> None:
         """Writes the missing ones of domains whose annotations and images are there."""
-        plans, annotations = read_plans(archives, names)
+        plans, annotations = read_plans(archives, self.suite, names)
         missing = [
             name
             for name, plan in plans.items()
@@ -276,19 +275,21 @@ class _Preparation:
         for name in missing:
             if not self._images(archives, name):
                 assert self.imagenet is not None
-                plan, found, messages = from_originals(plans[name], self.imagenet)
+                plan, found, messages = from_originals(plans[name], self.imagenet, self.suite.side)
                 self.folder.messages += messages
                 self.folder.write(found, [plan], [annotations])
         missing = [name for name in missing if self._images(archives, name)]
-        for supply, domains in supplies(archives, missing):
+        for supply, domains in supplies(archives, self.suite, missing):
             self.folder.write([supply], [plans[name] for name in domains], [annotations])
 
     def label(self, labels: Path) -> None:
         """Fills in test labels."""
         folder, domains = self.folder, self.manifest.domains
         wanted = self.wanted if self.wanted is not None else list(domains)
-        whole = [name for name in wanted if name in domains and folder.whole(domains[name])]
-        folder.manifest, done, without = add_labels(self.data, self.manifest, labels, whole)
+        prepared = [name for name in wanted if name in domains and whole(self.data, domains[name])]
+        folder.manifest, done, without = add_labels(
+            self.data, self.manifest, labels, self.suite, prepared
+        )
         for name in done:
             count = self.manifest.domains[name].splits[SPLIT].num_images
             folder.written.setdefault(name, {})[SPLIT] = count
@@ -327,12 +328,10 @@ class _Preparation:
         if not lacking:
             return
         named = self.wanted is not None
-        images = {
-            name: tree_place(archives, name)
-            for name in lacking
-            if not self._has_images(archives, name)
-        }
-        text = told_missing(archives, lacking, images, annotated, there if named else ())
+        images = [name for name in lacking if not self._has_images(archives, name)]
+        text = missing_archives(
+            archives, self.suite, lacking, images, annotated, there if named else ()
+        )
         if named or not (there or self.manifest.domains):
             raise DataError(text)
         self.folder.messages.append(text)
@@ -340,7 +339,7 @@ class _Preparation:
 
     def _images(self, archives: Path, name: str) -> Path | None:
         """Returns the archive or the folder with a domain's images, None without one."""
-        return images_of(archives, name)
+        return images_of(archives, self.suite, name)
 
     def _has_images(self, archives: Path, name: str) -> bool:
         """Returns True if a domain's images, or photographs to make them of, are there."""
@@ -355,7 +354,7 @@ class _Preparation:
     def _complete(self, name: str) -> bool:
         """Returns True if a domain is prepared, as far as can be told without reading archives."""
         entry = self.manifest.domains.get(name)
-        if entry is None or not self.folder.whole(entry):
+        if entry is None or not whole(self.data, entry):
             return False
         tried = entry.left_out.get(SPLIT)
         if tried and self.imagenet is not None and validation(self.imagenet) != tried:

@@ -24,9 +24,9 @@ from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
 from decathlon.data.manifest import FILE, ShardEntry
 from decathlon.data.preparing.checking import check
-from decathlon.data.preparing.plan import ShardPlan
 from decathlon.data.preparing.statistics import Sums
 from decathlon.data.shard import Columns, Int64, create, hdf5, open_shard
+from decathlon.data.sources.plan import ShardPlan
 
 IN_PLACE = -1
 """Offset in the spill file of an image that is not in it."""

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from decathlon.common.errors import DataError
 from decathlon.common.text import CONTROL, printable
 from decathlon.data.sources.jsonstream import batches
-from decathlon.data.sources.streams import Source
+from decathlon.data.sources.streaming import Readable
 
 UNKNOWN = -1
 """Category or label of an image whose label is not known."""
@@ -114,7 +114,7 @@ def _described(value: object) -> str:
 
 
 class _Digesting:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Readable) -> None:
         self.source, self.digest = source, hashlib.sha256()
 
     def read(self, size: int, /) -> bytes:
@@ -126,8 +126,8 @@ class _Digesting:
 class _Reader:
     """Collects the elements of one annotation file, checking each."""
 
-    def __init__(self, where: str) -> None:
-        self.where = where
+    def __init__(self, where: str, named: bool) -> None:
+        self.where, self.named = where, named
         self.text, self.ends = bytearray(), array("q")
         self.ids, self.heights, self.widths = array("q"), array("q"), array("q")
         self.of_image, self.of_category = array("q"), array("q")
@@ -163,7 +163,8 @@ class _Reader:
         self.ids.extend(ids)
         self.heights.extend(self.wholes(items, "height", LARGEST_SIDE + 1, 0))
         self.widths.extend(self.wholes(items, "width", LARGEST_SIDE + 1, 0))
-        self.names(ids, items)
+        if self.named:
+            self.names(ids, items)
         if len(self.ids) > MOST_IMAGES:
             raise self.fail(f"more than {MOST_IMAGES:,} images")
         if len(self.text) > _FREE_NAME_BYTES + NAME_BYTES * len(self.ids):
@@ -193,10 +194,15 @@ class _Reader:
 
     def categories(self, items: list[dict[str, Any]]) -> None:
         for key, item in zip(self.wholes(items, "id", _INT64), items, strict=True):
-            self.category(key, item.get("name"))
+            self.category(key, item.get("name", None if self.named else ""))
 
     def category(self, key: int, name: object) -> None:
-        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not printable(name):
+        shortest = 1 if self.named else 0
+        if (
+            not isinstance(name, str)
+            or not shortest <= len(name) <= LONGEST_NAME
+            or not printable(name)
+        ):
             raise self.fail(f"category {key} has no name of 1 to {LONGEST_NAME} characters")
         if key in self.class_names:
             raise self.fail(f"category {key} is there twice")
@@ -216,8 +222,8 @@ class _Reader:
         of_image = np.frombuffer(self.of_image, np.int64)
         if not len(of_image):
             return found
-        place = np.minimum(np.searchsorted(ordered, of_image), max(len(ids) - 1, 0))
-        foreign = np.flatnonzero(ordered[place] != of_image) if len(ids) else np.arange(1)
+        found_at = np.minimum(np.searchsorted(ordered, of_image), max(len(ids) - 1, 0))
+        foreign = np.flatnonzero(ordered[found_at] != of_image) if len(ids) else np.arange(1)
         if len(foreign):
             raise self.fail(
                 f"an annotation is of image {of_image[foreign[0]]}, which is not listed"
@@ -232,23 +238,24 @@ class _Reader:
         for category in np.unique(categories).tolist():
             if category not in self.class_names:
                 raise self.fail(f"category {category} is annotated but not listed")
-        found[order[place]] = categories
+        found[order[found_at]] = categories
         return found
 
 
-def read_annotations(source: Source, where: str) -> Annotations:
+def read_annotations(source: Readable, where: str, named: bool = True) -> Annotations:
     """Reads one annotation file.
 
     Args:
         source: The file's bytes.
         where: Its name, for messages.
+        named: Images need file names, and categories names. If False, ``names`` stays empty.
 
     Raises:
         DataError: The file is not valid: not JSON, ids or file names that are missing,
             of another type, unsafe or there twice, an annotation of an image or a
             category that is not listed, an image without one where others have one.
     """
-    reader, digesting = _Reader(where), _Digesting(source)
+    reader, digesting = _Reader(where, named), _Digesting(source)
     take = {
         "images": reader.images,
         "annotations": reader.annotations,

@@ -1,44 +1,42 @@
-"""``prepare --download``: downloads the free official archives.
+"""``prepare --download``: downloads a suite's free archives.
 
-A file that came in part stays beside its final name as ``<name>.part`` and is continued
-with HTTP Range, by the same call or a later one. A file has its final name only when its
-size and SHA-256 are the official ones.
+An incomplete file stays beside its final name as ``<name>.part``; the same call or a later one
+continues it with HTTP Range. A file gets its final name only if its size and SHA-256 are the
+official ones.
 """
 
 import errno
-import http.client
-import random
 import re
 import shutil
+import ssl
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 
 from decathlon.common.errors import DataError, UsageError, nearest
-from decathlon.common.files import CHUNK, sha256
+from decathlon.common.files import sha256
 from decathlon.common.locks import exclusive
 from decathlon.common.oserrors import explained
 from decathlon.common.progress import Bar, progress
-from decathlon.suites.base import Archive
-from decathlon.suites.visual_decathlon import DEVKIT, DOMAINS, IMAGENET, NINE
+from decathlon.suites.base import Archive, Suite
 
-FREE = (DEVKIT, NINE)
-"""The archives that need no account."""
+if TYPE_CHECKING:
+    from httpx import Client, Response
+    from tenacity import RetryCallState
+
 ATTEMPTS = 8
 """Attempts in a row that may bring nothing before the download is given up."""
 FIRST_WAIT = 1.0
-"""Seconds between two attempts, at first."""
+"""Seconds between two attempts, at most, at first."""
 LONGEST_WAIT = 60.0
 """Seconds between two attempts, at most."""
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection is given up."""
-_AGENT = "decathlon (data preparation)"
+REDIRECTIONS = 10
+_HEADERS = {"User-Agent": "decathlon (data preparation)", "Accept-Encoding": "identity"}
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _LASTING = frozenset({400, 401, 403, 404, 405, 410, 414, 451})
 """Answers that another attempt will not change."""
@@ -61,39 +59,49 @@ class Fetched:
     fetched: list[str] = field(default_factory=list)
 
 
-def how_to_get_imagenet(folder: Path) -> str:
-    """Says how to get the ImageNet archive, which needs an account."""
+def free_archives(suite: Suite) -> list[Archive]:
+    """Returns the archives that need no account."""
+    return [archive for archive in suite.official if not archive.note]
+
+
+def how_to_get(archive: Archive, folder: Path, suite: Suite) -> str:
+    """Returns instructions for an archive that cannot be downloaded freely."""
+    instead = ""
+    if suite.photographs in archive.domains:
+        instead = "; if you have the original ILSVRC-2012 photographs, give them with --imagenet"
     return (
-        f"{IMAGENET.file} ({IMAGENET.size / 1e9:.1f} GB, imagenet12) {IMAGENET.note}:"
-        " make one at https://image-net.org, accept its terms, log in, then download"
-        f" {IMAGENET.url} to {folder}. Without it the other nine domains can be prepared;"
-        " if you have the original ILSVRC-2012 photographs, give them with --imagenet"
+        f"{archive.file} ({archive.size / 1e9:.1f} GB, {', '.join(archive.domains)})"
+        f" {archive.note}: log in, accept the terms, then download {archive.url} to {folder}."
+        f" Without it the other domains can be prepared{instead}"
     )
 
 
-def fetch(folder: Path, domains: Sequence[str] | None = None) -> Fetched:
-    """Downloads the free archives into a folder, as far as they are not there.
+def fetch(folder: Path, suite: Suite, domains: Sequence[str] | None = None) -> Fetched:
+    """Downloads a suite's free archives into a folder, as far as they are not there.
 
     Args:
         folder: Where they go; made when missing.
+        suite: Whose archives they are.
         domains: Domains that are wanted, or None for all; archives of none of them are
             left out.
 
     Raises:
-        UsageError: A domain is none of the official ones.
+        UsageError: A domain is none of the suite's.
         DataError: The server refuses, stays silent, or has another file than the official
             one; a file of that name is there that is not the official one; or the folder
             cannot be written.
     """
     for name in domains or ():
-        if name not in DOMAINS:
+        if name not in suite.domains:
             raise UsageError(
-                f"the official archives hold no domain '{name}'{nearest(name, DOMAINS)}"
-                f" (they hold {', '.join(DOMAINS)})"
+                f"the official archives hold no domain '{name}'{nearest(name, suite.domains)}"
+                f" (they hold {', '.join(suite.domains)})"
             )
     done = Fetched()
     archives = [
-        a for a in FREE if domains is None or not a.domains or set(a.domains) & set(domains)
+        archive
+        for archive in free_archives(suite)
+        if domains is None or not archive.domains or set(archive.domains) & set(domains)
     ]
     try:
         with exclusive(folder, "folder of archives", "--archives"):
@@ -125,27 +133,6 @@ def _check_present(path: Path, archive: Archive) -> None:
         )
 
 
-@contextmanager
-def _receiving() -> Iterator[None]:
-    """Tells what goes wrong on the way from the server from what does on the disk."""
-    try:
-        yield
-    except urllib.error.HTTPError:
-        raise
-    except urllib.error.URLError as error:
-        raise _InterruptedError(f"no connection ({error.reason})") from None
-    except (http.client.HTTPException, OSError) as error:
-        raise _InterruptedError(
-            f"the connection broke ({str(error) or type(error).__name__})"
-        ) from None
-
-
-def _received(answer: http.client.HTTPResponse, most: int) -> bytes:
-    """Returns what has come of an answer, as it is kept even if the connection breaks next."""
-    with _receiving():
-        return answer.read1(min(CHUNK, most))
-
-
 class _Download:
     """One archive on its way.
 
@@ -159,6 +146,7 @@ class _Download:
         self.path = folder / archive.file
         self.part = folder / f"{archive.file}.part"
         self.parts = 0  # that the file is put together from
+        self.best = 0  # bytes of the file, at most so far
         self.began, self.came = time.monotonic(), 0
         # Asked before there is a bar: older versions of rich replace the stream while it lasts.
         self.terminal = sys.stderr.isatty()
@@ -172,12 +160,12 @@ class _Download:
             raise OSError(errno.ENOSPC, "the disk is full", str(self.part.parent))
         with progress(self.archive.file, self.archive.size / 1e6, "MB") as bar:
             bar.advance(have / 1e6, "continued" if have else "")
-            if not self._attempts(bar):
+            if not self._complete(bar):
                 # A part of another file may have been kept: once more, from the start.
                 whole, self.parts = self.parts == 1 and not have, 0
                 self.part.unlink()
                 bar.advance(-self.archive.size / 1e6, "damaged, once more from the start")
-                if whole or not self._attempts(bar):
+                if whole or not self._complete(bar):
                     self.part.unlink(missing_ok=True)
                     raise self._foreign()
         self.part.replace(self.path)
@@ -189,60 +177,86 @@ class _Download:
             return 0
         return size
 
-    def _attempts(self, bar: Bar) -> bool:
-        """Fetches until the file has its size; returns whether its digest is right."""
-        failed, best = 0, self._have()
-        while (have := self._have()) < self.archive.size:
-            try:
-                self._attempt(have, bar)
-                problem = "the server sent less than the file"
-            except _InterruptedError as error:
-                problem = str(error)
-            if self._have() == self.archive.size:
-                break
-            failed = 0 if self._have() > best else failed + 1
-            best = max(best, self._have())
-            if failed >= ATTEMPTS:
-                kept = f"what came is kept in {self.part}" if self._have() else "nothing came"
-                raise DataError(
-                    f"{self.archive.url}: {problem}, {ATTEMPTS} times in a row; {kept}:"
-                    " run the same command again later, it continues"
-                )
-            if failed:
-                # Back-off with some chance in it, so that many callers do not come at once.
-                wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (failed - 1)) * random.uniform(0.5, 1)
-                bar.advance(0, f"{problem}; again in {wait:.0f} s")
-                time.sleep(wait)
+    def _complete(self, bar: Bar) -> bool:
+        """Fetches until the file has its size; returns True if its digest is right."""
+        from httpx import Client
+        from tenacity import (
+            Retrying,
+            retry_if_exception_type,
+            stop_after_attempt,
+            wait_random_exponential,
+        )
+
+        def report(state: "RetryCallState") -> None:
+            if state.outcome is not None and state.next_action is not None:
+                wait = state.next_action.sleep
+                bar.advance(0, f"{state.outcome.exception()}; again in {wait:.0f} s")
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(_InterruptedError),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_random_exponential(FIRST_WAIT, LONGEST_WAIT),
+            before_sleep=report,
+            reraise=True,
+        )
+        self.best = self._have()
+        with Client(
+            headers=_HEADERS,
+            timeout=TIMEOUT,
+            follow_redirects=True,
+            max_redirects=REDIRECTIONS,
+            verify=ssl.create_default_context(),
+        ) as client:
+            while self._have() < self.archive.size:
+                try:
+                    retrying(self._attempt, client, bar)
+                except _InterruptedError as error:
+                    kept = f"what came is kept in {self.part}" if self._have() else "nothing came"
+                    raise DataError(
+                        f"{self.archive.url}: {error}, {ATTEMPTS} times in a row; {kept}:"
+                        " run the same command again later, it continues"
+                    ) from None
         return sha256(self.part) == self.archive.sha256
 
-    def _attempt(self, have: int, bar: Bar) -> None:
-        headers = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
-        if have:
-            headers["Range"] = f"bytes={have}-"
-        request = urllib.request.Request(self.archive.url, headers=headers)
-        try:
-            with _receiving():
-                answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-        except urllib.error.HTTPError as error:
-            error.close()  # it is the answer, too
-            # urllib explains an endless redirection in several lines.
-            told = f"the server answers {error.code} {str(error.reason).splitlines()[0]}"
-            if error.code in _LASTING or 300 <= error.code < 400:
-                raise DataError(
-                    f"{self.archive.url}: {told};"
-                    f" fetch {self.archive.file} by other means and put it beside the others"
-                ) from None
-            if error.code == 416:
-                self.part.unlink(missing_ok=True)
-                bar.advance(-have / 1e6)
-            raise _InterruptedError(told) from None
-        with answer:
-            self._take(cast(http.client.HTTPResponse, answer), have, bar)
+    def _attempt(self, client: "Client", bar: Bar) -> None:
+        """Fetches what one answer brings.
 
-    def _take(self, answer: http.client.HTTPResponse, have: int, bar: Bar) -> None:
-        """Writes what an answer brings to its place in the file."""
+        Raises:
+            _InterruptedError: It brings nothing new.
+        """
+        import httpx
+
+        have, problem = self._have(), "the server sent less than the file"
+        try:
+            ranged = {"Range": f"bytes={have}-"} if have else {}
+            with client.stream("GET", self.archive.url, headers=ranged) as answer:
+                self._check_status(answer, have, bar)
+                self._take(answer, have, bar)
+        except httpx.TooManyRedirects:
+            raise self._refused("302 again and again") from None
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            problem = f"no connection ({str(error) or type(error).__name__})"
+        except httpx.HTTPError as error:
+            problem = f"the connection broke ({str(error) or type(error).__name__})"
+        if self._have() <= self.best:
+            raise _InterruptedError(problem)
+        self.best = self._have()
+
+    def _check_status(self, answer: "Response", have: int, bar: Bar) -> None:
+        if answer.is_success:
+            return
+        status = f"{answer.status_code} {answer.reason_phrase}"
+        if answer.status_code in _LASTING or answer.has_redirect_location:
+            raise self._refused(status)
+        if answer.status_code == 416:
+            self.part.unlink(missing_ok=True)
+            bar.advance(-have / 1e6)
+        raise _InterruptedError(f"the server answers {status}")
+
+    def _take(self, answer: "Response", have: int, bar: Bar) -> None:
+        """Writes what an answer brings to its position in the file."""
         skip = 0
-        if answer.status == 206:
+        if answer.status_code == 206:
             match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
             if not match or int(match[1]) != have:
                 raise _InterruptedError("the server sent another part than asked for")
@@ -252,20 +266,19 @@ class _Download:
             length = answer.headers.get("Content-Length", "")
             if length.isdigit() and int(length) != self.archive.size:
                 raise self._foreign(f"{int(length):,} bytes")
-            skip = have  # Range was ignored: what is there is passed over
+            skip = have  # the server ignored Range
         self.parts += 1
-        while skip:
-            passed = len(_received(answer, skip))
-            if not passed:
-                raise _InterruptedError("the connection broke")
-            skip -= passed
+        left = self.archive.size - have
         with self.part.open("ab") as file:
-            left = self.archive.size - have
-            while left and (data := _received(answer, left)):
+            for received in answer.iter_raw():
+                data = received[skip : skip + left]
+                skip = max(0, skip - len(received))
                 file.write(data)
                 left -= len(data)
                 self.came += len(data)
                 bar.advance(len(data) / 1e6, self._speed(left))
+                if not left:
+                    break
 
     def _speed(self, left: int) -> str:
         """Returns rate and remaining time, which a terminal's bar shows by itself."""
@@ -274,6 +287,12 @@ class _Download:
             return f"{rate / 1e6:.1f} MB/s"
         minutes, seconds = divmod(round(left / rate), 60)
         return f"{rate / 1e6:.1f} MB/s, {minutes}:{seconds:02d} left"
+
+    def _refused(self, status: str) -> DataError:
+        return DataError(
+            f"{self.archive.url}: the server answers {status};"
+            f" fetch {self.archive.file} by other means and put it beside the others"
+        )
 
     def _foreign(self, what: str = "another SHA-256") -> DataError:
         return DataError(

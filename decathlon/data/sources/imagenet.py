@@ -1,12 +1,12 @@
-"""imagenet12 from the original ILSVRC-2012 photographs, without the 72-pixel archive.
+"""A domain made from the original ILSVRC-2012 photographs, without the archive of small images.
 
-The official annotations name images by class and number (``train/0001/000001.jpg``), not by
-their original names. What they determine, and what is done:
+The official annotations of the Visual Decathlon's ImageNet name images by class and number
+(``train/0001/000001.jpg``), not by their original names. What they determine, and what is done:
 
 * **Classes, and counts per class and split**: determined. Class names are WordNet ids, as
   the folders and tars of the photographs are named.
 * **Sizes**: determined. A photograph is resized (Pillow, bicubic, version recorded) to the
-  annotated size where that is its own at a short side of 72 up to a pixel, else to its own.
+  annotated size if that is its own at the suite's short side up to a pixel, else to its own.
 * **train and val**, both of the original training set: *which* photograph of a class is
   which entry is not determined. Photographs are given to entries of the same size (up to a
   pixel), train before val, in the order of their names and of the ids; what is left is
@@ -41,19 +41,14 @@ from decathlon.data.image import (
     ImageFile,
     stored_size,
 )
-from decathlon.data.preparing.plan import DomainPlan
 from decathlon.data.shard import Int64
 from decathlon.data.sources.annotations import Annotations, Names
-from decathlon.data.sources.classes import LITTER
-from decathlon.data.sources.opening import unreadable
-from decathlon.data.sources.supply import (
-    ArchiveSupply,
-    FolderSupply,
-    Supply,
-    last_part,
-    read_regular,
-)
-from decathlon.suites.visual_decathlon import SUITE
+from decathlon.data.sources.folder_scan import LITTER
+from decathlon.data.sources.image_archive import ArchiveSupply, last_part
+from decathlon.data.sources.image_folder import FolderSupply, read_regular
+from decathlon.data.sources.plan import DomainPlan
+from decathlon.data.sources.streaming import unreadable
+from decathlon.data.sources.supply import Supply
 
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 _TRAIN = re.compile(r"(n\d{8})_\d+\.(?i:jpe?g)", re.ASCII)
@@ -74,7 +69,7 @@ class Photograph:
 
     Attributes:
         name: Its file name, which no other has.
-        size: (height, width) at a short side of 72.
+        size: (height, width) at the short side of stored images.
     """
 
     name: str
@@ -94,30 +89,30 @@ class Originals:
     supply: Supply
 
 
-def _size(data: bytes) -> Size:
+def _size(data: bytes, side: int) -> Size:
     """Returns the size at which a photograph is stored.
 
     Raises:
         ImageError: It is damaged.
     """
-    return _shared(stored_size(*ImageFile(data, PHOTOGRAPH_PIXELS, True).shape, SUITE.side, 0))
+    return _interned(stored_size(*ImageFile(data, PHOTOGRAPH_PIXELS, True).shape, side, 0))
 
 
-def _size_of_head(head: bytes) -> Size | None:
-    """Returns the size that the first bytes of a file tell, None where they do not suffice."""
+def _size_of_head(head: bytes, side: int) -> Size | None:
+    """Returns the size by the first bytes of a file, None if they are too few."""
     try:
-        return _size(head)
+        return _size(head, side)
     except ImageError:
         return None
 
 
 @lru_cache(maxsize=4096)
-def _shared(size: Size) -> Size:
+def _interned(size: Size) -> Size:
     """Returns one object for equal sizes, of which there are few among a million."""
     return size
 
 
-def _in_tar(path: Path, pattern: re.Pattern[str]) -> Originals:
+def _in_tar(path: Path, pattern: re.Pattern[str], side: int) -> Originals:
     supply = ArchiveSupply(
         path,
         None,
@@ -134,7 +129,7 @@ def _in_tar(path: Path, pattern: re.Pattern[str]) -> Originals:
             if member.kind == "file" and pattern.fullmatch(name):
                 head = tar.take(_HEAD)
                 try:
-                    size = _size_of_head(head) or _size(head + tar.read())
+                    size = _size_of_head(head, side) or _size(head + tar.read(), side)
                 except ImageError as error:
                     where = f"{tar.where}: {member.name}"
                     raise DataError(f"{where}: {error}; fetch it again") from None
@@ -165,28 +160,28 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise unreadable(folder, error) from None
 
 
-def _in_folder(folder: Path, pattern: re.Pattern[str]) -> Originals:
+def _in_folder(folder: Path, pattern: re.Pattern[str], side: int) -> Originals:
     found, problems = [], []
-    places: dict[str, str] = {}
+    paths: dict[str, str] = {}
     root = os.fsencode(folder)
     with progress(f"sizes in {folder.name}", None, "photographs") as bar:
-        for place in _files(folder, pattern):
-            name, path = last_part(place), b"%s/%s" % (root, os.fsencode(place))
+        for inside in _files(folder, pattern):
+            name, path = last_part(inside), b"%s/%s" % (root, os.fsencode(inside))
             try:
-                if places.setdefault(name, place) != place:
-                    raise ImageError(f"is there twice, also as {places[name]}")
-                size = _size_of_head(read_regular(path, _HEAD) or b"")
-                found.append(Photograph(name, size or _size(read_regular(path) or b"")))
+                if paths.setdefault(name, inside) != inside:
+                    raise ImageError(f"is there twice, also as {paths[name]}")
+                size = _size_of_head(read_regular(path, _HEAD) or b"", side)
+                found.append(Photograph(name, size or _size(read_regular(path) or b"", side)))
             except ImageError as error:
-                problems.append(f"{folder}/{place}: {error}")
+                problems.append(f"{folder}/{inside}: {error}")
             bar.advance()
     if problems:
         lines = listed(problems, "\n")
         raise DataError(f"{lines}; fetch what is damaged again")
     elsewhere = {
-        os.fsencode(name): os.fsencode(place)
-        for name, place in places.items()
-        if os.fsencode(place) != _by_class(os.fsencode(name))
+        os.fsencode(name): os.fsencode(inside)
+        for name, inside in paths.items()
+        if os.fsencode(inside) != _by_class(os.fsencode(name))
     }
     supply = FolderSupply(
         folder,
@@ -195,7 +190,7 @@ def _in_folder(folder: Path, pattern: re.Pattern[str]) -> Originals:
         tolerance=0,
         originals=True,
         photographs=True,
-        place=lambda name: elsewhere.get(name) or _by_class(name),
+        path_of=lambda name: elsewhere.get(name) or _by_class(name),
     )
     return Originals(sorted(found, key=lambda photo: photo.name), supply)
 
@@ -205,10 +200,12 @@ def _by_class(name: bytes) -> bytes:
     return name.split(b"_", 1)[0] + b"/" + name
 
 
-def _originals(folder: Path, tar: str, name: str, pattern: re.Pattern[str]) -> Originals | None:
+def _originals(
+    folder: Path, tar: str, name: str, pattern: re.Pattern[str], side: int
+) -> Originals | None:
     if (folder / tar).is_file():
-        return _in_tar(folder / tar, pattern)
-    return _in_folder(folder / name, pattern) if (folder / name).is_dir() else None
+        return _in_tar(folder / tar, pattern, side)
+    return _in_folder(folder / name, pattern, side) if (folder / name).is_dir() else None
 
 
 def _near(size: Size) -> Iterator[Size]:
@@ -231,8 +228,8 @@ def assign(entries: Sequence[Size], photographs: Sequence[Photograph]) -> list[s
         The photograph's name for each entry.
     """
     waiting: dict[Size, deque[int]] = defaultdict(deque)
-    for place, size in enumerate(entries):
-        waiting[size].append(place)
+    for position, size in enumerate(entries):
+        waiting[size].append(position)
     given: dict[int, str] = {}
     left: list[str] = []
     for photo in photographs:
@@ -241,9 +238,9 @@ def assign(entries: Sequence[Size], photographs: Sequence[Photograph]) -> list[s
             left.append(photo.name)
         else:
             given[queue.popleft()] = photo.name
-    rest = (place for place in range(len(entries)) if place not in given)
+    rest = (k for k in range(len(entries)) if k not in given)
     given.update(zip(rest, left, strict=False))
-    return [given[place] for place in range(len(entries))]
+    return [given[k] for k in range(len(entries))]
 
 
 def embed(entries: Sequence[Size], photographs: Sequence[Photograph]) -> list[str] | None:
@@ -263,14 +260,14 @@ def embed(entries: Sequence[Size], photographs: Sequence[Photograph]) -> list[st
     return names if len(names) == len(entries) else None
 
 
-def _sizes(notes: Annotations) -> list[Size]:
-    return list(zip(notes.heights.tolist(), notes.widths.tolist(), strict=True))
+def _sizes(annotations: Annotations) -> list[Size]:
+    return list(zip(annotations.heights.tolist(), annotations.widths.tolist(), strict=True))
 
 
-def _renamed(notes: Annotations, names: Sequence[str]) -> Annotations:
+def _renamed(annotations: Annotations, names: Sequence[str]) -> Annotations:
     encoded = [name.encode() for name in names]
     ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-    return replace(notes, names=Names(b"".join(encoded), ends))
+    return replace(annotations, names=Names(b"".join(encoded), ends))
 
 
 def _trained(plan: DomainPlan, train: Originals) -> dict[str, Annotations]:
@@ -283,9 +280,9 @@ def _trained(plan: DomainPlan, train: Originals) -> dict[str, Annotations]:
     orders = {split: np.argsort(plan.splits[split].categories, kind="stable") for split in splits}
     for category, wnid in zip(plan.category_ids, plan.class_names, strict=True):
         entries = [
-            (split, place)
+            (split, k)
             for split in splits
-            for place in _of(category, plan.splits[split].categories, orders[split])
+            for k in _of(category, plan.splits[split].categories, orders[split])
         ]
         have = by_class[wnid]
         if len(have) < len(entries):
@@ -293,48 +290,44 @@ def _trained(plan: DomainPlan, train: Originals) -> dict[str, Annotations]:
                 f"{train.supply.name}: has {len(have)} photographs of {wnid}, the annotations"
                 f" name {len(entries)}; fetch what is missing"
             )
-        sizes = [_size_at(plan.splits[split], place) for split, place in entries]
-        for (split, place), name in zip(entries, assign(sizes, have), strict=True):
-            names[split][place] = name
+        sizes = [_size_at(plan.splits[split], k) for split, k in entries]
+        for (split, k), name in zip(entries, assign(sizes, have), strict=True):
+            names[split][k] = name
     return {split: _renamed(plan.splits[split], names[split]) for split in splits}
 
 
 def _of(category: int, categories: Int64, order: Int64) -> list[int]:
-    """Returns the places of a category, given the order that sorts the categories."""
+    """Returns the positions of a category, given the order that sorts the categories."""
     low = np.searchsorted(categories, category, "left", order)
     high = np.searchsorted(categories, category, "right", order)
-    places: list[int] = order[low:high].tolist()
-    return places
+    positions: list[int] = order[low:high].tolist()
+    return positions
 
 
-def _size_at(notes: Annotations, place: int) -> Size:
-    return notes.heights.item(place), notes.widths.item(place)
-
-
-_TOLD = (
-    "imagenet12 is made of the original photographs: classes, counts and sizes are those of"
-    " the official annotations, but which photograph is in train and which in val is not"
-    " determined by them, and pixels differ from the official ones: recorded as unofficial"
-)
+def _size_at(annotations: Annotations, k: int) -> Size:
+    return annotations.heights.item(k), annotations.widths.item(k)
 
 
 def validation(folder: Path) -> str:
     """Returns what there is of validation photographs, by which a change of them is noticed."""
-    tar, place = folder / VAL_TAR, folder / "val"
+    tar, files = folder / VAL_TAR, folder / "val"
     if tar.is_file():
         return f"{VAL_TAR} of {tar.stat().st_size:,} bytes"
-    if not place.is_dir():
+    if not files.is_dir():
         return f"neither {VAL_TAR} nor a folder val"
-    sizes = [(place / name).stat().st_size for name in _files(place, _VAL)]
+    sizes = [(files / name).stat().st_size for name in _files(files, _VAL)]
     return f"a folder val of {len(sizes):,} photographs, {sum(sizes):,} bytes"
 
 
-def from_originals(plan: DomainPlan, folder: Path) -> tuple[DomainPlan, list[Supply], list[str]]:
-    """Plans imagenet12 from original photographs; see the module's text for what is sure.
+def from_originals(
+    plan: DomainPlan, folder: Path, side: int
+) -> tuple[DomainPlan, list[Supply], list[str]]:
+    """Plans a domain from original photographs; the module's text says what is certain.
 
     Args:
-        plan: imagenet12 as annotated.
+        plan: The domain as annotated.
         folder: Holds the photographs as tars or folders.
+        side: Short side of stored images in pixels.
 
     Returns:
         (the plan with the photographs' names, where they are, what the user should be told).
@@ -342,13 +335,19 @@ def from_originals(plan: DomainPlan, folder: Path) -> tuple[DomainPlan, list[Sup
     Raises:
         DataError: Photographs are missing or damaged.
     """
-    train = _originals(folder, TRAIN_TAR, "train", _TRAIN)
+    train = _originals(folder, TRAIN_TAR, "train", _TRAIN, side)
     if train is None or not train.photographs:
         raise DataError(f"{folder}: has no ILSVRC-2012 training photographs; {_FORMS}")
-    splits, supplies, messages = _trained(plan, train), [train.supply], [_TOLD]
+    splits, supplies = _trained(plan, train), [train.supply]
+    message = (
+        f"{plan.name} is made of the original photographs: classes, counts and sizes are those of"
+        " the official annotations, but which photograph is in train and which in val is not"
+        " determined by them, and pixels differ from the official ones: recorded as unofficial"
+    )
+    messages = [message]
     left_out = {}
     if "test" in plan.splits:
-        val = _originals(folder, VAL_TAR, "val", _VAL)
+        val = _originals(folder, VAL_TAR, "val", _VAL, side)
         names = embed(_sizes(plan.splits["test"]), val.photographs) if val else None
         if val is not None and names is not None:
             splits["test"] = _renamed(plan.splits["test"], names)
@@ -356,7 +355,7 @@ def from_originals(plan: DomainPlan, folder: Path) -> tuple[DomainPlan, list[Sup
         else:
             left_out["test"] = validation(folder)
             messages.append(
-                "imagenet12 test is left out: its annotated sizes are not found, in order,"
+                f"{plan.name} test is left out: its annotated sizes are not found, in order,"
                 f" among the validation photographs ({folder} has {left_out['test']})"
             )
     made = replace(plan, splits=splits, exact=False, left_out=left_out)

@@ -1,8 +1,8 @@
 """Reads tar archives as a stream, one member at a time, trusting nothing.
 
-The standard library's ``tarfile`` reads extended headers of any declared size into
-memory and spends 30 microseconds on a member; this reader bounds what it takes and
-spends a fifth of that, which counts with 1.3 million members.
+``tarfile`` reads extended headers of any declared size into memory and takes a damaged header
+for the end of the archive. It also halves the speed of ``prepare`` (60,000 images of 4 kB on two
+busy cores: 530 images/s, 1080 with this reader).
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from zlib_ng import zlib_ng
 
 from decathlon.common.errors import DataError
-from decathlon.data.sources.streams import Source
+from decathlon.data.sources.streaming import Readable
 
 BLOCK = 512
 LONGEST_HEADER = 1 << 16
@@ -47,10 +47,11 @@ class Member:
     kind: str
 
 
-def told(where: str, member: Member) -> str:
-    """Says why a member does not belong into an archive of images, ``""`` where it may.
+def objection(where: str, member: Member) -> str:
+    """Returns why a member does not belong in an archive of images, ``""`` if it does.
 
-    Nothing is ever unpacked, so that none can do harm; but who made it meant some.
+    Nothing is ever unpacked, so such a member does no harm. Still, the archive is not to be
+    trusted.
     """
     if member.name.startswith("/"):
         problem = "has an absolute name"
@@ -106,7 +107,7 @@ class Tar:
         where: Name of the archive, for messages.
     """
 
-    def __init__(self, file: Source, where: str) -> None:
+    def __init__(self, file: Readable, where: str) -> None:
         self.file, self.where = file, where
         self._left = 0  # bytes of the current member not yet read
         self._padding = 0
@@ -160,7 +161,7 @@ class Tar:
         self._left -= len(data)
         return data
 
-    def open(self) -> Source:
+    def open(self) -> Readable:
         """Returns the current member as a source of bytes; valid until the next member."""
         return _Payload(self)
 

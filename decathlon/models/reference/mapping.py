@@ -114,8 +114,8 @@ def _rows(layers: Layers, layer: str) -> int:
     weight = layers.tensors.get(f"{layer}.weight")
     if weight is None or weight.dim() == 0 or not 0 < len(weight) <= 1 << 20:
         raise CheckpointError(
-            f"has no layer '{layer}' with weights; imported are ResNet-26, plain or with series"
-            " or parallel adapters, and SpotTune with its policy"
+            f"has no layer '{layer}' with weights; imported are the residual networks of the"
+            " authors, plain or with series or parallel adapters, and SpotTune with its policy"
         )
     return len(weight)
 

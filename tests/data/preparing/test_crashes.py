@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from decathlon.common.errors import DataError
-from decathlon.data.preparing import decoding, folder_writer, plan
+from decathlon.data.preparing import decoding, folder_writer
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
 from decathlon.data.shard import open_shard
+from decathlon.data.sources import plan
 from tests.data.official import Official, encoded, picture, write_labels
 
 WRITER = "decathlon.data.preparing.shard_writer:ShardWriter"
@@ -183,11 +184,11 @@ def test_damage_to_what_was_left_is_noticed(small: Official, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("place", "count"),
     [
-        ("decathlon.data.sources.labels::write_manifest", 1),
-        ("decathlon.data.sources.labels::write_manifest", 2),
-        ("decathlon.data.sources.labels::write_manifest", 3),
-        ("decathlon.data.sources.labels::check", 1),
-        ("decathlon.data.sources.labels::check", 2),
+        ("decathlon.data.preparing.labelling::write_manifest", 1),
+        ("decathlon.data.preparing.labelling::write_manifest", 2),
+        ("decathlon.data.preparing.labelling::write_manifest", 3),
+        ("decathlon.data.preparing.labelling::check", 1),
+        ("decathlon.data.preparing.labelling::check", 2),
     ],
 )
 def test_filling_in_labels_is_continued_without_archives(

@@ -10,12 +10,13 @@ from PIL import Image
 
 from decathlon.common.errors import DataError, UsageError
 from decathlon.data.manifest import read_manifest
-from decathlon.data.preparing import folder_writer, plan
+from decathlon.data.preparing import folder_writer
 from decathlon.data.preparing.decoding import Pool
 from decathlon.data.preparing.prepare import Prepared, prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
 from decathlon.data.shard import open_shard
+from decathlon.data.sources import plan
 from tests.data.official import (
     Official,
     decoded,

@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Registers the suite as a package of a stranger would."""
-    point = EntryPoint("pets", f"{__name__}:PETS", registry.GROUP)
+    point = EntryPoint("pets", f"{__name__}:PETS", "decathlon.suites")
     monkeypatch.setattr(EntryPoint, "load", lambda _: PETS)
     monkeypatch.setattr(registry, "registered", lambda: {"pets": point})
 

@@ -9,10 +9,10 @@ import pytest
 from decathlon.common.errors import UsageError
 from decathlon.common.world import World
 from decathlon.data.keyed import generator, key_of
-from decathlon.data.preparing import plan
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.reading.batches import Batches, Cut
 from decathlon.data.reading.store import Images, open_store
+from decathlon.data.sources import plan
 from decathlon.suites.base import View
 from tests.data.official import Official
 

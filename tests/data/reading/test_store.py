@@ -17,13 +17,13 @@ from torch.utils.data import DataLoader
 import decathlon
 from decathlon.common.errors import DataError, UnreadableError, UsageError
 from decathlon.data import shard
-from decathlon.data.preparing.plan import DomainPlan
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading import store
 from decathlon.data.reading.batches import Batches
 from decathlon.data.reading.store import data_folder, open_store
 from decathlon.data.sources.annotations import Annotations, Names
+from decathlon.data.sources.plan import DomainPlan
 from decathlon.suites.base import SPLITS, View
 from decathlon.suites.visual_decathlon import DOMAINS, SUITE
 from tests.data.official import Official

@@ -2,9 +2,9 @@
 
 import errno
 import hashlib
-import http.client
 import os
 import pty
+import socket
 import ssl
 import sys
 import threading
@@ -25,6 +25,7 @@ from decathlon.data.reading.store import open_store
 from decathlon.data.sources import download
 from decathlon.data.sources.download import fetch
 from decathlon.suites.base import Archive
+from decathlon.suites.visual_decathlon import DEVKIT, NINE, SUITE
 from tests.data.official import Official
 
 CONTENT = bytes(range(256)) * 5000
@@ -108,7 +109,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         monkeypatch.setattr(download, "FIRST_WAIT", 0.001)
         monkeypatch.setattr(download, "TIMEOUT", 5.0)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr(download, "FREE", (archive(state),))
+        monkeypatch.setattr(download, "free_archives", lambda suite: [archive(state)])
         yield state
         running.shutdown()
         thread.join()
@@ -125,16 +126,16 @@ def fetched(folder: Path) -> None:
 
 
 def test_a_whole_answer(server: Server, tmp_path: Path) -> None:
-    assert fetch(tmp_path / "new").fetched == ["a.tar"]
+    assert fetch(tmp_path / "new", SUITE).fetched == ["a.tar"]
     fetched(tmp_path / "new")
-    assert fetch(tmp_path / "new").present == ["a.tar"]
+    assert fetch(tmp_path / "new", SUITE).present == ["a.tar"]
     assert server.asked == [""]
 
 
 @pytest.mark.parametrize("length", [True, False])
 def test_dropped_connections_are_continued(server: Server, tmp_path: Path, length: bool) -> None:
     server.drops, server.length = [100_000, 200_000, 0, 1], length
-    fetch(tmp_path)
+    fetch(tmp_path, SUITE)
     fetched(tmp_path)
     places = [int(asked.removeprefix("bytes=").rstrip("-") or 0) for asked in server.asked]
     assert places == [0, 100_000, 300_000, 300_000, 300_001]
@@ -143,16 +144,16 @@ def test_dropped_connections_are_continued(server: Server, tmp_path: Path, lengt
 def test_a_later_call_continues(server: Server, tmp_path: Path) -> None:
     server.drops = [70_000] + [0] * download.ATTEMPTS
     with pytest.raises(DataError, match=r"8 times in a row; what came is kept in .*a\.tar\.part"):
-        fetch(tmp_path)
+        fetch(tmp_path, SUITE)
     assert (tmp_path / "a.tar.part").read_bytes() == CONTENT[:70_000]
-    fetch(tmp_path)
+    fetch(tmp_path, SUITE)
     fetched(tmp_path)
     assert server.asked[-1] == "bytes=70000-"
 
 
 def test_a_server_that_ignores_ranges(server: Server, tmp_path: Path) -> None:
     server.ranges, server.drops = False, [300_000, 100_000]
-    fetch(tmp_path)
+    fetch(tmp_path, SUITE)
     fetched(tmp_path)
     assert server.asked == ["", "bytes=300000-", "bytes=300000-"]
 
@@ -160,35 +161,35 @@ def test_a_server_that_ignores_ranges(server: Server, tmp_path: Path) -> None:
 def test_wrong_bytes_are_never_given_the_name(server: Server, tmp_path: Path) -> None:
     server.files["/a.tar"] = CONTENT[:-1] + b"?"
     with pytest.raises(DataError, match=r"another file than the official a\.tar .another SHA"):
-        fetch(tmp_path)
+        fetch(tmp_path, SUITE)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
     assert server.asked == [""]
 
 
 def test_a_damaged_part_is_fetched_anew_once(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.tar.part").write_bytes(b"?" * 5000)
-    fetch(tmp_path)
+    fetch(tmp_path, SUITE)
     fetched(tmp_path)
     assert server.asked == ["bytes=5000-", ""]
 
 
 def test_a_part_that_is_too_long_is_dropped(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.tar.part").write_bytes(CONTENT + b"?")
-    fetch(tmp_path)
+    fetch(tmp_path, SUITE)
     fetched(tmp_path)
 
 
 def test_a_file_that_is_too_short(server: Server, tmp_path: Path) -> None:
     server.files["/a.tar"] = CONTENT[:-100]
     with pytest.raises(DataError, match=r"another file than .*1,279,900 bytes; expected are 1,280"):
-        fetch(tmp_path)
+        fetch(tmp_path, SUITE)
     assert not (tmp_path / "a.tar").exists()
 
 
 def test_too_short_without_a_length_ends_too(server: Server, tmp_path: Path) -> None:
     server.files["/a.tar"], server.length = CONTENT[:-100], False
     with pytest.raises(DataError, match="8 times in a row"):
-        fetch(tmp_path)
+        fetch(tmp_path, SUITE)
     assert not (tmp_path / "a.tar").exists()
     assert len(server.asked) < 30
 
@@ -196,20 +197,20 @@ def test_too_short_without_a_length_ends_too(server: Server, tmp_path: Path) -> 
 def test_another_part_than_asked_for(server: Server, tmp_path: Path) -> None:
     server.drops, server.shift = [1000], 7
     with pytest.raises(DataError, match="another part than asked for"):
-        fetch(tmp_path)
+        fetch(tmp_path, SUITE)
     assert (tmp_path / "a.tar.part").read_bytes() == CONTENT[:1000]
 
 
 def test_passing_errors_are_waited_for(server: Server, tmp_path: Path) -> None:
     server.errors = [503, 500, 429]
-    fetch(tmp_path)
+    fetch(tmp_path, SUITE)
     fetched(tmp_path)
 
 
 def test_lasting_errors_are_told_at_once(server: Server, tmp_path: Path) -> None:
     server.files.clear()
     with pytest.raises(DataError, match="the server answers 404"):
-        fetch(tmp_path)
+        fetch(tmp_path, SUITE)
     assert server.asked == [""]
 
 
@@ -218,9 +219,9 @@ def test_an_endless_redirection_is_told_at_once(server: Server, tmp_path: Path) 
     with pytest.raises(
         DataError, match=r"the server answers 302 .*; fetch a\.tar by other"
     ) as told:
-        fetch(tmp_path)
+        fetch(tmp_path, SUITE)
     assert len(str(told.value).splitlines()) == 1
-    assert len(server.asked) < 12  # one attempt, in which urllib follows ten times
+    assert len(server.asked) < 12  # one attempt, which follows ten times
 
 
 @pytest.mark.parametrize(
@@ -229,16 +230,20 @@ def test_an_endless_redirection_is_told_at_once(server: Server, tmp_path: Path) 
 def test_whatever_breaks_on_the_way_is_tried_again(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: tuple[Any, ...]
 ) -> None:
-    read, left = http.client.HTTPResponse.read1, [broken]
+    left = [broken]
 
-    def breaking(self: http.client.HTTPResponse, size: int = -1) -> bytes:
-        if (tmp_path / "a.tar.part").stat().st_size > 500_000 and left:
-            kind, *values = left.pop()
-            raise kind(*values)
-        return read(self, min(size, 100_000))
+    class Breaking(socket.socket):
+        """A connection of the client: the server's receives by other calls."""
 
-    monkeypatch.setattr(http.client.HTTPResponse, "read1", breaking)
-    fetch(tmp_path)
+        def recv(self, size: int, flags: int = 0) -> bytes:
+            part = tmp_path / "a.tar.part"
+            if part.exists() and part.stat().st_size > 500_000 and left:
+                kind, *values = left.pop()
+                raise kind(*values)
+            return super().recv(size, flags)
+
+    monkeypatch.setattr(socket, "socket", Breaking)
+    fetch(tmp_path, SUITE)
     fetched(tmp_path)
     assert len(server.asked) == 2
     assert not left
@@ -247,7 +252,7 @@ def test_whatever_breaks_on_the_way_is_tried_again(
 def test_a_disk_that_fills_up_is_not_the_servers_fault(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.tar.part").symlink_to("/dev/full")
     with pytest.raises(DataError, match=r"the disk is full .*; make room"):
-        fetch(tmp_path)
+        fetch(tmp_path, SUITE)
     assert server.asked == [""]
 
 
@@ -255,7 +260,7 @@ def test_an_unknown_domain_is_told_before_anything_is_fetched(
     server: Server, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="no domain 'dtt', did you mean 'dtd'"):
-        fetch(tmp_path, ["dtt"])
+        fetch(tmp_path, SUITE, ["dtt"])
     assert server.asked == []
 
 
@@ -275,7 +280,7 @@ def test_a_terminal_shows_one_remaining_time(
         told = reader.submit(text)
         with os.fdopen(terminal, "w") as stderr, monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", stderr)
-            fetch(tmp_path)
+            fetch(tmp_path, SUITE)
         assert b"MB/s" in told.result()
         assert b" left" not in told.result()
     os.close(shown)
@@ -283,28 +288,28 @@ def test_a_terminal_shows_one_remaining_time(
 
 def test_no_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = Archive("a.tar", "http://127.0.0.1:1/a.tar", 10, "0" * 64, "a test")
-    monkeypatch.setattr(download, "FREE", (nobody,))
+    monkeypatch.setattr(download, "free_archives", lambda suite: [nobody])
     with pytest.raises(DataError, match=r"no connection .*; nothing came: run the same"):
-        fetch(tmp_path)
+        fetch(tmp_path, SUITE)
 
 
 def test_a_foreign_file_is_not_overwritten(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"mine")
     with pytest.raises(DataError, match=r"a\.tar: is not the official file"):
-        fetch(tmp_path)
+        fetch(tmp_path, SUITE)
     assert (tmp_path / "a.tar").read_bytes() == b"mine"
 
 
 def test_a_folder_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"cannot be used as folder of archives.*--archives"):
-        fetch(tmp_path / "file")
+        fetch(tmp_path / "file", SUITE)
 
 
 def test_rate_and_remaining_time_are_told(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fetch(tmp_path)
+    fetch(tmp_path, SUITE)
     assert "MB/s, 0:00 left" in capsys.readouterr().err
 
 
@@ -312,15 +317,15 @@ def test_the_command_downloads_and_prepares(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Official(tmp_path / "made")
-    for domain in download.NINE.domains:
+    for domain in NINE.domains:
         made.add(domain, (3, 2, 1))
     made.write()
     archives = []
-    for known in (download.DEVKIT, download.NINE):
+    for known in (DEVKIT, NINE):
         content = (made.folder / known.file).read_bytes()
         server.files[f"/{known.file}"] = content
         archives.append(replace(archive(server, known.file, content), domains=known.domains))
-    monkeypatch.setattr(download, "FREE", tuple(archives))
+    monkeypatch.setattr(download, "free_archives", lambda suite: archives)
     server.drops = [1000]
     place, data = tmp_path / "archives", tmp_path / "data"
     arguments = ["prepare", "--download", "--archives", str(place), "--data", str(data)]
@@ -329,4 +334,4 @@ def test_the_command_downloads_and_prepares(
     assert "needs an account at image-net.org" in done.output
     names = [".lock", *(known.file for known in archives)]
     assert sorted(path.name for path in place.iterdir()) == sorted(names)
-    assert sorted(open_store(data).domains) == sorted(download.NINE.domains)
+    assert sorted(open_store(data).domains) == sorted(NINE.domains)

@@ -18,8 +18,8 @@ from decathlon.data.manifest import DomainEntry, read_manifest
 from decathlon.data.preparing.prepare import Prepared, prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
-from decathlon.data.sources.classes import scan
-from decathlon.data.sources.shares import Shares, parse_shares
+from decathlon.data.sources.folder_scan import scan
+from decathlon.data.sources.stratified import Shares, parse_shares
 from tests.data.official import encoded, picture
 
 JPEG = encoded(picture(np.random.default_rng(1), 72, 80))
@@ -355,7 +355,7 @@ def test_a_folder_is_known_however_it_is_spelled(
     def read_again(*_: object) -> None:
         raise AssertionError("images are read again")
 
-    monkeypatch.setattr("decathlon.data.sources.supply.read_regular", read_again)
+    monkeypatch.setattr("decathlon.data.sources.image_folder.read_regular", read_again)
     assert make(tmp_path, spelling(birds)).done
     after = (tmp_path / "data" / "manifest.json").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
@@ -376,7 +376,7 @@ def test_photographs_that_were_prepared_by_another_rule_are_prepared_again(
     tmp_path: Path, birds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("decathlon.data.sources.supply._RULE", b"")
+        patch.setattr("decathlon.data.sources.image_folder._RULE", b"")
         make(tmp_path, birds)
     assert make(tmp_path, birds).written
     assert make(tmp_path, birds).done
@@ -414,6 +414,6 @@ def test_a_scan_reads_no_pixels_of_named_images(
     birds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "decathlon.data.sources.classes.recognised", lambda path: pytest.fail(str(path))
+        "decathlon.data.sources.folder_scan.recognised", lambda path: pytest.fail(str(path))
     )
     assert not scan(birds).passed

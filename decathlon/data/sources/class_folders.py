@@ -1,8 +1,8 @@
 """A user's own domain: a folder of photographs, with or without splits.
 
-:mod:`decathlon.data.sources.classes` says what is found in the folder, and
-:mod:`decathlon.data.sources.shares` how a folder without splits is divided. Classes are the folders
-that hold training images, sorted; category ids count from 1 in that order, image ids from 1
+:mod:`decathlon.data.sources.folder_scan` lists what is in the folder, and
+:mod:`decathlon.data.sources.stratified` divides a folder without splits. Classes are the
+folders that hold training images, sorted; category ids count from 1 in that order, image ids from 1
 through train, val and test, in the order of the names. The listing (paths and sizes of the
 files) stands for the annotations. When it changes, or a file does (by its size and the time
 that the system keeps of its last change), the domain is prepared again; equal images then give
@@ -20,9 +20,8 @@ import numpy as np
 from decathlon.common.errors import DataError, UsageError, listed, nearest
 from decathlon.common.text import printable_name
 from decathlon.data.image import PHOTOGRAPH_PIXELS
-from decathlon.data.preparing.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
 from decathlon.data.sources.annotations import MOST_CLASSES, Annotations, Names
-from decathlon.data.sources.classes import (
+from decathlon.data.sources.folder_scan import (
     LAYOUT,
     Found,
     FoundImage,
@@ -30,8 +29,9 @@ from decathlon.data.sources.classes import (
     scan,
     without,
 )
-from decathlon.data.sources.shares import Shares
-from decathlon.data.sources.supply import FolderSupply
+from decathlon.data.sources.image_folder import FolderSupply
+from decathlon.data.sources.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
+from decathlon.data.sources.stratified import Shares
 from decathlon.suites.base import DEFAULT, SPLITS, Suite
 
 MEND = "replace the file, or leave out all that are broken with --skip-broken"
@@ -125,7 +125,7 @@ def own_domain(
 
     Args:
         name: What the domain is called.
-        folder: See :mod:`decathlon.data.sources.classes`.
+        folder: See :mod:`decathlon.data.sources.folder_scan`.
         shares: How a folder without splits is divided, None for the default.
         skipped: Why images are left out, by name.
 
@@ -175,8 +175,8 @@ def _check_classes(folder: Path, found: Found) -> None:
     if "train" not in found.images and found.images:
         raise DataError(f"{folder}: has no folder train; {LAYOUT}")
     if not train:
-        place = folder / "train" if "train" in found.images else folder
-        raise DataError(f"{place}: holds no images; {LAYOUT}")
+        where = folder / "train" if "train" in found.images else folder
+        raise DataError(f"{where}: holds no images; {LAYOUT}")
     for split, classes in orphans(found.images):
         named = listed([f"'{name}'{nearest(name, train)}" for name in classes])
         raise DataError(

@@ -113,24 +113,24 @@ class _Scan:
         """Collects the images of the classes of one split."""
         images: dict[str, list[FoundImage]] = defaultdict(list)
         for name in folders:
-            place = f"{split}/{name}" if split else name
+            where = f"{split}/{name}" if split else name
             if not printable(name):
-                self.problem(place, "has no printable name in UTF-8; rename it")
+                self.problem(where, "has no printable name in UTF-8; rename it")
                 continue
-            deeper, inside = self.inside(place)
+            deeper, inside = self.inside(where)
             for folder in deeper:
-                self.problem(f"{place}/{folder}", "is a folder within a class; move its images up")
+                self.problem(f"{where}/{folder}", "is a folder within a class; move its images up")
             if inside:
                 images[unicodedata.normalize("NFC", name)] += inside
             elif not deeper:
-                self.found.passed.append(f"{printable_name(os.fsencode(place))} (no images)")
+                self.found.passed.append(f"{printable_name(os.fsencode(where))} (no images)")
         self.found.images[split] = dict(images)
 
-    def inside(self, place: str) -> tuple[list[str], list[FoundImage]]:
+    def inside(self, where: str) -> tuple[list[str], list[FoundImage]]:
         """Returns names of the folders and the images in a folder, in their order."""
         folders, images = [], []
-        for entry in self.entries(place):
-            path = f"{place}/{entry.name}" if place else entry.name
+        for entry in self.entries(where):
+            path = f"{where}/{entry.name}" if where else entry.name
             try:
                 if entry.name in LITTER:
                     self.found.passed.append(printable_name(os.fsencode(path)))
@@ -144,27 +144,27 @@ class _Scan:
                 self.problem(path, f"cannot be read ({error.strerror}); mend or remove it")
         return folders, images
 
-    def entries(self, place: str) -> list[os.DirEntry[str]]:
+    def entries(self, where: str) -> list[os.DirEntry[str]]:
         """Returns what a folder holds by name, without what is hidden."""
         try:
-            with os.scandir(self.root / place) as found:
+            with os.scandir(self.root / where) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".")]
         except OSError as error:
-            self.problem(place, f"cannot be read ({error.strerror}); make it readable")
+            self.problem(where, f"cannot be read ({error.strerror}); make it readable")
             return []
         return sorted(entries, key=lambda entry: os.fsencode(entry.name))
 
-    def has_folders(self, place: str) -> bool:
+    def has_folders(self, where: str) -> bool:
         """Whether a folder holds folders, as a split does, rather than images."""
-        folders, images = _Scan(self.root).inside(place)
+        folders, images = _Scan(self.root).inside(where)
         return bool(folders) or not images
 
     def unclassed(self, images: list[FoundImage]) -> None:
         for image in images:
             self.problem(os.fsdecode(image.name), "is in no folder of a class; move or remove it")
 
-    def problem(self, place: str, what: str) -> None:
-        path = self.root / place if place else self.root
+    def problem(self, where: str, what: str) -> None:
+        path = self.root / where if where else self.root
         self.problems.append(f"{printable_name(os.fsencode(path))}: {what}")
 
 
@@ -201,7 +201,7 @@ def without(found: Found, skipped: Mapping[str, str]) -> tuple[Found, list[bytes
 
     Args:
         found: What a folder holds.
-        skipped: Why, by name as :func:`~decathlon.data.sources.annotations.shown` gives it.
+        skipped: Why, by name as :func:`~decathlon.common.text.printable_name` gives it.
 
     Returns:
         (the rest, names of the images that are left out and are there).

@@ -1,9 +1,7 @@
-"""Fills in the labels of the test splits from the official ``labels_test.zip``."""
+"""Fills in the labels of test splits that are prepared without them."""
 
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,60 +9,13 @@ import numpy as np
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import replacing
-from decathlon.common.zipped import opened
 from decathlon.data.manifest import DomainEntry, Manifest, ShardEntry, SplitEntry, write_manifest
 from decathlon.data.preparing.checking import check
 from decathlon.data.shard import Int64, open_shard
-from decathlon.data.sources.annotations import UNKNOWN, Annotations, read_annotations
-from decathlon.data.sources.streams import LARGEST_RATIO
+from decathlon.data.sources.test_labels import Labels, read_labels
+from decathlon.suites.base import Suite
 
 SPLIT = "test"
-_FREE = 64 << 20
-
-
-@contextmanager
-def _opened(labels: Path) -> Iterator[zipfile.ZipFile]:
-    if not labels.exists():
-        raise DataError(
-            f"{labels}: there is no such file; the official labels_test.zip comes with the"
-            " residual_adapters code (https://github.com/srebuffi/residual_adapters)"
-        )
-    with opened(labels, DataError) as archive:
-        yield archive
-
-
-def read_labels(labels: Path, domains: Sequence[str]) -> dict[str, Annotations]:
-    """Reads the test annotations of some domains.
-
-    Args:
-        labels: A zip file with one ``<domain>_test.json`` for each domain.
-        domains: The domains to read.
-
-    Returns:
-        Annotations by domain; a domain without a file is left out.
-
-    Raises:
-        DataError: The zip or an annotation file is missing, damaged or a bomb, or has
-            images without a label.
-    """
-    found: dict[str, Annotations] = {}
-    with _opened(labels) as archive:
-        for info in archive.infolist():
-            # Some programs for Windows write backslashes.
-            file = info.filename.replace("\\", "/").rsplit("/", 1)[-1]
-            domain = file.removesuffix("_test.json")
-            if domain not in domains or domain == file:
-                continue
-            where = f"{labels.name}: {info.filename}"
-            if domain in found:
-                raise DataError(f"{where}: a second file for {domain}; fetch it again")
-            if info.file_size > _FREE + LARGEST_RATIO * info.compress_size:
-                raise DataError(f"{where}: unpacks to over {LARGEST_RATIO} times its size")
-            with archive.open(info) as member:
-                found[domain] = read_annotations(member, where)
-            if (found[domain].categories == UNKNOWN).any():
-                raise DataError(f"{where}: images without a category; this is no label file")
-    return found
 
 
 @dataclass(frozen=True)
@@ -83,41 +34,40 @@ def _ids(values: Int64) -> str:
     )
 
 
-def _change(data: Path, domain: str, entry: DomainEntry, notes: Annotations) -> _Change | None:
-    """Returns what has to change, None where the labels are in already.
+def _change(data: Path, entry: DomainEntry, given: Labels) -> _Change | None:
+    """Returns what has to change, None if the labels are in already.
 
     Raises:
         DataError: The labels are of other images or of other classes.
     """
-    split = entry.splits[SPLIT]
+    domain, split = given.domain, entry.splits[SPLIT]
     shards = [open_shard(data / shard.file) for shard in split.shards]
     ids = np.concatenate([shard.columns.image_id for shard in shards])
-    order = np.argsort(notes.image_ids)
-    if not np.array_equal(np.sort(ids), notes.image_ids[order]):
+    if not np.array_equal(np.sort(ids), given.image_ids):
         raise DataError(
-            f"{notes.where}: these are labels of other images: the prepared test split of"
-            f" {domain} has {_ids(ids)}, the labels are of {_ids(notes.image_ids)};"
+            f"{given.where}: these are labels of other images: the prepared test split of"
+            f" {domain} has {_ids(ids)}, the labels are of {_ids(given.image_ids)};"
             " prepare without --labels, or from the archives that the labels belong to"
         )
     known = dict(zip(entry.category_ids, entry.class_names, strict=True))
-    foreign = set(np.unique(notes.categories).tolist()) - {key for key in known if known[key]}
+    foreign = set(np.unique(given.category_ids).tolist()) - {key for key in known if known[key]}
     if foreign:
-        raise DataError(f"{notes.where}: category {min(foreign)} is none of {domain}'s categories")
-    for key, name in notes.class_names.items():
-        if known.get(key, name) not in (name, ""):
+        raise DataError(f"{given.where}: category {min(foreign)} is none of {domain}'s categories")
+    for key, name in given.class_names.items():
+        if name and known.get(key, name) not in (name, ""):
             raise DataError(
-                f"{notes.where}: category {key} is {name!r} here and {known[key]!r} in the"
+                f"{given.where}: category {key} is {name!r} here and {known[key]!r} in the"
                 f" prepared {domain}; prepare from the archives that the labels belong to"
             )
-    labels = notes.categories[order][np.searchsorted(notes.image_ids[order], ids)]
+    labels = given.category_ids[np.searchsorted(given.image_ids, ids)]
     labels = labels - entry.category_ids[0]
     present = np.concatenate([shard.columns.label for shard in shards])
     # What a call that was killed has filled in is not known by its file yet.
-    settled = split.labels_sha256 == notes.sha256 and not any(s.coming for s in split.shards)
+    settled = split.labels_sha256 == given.sha256 and not any(s.coming for s in split.shards)
     if settled and np.array_equal(labels, present):
         return None
     cuts = np.cumsum([len(shard) for shard in shards])[:-1]
-    return _Change(domain, split, np.split(labels, cuts), notes.sha256)
+    return _Change(domain, split, np.split(labels, cuts), given.sha256)
 
 
 def _rewrite(
@@ -149,7 +99,7 @@ def _rewrite(
 
 
 def add_labels(
-    data: Path, manifest: Manifest, labels: Path, domains: Sequence[str]
+    data: Path, manifest: Manifest, labels: Path, suite: Suite, domains: Sequence[str]
 ) -> tuple[Manifest, list[str], list[str]]:
     """Fills in the labels of the test splits; only the shards of those are rewritten.
 
@@ -158,7 +108,8 @@ def add_labels(
     Args:
         data: The data folder.
         manifest: What it holds.
-        labels: The official ``labels_test.zip``.
+        labels: The official ``labels_test.zip``, or a folder of its files.
+        suite: The suite that the folder is prepared for.
         domains: Prepared domains to label.
 
     Returns:
@@ -168,8 +119,8 @@ def add_labels(
         DataError: Labels are damaged, or of other images or classes.
     """
     wanted = [name for name in domains if SPLIT in manifest.domains[name].splits]
-    notes = read_labels(labels, wanted)
-    changes = [_change(data, name, manifest.domains[name], notes[name]) for name in notes]
+    found = read_labels(labels, suite, wanted)
+    changes = [_change(data, manifest.domains[name], found[name]) for name in found]
     now = manifest
 
     def announce(entry: ShardEntry) -> None:
@@ -191,7 +142,7 @@ def add_labels(
         )
         entry = now.domains[change.domain]
         entry = entry.model_copy(update={"splits": {**entry.splits, SPLIT: split}})
-        now = Manifest(domains={**now.domains, change.domain: entry})
+        now = now.model_copy(update={"domains": {**now.domains, change.domain: entry}})
         write_manifest(data, now)
         done.append(change.domain)
-    return now, done, [name for name in wanted if name not in notes]
+    return now, done, [name for name in wanted if name not in found]

@@ -1,0 +1,133 @@
+"""Images in a tar archive, which is streamed and never unpacked."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from decathlon.common.errors import DataError
+from decathlon.data.image import ARCHIVE_PIXELS, TOLERANCE
+from decathlon.data.manifest import SourceEntry
+from decathlon.data.sources.annotations import Annotations
+from decathlon.data.sources.name_index import NameIndex
+from decathlon.data.sources.streaming import Hashed, reading, unpacked, unreadable
+from decathlon.data.sources.supply import LARGEST_IMAGE, Supplied
+from decathlon.data.sources.tar import Member, Tar, objection
+from decathlon.suites.base import Archive
+
+LARGEST_SKIPPED = 1 << 33
+"""Bytes of a member that is skipped."""
+
+
+def archive_entry(
+    name: str, size: int, sha256: str, official: Sequence[Archive] = ()
+) -> SourceEntry:
+    """Returns the record of an archive, compared with the official one of that name."""
+    same = any(a.file == name and (a.size, a.sha256) == (size, sha256) for a in official)
+    return SourceEntry(file=name, size=size, sha256=sha256, official=same)
+
+
+def last_part(name: str) -> str:
+    """Returns a path's file name."""
+    return name.rsplit("/", 1)[-1]
+
+
+class ArchiveSupply:
+    """A tar archive, which may hold further tars: a supply of images.
+
+    Args:
+        path: The archive.
+        tars: Names of members that are tars and are read too; None for all that end in
+            ``.tar``.
+        limit: Largest number of pixels of an image.
+        tolerance: See :func:`decathlon.data.image.stored_size`.
+        originals: See :class:`~decathlon.data.sources.supply.Supply`.
+        photographs: See :class:`~decathlon.data.sources.supply.Supply`.
+        official: Official archives; this one is compared with that of its name.
+        key: Turns a member's name into the one by which it is looked for.
+    """
+
+    mend = "fetch the archive again"
+    apart = False
+
+    def __init__(
+        self,
+        path: Path,
+        tars: Iterable[str] | None,
+        *,
+        limit: int = ARCHIVE_PIXELS,
+        tolerance: int = TOLERANCE,
+        originals: bool = False,
+        photographs: bool = False,
+        official: Sequence[Archive] = (),
+        key: Callable[[str], str] = str,
+    ) -> None:
+        self.path, self.name = path, path.name
+        self.limit, self.tolerance, self.originals = limit, tolerance, originals
+        self.photographs = photographs
+        self._tars = None if tars is None else frozenset(tars)
+        self._key, self._official = key, official
+        self._entry: SourceEntry | None = None
+
+    def identity(self, splits: Sequence[Annotations]) -> list[str | int]:
+        """Returns name, size and time of the file."""
+        try:
+            state = self.path.stat()
+        except OSError as error:
+            raise unreadable(self.path, error) from None
+        return [self.name, state.st_size, state.st_mtime_ns]
+
+    def images(self, index: NameIndex) -> Iterator[Supplied]:
+        """Yields the images in the order of the archive, which is read to its end."""
+        problem = ""
+        for tar, member in self.members():
+            problem = problem or objection(tar.where, member)
+            image = index.find(self._key(member.name))
+            if image is not None:
+                yield self._checked(tar, member, image, index)
+            elif member.kind == "file" and member.size > LARGEST_SKIPPED:
+                raise DataError(
+                    f"{tar.where}: {member.name!r} declares {member.size} bytes;"
+                    " this is no official archive, fetch it again"
+                )
+        # An official archive may hold anything: its digest vouches for it.
+        if problem and not self.source().official:
+            raise DataError(problem)
+
+    def members(self) -> Iterator[tuple[Tar, Member]]:
+        """Yields all members and the tar that each is in.
+
+        Raises:
+            DataError: The archive is damaged.
+        """
+        with reading(self.path) as file:
+            source = Hashed(file)
+            stream = unpacked(source, self.name)
+            yield from self._tar(Tar(stream, self.name), nested=False)
+            while stream.read(1 << 20):
+                pass
+            digest = source.finish()
+        self._entry = archive_entry(self.name, source.count, digest, self._official)
+
+    def source(self) -> SourceEntry:
+        """Returns name, size and digest of the archive."""
+        assert self._entry is not None, "the archive has not been read to its end"
+        return self._entry
+
+    def _tar(self, tar: Tar, nested: bool) -> Iterator[tuple[Tar, Member]]:
+        for member in tar.members():
+            if member.kind == "file" and not nested and self._is_tar(member.name):
+                yield from self._tar(Tar(tar.open(), f"{tar.where}: {member.name}"), nested=True)
+            else:
+                yield tar, member
+
+    def _is_tar(self, name: str) -> bool:
+        return name.endswith(".tar") if self._tars is None else name in self._tars
+
+    def _checked(self, tar: Tar, member: Member, image: int, index: NameIndex) -> Supplied:
+        where = f"{tar.where}: {member.name}"
+        if member.kind != "file":
+            raise DataError(f"{where}: is a {member.kind}, not an image; {self.mend}")
+        if index.seen[image]:
+            raise DataError(f"{where}: is there twice; {self.mend}")
+        if member.size > LARGEST_IMAGE:
+            raise DataError(f"{where}: declares {member.size} bytes (limit {LARGEST_IMAGE})")
+        return Supplied(image, where, tar.read)
