@@ -4,7 +4,6 @@ Every command is run on tiny data, in the order of its page and in the page's ow
 that a test cannot run are listed in NOT_RUN with the reason; their options have to exist.
 """
 
-import inspect
 import json
 import multiprocessing
 import os
@@ -20,7 +19,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from decathlon.commands.scores import score
 from decathlon.suites.visual_decathlon import SUITE
 
 ROOT = Path(__file__).parents[1]
@@ -73,8 +71,6 @@ NOT_RUN = {
     r"decathlon prepare --imagenet .*": "needs photographs; tests/data/sources/test_imagenet.py",
     r"decathlon import-weights .*": "needs a checkpoint; tests/models/reference",
 }
-SUITES = "suite" in inspect.signature(score).parameters
-NO_SUITES = "score has no --suite"
 ELSEWHERE = {"docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written"}
 
 
@@ -197,8 +193,6 @@ def install(page: str, site: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in ELSEWHERE])
 def test_commands_run(page: str, provide: Callable, tmp_path: Path) -> None:
-    if page == "docs/your-suite.md" and not SUITES:
-        pytest.skip(NO_SUITES)
     folder = tmp_path / "page"
     (folder / "results").mkdir(parents=True)
     for thing in BEFORE[page].split():
@@ -235,8 +229,6 @@ def optional(words: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_have_their_options(page: str) -> None:
-    if page == "docs/your-suite.md" and not SUITES:
-        pytest.skip(NO_SUITES)
     for line in commands(page):
         before, program, after = line.rpartition("decathlon ")
         if program and not before.startswith("pip"):
