@@ -187,10 +187,7 @@ class _Filling:
         supply = batch.supply
         header = {
             "side": self._side,
-            "limit": supply.limit,
-            "tolerance": supply.tolerance,
-            "originals": supply.originals,
-            "photographs": supply.photographs,
+            **supply.rule._asdict(),
             "file": str(slots.file),
             "images": list(zip(*columns, map(len, files), strict=True)),
         }
