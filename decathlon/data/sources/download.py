@@ -12,7 +12,6 @@ import ssl
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,19 +45,6 @@ class _InterruptedError(Exception):
     """An attempt that ended early; what came is kept."""
 
 
-@dataclass
-class Fetched:
-    """What :func:`fetch` did.
-
-    Attributes:
-        present: Files that were there already.
-        fetched: Files that were downloaded.
-    """
-
-    present: list[str] = field(default_factory=list)
-    fetched: list[str] = field(default_factory=list)
-
-
 def free_archives(suite: Suite) -> list[Archive]:
     """Returns the archives that need no account."""
     return [archive for archive in suite.official if not archive.note]
@@ -76,7 +62,7 @@ def how_to_get(archive: Archive, folder: Path, suite: Suite) -> str:
     )
 
 
-def fetch(folder: Path, suite: Suite, domains: Sequence[str] | None = None) -> Fetched:
+def fetch(folder: Path, suite: Suite, domains: Sequence[str] | None = None) -> list[str]:
     """Downloads a suite's free archives into a folder, as far as they are not there.
 
     Args:
@@ -84,6 +70,9 @@ def fetch(folder: Path, suite: Suite, domains: Sequence[str] | None = None) -> F
         suite: Whose archives they are.
         domains: Domains that are wanted, or None for all; archives of none of them are
             left out.
+
+    Returns:
+        Names of the files that were downloaded.
 
     Raises:
         UsageError: A domain is none of the suite's.
@@ -97,7 +86,7 @@ def fetch(folder: Path, suite: Suite, domains: Sequence[str] | None = None) -> F
                 f"the official archives hold no domain '{name}'{nearest(name, suite.domains)}"
                 f" (they hold {', '.join(suite.domains)})"
             )
-    done = Fetched()
+    done = []
     archives = [
         archive
         for archive in free_archives(suite)
@@ -108,10 +97,9 @@ def fetch(folder: Path, suite: Suite, domains: Sequence[str] | None = None) -> F
             for archive in archives:
                 if (folder / archive.file).exists():
                     _check_present(folder / archive.file, archive)
-                    done.present.append(archive.file)
                 else:
                     _Download(folder, archive).run()
-                    done.fetched.append(archive.file)
+                    done.append(archive.file)
     except OSError as error:
         what = explained(error, folder, "name another folder with --archives")
         raise DataError(f"{what}; then run the same command again, it continues") from None

@@ -244,10 +244,6 @@ def embed(entries: Sequence[Size], photographs: Sequence[Photograph]) -> list[st
     return names if len(names) == len(entries) else None
 
 
-def _sizes(annotations: Annotations) -> list[Size]:
-    return list(zip(annotations.heights.tolist(), annotations.widths.tolist(), strict=True))
-
-
 def _renamed(annotations: Annotations, names: Sequence[str]) -> Annotations:
     return replace(annotations, names=Names.of([name.encode() for name in names]))
 
@@ -272,7 +268,10 @@ def _trained(plan: DomainPlan, train: Originals) -> dict[str, Annotations]:
                 f"{train.supply.name}: has {len(have)} photographs of {wnid}, the annotations"
                 f" name {len(entries)}; fetch what is missing"
             )
-        sizes = [_size_at(plan.splits[split], k) for split, k in entries]
+        sizes = [
+            (plan.splits[split].heights.item(k), plan.splits[split].widths.item(k))
+            for split, k in entries
+        ]
         for (split, k), name in zip(entries, assign(sizes, have), strict=True):
             names[split][k] = name
     return {split: _renamed(plan.splits[split], names[split]) for split in splits}
@@ -284,10 +283,6 @@ def _of(category: int, categories: Int64, order: Int64) -> list[int]:
     high = np.searchsorted(categories, category, "right", order)
     positions: list[int] = order[low:high].tolist()
     return positions
-
-
-def _size_at(annotations: Annotations, k: int) -> Size:
-    return annotations.heights.item(k), annotations.widths.item(k)
 
 
 def validation(folder: Path) -> str:
@@ -330,9 +325,11 @@ def from_originals(
     left_out = {}
     if "test" in plan.splits:
         val = _originals(folder, VAL_TAR, "val", _VAL, side)
-        names = embed(_sizes(plan.splits["test"]), val.photographs) if val else None
+        test = plan.splits["test"]
+        sizes = list(zip(test.heights.tolist(), test.widths.tolist(), strict=True))
+        names = embed(sizes, val.photographs) if val else None
         if val is not None and names is not None:
-            splits["test"] = _renamed(plan.splits["test"], names)
+            splits["test"] = _renamed(test, names)
             supplies.append(val.supply)
         else:
             left_out["test"] = validation(folder)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import sha256
@@ -39,7 +38,6 @@ class ImportSummary:
         blocks: Residual blocks in each macro block.
         num_classes: Classes of the head.
         num_tasks: Domains that the checkpoint has heads for.
-        task: The one imported, from 0.
         num_values: Numbers in all tensors written.
         messages: Notes for the user.
     """
@@ -50,7 +48,6 @@ class ImportSummary:
     blocks: tuple[int, ...]
     num_classes: int
     num_tasks: int
-    task: int
     num_values: int
     messages: tuple[str, ...]
 
@@ -154,7 +151,16 @@ def _import_residual(
     if absent:
         messages.append(f"{absent} convolutions have no adapter; theirs are zero, adding nothing")
     structure = "plain" if architecture.adapters == "none" else architecture.adapters
-    return _summary(target, structure, architecture, classes, task, tensors, messages)
+    return ImportSummary(
+        target,
+        structure,
+        architecture.width,
+        architecture.blocks,
+        num_classes=classes[task],
+        num_tasks=len(classes),
+        num_values=sum(tensor.numel() for tensor in tensors.values()),
+        messages=tuple(messages),
+    )
 
 
 def _import_spottune(
@@ -185,10 +191,18 @@ def _import_spottune(
         "num_classes": num_classes,
     }
     write_weights(target, header, tensors)
-    messages = []
-    if any(_UNUSED_COPY.match(name) for name in policy.tensors):
-        messages.append("the policy's second copy of its blocks is never used, and was left out")
-    return _summary(target, "spottune", architecture, (num_classes,), 0, tensors, messages)
+    unused = any(_UNUSED_COPY.match(name) for name in policy.tensors)
+    message = "the policy's second copy of its blocks is never used, and was left out"
+    return ImportSummary(
+        target,
+        "spottune",
+        architecture.width,
+        architecture.blocks,
+        num_classes,
+        num_tasks=1,
+        num_values=sum(tensor.numel() for tensor in tensors.values()),
+        messages=(message,) if unused else (),
+    )
 
 
 def _routed_network(
@@ -203,25 +217,3 @@ def _routed_network(
             del block.branch
         network.policy = policy.build(2 * len(blocks))
     return network
-
-
-def _summary(
-    target: Path,
-    structure: str,
-    architecture: Architecture,
-    classes: tuple[int, ...],
-    task: int,
-    tensors: Mapping[str, Tensor],
-    messages: list[str],
-) -> ImportSummary:
-    return ImportSummary(
-        path=target,
-        structure=structure,
-        width=architecture.width,
-        blocks=architecture.blocks,
-        num_classes=classes[task],
-        num_tasks=len(classes),
-        task=task,
-        num_values=sum(tensor.numel() for tensor in tensors.values()),
-        messages=tuple(messages),
-    )
