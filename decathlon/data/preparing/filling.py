@@ -182,8 +182,8 @@ class _Filling:
     def _send(self, batch: _Batch) -> None:
         """Has a batch decoded; its answer is recorded when it comes."""
         numbers, positions, where, files = zip(*batch.images, strict=True)
-        slots = batch.writer.reserve(positions, batch.sizes)
-        columns = (slots.offsets.tolist(), slots.heights.tolist(), slots.widths.tolist())
+        file, offsets, images = batch.writer.reserve(positions, batch.sizes)
+        columns = (offsets.tolist(), images["height"].tolist(), images["width"].tolist())
         supply = batch.supply
         header = {
             "side": self._side,
@@ -191,14 +191,14 @@ class _Filling:
             "tolerance": supply.tolerance,
             "originals": supply.originals,
             "photographs": supply.photographs,
-            "file": str(slots.file),
+            "file": str(file),
             "images": list(zip(*columns, map(len, files), strict=True)),
         }
 
         def reply(answer: dict[str, Any]) -> None:
             if "errno" in answer:
                 raise OSError(answer["errno"], answer["error"])
-            batch.writer.record(slots, answer["crc32"], answer["resized"])
+            batch.writer.record(images, answer["crc32"], answer["resized"])
             for k, reason in answer["broken"]:
                 self._refuse(supply, numbers[k], where[k], reason)
             for remark, count in answer["remarks"].items():
@@ -207,8 +207,8 @@ class _Filling:
             self._bar.advance(len(files) - len(others))
             if others:
                 sizes = [(height, width) for _, height, width in others]
-                images = [batch.images[k] for k, _, _ in others]
-                self._other_sizes.append(_Batch(batch.writer, supply, sizes, images))
+                left = [batch.images[k] for k, _, _ in others]
+                self._other_sizes.append(_Batch(batch.writer, supply, sizes, left))
 
         self._pool.submit(header, files, reply)
 

@@ -11,7 +11,7 @@ from decathlon.common.files import digest_of
 from decathlon.common.limits import cores
 from decathlon.common.progress import progress
 from decathlon.common.text import file_size
-from decathlon.data.image import LIBRARIES, RESIZE
+from decathlon.data.image import LIBRARIES
 from decathlon.data.manifest import (
     FILE,
     Manifest,
@@ -23,7 +23,7 @@ from decathlon.data.manifest import (
 from decathlon.data.preparing.decoding import Pool
 from decathlon.data.preparing.domain_job import DomainJob, all_writers, same_plan
 from decathlon.data.preparing.filling import fill
-from decathlon.data.preparing.shard_writer import temporary_files
+from decathlon.data.preparing.shard_writer import ShardWriter, temporary_files
 from decathlon.data.preparing.verify import examine, marked
 from decathlon.data.sources.official import ANNOTATIONS
 from decathlon.data.sources.plan import DomainPlan
@@ -203,7 +203,7 @@ class FolderWriter:
             ThreadPoolExecutor(max(1, min(8, self._processes(FEW + 1)))) as threads,
         ):
             # Threads suffice: checksums are computed outside the interpreter's lock.
-            entries = threads.map(lambda writer: writer.finish(RESIZE), writers)
+            entries = threads.map(ShardWriter.finish, writers)
             for writer, entry in zip(writers, entries, strict=True):
                 finished[writer] = entry
                 bar.advance()
