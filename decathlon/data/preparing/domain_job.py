@@ -151,9 +151,7 @@ class DomainJob:
             return self._official.mean, self._official.std
         assert self._summed is not None
         return mean_and_std(
-            writer.sums
-            if writer is not None and writer.sums is not None
-            else sums_of(open_shard(self.data / shard.file))
+            (writer and writer.sums) or sums_of(open_shard(self.data / shard.file))
             for writer, shard in zip(
                 self.writers[self._summed], splits[self._summed].shards, strict=True
             )

@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import Any
 
 from decathlon.common.errors import DataError, listed
-from decathlon.common.progress import Bar, progress
+from decathlon.common.progress import progress
 from decathlon.data.image import ImageError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.preparing.decoding import Pool
@@ -61,34 +61,6 @@ class BrokenError(DataError):
             )
 
 
-def fill(
-    supplies: Sequence[Supply], jobs: Sequence[DomainJob], side: int, pool: Pool
-) -> tuple[list[SourceEntry], Counter[tuple[str, str]]]:
-    """Writes the pixels of all images of some domains.
-
-    Args:
-        supplies: Where the images are.
-        jobs: The domains, begun.
-        side: Short side of stored images in pixels.
-        pool: The decoding processes.
-
-    Returns:
-        (what each supply was, the number of images by domain and by remark on their decoding).
-
-    Raises:
-        BrokenError: Images cannot be decoded: all of a folder's, the first of an archive's.
-        DataError: A supply is damaged or an image is missing.
-        OSError: Pixels cannot be written.
-    """
-    total = sum(len(notes) for job in jobs for notes in job.plan.splits.values())
-    with (
-        _flushing(all_writers(jobs)),
-        progress(f"decoding {supplies[0].name}", total, "images") as bar,
-    ):
-        filling = _Filling(jobs, side, pool, bar)
-        return filling.run(supplies), filling.remarks
-
-
 @dataclass
 class _Batch:
     """Images of one shard on their way to a decoding process.
@@ -113,15 +85,20 @@ class _Batch:
         return len(self.images) >= BATCH_IMAGES or self.num_bytes >= BATCH_BYTES
 
 
-class _Filling:
-    """One call of :func:`fill`.
+class Filling:
+    """Writes the pixels of all images of some domains.
+
+    Args:
+        jobs: The domains, begun.
+        side: Short side of stored images in pixels.
+        pool: The decoding processes.
 
     Attributes:
-        remarks: Number of images by domain and remark.
+        remarks: Number of images by domain and by remark on their decoding.
     """
 
-    def __init__(self, jobs: Sequence[DomainJob], side: int, pool: Pool, bar: Bar) -> None:
-        self._side, self._pool, self._bar = side, pool, bar
+    def __init__(self, jobs: Sequence[DomainJob], side: int, pool: Pool) -> None:
+        self._jobs, self._side, self._pool = jobs, side, pool
         splits = [(job, split) for job in jobs for split in job.plan.splits]
         self._index = NameIndex([job.plan.splits[split] for job, split in splits])
         # The index goes through the shards one after the other.
@@ -139,19 +116,33 @@ class _Filling:
         self._other_sizes: list[_Batch] = []
 
     def run(self, supplies: Sequence[Supply]) -> list[SourceEntry]:
-        """Reads all supplies; every image is written when this returns."""
-        for supply in supplies:
-            for found in supply.images(self._index):
-                self._take(supply, found)
-            for writer in list(self._open):
-                self._send(self._open.pop(writer))
-        self._pool.drain()
-        self._send_other_sizes()
-        self._pool.drain()
-        if self._broken:
-            raise BrokenError(sorted(self._broken, key=lambda problem: problem.name))
-        self._check_complete(supplies)
-        return [supply.source() for supply in supplies]
+        """Reads all supplies; every image is written when this returns.
+
+        Args:
+            supplies: Where the images are.
+
+        Returns:
+            What each supply was.
+
+        Raises:
+            BrokenError: Images cannot be decoded: all of a folder's, the first of an archive's.
+            DataError: A supply is damaged or an image is missing.
+            OSError: Pixels cannot be written.
+        """
+        title, total = f"decoding {supplies[0].name}", len(self._index)
+        with _flushing(all_writers(self._jobs)), progress(title, total, "images") as self._bar:
+            for supply in supplies:
+                for found in supply.images(self._index):
+                    self._take(supply, found)
+                for writer in list(self._open):
+                    self._send(self._open.pop(writer))
+            self._pool.drain()
+            self._send_other_sizes()
+            self._pool.drain()
+            if self._broken:
+                raise BrokenError(sorted(self._broken, key=lambda problem: problem.name))
+            self._check_complete(supplies)
+            return [supply.source() for supply in supplies]
 
     def _take(self, supply: Supply, found: Supplied) -> None:
         """Adds an image to the batch of its shard, unless it is written already."""

@@ -22,7 +22,7 @@ from decathlon.data.manifest import (
 )
 from decathlon.data.preparing.decoding import Pool
 from decathlon.data.preparing.domain_job import DomainJob, all_writers, same_plan
-from decathlon.data.preparing.filling import fill
+from decathlon.data.preparing.filling import Filling
 from decathlon.data.preparing.shard_writer import ShardWriter, temporary_files
 from decathlon.data.preparing.verify import examine, marked
 from decathlon.data.sources.official import ANNOTATIONS
@@ -187,8 +187,9 @@ class FolderWriter:
             job.begin(digest_of([*identity, LIBRARIES]))
         pool, self._pool = self._pool, None
         with pool or Pool(self._processes(sum(map(len, splits)))) as pool:
-            sources, self._remarks = fill(supplies, jobs, self.suite.side, pool)
-        return sources
+            filling = Filling(jobs, self.suite.side, pool)
+            self._remarks = filling.remarks
+            return filling.run(supplies)
 
     def _processes(self, images: int) -> int:
         if self._asked is not None:
