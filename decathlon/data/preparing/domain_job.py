@@ -1,6 +1,5 @@
 """What has to be written of one domain, and its entry in the manifest when it is done."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from decathlon.data.image import RESIZE
@@ -156,8 +155,3 @@ class DomainJob:
                 self.writers[self._summed], splits[self._summed].shards, strict=True
             )
         )
-
-
-def all_writers(jobs: Iterable[DomainJob]) -> list[ShardWriter]:
-    """Returns the writers of all shards to write of some domains."""
-    return [writer for job in jobs for writer in job.open_writers()]

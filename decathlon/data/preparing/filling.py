@@ -13,7 +13,7 @@ from decathlon.common.progress import progress
 from decathlon.data.image import ImageError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.preparing.decoding import Pool
-from decathlon.data.preparing.domain_job import DomainJob, all_writers
+from decathlon.data.preparing.domain_job import DomainJob
 from decathlon.data.preparing.shard_writer import ShardWriter
 from decathlon.data.sources.name_index import NameIndex
 from decathlon.data.sources.supply import Supplied, Supply
@@ -98,7 +98,7 @@ class Filling:
     """
 
     def __init__(self, jobs: Sequence[DomainJob], side: int, pool: Pool) -> None:
-        self._jobs, self._side, self._pool = jobs, side, pool
+        self._side, self._pool = side, pool
         splits = [(job, split) for job in jobs for split in job.plan.splits]
         self._index = NameIndex([job.plan.splits[split] for job, split in splits])
         # The index goes through the shards one after the other.
@@ -130,7 +130,8 @@ class Filling:
             OSError: Pixels cannot be written.
         """
         title, total = f"decoding {supplies[0].name}", len(self._index)
-        with _flushing(all_writers(self._jobs)), progress(title, total, "images") as self._bar:
+        writers = [writer for writer in self._writers if writer is not None]
+        with _flushing(writers), progress(title, total, "images") as self._bar:
             for supply in supplies:
                 for found in supply.images(self._index):
                     self._take(supply, found)

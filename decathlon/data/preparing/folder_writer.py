@@ -21,7 +21,7 @@ from decathlon.data.manifest import (
     write_manifest,
 )
 from decathlon.data.preparing.decoding import Pool
-from decathlon.data.preparing.domain_job import DomainJob, all_writers, same_plan
+from decathlon.data.preparing.domain_job import DomainJob, same_plan
 from decathlon.data.preparing.filling import Filling
 from decathlon.data.preparing.shard_writer import ShardWriter, temporary_files
 from decathlon.data.preparing.verify import examine, marked
@@ -197,7 +197,7 @@ class FolderWriter:
         return cores() if images > FEW else 0
 
     def _publish(self, jobs: Sequence[DomainJob], sources: list[SourceEntry]) -> None:
-        writers = all_writers(jobs)
+        writers = [writer for job in jobs for writer in job.open_writers()]
         finished = {}
         with (
             progress("checking what was written", len(writers), "shards") as bar,
