@@ -52,9 +52,13 @@ class Entry:
         Those of the counted seeds, labels known or not; all where no label is known.
         """
         seeds = self.counted or self.by_seed
-        borrowed = [record for records in self.counted.values() for record in records.values()]
         own = [record for seed in seeds for record in self.by_seed[seed].values()]
-        return list({id(record): record for record in (*own, *borrowed)}.values())
+        return list({id(record): record for record in (*own, *self.averaged)}.values())
+
+    @property
+    def averaged(self) -> list[RunRecord]:
+        """The records of the counted seeds with known labels; one may stand for several seeds."""
+        return [record for seed in self.counted.values() for record in seed.values()]
 
     @cached_property
     def known(self) -> dict[int, dict[str, RunRecord]]:

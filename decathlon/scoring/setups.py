@@ -116,8 +116,9 @@ def short(digest: str, among: Iterable[str | None]) -> str:
 def by_setup(records: Sequence[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
     """Splits the records of one name by setup, the setup with the most domains first."""
     groups: dict[str, list[RunRecord]] = {}
-    for record in (r for r in records if r.trained):
-        groups.setdefault(_identity(record), []).append(record)
+    for r in (r for r in records if r.trained):
+        identity = [r.method, r.source, r.parameters.unit, r.recipe, r.source_domain]
+        groups.setdefault(digest_of(identity), []).append(r)
     found = [part for group in groups.values() for part in _by_code(group)]
     kept = [record for record in records if not record.trained]
     found = [joined for part in found for joined in _with_kept(part, kept)]
@@ -127,12 +128,6 @@ def by_setup(records: Sequence[RunRecord]) -> list[tuple[Setup, list[RunRecord]]
         alone.setdefault(digest_of([record.source, record.parameters.unit]), []).append(record)
     found += [(_setup(part), part) for part in alone.values()]
     return sorted(found, key=lambda pair: (-len({r.domain for r in pair[1]}), -len(pair[1])))
-
-
-def _identity(record: RunRecord) -> str:
-    """Returns a digest of what every record names."""
-    unit = record.parameters.unit
-    return digest_of([record.method, record.source, unit, record.recipe, record.source_domain])
 
 
 def _by_code(records: list[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
@@ -168,8 +163,8 @@ def _with_kept(
     setup, records = part
     by_source: dict[str | None, list[RunRecord]] = {}
     for record in kept:
-        own = record.parameters.unit == setup.unit if setup.source is None else False
-        if own or (record.source is not None and record.source == setup.source):
+        same_unit = record.parameters.unit == setup.unit
+        if record.source == setup.source if setup.source else same_unit:
             by_source.setdefault(record.source, []).append(record)
     return [
         (replace(setup, source=source, network=setup.network or own[0].network), [*records, *own])
@@ -190,17 +185,11 @@ def row_labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]
     """
     if len(setups) == 1:
         return [name]
-    keys = _differing(setups)
+    keys, known = _differing(setups), list(sources)
     chosen = keys if len(keys) <= MAX_FACTS else _enough(setups, keys)
-    more = len(keys) - len(chosen)
-    known = list(sources)
-    found: list[str] = []
-    for setup in setups:
-        texts = _facts_of(setup, chosen, known, MAX_VALUE)
-        if more:
-            texts.append(plural(more, "more setting"))
-        found.append(f"{name} [{', '.join(texts) or f'setup {len(found) + 1}'}]")
-    return found
+    more = [plural(len(keys) - len(chosen), "more setting")] if len(keys) > len(chosen) else []
+    texts = [", ".join(_facts_of(one, chosen, known, MAX_VALUE) + more) for one in setups]
+    return [f"{name} [{text or f'setup {place}'}]" for place, text in enumerate(texts, start=1)]
 
 
 def differences(setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
