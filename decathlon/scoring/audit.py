@@ -63,18 +63,13 @@ def audit(results: Path, records: Iterable[RunRecord], answers: "Answers") -> li
             f"{results}: records that disagree with {answers.where}:\n  {lines}\n"
             "run these trials again with --force, or name the data that they belong to"
         )
-    notes = []
-    if checked:
-        notes.append(
-            f"Checked against {answers.where}: the counts of {checked} records are what their"
-            " predictions give."
-        )
+    where = answers.where
+    counts = f"the counts of {checked} records are what their predictions give"
+    notes = [f"Checked against {where}: {counts}."] if checked else []
     if unlabelled:
-        notes.append(
-            f"Not checked: {', '.join(unlabelled)}; {answers.where} does not hold the labels."
-        )
+        notes.append(f"Not checked: {', '.join(unlabelled)}; {where} does not hold the labels.")
     if absent:
-        notes.append(f"Not checked: {', '.join(absent)}; not in {answers.where}.")
+        notes.append(f"Not checked: {', '.join(absent)}; not in {where}.")
     return notes
 
 

@@ -59,17 +59,7 @@ class Board:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader has to know of the rows that are shown, one sentence or two each."""
-        found = notes_on(
-            self.rows,
-            [entry for row in self.rows if (entry := self.behind(row))],
-            suite=self.suite,
-            split=self.split,
-            baseline=self.entries[self.baseline] if self.baseline else None,
-            hint=self.hint,
-            hidden=len(self.hidden),
-            audited=self.audited,
-        )
-        return (*self.checks, *found)
+        return (*self.checks, *notes_on(self))
 
 
 def board_of(

@@ -2,50 +2,34 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from decathlon.results.records import RunRecord
 from decathlon.scoring import setups
 from decathlon.scoring.entries import MIN_SEEDS, Entry, sources_of
 from decathlon.scoring.rows import Row
 from decathlon.scoring.setups import Setup
-from decathlon.suites.base import Suite
 from decathlon.suites.score import PERFECT, Score
 
+if TYPE_CHECKING:
+    from decathlon.scoring.board import Board
 
-def notes_on(
-    rows: Sequence[Row],
-    entries: Sequence[Entry],
-    *,
-    suite: Suite,
-    split: str,
-    baseline: Entry | None,
-    hint: str,
-    hidden: int,
-    audited: bool,
-) -> list[str]:
-    """Returns the notes of a board.
 
-    Args:
-        rows: Its rows.
-        entries: The records behind its runs.
-        suite: Its suite.
-        split: Its split.
-        baseline: The run that defines E_max, or None.
-        hint: What to do where there are no runs.
-        hidden: Number of published rows not shown.
-        audited: Whether the records were checked against the labels.
-    """
+def notes_on(board: "Board") -> list[str]:
+    """Returns the notes of a board, beside what the check of its records found."""
+    rows, split, suite = board.rows, board.split, board.suite
+    entries = [entry for row in rows if (entry := board.behind(row))]
+    # Without a score, a baseline defines nothing.
+    baseline = board.entries[board.baseline] if board.baseline and suite.score else None
     on_val = suite.val_note or "these results compare with no published one."
     on_split = {
         "val": f"Validation split: {on_val}",
         "train": "Training split: these scores say nothing about unseen images.",
     }
     notes = [on_split[split]] if split in on_split else []
-    if hint:
-        notes.append(f"No runs of the {split} split here: {hint}.")
-    if suite.score is None:
-        baseline = None  # it defines nothing
-    elif baseline is not None:
+    if board.hint:
+        notes.append(f"No runs of the {split} split here: {board.hint}.")
+    if suite.score and baseline:
         notes += _on_baseline(baseline, suite.score)
     notes += _on_setups(rows, entries)
     notes += common_notes(entries, baseline)
@@ -57,14 +41,14 @@ def notes_on(
     ]
     records = {id(record): record for entry in entries for record in entry.used}
     without = sum(record.predictions is None for record in records.values())
-    if without and not audited:
+    if without and not board.audited:
         notes.append(
             f"{without} of {len(records)} records carry no digest of their predictions;"
             " `score --data DATA` checks their counts against the labels."
         )
     notes += [audit_note(row) for row in rows if row.consistent is False]
-    if hidden:
-        notes.append(f"{hidden} more published rows are shown by --all.")
+    if board.hidden:
+        notes.append(f"{len(board.hidden)} more published rows are shown by --all.")
     return notes
 
 

@@ -85,20 +85,14 @@ def _flat(value: dict[str, Any], path: str = "") -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda item: item[0] != "protocol"))
 
 
-def describe(network: dict[str, Any] | None) -> str:
-    """Returns an architecture in words: ``"resnet26, width 0.5, series adapters"``."""
-    if network is None:
-        return "network not recorded"
-    name, width, adapters = (network.get(key) for key in ("name", "width", "adapters"))
-    text = f"{name}, width {width:g}" if isinstance(width, int | float) else f"{name}"
-    return text if adapters in (None, "none") else f"{text}, {adapters} adapters"
-
-
 def in_words(setup: Setup, sources: Sequence[str | None]) -> str:
     """Returns a setup's source in words: ``"source 3fa4c1 (resnet26, width 0.5)"``."""
-    network = describe(setup.network)
     if setup.network is None:
         network = f"network not recorded, {setup.unit // 32:,} parameters"
+    else:
+        name, width, adapters = (setup.network.get(key) for key in ("name", "width", "adapters"))
+        network = f"{name}, width {width:g}" if isinstance(width, int | float) else f"{name}"
+        network += "" if adapters in (None, "none") else f", {adapters} adapters"
     if setup.source is None:
         return f"no source ({network})"
     return f"source {short(setup.source, sources)} ({network})"
