@@ -134,7 +134,7 @@ def _hint(raw: bytes) -> str:
 def _pair(entry: Any, notes: list[str] | None) -> tuple[int, int] | None:
     if type(entry) is not dict:
         return None
-    ids = [entry.get("image_id"), entry.get("category_id")]
+    ids: list[Any] = [entry.get("image_id"), entry.get("category_id")]
     # Not isinstance: true and false are integers to it.
     if notes is not None and not all(type(one) is int for one in ids):
         ids = [_whole(one) for one in ids]

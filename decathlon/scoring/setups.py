@@ -158,7 +158,7 @@ def _with_kept(
     by_source: dict[str | None, list[RunRecord]] = {}
     for record in kept:
         same_unit = record.parameters.unit == setup.unit
-        if record.source == setup.source if setup.source else same_unit:
+        if same_unit if setup.source is None else record.source == setup.source:
             by_source.setdefault(record.source, []).append(record)
     return [
         (replace(setup, source=source, network=setup.network or own[0].network), [*records, *own])
