@@ -6,7 +6,7 @@ Pictures are float arrays of shape H x W x 3 with values in [0, 1].
 import colorsys
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageColor, ImageFilter
 
 from decathlon.demo.shapes import Array
 from decathlon.suites.registry import DEFAULT
@@ -19,6 +19,11 @@ def hsv(hue: float, saturation: float, value: float) -> Array:
     """Returns a colour of shape (3,); hue is cyclic, the others are cut to [0, 1]."""
     s, v = np.clip((saturation, value), 0, 1)
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, s, v))
+
+
+def named(name: str) -> Array:
+    """Returns a colour of shape (3,) by its name in CSS."""
+    return np.array(ImageColor.getrgb(name)) / 255
 
 
 BLACK, WHITE, STEEL = hsv(0, 0, 0.09), hsv(0, 0, 0.94), hsv(0.6, 0.1, 0.6)

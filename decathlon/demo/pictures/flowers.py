@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from decathlon.demo.light import frame, hsv, mix, photograph, smooth_noise
+from decathlon.demo.light import frame, hsv, mix, named, photograph, smooth_noise
 from decathlon.demo.painter import Painter
 from decathlon.demo.pictures.drawer import Drawer
 from decathlon.demo.shapes import curve, regular, turned
@@ -18,19 +18,6 @@ PETALS = {
     "broad": [(0.1, 0), (0.4, -0.42), (0.8, -0.5), (0.98, 0), (0.8, 0.5), (0.4, 0.42)],
 }
 """Outlines of a petal that points to the right, from the flower's centre to radius 1."""
-COLOURS = {
-    "white": (0.15, 0.03, 0.97),
-    "yellow": (0.14, 0.9, 0.95),
-    "orange": (0.07, 0.85, 0.95),
-    "red": (0.01, 0.9, 0.85),
-    "pink": (0.91, 0.45, 0.95),
-    "purple": (0.75, 0.65, 0.65),
-    "lilac": (0.75, 0.4, 0.9),
-    "blue": (0.63, 0.55, 0.87),
-    "green": (0.25, 0.5, 0.5),
-    "brown": (0.07, 0.7, 0.3),
-    "black": (0.7, 0.4, 0.14),
-}
 
 
 @dataclass(frozen=True)
@@ -40,7 +27,7 @@ class Flower:
     Attributes:
         petals: Number of petals in a whorl.
         shape: A petal's outline.
-        colours: Those that occur.
+        colours: Those that occur, by their names in CSS.
         centre: Radius of the centre.
         centre_colour: Its colour.
         whorls: Whorls of petals, each smaller than the one before.
@@ -51,31 +38,31 @@ class Flower:
     shape: str
     colours: tuple[str, ...]
     centre: float
-    centre_colour: str = "yellow"
+    centre_colour: str = "gold"
     whorls: int = 1
     marks: str = ""
 
 
 FLOWERS = {
-    "anemone": Flower(8, "round", ("pink", "blue", "white"), 0.22, "black"),
-    "buttercup": Flower(5, "broad", ("yellow",), 0.16, "yellow"),
-    "cosmos": Flower(8, "notched", ("pink",), 0.17),
-    "crocus": Flower(6, "pointed", ("lilac",), 0.12, "orange"),
-    "dahlia": Flower(13, "pointed", ("red", "orange", "pink"), 0.08, "red", whorls=3),
+    "anemone": Flower(8, "round", ("hotpink", "royalblue", "white"), 0.22, "black"),
+    "buttercup": Flower(5, "broad", ("gold",), 0.16, "goldenrod"),
+    "cosmos": Flower(8, "notched", ("orchid", "hotpink"), 0.17),
+    "crocus": Flower(6, "pointed", ("mediumpurple", "plum"), 0.12, "orange"),
+    "dahlia": Flower(13, "pointed", ("crimson", "darkorange"), 0.08, "firebrick", whorls=3),
     "daisy": Flower(15, "long", ("white",), 0.24),
-    "flax": Flower(5, "broad", ("blue",), 0.08, marks="vein"),
-    "iris": Flower(3, "broad", ("purple", "lilac"), 0.1, whorls=2, marks="vein"),
-    "lily": Flower(6, "pointed", ("orange", "pink"), 0.07, "green", marks="vein"),
-    "pansy": Flower(5, "broad", ("purple", "yellow", "red"), 0.09, marks="blotch"),
-    "poppy": Flower(4, "broad", ("red",), 0.18, "black"),
-    "sunflower": Flower(19, "long", ("yellow",), 0.42, "brown", whorls=2),
+    "flax": Flower(5, "broad", ("cornflowerblue", "slateblue"), 0.08, marks="vein"),
+    "iris": Flower(3, "broad", ("indigo", "rebeccapurple"), 0.1, whorls=2, marks="vein"),
+    "lily": Flower(6, "pointed", ("darkorange", "lightpink"), 0.07, "olive", marks="vein"),
+    "pansy": Flower(5, "broad", ("darkviolet", "gold", "firebrick"), 0.09, marks="blotch"),
+    "poppy": Flower(4, "broad", ("red", "orangered"), 0.18, "black"),
+    "sunflower": Flower(19, "long", ("gold",), 0.42, "saddlebrown", whorls=2),
 }
 NAMES = tuple(FLOWERS)
 
 
 def _bloom(painter: Painter, flower: Flower) -> None:
     rng, outline = painter.rng, curve(PETALS[flower.shape], closed=True)
-    colour = painter.vary(*COLOURS[rng.choice(flower.colours)])
+    colour = named(rng.choice(flower.colours)) * rng.uniform(0.85, 1.1, 3)
     phase = rng.uniform(0, 360)
     for k in range(flower.whorls * flower.petals):
         whorl = k // flower.petals
@@ -87,7 +74,7 @@ def _bloom(painter: Painter, flower: Flower) -> None:
             painter.fill(petal * 0.6, hsv(0.88, 0.6, 0.15), 0.85)
         elif flower.marks == "vein":
             painter.line(turned([(0.15, 0), (0.7, 0)], angle), 0.045, colour * 0.5)
-    middle = painter.vary(*COLOURS[flower.centre_colour])
+    middle = named(flower.centre_colour) * rng.uniform(0.85, 1.1, 3)
     painter.disc(0, 0, flower.centre, middle)
     for x, y in regular(9, radius=0.7 * flower.centre):
         painter.disc(x, y, 0.25 * flower.centre, middle * 1.3)

@@ -93,7 +93,7 @@ def snail(painter: Painter, coat: Array) -> None:
 def starfish(painter: Painter, coat: Array) -> None:
     """A starfish."""
     colour = painter.vary(painter.rng.choice([0.03, 0.07, 0.95]), 0.7, 0.85)
-    turn = painter.rng.uniform(0, 72)
+    turn = painter.rng.uniform(0, 360)
     painter.fill(curve(turned(star(5, 0.38), turn), True), colour)
     for x, y in turned(regular(5, radius=0.35), turn):
         painter.disc(x, y, 0.06, colour * 1.3)

@@ -28,7 +28,7 @@ def _disc(radius: float, colour: Array) -> Part:
 
 def _number(tens: int) -> list[Part]:
     strokes = [(stroke, -0.3) for stroke in DIGITS[tens]] + [(stroke, 0.3) for stroke in DIGITS[0]]
-    return [Part(moved(0.38 * np.asarray(stroke), x, 0), BLACK, 0.13) for stroke, x in strokes]
+    return [Part(moved(0.44 * np.asarray(stroke), x, 0), BLACK, 0.14) for stroke, x in strokes]
 
 
 def _arrow(degrees: float) -> list[Part]:
