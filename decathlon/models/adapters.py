@@ -9,7 +9,13 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from decathlon.models.layers import BatchNorm2d, Conv2d, ExtendedConv2d, replace
+from decathlon.models.layers import (
+    BatchNorm2d,
+    Conv2d,
+    ExtendedConv2d,
+    initialise_convolutions,
+    replace,
+)
 
 Kind = Literal["none", "series", "parallel"]
 KINDS: tuple[Kind, ...] = ("none", "series", "parallel")
@@ -39,19 +45,12 @@ class AdaptedConv2d(ExtendedConv2d):
         self.adapter = nn.Sequential()
         if kind == "series":
             self.adapter.add_module("bn", BatchNorm2d(channels))
-            self.adapter.add_module("conv", Conv2d(channels, channels, 1, bias=False))
+            added = Conv2d(channels, channels, 1, bias=False)
         else:
-            stride = conv.stride[0]
-            self.adapter.add_module(
-                "conv", Conv2d(conv.in_channels, channels, 1, stride, bias=False)
-            )
-        self.draw_adapter()
-
-    def draw_adapter(self) -> None:
-        """Draws W as all convolutions are drawn; it is not zero (lines 110-113)."""
-        for layer in self.adapter:
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            added = Conv2d(conv.in_channels, channels, 1, conv.stride[0], bias=False)
+        self.adapter.add_module("conv", added)
+        # W is not zero (lines 110-113).
+        initialise_convolutions(self.adapter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps N x C_in x H x W to N x C_out x H/stride x W/stride."""
@@ -83,7 +82,7 @@ def renew_adapters(network: nn.Module, kind: Kind) -> None:
     present = list(adapted_convolutions(network))
     for _, conv in present:
         assert conv.kind == kind
-        conv.draw_adapter()
+        initialise_convolutions(conv.adapter)
     if not present:
         add_adapters(network, kind)
 

@@ -92,14 +92,11 @@ def truncation(path: Path) -> str | None:
         (length,) = struct.unpack("<Q", file.read(8))
         header = file.read(length)
     try:
-        ends = [int(tensor["data_offsets"][1]) for tensor in _tensors(header)]
+        tensors = [value for name, value in json.loads(header).items() if name != "__metadata__"]
+        ends = [int(tensor["data_offsets"][1]) for tensor in tensors]
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return None
     wanted, size = 8 + length + max(ends, default=0), path.stat().st_size
     if size >= wanted:
         return None
     return f"is cut short: it has {size} of {wanted} bytes; copy or download it again"
-
-
-def _tensors(header: bytes) -> list[dict[str, list[int]]]:
-    return [value for name, value in json.loads(header).items() if name != "__metadata__"]

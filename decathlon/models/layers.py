@@ -1,6 +1,6 @@
 """Layers that stay frozen, and the one way to exchange layers of a network."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar, cast
 
 import torch
@@ -79,7 +79,11 @@ def freeze(module: M) -> M:
     Returns:
         The same module.
     """
-    replace(module, nn.BatchNorm2d, _freezable)
+    replace(
+        module,
+        nn.BatchNorm2d,
+        lambda _, layer: layer if isinstance(layer, BatchNorm2d) else _twin(BatchNorm2d, layer),
+    )
     for child in module.modules():
         if isinstance(child, BatchNorm2d):
             child.frozen = True
@@ -117,12 +121,8 @@ def synchronise(module: nn.Module, group: dist.ProcessGroup | None) -> None:
     replace(module, nn.BatchNorm2d, synced)
 
 
-def _freezable(name: str, layer: nn.BatchNorm2d) -> BatchNorm2d:
-    """Turns a plain batch normalisation into a freezable one with the same tensors."""
-    return layer if isinstance(layer, BatchNorm2d) else _twin(BatchNorm2d, layer)
-
-
 def _twin(kind: type[B], layer: nn.BatchNorm2d) -> B:
+    """Returns a layer of another class with the same tensors."""
     twin = kind(
         layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
     )
@@ -176,6 +176,13 @@ class Conv2d(nn.Conv2d):
         return conv2d(used, weight, bias, groups=self.groups)
 
 
+def initialise_convolutions(network: nn.Module) -> None:
+    """Draws all convolutions of a network from N(0, 2 / (k^2 C_out)), in place."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+
 class ExtendedConv2d(Conv2d):
     """A convolution with the tensors of another, to which a method adds its own.
 
@@ -209,11 +216,7 @@ def frozen_names(network: nn.Module) -> set[str]:
     # A tensor that has several names is frozen under each of them.
     parameters = network.named_parameters(remove_duplicate=False)
     names = {name for name, p in parameters if not p.requires_grad}
-    return names | set(_frozen_buffers(network))
-
-
-def _frozen_buffers(network: nn.Module) -> Iterator[str]:
     for prefix, layer in network.named_modules(remove_duplicate=False):
         if isinstance(layer, BatchNorm2d) and layer.frozen:
-            for name, _ in layer.named_buffers(recurse=False):
-                yield f"{prefix}.{name}" if prefix else name
+            names |= {name for name, _ in layer.named_buffers(prefix, recurse=False)}
+    return names

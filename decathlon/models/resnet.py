@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from decathlon.common.errors import DataError
 from decathlon.models.adapters import KINDS, Kind, add_adapters
-from decathlon.models.layers import BatchNorm2d, normalised
+from decathlon.models.layers import BatchNorm2d, initialise_convolutions, normalised
 
 BASE_CHANNELS = 32
 """Channels of the stem at width 1."""
@@ -212,13 +212,6 @@ def resnet26(architecture: Architecture, num_classes: int) -> ResidualNetwork:
     add_adapters(network, architecture.adapters)
     initialise_convolutions(network)
     return network
-
-
-def initialise_convolutions(network: nn.Module) -> None:
-    """Draws all convolutions of a network from N(0, 2 / (k^2 C_out)), in place."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
 FAMILIES = {"resnet26": resnet26}

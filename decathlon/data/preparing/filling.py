@@ -179,10 +179,7 @@ class Filling:
         supply = batch.supply
         header = {
             "side": self._side,
-            "limit": supply.limit,
-            "tolerance": supply.tolerance,
-            "originals": supply.originals,
-            "photographs": supply.photographs,
+            **supply.rule._asdict(),
             "file": str(file),
             "images": list(zip(*columns, map(len, files), strict=True)),
         }

@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import Any
@@ -55,6 +55,11 @@ class Names:
 
     text: bytes
     ends: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, names: Sequence[bytes]) -> "Names":
+        """Joins names."""
+        return cls(b"".join(names), np.cumsum([len(name) for name in names], dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.ends)

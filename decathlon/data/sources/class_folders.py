@@ -9,7 +9,6 @@ that the system keeps of its last change), the domain is prepared again; equal i
 equal shards.
 """
 
-from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -19,19 +18,12 @@ import numpy as np
 
 from decathlon.common.errors import DataError, UsageError, listed, nearest
 from decathlon.common.text import printable_name
-from decathlon.data.image import PHOTOGRAPH_PIXELS
 from decathlon.data.sources.annotations import MOST_CLASSES, Annotations, Names
-from decathlon.data.sources.folder_scan import (
-    LAYOUT,
-    Found,
-    FoundImage,
-    orphans,
-    scan,
-    without,
-)
+from decathlon.data.sources.folder_scan import LAYOUT, Found, FoundImage, scan, without
 from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
 from decathlon.data.sources.stratified import Shares
+from decathlon.data.sources.supply import PHOTOGRAPHS
 from decathlon.suites.base import DEFAULT, SPLITS, Suite
 
 MEND = "replace the file, or leave out all that are broken with --skip-broken"
@@ -90,34 +82,6 @@ class OwnDomain:
     messages: list[str]
 
 
-class _Split:
-    """Collects the images of one split."""
-
-    def __init__(self) -> None:
-        self.text, self.ends, self.categories = bytearray(), array("q"), array("q")
-        self.digest = sha256()
-
-    def take(self, image: FoundImage, category: int) -> None:
-        self.digest.update(b"%s\0%d\n" % (image.name, image.size))
-        self.text += image.name
-        self.ends.append(len(self.text))
-        self.categories.append(category)
-
-    def annotations(self, where: str, first: int, names: dict[int, str]) -> Annotations:
-        count = len(self.ends)
-        sizes = np.zeros(count, np.int64)
-        return Annotations(
-            where=where,
-            names=Names(bytes(self.text), np.array(self.ends, np.int64)),
-            image_ids=np.arange(first, first + count),
-            categories=np.array(self.categories, np.int64),
-            heights=sizes,
-            widths=sizes,
-            class_names=names,
-            sha256=self.digest.hexdigest(),
-        )
-
-
 def own_domain(
     name: str, folder: Path, shares: Shares | None, skipped: Mapping[str, str]
 ) -> OwnDomain:
@@ -143,15 +107,7 @@ def own_domain(
         split_folders=str(rule or ""),
         skipped={printable_name(image): skipped[printable_name(image)] for image in gone},
     )
-    supply = FolderSupply(
-        folder,
-        name,
-        limit=PHOTOGRAPH_PIXELS,
-        tolerance=0,
-        photographs=True,
-        skipped=gone,
-        mend=MEND,
-    )
+    supply = FolderSupply(folder, name, PHOTOGRAPHS, skipped=gone, mend=MEND)
     return OwnDomain(plan, supply, _messages(folder, found))
 
 
@@ -177,8 +133,11 @@ def _check_classes(folder: Path, found: Found) -> None:
     if not train:
         where = folder / "train" if "train" in found.images else folder
         raise DataError(f"{where}: holds no images; {LAYOUT}")
-    for split, classes in orphans(found.images):
-        named = listed([f"'{name}'{nearest(name, train)}" for name in classes])
+    for split, classes in found.images.items():
+        orphans = sorted(classes.keys() - train.keys())
+        if not orphans:
+            continue
+        named = listed([f"'{name}'{nearest(name, train)}" for name in orphans])
         raise DataError(
             f"{folder / split}: has classes without training images: {named}; add images to"
             f" {folder / 'train'}, rename the folders, or move them away"
@@ -193,16 +152,26 @@ def _plan(name: str, folder: Path, found: Found, rule: Shares | None) -> DomainP
     class_names = {number: text for text, number in category.items()}
     annotations, first = {}, 1
     for split, images in found.images.items():
-        made = _Split()
-        for text, files in images.items():
-            for image in files:
-                made.take(image, category[text])
+        files = [image for part in images.values() for image in part]
+        digest = sha256(b"".join(b"%s\0%d\n" % (image.name, image.size) for image in files))
         # Other classes in another split change the labels of this one.
-        made.digest.update("\n".join(classes).encode())
+        digest.update("\n".join(classes).encode())
         if rule is not None:
-            made.digest.update(f"\n{split} of {rule}".encode())
-        annotations[split] = made.annotations(str(folder / split), first, class_names)
-        first += len(made.ends)
+            digest.update(f"\n{split} of {rule}".encode())
+        unsaid = np.zeros(len(files), np.int64)
+        annotations[split] = Annotations(
+            where=str(folder / split),
+            names=Names.of([image.name for image in files]),
+            image_ids=np.arange(first, first + len(files)),
+            categories=np.array(
+                [category[c] for c, part in images.items() for _ in part], np.int64
+            ),
+            heights=unsaid,
+            widths=unsaid,
+            class_names=class_names,
+            sha256=digest.hexdigest(),
+        )
+        first += len(files)
     return domain_plan(name, annotations)
 
 

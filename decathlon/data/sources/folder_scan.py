@@ -17,7 +17,7 @@ reported:
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,9 +88,10 @@ class _Scan:
             for name in others:
                 self.problem(name, "is none of train, val and test; rename or move it")
             self.unclassed(loose)
-            for split in SPLITS:
-                if split in splits:
-                    self.split(split)
+            for split in sorted(splits, key=SPLITS.index):
+                folders, loose = self.inside(split)
+                self.unclassed(loose)
+                self.classes(split, folders)
         else:
             for name in folders:
                 if name.casefold() in _LOOKS and self.has_folders(name):
@@ -103,11 +104,6 @@ class _Scan:
             raise DataError(f"{head}{text}\n{LAYOUT}" if head else f"{text}; {LAYOUT}")
         self.found.alike = _alike({c for part in self.found.images.values() for c in part})
         return self.found
-
-    def split(self, split: str) -> None:
-        folders, loose = self.inside(split)
-        self.unclassed(loose)
-        self.classes(split, folders)
 
     def classes(self, split: str, folders: list[str]) -> None:
         """Collects the images of the classes of one split."""
@@ -127,32 +123,30 @@ class _Scan:
         self.found.images[split] = dict(images)
 
     def inside(self, where: str) -> tuple[list[str], list[FoundImage]]:
-        """Returns names of the folders and the images in a folder, in their order."""
+        """Returns names of the folders and the images in a folder that are not hidden, by name."""
         folders, images = [], []
-        for entry in self.entries(where):
+        try:
+            with os.scandir(self.root / where) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
+        except OSError as error:
+            self.problem(where, f"cannot be read ({error.strerror}); make it readable")
+            return [], []
+        for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
             path = f"{where}/{entry.name}" if where else entry.name
             try:
                 if entry.name in LITTER:
                     self.found.passed.append(printable_name(os.fsencode(path)))
                 elif entry.is_dir():
                     folders.append(entry.name)
-                elif _is_image(entry):
+                elif entry.name.lower().endswith(SUFFIXES) or (
+                    entry.is_file() and recognised(Path(entry.path))
+                ):
                     images.append(FoundImage(os.fsencode(path), entry.stat().st_size))
                 else:
                     self.found.passed.append(printable_name(os.fsencode(path)))
             except OSError as error:  # a link that leads nowhere or to itself
                 self.problem(path, f"cannot be read ({error.strerror}); mend or remove it")
         return folders, images
-
-    def entries(self, where: str) -> list[os.DirEntry[str]]:
-        """Returns what a folder holds by name, without what is hidden."""
-        try:
-            with os.scandir(self.root / where) as found:
-                entries = [entry for entry in found if not entry.name.startswith(".")]
-        except OSError as error:
-            self.problem(where, f"cannot be read ({error.strerror}); make it readable")
-            return []
-        return sorted(entries, key=lambda entry: os.fsencode(entry.name))
 
     def has_folders(self, where: str) -> bool:
         """Whether a folder holds folders, as a split does, rather than images."""
@@ -166,12 +160,6 @@ class _Scan:
     def problem(self, where: str, what: str) -> None:
         path = self.root / where if where else self.root
         self.problems.append(f"{printable_name(os.fsencode(path))}: {what}")
-
-
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    if entry.name.lower().endswith(SUFFIXES):
-        return True
-    return entry.is_file() and recognised(Path(entry.path))
 
 
 def _alike(names: set[str]) -> list[str]:
@@ -207,19 +195,12 @@ def without(found: Found, skipped: Mapping[str, str]) -> tuple[Found, list[bytes
         (the rest, names of the images that are left out and are there).
     """
     gone: list[bytes] = []
-    images: dict[str, dict[str, list[FoundImage]]] = {}
+    images: dict[str, dict[str, list[FoundImage]]] = {split: {} for split in found.images}
     for split, classes in found.images.items():
-        images[split] = {}
         for name, files in classes.items():
-            broken = [image.name for image in files if printable_name(image.name) in skipped]
-            gone += broken
-            if kept := [image for image in files if printable_name(image.name) not in skipped]:
-                images[split][name] = kept
+            for image in files:
+                if printable_name(image.name) in skipped:
+                    gone.append(image.name)
+                else:
+                    images[split].setdefault(name, []).append(image)
     return Found(images, found.passed, found.alike), gone
-
-
-def orphans(images: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, list[str]]]:
-    """Yields (split, classes) of the classes that have no training images."""
-    for split, classes in images.items():
-        if lacking := sorted(classes.keys() - images.get("train", {}).keys()):
-            yield split, lacking

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from decathlon.common.errors import DataError
-from decathlon.data.image import ARCHIVE_PIXELS, TOLERANCE
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import Annotations
 from decathlon.data.sources.name_index import NameIndex
 from decathlon.data.sources.streaming import Hashed, reading, unpacked, unreadable
-from decathlon.data.sources.supply import LARGEST_IMAGE, Supplied
+from decathlon.data.sources.supply import LARGEST_IMAGE, SMALL, Rule, Supplied
 from decathlon.data.sources.tar import Member, Tar, objection
 from decathlon.suites.base import Archive
 
@@ -37,10 +36,7 @@ class ArchiveSupply:
         path: The archive.
         tars: Names of members that are tars and are read too; None for all that end in
             ``.tar``.
-        limit: Largest number of pixels of an image.
-        tolerance: See :func:`decathlon.data.image.stored_size`.
-        originals: See :class:`~decathlon.data.sources.supply.Supply`.
-        photographs: See :class:`~decathlon.data.sources.supply.Supply`.
+        rule: How its images are decoded.
         official: Official archives; this one is compared with that of its name.
         key: Turns a member's name into the one by which it is looked for.
     """
@@ -52,17 +48,12 @@ class ArchiveSupply:
         self,
         path: Path,
         tars: Iterable[str] | None,
+        rule: Rule = SMALL,
         *,
-        limit: int = ARCHIVE_PIXELS,
-        tolerance: int = TOLERANCE,
-        originals: bool = False,
-        photographs: bool = False,
         official: Sequence[Archive] = (),
         key: Callable[[str], str] = str,
     ) -> None:
-        self.path, self.name = path, path.name
-        self.limit, self.tolerance, self.originals = limit, tolerance, originals
-        self.photographs = photographs
+        self.path, self.name, self.rule = path, path.name, rule
         self._tars = None if tars is None else frozenset(tars)
         self._key, self._official = key, official
         self._entry: SourceEntry | None = None
@@ -115,7 +106,7 @@ class ArchiveSupply:
     def _tar(self, tar: Tar, nested: bool) -> Iterator[tuple[Tar, Member]]:
         for member in tar.members():
             if member.kind == "file" and not nested and self._is_tar(member.name):
-                yield from self._tar(Tar(tar.open(), f"{tar.where}: {member.name}"), nested=True)
+                yield from self._tar(Tar(tar, f"{tar.where}: {member.name}"), nested=True)
             else:
                 yield tar, member
 

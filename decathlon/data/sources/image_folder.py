@@ -10,11 +10,11 @@ from itertools import chain
 from pathlib import Path
 
 from decathlon.common.text import printable_name
-from decathlon.data.image import ARCHIVE_PIXELS, TOLERANCE, ImageError
+from decathlon.data.image import ImageError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import Annotations
 from decathlon.data.sources.name_index import NameIndex
-from decathlon.data.sources.supply import LARGEST_IMAGE, Supplied
+from decathlon.data.sources.supply import LARGEST_IMAGE, SMALL, Rule, Supplied
 
 _RULE = b"photographs: upright, modes as in decathlon.data.preparing.colour, version 1\0"
 """How photographs are decoded: data that was prepared by another rule is prepared again.
@@ -32,10 +32,7 @@ class FolderSupply:
     Args:
         folder: The folder.
         name: What it is called in the manifest.
-        limit: Largest number of pixels of an image.
-        tolerance: See :func:`decathlon.data.image.stored_size`.
-        originals: See :class:`~decathlon.data.sources.supply.Supply`.
-        photographs: See :class:`~decathlon.data.sources.supply.Supply`.
+        rule: How its images are decoded.
         path_of: Turns an image's name into its path in the folder.
         skipped: Names of images that are left out because they are broken.
         mend: What to do about a broken image.
@@ -47,22 +44,17 @@ class FolderSupply:
         self,
         folder: Path,
         name: str,
+        rule: Rule = SMALL,
         *,
-        limit: int = ARCHIVE_PIXELS,
-        tolerance: int = TOLERANCE,
-        originals: bool = False,
-        photographs: bool = False,
         path_of: Callable[[bytes], bytes] = bytes,
         skipped: Sequence[bytes] = (),
         mend: str = "replace the file",
     ) -> None:
-        self.folder, self.name, self.mend = folder, name, mend
-        self.limit, self.tolerance, self.originals = limit, tolerance, originals
-        self.photographs = photographs
+        self.folder, self.name, self.rule, self.mend = folder, name, rule, mend
         self._path_of, self._skipped = path_of, skipped
         # Equal files that are decoded by another rule are another source.
-        self._rule = _RULE if photographs else b""
-        self._digest, self._size = sha256(self._rule), 0
+        self._begun = sha256(_RULE if rule.photographs else b"")
+        self._digest, self._size = self._begun, 0
         self._state: str | None = None
 
     @property
@@ -82,7 +74,7 @@ class FolderSupply:
 
         The time is that of the last change of any kind, which a copy cannot take along.
         """
-        digest, root = sha256(self._rule), os.fsencode(self.folder)
+        digest, root = self._begun.copy(), os.fsencode(self.folder)
         for name in chain(*(split.names for split in splits), self._skipped):
             try:
                 # No Path takes bytes.
@@ -99,7 +91,7 @@ class FolderSupply:
 
     def images(self, index: NameIndex) -> Iterator[Supplied]:
         """Yields the images in the order of the index."""
-        self._digest, self._size = sha256(self._rule), 0
+        self._digest, self._size = self._begun.copy(), 0
         root = os.fsencode(self.folder)
         for image in range(len(index)):
             name = index.name(image)
@@ -120,11 +112,10 @@ class FolderSupply:
 
     def source(self) -> SourceEntry:
         """Returns the folder's name, the bytes of its images and their digest."""
-        sha = self._digest.hexdigest()
         return SourceEntry(
             file=self.name,
             size=self._size,
-            sha256=sha,
+            sha256=self._digest.hexdigest(),
             official=False,
             folder=self.path,
             state=self._state,
@@ -146,19 +137,16 @@ def read_regular(path: bytes, most: int | None = None) -> bytes | None:
         with FileIO(path, opener=_at_once) as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
-                raise ImageError(_NO_FILE)
+                raise IsADirectoryError
             if state.st_size > LARGEST_IMAGE:
                 raise ImageError(f"has {state.st_size} bytes (limit {LARGEST_IMAGE})")
             return file.read(LARGEST_IMAGE if most is None else most)
     except FileNotFoundError:
         return None
     except IsADirectoryError:
-        raise ImageError(_NO_FILE) from None
+        raise ImageError("is no regular file") from None
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror or error})") from None
-
-
-_NO_FILE = "is no regular file"
 
 
 def _at_once(path: str, flags: int) -> int:

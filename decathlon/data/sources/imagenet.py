@@ -35,12 +35,7 @@ import numpy as np
 
 from decathlon.common.errors import DataError, listed
 from decathlon.common.progress import progress
-from decathlon.data.image import (
-    PHOTOGRAPH_PIXELS,
-    ImageError,
-    ImageFile,
-    stored_size,
-)
+from decathlon.data.image import PHOTOGRAPH_PIXELS, ImageError, ImageFile, stored_size
 from decathlon.data.shard import Int64
 from decathlon.data.sources.annotations import Annotations, Names
 from decathlon.data.sources.folder_scan import LITTER
@@ -48,7 +43,7 @@ from decathlon.data.sources.image_archive import ArchiveSupply, last_part
 from decathlon.data.sources.image_folder import FolderSupply, read_regular
 from decathlon.data.sources.plan import DomainPlan
 from decathlon.data.sources.streaming import unreadable
-from decathlon.data.sources.supply import Supply
+from decathlon.data.sources.supply import ORIGINALS, Supply
 
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 _TRAIN = re.compile(r"(n\d{8})_\d+\.(?i:jpe?g)", re.ASCII)
@@ -113,21 +108,13 @@ def _interned(size: Size) -> Size:
 
 
 def _in_tar(path: Path, pattern: re.Pattern[str], side: int) -> Originals:
-    supply = ArchiveSupply(
-        path,
-        None,
-        limit=PHOTOGRAPH_PIXELS,
-        tolerance=0,
-        originals=True,
-        photographs=True,
-        key=last_part,
-    )
+    supply = ArchiveSupply(path, None, ORIGINALS, key=last_part)
     found = []
     with progress(f"sizes in {path.name}", None, "photographs") as bar:
         for tar, member in supply.members():
             name = last_part(member.name)
             if member.kind == "file" and pattern.fullmatch(name):
-                head = tar.take(_HEAD)
+                head = tar.read(_HEAD)
                 try:
                     size = _size_of_head(head, side) or _size(head + tar.read(), side)
                 except ImageError as error:
@@ -178,7 +165,7 @@ def _in_folder(folder: Path, pattern: re.Pattern[str], side: int) -> Originals:
     if problems:
         lines = listed(problems, "\n")
         raise DataError(f"{lines}; fetch what is damaged again")
-    elsewhere = {
+    elsewhere = {  # few or none, where all paths would take much memory
         os.fsencode(name): os.fsencode(inside)
         for name, inside in paths.items()
         if os.fsencode(inside) != _by_class(os.fsencode(name))
@@ -186,10 +173,7 @@ def _in_folder(folder: Path, pattern: re.Pattern[str], side: int) -> Originals:
     supply = FolderSupply(
         folder,
         folder.name,
-        limit=PHOTOGRAPH_PIXELS,
-        tolerance=0,
-        originals=True,
-        photographs=True,
+        ORIGINALS,
         path_of=lambda name: elsewhere.get(name) or _by_class(name),
     )
     return Originals(sorted(found, key=lambda photo: photo.name), supply)
@@ -265,9 +249,7 @@ def _sizes(annotations: Annotations) -> list[Size]:
 
 
 def _renamed(annotations: Annotations, names: Sequence[str]) -> Annotations:
-    encoded = [name.encode() for name in names]
-    ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-    return replace(annotations, names=Names(b"".join(encoded), ends))
+    return replace(annotations, names=Names.of([name.encode() for name in names]))
 
 
 def _trained(plan: DomainPlan, train: Originals) -> dict[str, Annotations]:

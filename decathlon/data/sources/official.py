@@ -237,7 +237,7 @@ def _of_archive(
                 raise DataError(f"{where}: is a {member.kind}, not a file; fetch it again")
             if _split(match) in found.setdefault(match[1], {}):
                 raise DataError(_second(where, match))
-            annotations = read_annotations(tar.open(), where)
+            annotations = read_annotations(tar, where)
             found[match[1]][_split(match)] = annotations
             images += len(annotations)
             classes += len(annotations.class_names)

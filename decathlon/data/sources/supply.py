@@ -7,8 +7,9 @@ and a supply: most often of :mod:`~decathlon.data.sources.image_archive` or
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from decathlon.data.image import ARCHIVE_PIXELS, PHOTOGRAPH_PIXELS, TOLERANCE
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import Annotations
 from decathlon.data.sources.name_index import NameIndex
@@ -33,26 +34,40 @@ class Supplied:
     read: Callable[[], bytes]
 
 
+class Rule(NamedTuple):
+    """How images are decoded.
+
+    Attributes:
+        limit: Largest number of pixels of an image.
+        tolerance: See :func:`decathlon.data.image.stored_size`.
+        originals: True if the annotated sizes are of these images made smaller.
+        photographs: True for photographs, see :class:`decathlon.data.image.ImageFile`.
+    """
+
+    limit: int = ARCHIVE_PIXELS
+    tolerance: int = TOLERANCE
+    originals: bool = False
+    photographs: bool = False
+
+
+SMALL = Rule()
+PHOTOGRAPHS = Rule(PHOTOGRAPH_PIXELS, 0, photographs=True)
+ORIGINALS = PHOTOGRAPHS._replace(originals=True)
+
+
 class Supply(Protocol):
     """Images from one place.
 
     Attributes:
         name: What the place is called in messages and in the manifest.
         mend: What to do about a damaged image.
-        limit: Largest number of pixels of an image.
-        tolerance: See :func:`decathlon.data.image.stored_size`.
-        originals: Whether the annotated sizes are of these images made smaller.
-        photographs: Whether these are photographs, see
-            :class:`decathlon.data.image.ImageFile`.
-        apart: Whether each image is a file of its own, which can be replaced alone.
+        rule: How its images are decoded.
+        apart: True if each image is a file of its own, which can be replaced alone.
     """
 
     name: str
     mend: str
-    limit: int
-    tolerance: int
-    originals: bool
-    photographs: bool
+    rule: Rule
     apart: bool
 
     def identity(self, splits: Sequence[Annotations]) -> list[str | int]:

@@ -17,17 +17,8 @@ from decathlon.data.sources.streaming import Readable
 BLOCK = 512
 LONGEST_HEADER = 1 << 16
 """Bytes that an extended header (long name, pax) may take."""
-_KINDS = {
-    b"0": "file",
-    b"\0": "file",
-    b"7": "file",
-    b"1": "hard link",
-    b"2": "symbolic link",
-    b"3": "device",
-    b"4": "device",
-    b"5": "folder",
-    b"6": "pipe",
-}
+_KINDS = dict.fromkeys((b"0", b"\0", b"7"), "file") | dict.fromkeys((b"3", b"4"), "device")
+_KINDS |= {b"1": "hard link", b"2": "symbolic link", b"5": "folder", b"6": "pipe"}
 _DIGITS = re.compile("[0-9]{1,18}")
 _ZEROS = bytes(BLOCK)
 
@@ -64,13 +55,6 @@ def objection(where: str, member: Member) -> str:
     return f"{where}: {member.name!r} {problem}; fetch the official archive"
 
 
-class _Payload:
-    """The payload of one member as a source of bytes."""
-
-    def __init__(self, tar: "Tar") -> None:
-        self.read = tar.take
-
-
 def _number(field: bytes) -> int:
     """Parses a number field: octal digits, or base 256 when the first bit is set.
 
@@ -101,7 +85,7 @@ def _text(field: bytes) -> str:
 
 
 class Tar:
-    """A tar archive read from start to end.
+    """A tar archive read from start to end; a source of the current member's bytes.
 
     Attributes:
         where: Name of the archive, for messages.
@@ -140,30 +124,18 @@ class Tar:
             yield Member(found.removeprefix("./"), declared, kind)
             name, size = None, None
 
-    def read(self) -> bytes:
-        """Returns what is left of the current member.
+    def read(self, size: int | None = None, /) -> bytes:
+        """Returns ``size`` bytes of the current member, fewer only at its end; by default all.
 
         Raises:
             DataError: The archive is truncated.
         """
-        return self.take(self._left)
-
-    def take(self, size: int, /) -> bytes:
-        """Returns ``size`` bytes of the current member, fewer only at its end.
-
-        Raises:
-            DataError: The archive is truncated.
-        """
-        wanted = min(size, self._left)
+        wanted = self._left if size is None else min(size, self._left)
         data = self.file.read(wanted)
         if len(data) < wanted:
             raise self._truncated()
         self._left -= len(data)
         return data
-
-    def open(self) -> Readable:
-        """Returns the current member as a source of bytes; valid until the next member."""
-        return _Payload(self)
 
     def _begin(self, size: int) -> None:
         self._left, self._padding = size, -size % BLOCK

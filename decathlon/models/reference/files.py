@@ -5,6 +5,7 @@ with one pickle, and one member for each storage of numbers.
 """
 
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise DataError(f"{path}: no such file; name a .t7 or .pth file that torch saved")
     try:
-        with path.open("rb") as file:
+        with _Bounded(io.FileIO(path)) as file:
             head = file.read(4)
             file.seek(0)
             root, storages = (_read_zip if head == b"PK\3\4" else _read_stream)(file)
@@ -82,7 +83,6 @@ class _Ledger:
     def __init__(self, limit: int) -> None:
         self.limit, self.total = limit, 0
         self.storages: dict[str, Storage] = {}
-        self.views: dict[str, Storage] = {}
 
     def persistent(self, value: tuple[Any, ...]) -> Any:
         """Resolves a persistent id: a storage, or a class with its source text."""
@@ -104,7 +104,7 @@ class _Ledger:
         if known != storage:
             raise CheckpointError(f"is damaged: storage {shown(storage.key)} is described twice")
         if known is storage:
-            self.total += length(storage)
+            self.total += storage.num_bytes
             if self.total > self.limit:
                 raise CheckpointError(
                     f"is refused: it declares {self.total} bytes of numbers or more, and is"
@@ -121,39 +121,22 @@ class _Ledger:
         return Storage(root.key, root.dtype, start, size)
 
 
-def length(storage: Storage) -> int:
-    """Returns the bytes of a whole storage."""
-    return storage.size * _dtype(storage).itemsize
-
-
-def _dtype(storage: Storage) -> torch.dtype:
-    dtype: torch.dtype = getattr(torch, storage.dtype)
-    return dtype
-
-
 def _numbers(file: IO[bytes], storage: Storage) -> Tensor:
     """Reads a storage's numbers; one-dimensional."""
-    wanted = length(storage)
     data = bytearray()
-    while len(data) < wanted:
-        chunk = file.read(min(_CHUNK, wanted - len(data)))
+    while len(data) < storage.num_bytes:
+        chunk = file.read(min(_CHUNK, storage.num_bytes - len(data)))
         if not chunk:
             raise CheckpointError("is truncated: its numbers end early; fetch it again")
         data += chunk
     if not data:
-        return torch.empty(0, dtype=_dtype(storage))
-    return torch.frombuffer(data, dtype=_dtype(storage))
+        return torch.empty(0, dtype=storage.dtype)
+    return torch.frombuffer(data, dtype=storage.dtype)
 
 
-def _size_of(file: IO[bytes]) -> int:
-    end = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    return end
-
-
-def _read_stream(file: IO[bytes]) -> tuple[Any, dict[str, Tensor]]:
+def _read_stream(file: io.BufferedReader) -> tuple[Any, dict[str, Tensor]]:
     """Reads the old format: magic, version, facts, object, keys; then each storage."""
-    size = _size_of(file)
+    size = os.fstat(file.fileno()).st_size
     ledger = _Ledger(size)
     head = io.BytesIO(file.read(min(size, MAX_BYTES)))
     try:
@@ -170,7 +153,8 @@ def _read_stream(file: IO[bytes]) -> tuple[Any, dict[str, Tensor]]:
         raise CheckpointError("is of an unknown version of torch's format, or of another machine")
     root = read_pickle(head, ALLOWED, ledger.persistent)
     keys = read_pickle(head, {})
-    if not isinstance(keys, list) or not _same(keys, ledger.storages):
+    named = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not named or sorted(keys) != sorted(ledger.storages):
         raise CheckpointError("is damaged: the storages it has are not those it describes")
     file.seek(head.tell())
     storages = {}
@@ -182,42 +166,18 @@ def _read_stream(file: IO[bytes]) -> tuple[Any, dict[str, Tensor]]:
     return root, storages
 
 
-def _same(keys: list[Any], storages: dict[str, Storage]) -> bool:
-    """Returns whether a list has exactly the keys of the storages, each once."""
-    return (
-        len(keys) == len(storages)
-        and all(isinstance(key, str) and key in storages for key in keys)
-        and len(set(keys)) == len(keys)
-    )
-
-
-class _Bounded(io.RawIOBase):
+class _Bounded(io.BufferedReader):
     """A file that refuses reads of very large pieces.
 
     zipfile reads a directory in one piece, and it becomes many times as large in memory.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._size = file, _size_of(file)
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def read(self, size: int = -1) -> bytes:
-        rest = max(0, self._size - self.tell())
-        wanted = rest if size < 0 else min(size, rest)
+    def read(self, size: int | None = -1, /) -> bytes:
+        rest = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        wanted = rest if size is None or size < 0 else min(size, rest)
         if wanted > MAX_BYTES:
             raise CheckpointError("is refused: its zip has a directory of enormous size")
-        return self._file.read(wanted)
+        return super().read(wanted)
 
 
 @contextmanager
@@ -253,10 +213,10 @@ class _Members:
         return self.archive.open(info)
 
 
-def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, Tensor]]:
+def _read_zip(file: io.BufferedReader) -> tuple[Any, dict[str, Tensor]]:
     """Reads the new format: ``NAME/data.pkl`` and ``NAME/data/KEY`` for each storage."""
-    ledger = _Ledger(_size_of(file))
-    with _zip_errors(), zipfile.ZipFile(_Bounded(file)) as archive:
+    ledger = _Ledger(os.fstat(file.fileno()).st_size)
+    with _zip_errors(), zipfile.ZipFile(file) as archive:
         members = _Members(archive)
         if members.has("byteorder") and members.open("byteorder", 16).read() != b"little":
             raise CheckpointError("is of a machine with another byte order")
@@ -264,6 +224,6 @@ def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, Tensor]]:
         root = read_pickle(pickled, ALLOWED, ledger.persistent)
         storages = {}
         for key, storage in ledger.storages.items():
-            with members.open(f"data/{key}", length(storage)) as numbers:
+            with members.open(f"data/{key}", storage.num_bytes) as numbers:
                 storages[key] = _numbers(numbers, storage)
     return root, storages

@@ -24,7 +24,6 @@ convolution holds the plain one.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -48,21 +47,8 @@ Place = Callable[[str], str | None]
 """Maps a layer's name in the checkpoint to ours; None for one that is not imported."""
 
 
-@dataclass(frozen=True)
-class Residual:
-    """A network of the residual adapters' code.
-
-    Attributes:
-        architecture: The same network here.
-        num_classes: Classes of each domain's head.
-    """
-
-    architecture: Architecture
-    num_classes: tuple[int, ...]
-
-
-def residual(layers: Layers) -> Residual:
-    """Recognises a network of the residual adapters' code by its tensors.
+def residual(layers: Layers) -> tuple[Architecture, tuple[int, ...]]:
+    """Recognises a network of the residual adapters' code: (architecture, classes of each head).
 
     Raises:
         CheckpointError: It is none.
@@ -76,8 +62,7 @@ def residual(layers: Layers) -> Residual:
     block = r"layer(\d+)\.(\d+)\."
     architecture = _architecture(layers, "pre_layers_conv.conv", block, 1, adapters)
     heads = sum(re.fullmatch(r"linears\.\d+\.weight", name) is not None for name in names)
-    classes = tuple(_rows(layers, f"linears.{task}") for task in range(max(1, heads)))
-    return Residual(architecture, classes)
+    return architecture, tuple(_rows(layers, f"linears.{task}") for task in range(max(1, heads)))
 
 
 def routed(layers: Layers) -> tuple[Architecture, int]:

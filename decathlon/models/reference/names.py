@@ -4,10 +4,13 @@ Each name stands for something inert: a tensor to be read later, a plain contain
 description of a module. Any other name is refused.
 """
 
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from decathlon.models.reference.pickles import (
     CheckpointError,
@@ -35,17 +38,12 @@ MODULES = {
 }
 """Classes that become :class:`Described`, by module."""
 
-STORAGES = {
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
+_SAME_NAMES = ("float", "double", "half", "long", "int", "short", "bool")
+STORAGES: dict[str, torch.dtype] = {
+    **{f"{name.title()}Storage": getattr(torch, name) for name in _SAME_NAMES},
+    "BFloat16Storage": torch.bfloat16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
 }
 """Types of the numbers in a storage; those of ``torch.cuda`` are read into main memory."""
 
@@ -59,15 +57,20 @@ class Storage:
 
     Attributes:
         key: Its name in the file.
-        dtype: Type of its numbers, torch's name.
+        dtype: Type of its numbers.
         start: Index of the first number.
         size: Number of numbers.
     """
 
     key: str
-    dtype: str
+    dtype: torch.dtype
     start: int
     size: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all its numbers."""
+        return self.size * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,7 @@ def _tensor(
     if not isinstance(storage, Storage):
         raise CheckpointError(f"is damaged: a tensor is made of {shown(storage)}")
     (offset,), shape, strides = _sizes((offset,)), _sizes(shape), _sizes(strides)
-    count = 1
-    for extent in shape:
-        count *= extent
+    count = math.prod(shape)
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=False))
     if len(shape) != len(strides) or count > storage.size or (count and last >= storage.size):
         raise CheckpointError("is damaged: a tensor does not fit into its storage")
@@ -161,10 +162,6 @@ def _set(items: Any = ()) -> set[Any]:
     if not isinstance(items, list | tuple):
         raise CheckpointError(f"is damaged: a set is made of {shown(items)}")
     return {as_key(item) for item in items}
-
-
-def _size(extents: Any) -> tuple[int, ...]:
-    return _sizes(extents)
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
@@ -213,7 +210,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "numpy dtype": _number_type,
     "numpy.core.multiarray scalar": _number,
     "numpy._core.multiarray scalar": _number,
-    "torch Size": _size,
+    "torch Size": _sizes,
     "torch._utils _rebuild_tensor": _tensor,
     "torch._utils _rebuild_tensor_v2": _tensor,
     "torch._utils _rebuild_parameter": _parameter,

@@ -12,16 +12,9 @@ from torch import Tensor
 
 from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import sha256
+from decathlon.models.reference import mapping
 from decathlon.models.reference.files import Checkpoint, read_checkpoint
 from decathlon.models.reference.layers import Layers, as_layers, is_state_dict
-from decathlon.models.reference.mapping import (
-    complete,
-    move,
-    residual,
-    residual_place,
-    routed,
-    routed_place,
-)
 from decathlon.models.reference.pickles import CheckpointError, Described
 from decathlon.models.resnet import Architecture, ResidualNetwork
 from decathlon.models.weights import check_sound, write_source, write_weights, written_by_us
@@ -143,16 +136,15 @@ def _import_residual(
 ) -> ImportSummary:
     if any(name.startswith("parallel_blocks.") for name in layers.tensors):
         raise CheckpointError("holds SpotTune's network without its policy ('agent')")
-    found = residual(layers)
-    architecture, classes = found.architecture, found.num_classes
+    architecture, classes = mapping.residual(layers)
     if not 0 <= task < len(classes):
         raise UsageError(f"{source}: has tasks 0 to {len(classes) - 1}, not {task}")
     with torch.device("meta"):
         network = architecture.build(classes[task])
-    place = residual_place(architecture.adapters, task)
+    place = mapping.residual_place(architecture.adapters, task)
     others = _OTHER_DOMAINS if len(classes) > 1 else _NOTHING
-    tensors = move(layers, place, network, others)
-    absent = complete(network, tensors)
+    tensors = mapping.move(layers, place, network, others)
+    absent = mapping.complete(network, tensors)
     check_sound(source, tensors)
     network.load_state_dict(tensors, assign=True)
     write_source(target, network, architecture, facts)
@@ -175,12 +167,14 @@ def _import_spottune(
 ) -> ImportSummary:
     if task:
         raise UsageError(f"SpotTune's network has one task, 0, not {task}")
-    architecture, num_classes = routed(layers)
-    policy_architecture, _ = routed(policy)
+    architecture, num_classes = mapping.routed(layers)
+    policy_architecture, _ = mapping.routed(policy)
     network = _routed_network(architecture, policy_architecture, num_classes)
-    tensors = move(layers, routed_place("frozen", "tuned"), network, _NOTHING)
-    tensors |= move(policy, routed_place("branch", None, "policy."), network, _UNUSED_COPY)
-    complete(network, tensors)
+    tensors = mapping.move(layers, mapping.routed_place("frozen", "tuned"), network, _NOTHING)
+    tensors |= mapping.move(
+        policy, mapping.routed_place("branch", None, "policy."), network, _UNUSED_COPY
+    )
+    mapping.complete(network, tensors)
     check_sound(source, tensors)
     header = {
         **facts,
