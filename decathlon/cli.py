@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from decathlon import __version__
-from decathlon.commands import catalogue, data, scores, training
+from decathlon.commands import data, scores, training
 from decathlon.common.errors import DEBUG, DecathlonError, UsageError
 from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.common.oserrors import of_the_system
@@ -53,7 +53,7 @@ def _options(
 
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Data": (data.prepare, data.verify, data.show, data.domains, catalogue.suites),
+    "Data": (data.prepare, data.verify, data.show, data.domains, data.suites),
     "Training": (
         training.demo,
         training.methods,

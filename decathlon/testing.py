@@ -11,6 +11,7 @@ It needs no data and no test framework: a source network and a few images are ma
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -90,9 +91,8 @@ class OneBatch:
 
     def training(self, start: int, progress: Callable[[int], float]) -> Iterator[Batch]:
         """Yields the batch without end."""
-        while True:
-            yield replace(self.batch, progress=progress(start))
-            start += 1
+        for step in count(start):
+            yield replace(self.batch, progress=progress(step))
 
 
 def check_method(
@@ -223,10 +223,9 @@ class _Trial:
         """What is written has to be what is counted, and to give the same logits."""
         path = self.results / stream.task.domain / WEIGHTS
         save_trained(path, self.method, network, self.source, [stream.task], trunk)
-        written = read_weights(path)[1]
+        written = distinct(read_weights(path)[1])
+        bits = sum(bits_of(t) for n, t in written.items() if not n.endswith(RUNNING))
         counted = count_parameters(self.method, network, self.source)
-        once = distinct(written)
-        bits = sum(bits_of(t) for n, t in once.items() if not n.endswith(RUNNING))
         own = counted.domain + counted.head
         _check(bits == own, f"{self.name}: {bits} bits are written, {own} counted")
         loaded = load_trained(path, type(self.method)).eval()

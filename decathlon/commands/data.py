@@ -224,10 +224,21 @@ def domains(data: Data = None) -> None:
     """List the domains and what is prepared."""
     from rich.console import Console
 
-    from decathlon.commands.listing import domains_table, remarks_on
+    from decathlon.commands.listing import domains_table
+    from decathlon.data.manifest import read_manifest
     from decathlon.data.reading.store import data_folder
 
     console = Console()
     target = data_folder(data)
     console.print(domains_table(target, console.width))
-    _print_remarks(remarks_on(target))
+    if (manifest := read_manifest(target)) is not None:
+        _print_remarks(manifest.remarks)
+
+
+def suites() -> None:
+    """List the installed benchmark suites, including those from other packages."""
+    from rich.console import Console
+
+    from decathlon.commands.listing import suites_table
+
+    Console().print(suites_table())

@@ -1,17 +1,16 @@
-"""The tables of methods and of domains."""
+"""The tables of methods, domains and suites."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from decathlon.common.errors import UsageError
 from decathlon.common.grid import Column, Grid
-from decathlon.common.text import visible
+from decathlon.common.text import visible, visible_lines
 from decathlon.method.registry import about, registered
 from decathlon.results.published import in_table_order, published_rows
 from decathlon.suites.base import SPLITS
 from decathlon.suites.registry import DEFAULT
-
-if TYPE_CHECKING:
-    from decathlon.data.manifest import DomainEntry
+from decathlon.suites.registry import find as find_suite
+from decathlon.suites.registry import registered as registered_suites
 
 WIDE = 140
 """Characters from which on a table has more columns."""
@@ -47,23 +46,6 @@ def _more(left_out: str, wide: bool) -> str:
     return "" if wide else f"; terminals of {WIDE} columns also show {left_out}"
 
 
-def _state(data: Path, entry: "DomainEntry") -> str:
-    """Returns the state of a prepared domain in one word."""
-    from decathlon.data.manifest import whole
-
-    if not whole(data, entry):
-        return "damaged"
-    return "official" if entry.official else "own" if entry.own else "other"
-
-
-def remarks_on(data: Path) -> list[str]:
-    """Returns what a user should know about how the domains of a data folder were prepared."""
-    from decathlon.data.manifest import read_manifest
-
-    manifest = read_manifest(data)
-    return manifest.remarks if manifest is not None else []
-
-
 def domains_table(data: Path, width: int) -> Grid:
     """Lists the domains of a folder's suite, and counts and sizes of what is prepared.
 
@@ -74,7 +56,7 @@ def domains_table(data: Path, width: int) -> Grid:
     Raises:
         DataError: What is prepared cannot be read.
     """
-    from decathlon.data.manifest import read_manifest, suite_of
+    from decathlon.data.manifest import read_manifest, suite_of, whole
 
     manifest = read_manifest(data)
     official_domains = suite_of(data, manifest).domains
@@ -95,7 +77,9 @@ def domains_table(data: Path, width: int) -> Grid:
                 totals[key] += value
                 unknown = key in entry.splits and not entry.splits[key].labelled
                 numbers[key] = f"{value:.0f}{'*' * unknown}"
-            state = _state(data, entry)
+            state = "official" if entry.official else "own" if entry.own else "other"
+            if not whole(data, entry):
+                state = "damaged"
         classes = len(entry.class_names) if entry else official.num_classes if official else 0
         sizes = "/".join(map(str, official.sizes)) if official else "-"
         text = [official.text if official else ""] * wide
@@ -109,4 +93,26 @@ def domains_table(data: Path, width: int) -> Grid:
         " are the official ones; other: some are not; own: your own images"
         + _more("what the images are", wide)
     )
+    return table
+
+
+def suites_table() -> Grid:
+    """Lists all registered suites; the caption says why one cannot be imported."""
+    numbers = [Column(heading, right=True) for heading in ("domains", "images", "side")]
+    table = Grid([Column("suite"), *numbers, *map(Column, ("network", "score", "package"))])
+    notes = ["images of all splits; side: short side of stored images, in pixels"]
+    for name, point in registered_suites().items():
+        facts = ["-"] * 5
+        try:
+            suite = find_suite(name)
+        except UsageError as error:
+            notes.append(str(error))
+        else:
+            images = sum(sum(domain.sizes) for domain in suite.domains.values())
+            score = suite.score.heading if suite.score else "mean accuracy"
+            counts = map(str, (len(suite.domains), images, suite.side))
+            facts = [*counts, suite.network or "-", score]
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else "-"
+        table.add_row(*map(visible, [name, *facts, package]))
+    table.caption = "\n".join(map(visible_lines, notes))
     return table

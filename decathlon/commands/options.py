@@ -156,7 +156,7 @@ def check_launcher(
         UsageError: The launcher is not known, has no such options, or is for one process.
     """
     if launcher not in ("local", "ray"):
-        raise UsageError(f"--launcher '{launcher}': use local or ray")
+        raise UsageError(f"--launcher is local or ray, not '{launcher}'")
     if launcher == "local" and (address is not None or gpus is not None):
         raise UsageError("--address and --gpus are of --launcher ray; add that, or leave them out")
     if world().size > 1 and (launcher == "ray" or dry_run):

@@ -19,6 +19,7 @@ SuiteName = Annotated[
     str | None, typer.Option("--suite", help="Suite (default: that of the records).")
 ]
 
+TableOrJson = Annotated[str, typer.Option("--format", help="table or json.")]
 CheckData = Annotated[
     Path | None,
     typer.Option(
@@ -149,8 +150,7 @@ def plot(
 
     check_split(split)
     check_out(out, results)
-    chosen = _suite(suite)
-    run(kind, results, out, split=split, baseline=baseline, names=name or (), suite=chosen)
+    run(kind, results, out, split, baseline, name or (), _suite(suite))
     print(visible(str(out)))
 
 
@@ -160,7 +160,7 @@ def compare(
     results: Results,
     split: Split = "test",
     baseline: Baseline = None,
-    form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    form: TableOrJson = "table",
     out: Out = None,
     data: CheckData = None,
     labels: CheckLabels = None,
@@ -216,7 +216,7 @@ def evaluate(
             readable=False,
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="table or json.")] = "table",
+    form: TableOrJson = "table",
     out: Out = None,
     suite: Annotated[str, typer.Option(help="Suite of the submission.")] = DEFAULT.name,
 ) -> None:

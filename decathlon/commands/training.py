@@ -104,19 +104,9 @@ def pretrain(
     recipe = apply({"paper": RECIPE}, parse_settings(settings or []), "pretraining")
     compute = Compute(device, precision, threads, sync_bn, compiled)
     init_processes(compute)
-    config = Pretraining(
-        open_store(folder),
-        out,
-        method,
-        recipe,
-        width,
-        seed,
-        split,
-        compute,
-        Checkpointing(checkpoint, checkpoint_steps),
-        force,
-    )
-    _print_notes(notes_on_splits(config.store, [config.domain], split))
+    store, when = open_store(folder), Checkpointing(checkpoint, checkpoint_steps)
+    config = Pretraining(store, out, method, recipe, width, seed, split, compute, when, force)
+    _print_notes(notes_on_splits(store, [config.domain], split))
     curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
     with (
         process_group(),
@@ -137,9 +127,8 @@ def pretrain(
     known = f"{done.accuracy:.2f} % on {config.domain} {split}"
     if done.accuracy is None:
         known = f"accuracy unknown, as the data has no labels for {config.domain} {split}"
-    if done.seconds is None:
-        took = "already finished; --force trains it again"
-    else:
+    took = "already finished; --force trains it again"
+    if done.seconds is not None:
         took = f"trained in {done.seconds:.0f} s"
     print(f"{visible(str(out))}: {took} ({known})")
     say_next("run", "--method", method, "--source", out, "--data", folder, "--split", split)
@@ -229,6 +218,7 @@ def run(
     from decathlon.models.processes import num_processes
     from decathlon.running.config import Checkpointing, RunConfig
     from decathlon.running.display import display, say_interrupted, summarise
+    from decathlon.running.dry_run import preview
     from decathlon.running.events import to_all
     from decathlon.running.execution import execute
     from decathlon.running.faults import exit_code
@@ -274,8 +264,6 @@ def run(
         states = survey(runs)
     _print_notes(notes_on_splits(runs[0].store, runs[0].config.domains, split))
     if dry_run:
-        from decathlon.running.dry_run import preview
-
         preview(states)
         check_unmixed(states)
         return
@@ -296,9 +284,8 @@ def run(
     summarise(failures, len(states))
     if len(failures) < len(states):
         _suggest_score(results, split, runs)
-    raise typer.Exit(
-        broadcast_or_exit(exit_code(failures, all_failed=len(failures) == len(states)))
-    )
+    code = exit_code(failures, all_failed=len(failures) == len(states))
+    raise typer.Exit(broadcast_or_exit(code))
 
 
 def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:

@@ -7,7 +7,7 @@ prints it without a traceback and exits with :attr:`DecathlonError.exit_code`.
 import difflib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
@@ -58,6 +58,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Returns ``", did you mean 'x'?"`` for the nearest known word, or ``""``."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f", did you mean '{close[0]}'?" if close else ""
+
+
+def check_known(what: str, word: str, known: Collection[str]) -> None:
+    """Raises UsageError unless a word is known; ``what`` is the kind of word."""
+    if word not in known:
+        raise UsageError(f"unknown {what} '{word}'{nearest(word, known)} ({', '.join(known)})")
 
 
 def listed(items: Sequence[str], between: str = ", ", most: int = 20) -> str:

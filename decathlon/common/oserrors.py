@@ -14,45 +14,32 @@ _UNREACHABLE = (
     "the disk or the connection to it fails",
     "check the disk or the mount and run the same command again, or {other}",
 )
-_OCCUPIED = ("a file stands where a folder is needed", "move it away, or {other}")
-_LOOP = ("symbolic links point at each other", "remove them, or {other}")
 _TOO_MANY = (
     "too many files are open",
     "raise the limit (ulimit -n) or run fewer processes at a time",
 )
+_OCCUPIED = ("a file stands where a folder is needed", "move it away, or {other}")
 _DENIED = ("access is denied", "change its permissions, or {other}")
-_FULL = ("the disk is full", "make room, or {other}")
-
+_BUSY = ("another program is using it", "wait until that has ended, or {other}")
 _TABLE = {
-    "ENOSPC": _FULL,
-    "EDQUOT": ("your quota of the disk is used up", _FULL[1]),
+    "ENOSPC": ("the disk is full", "make room, or {other}"),
+    "EDQUOT": ("your quota of the disk is used up", "make room, or {other}"),
     "EFBIG": ("the file system takes no file of that size", "{other}"),
     "EROFS": ("the file system is read-only", "mount it for writing, or {other}"),
-    "EACCES": _DENIED,
-    "EPERM": _DENIED,
     "ENOENT": ("there is no such file or folder", "check the path, or {other}"),
-    "EEXIST": _OCCUPIED,
-    "ENOTDIR": _OCCUPIED,
     "EISDIR": ("it is a folder", "move it away, or name a file"),
-    "ELOOP": _LOOP,
+    "ELOOP": ("symbolic links point at each other", "remove them, or {other}"),
     "ENOTEMPTY": ("the folder is not empty", "{other}"),
     "ENAMETOOLONG": ("the name is too long", "choose a shorter path, or {other}"),
     "EILSEQ": ("the file system takes no such name", "rename it, or {other}"),
-    "EMFILE": _TOO_MANY,
-    "ENFILE": _TOO_MANY,
     "ENOMEM": ("out of memory", "free memory, or run fewer processes at a time"),
-    "EBUSY": ("another program is using it", "wait until that has ended, or {other}"),
-    "ETXTBSY": ("another program is using it", "wait until that has ended, or {other}"),
-    "EIO": _UNREACHABLE,
-    "ENXIO": _UNREACHABLE,
-    "ENODEV": _UNREACHABLE,
-    "ESTALE": _UNREACHABLE,
-    "ETIMEDOUT": _UNREACHABLE,
-    "ENOTCONN": _UNREACHABLE,
-    "EHOSTDOWN": _UNREACHABLE,
-    "EHOSTUNREACH": _UNREACHABLE,
-    "EREMOTEIO": _UNREACHABLE,
     "ENOLCK": _NO_LOCKS,
+    **dict.fromkeys(("EACCES", "EPERM"), _DENIED),
+    **dict.fromkeys(("EEXIST", "ENOTDIR"), _OCCUPIED),
+    **dict.fromkeys(("EMFILE", "ENFILE"), _TOO_MANY),
+    **dict.fromkeys(("EBUSY", "ETXTBSY"), _BUSY),
+    **dict.fromkeys(("EIO", "ENXIO", "ENODEV", "ESTALE", "EREMOTEIO"), _UNREACHABLE),
+    **dict.fromkeys(("ETIMEDOUT", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH"), _UNREACHABLE),
 }
 # Some names are of one system alone.
 _BY_NUMBER = {getattr(errno, name): value for name, value in _TABLE.items() if hasattr(errno, name)}
@@ -67,19 +54,12 @@ _WITHOUT_LOCKS = (
 )
 """Errors of a lock on a file system without locks; of other calls, most mean something else."""
 
+# fmt: off
 _MISPLACED = (
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.ENOENT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-    errno.ENXIO,
-    errno.EINVAL,
+    errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EACCES, errno.EPERM,
+    errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EINVAL,
 )
+# fmt: on
 """Errors that a user avoids by naming another file."""
 
 

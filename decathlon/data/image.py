@@ -254,16 +254,14 @@ def stored_size(height: int, width: int, side: int, tolerance: int) -> tuple[int
     Raises:
         ImageError: It would be too large, as it is so long and narrow.
     """
-    size, short = (height, width), min(height, width)
-    if abs(short - side) > tolerance:
-        scale = side / short
-        size = max(side, round(height * scale)), max(side, round(width * scale))
-    if too_large(*size):
+    sizes = stored_sizes(np.array(height), np.array(width), side, tolerance)
+    high, wide = map(int, sizes)
+    if too_large(high, wide):
         raise ImageError(
-            f"its {width} x {height} pixels would be {size[1]} x {size[0]} when stored, which"
+            f"its {width} x {height} pixels would be {wide} x {high} when stored, which"
             f" is too long (limit {STORED_PIXELS / 1e6:.0f} megapixels)"
         )
-    return size
+    return high, wide
 
 
 def too_large(height: int | Sizes, width: int | Sizes) -> Any:

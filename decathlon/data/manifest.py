@@ -147,6 +147,16 @@ class DomainEntry(_Model):
     skipped: dict[str, str] = {}
 
     @property
+    def num_classes(self) -> int:
+        """Number of labels, which is the width of a classifier."""
+        return len(self.category_ids)
+
+    @property
+    def first_category(self) -> int:
+        """The category id of label 0."""
+        return self.category_ids[0]
+
+    @property
     def own(self) -> bool:
         """True if it was made of one folder, without annotations, as a user's own domain is."""
         return len(self.sources) == 1

@@ -39,6 +39,8 @@ _COLUMNS = {
     "image_id": np.int64,
     "crc32": np.uint32,
 }
+_FAULTS = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
+"""What h5py raises for files that are damaged or no shards."""
 
 Int64 = npt.NDArray[np.int64]
 
@@ -162,26 +164,17 @@ def create(path: Path, header: Header, columns: Columns) -> int:
     Returns:
         Where the pixels begin in the file, in bytes.
     """
-    values = {
-        "offset": columns.offset,
-        "height": columns.height,
-        "width": columns.width,
-        "label": columns.label,
-        "image_id": columns.image_id,
-        "crc32": columns.crc32,
-    }
     total = int(columns.size.sum())
     with _in_memory(path) as draft, h5py.File(_new_file(draft)) as file:
         file.attrs["format_version"] = FORMAT
         file.attrs["category_ids"] = np.array(header.category_ids, np.int64)
         _set_text(file, "class_names", list(header.class_names))
-        _set_text(file, "domain", header.domain)
-        _set_text(file, "split", header.split)
-        _set_text(file, "annotations_sha256", header.annotations_sha256)
+        for name in ("domain", "split", "annotations_sha256"):
+            _set_text(file, name, getattr(header, name))
         # With room for the value that is filled in after the last image.
         _set_text(file, "resize", header.resize, RESIZE_BYTES)
         for name, dtype in _COLUMNS.items():
-            file.create_dataset(name, data=values[name].astype(dtype))
+            file.create_dataset(name, data=getattr(columns, name).astype(dtype))
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         layout.set_layout(h5py.h5d.CONTIGUOUS)
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -288,15 +281,7 @@ def open_shard(path: Path) -> Shard:
             return _read(path, file)
     except FileNotFoundError:
         raise DataError(f"{path}: missing; run 'decathlon prepare' to build it again") from None
-    except (
-        OSError,
-        KeyError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        OverflowError,
-        MemoryError,
-    ) as error:
+    except _FAULTS as error:
         # HDF5 reports what is wrong inside a file as an OSError that has no number.
         if isinstance(error, OSError) and error.errno:
             raise UnreadableError(explained(error, path, MOVE)) from None

@@ -81,8 +81,6 @@ def document(
     drawn: Drawn,
     items: Sequence[Item],
     sizes: Sequence[tuple[int, int]],
-    *,
-    labelled: bool,
 ) -> dict[str, Any]:
     """Returns one annotation file's content.
 
@@ -90,7 +88,6 @@ def document(
         drawn: The domain.
         items: The split's images.
         sizes: (width, height) of each.
-        labelled: Whether annotations are given.
     """
     base = drawn.number * STEP
     images = [
@@ -116,7 +113,7 @@ def document(
     return {
         "info": INFO,
         "images": images,
-        **({"annotations": annotations} if labelled else {}),
+        "annotations": annotations,
         "categories": categories,
         "licenses": [{"id": 1, "name": "generated", "url": ""}],
     }

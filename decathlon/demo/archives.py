@@ -7,9 +7,7 @@ import math
 import tarfile
 import zipfile
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,15 +25,6 @@ TIME = 1_480_550_400
 """Modification time of every member, 2016-12-01: the same call gives the same bytes."""
 ZIP_TIME = (2016, 12, 1, 0, 0, 0)
 QUALITY = 92
-
-
-@dataclass(frozen=True)
-class _Files:
-    """A drawn domain's files: its tar, its annotation files by name and its test labels."""
-
-    tar: bytes
-    annotations: dict[str, bytes]
-    test_labels: bytes
 
 
 def write_archives(
@@ -69,44 +58,46 @@ def write_archives(
     try:
         with ExitStack() as stack:
             parts = {name: stack.enter_context(replacing(folder / name)) for name in names}
+            tars: dict[str, bytes] = {}
+            documents: dict[str, bytes] = {}
             with progress("drawing", num, "images") as bar:
-                files = {
-                    drawn.name: _draw(drawn, splits, seed, bar)
-                    for drawn, splits in zip(domains, plans, strict=True)
-                }
-            _write(parts, files, suite)
+                for drawn, splits in zip(domains, plans, strict=True):
+                    tars[drawn.name] = _draw(drawn, splits, seed, bar, documents)
+            _write(parts, tars, documents, suite)
     except OSError as error:
         other = "name another folder with --out"
         raise DataError(explained(error, folder, other, "cannot be written")) from None
 
 
-def _write(parts: dict[str, Path], files: dict[str, _Files], suite: Suite) -> None:
+def _write(
+    parts: dict[str, Path], tars: dict[str, bytes], documents: dict[str, bytes], suite: Suite
+) -> None:
     devkit, *archives = suite.official
     annotations = {
         f"decathlon-1.0/annotations/{name}": text
-        for domain in files.values()
-        for name, text in domain.annotations.items()
+        for name, text in documents.items()
+        if not name.endswith("_test.json")
     }
     parts[devkit.file].write_bytes(gzip.compress(_tar(annotations), 6, mtime=TIME))
     for archive in archives:
         if len(archive.domains) == 1:
-            content = files[archive.domains[0]].tar
+            content = tars[archive.domains[0]]
         else:
-            tars = {f"{n}.tar": domain.tar for n, domain in files.items() if n in archive.domains}
+            inner = {f"{name}.tar": tar for name, tar in tars.items() if name in archive.domains}
             # JPEG files hardly compress: the fastest level.
-            content = gzip.compress(_tar(tars), 1, mtime=TIME)
+            content = gzip.compress(_tar(inner), 1, mtime=TIME)
         parts[archive.file].write_bytes(content)
     with zipfile.ZipFile(parts[LABELS], "w", zipfile.ZIP_DEFLATED) as labels:
-        for name, domain in files.items():
+        for name in tars:
             entry = zipfile.ZipInfo(f"{name}_test.json", ZIP_TIME)
-            labels.writestr(entry, domain.test_labels, zipfile.ZIP_DEFLATED)
+            labels.writestr(entry, documents[entry.filename], zipfile.ZIP_DEFLATED)
 
 
-def _draw(drawn: Drawn, splits: dict[str, list[Item]], seed: int, bar: Bar) -> _Files:
-    """Draws one domain's images and describes them."""
+def _draw(
+    drawn: Drawn, splits: dict[str, list[Item]], seed: int, bar: Bar, documents: dict[str, bytes]
+) -> bytes:
+    """Draws one domain's images, adds their annotation files by name, and returns the tar."""
     members: dict[str, bytes] = {}
-    annotations: dict[str, bytes] = {}
-    labels = b""
     for split in SPLITS:
         sizes = []
         for item in splits[split]:
@@ -117,18 +108,12 @@ def _draw(drawn: Drawn, splits: dict[str, list[Item]], seed: int, bar: Bar) -> _
             image.save(file, "JPEG", quality=QUALITY)
             members[item.name] = file.getvalue()
             bar.advance(1, drawn.name)
-        full = _json(document(drawn, splits[split], sizes, labelled=True))
+        full = document(drawn, splits[split], sizes)
         if split == "test":
-            stripped = document(drawn, splits[split], sizes, labelled=False)
-            annotations[f"{drawn.name}_test_stripped.json"] = _json(stripped)
-            labels = full
-        else:
-            annotations[f"{drawn.name}_{split}.json"] = full
-    return _Files(_tar(members), annotations, labels)
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value).encode()
+            stripped = {key: value for key, value in full.items() if key != "annotations"}
+            documents[f"{drawn.name}_test_stripped.json"] = json.dumps(stripped).encode()
+        documents[f"{drawn.name}_{split}.json"] = json.dumps(full).encode()
+    return _tar(members)
 
 
 def _tar(members: dict[str, bytes]) -> bytes:

@@ -6,7 +6,7 @@ Pictures are float arrays of shape H x W x 3 with values in [0, 1].
 import colorsys
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageColor, ImageFilter
 
 from decathlon.demo.shapes import Array
 from decathlon.suites.registry import DEFAULT
@@ -17,16 +17,25 @@ SHORT = DEFAULT.side
 
 def hsv(hue: float, saturation: float, value: float) -> Array:
     """Returns a colour of shape (3,); hue is cyclic, the others are cut to [0, 1]."""
-    s, v = min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0)
+    s, v = np.clip((saturation, value), 0, 1)
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, s, v))
 
 
-def any_colour(rng: np.random.Generator, saturation: tuple[float, float] = (0.3, 0.9)) -> Array:
-    """Returns a random colour, neither black nor faint."""
-    return hsv(rng.random(), rng.uniform(*saturation), rng.uniform(0.45, 1.0))
+def named(name: str) -> Array:
+    """Returns a colour of shape (3,) by its name in CSS."""
+    return np.array(ImageColor.getrgb(name)) / 255
 
 
-def frame(rng: np.random.Generator, longest: int = 112, portrait: float = 0.3) -> tuple[int, int]:
+BLACK, WHITE, STEEL = hsv(0, 0, 0.09), hsv(0, 0, 0.94), hsv(0.6, 0.1, 0.6)
+WOOD, GLASS = hsv(0.07, 0.55, 0.38), hsv(0.55, 0.3, 0.82)
+
+
+def any_colour(rng: np.random.Generator, low: float = 0.3, high: float = 0.9) -> Array:
+    """Returns a random bright colour with a saturation in [``low``, ``high``]."""
+    return hsv(rng.random(), rng.uniform(low, high), rng.uniform(0.45, 1.0))
+
+
+def frame(rng: np.random.Generator, longest: int = 108, portrait: float = 0.3) -> tuple[int, int]:
     """Returns a random (height, width) whose short side is :data:`SHORT` pixels.
 
     Args:
@@ -55,60 +64,45 @@ def smooth_noise(rng: np.random.Generator, height: int, width: int, cells: float
 
 def ramp(height: int, width: int, degrees: float) -> Array:
     """Returns H x W values that rise from -1 to 1 in a direction (0: right, 90: down)."""
-    y = np.linspace(-1, 1, height)[:, None]
-    x = np.linspace(-1, 1, width)[None, :]
-    angle = np.radians(degrees)
-    across = np.cos(angle) * x + np.sin(angle) * y
-    return np.asarray(across / (abs(np.cos(angle)) + abs(np.sin(angle))))
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    across = cos * np.linspace(-1, 1, width) + sin * np.linspace(-1, 1, height)[:, None]
+    return np.asarray(across / (abs(cos) + abs(sin)))
 
 
 def mix(low: Array, high: Array, amount: Array) -> Array:
-    """Blends two colours by an H x W amount in [0, 1] into an H x W x 3 picture."""
-    return np.asarray(low + (high - low) * amount[..., None])
+    """Blends two colours by an H x W amount, cut to [0, 1], into an H x W x 3 picture."""
+    return np.asarray(low + (high - low) * np.clip(amount, 0, 1)[..., None])
 
 
 def sky(rng: np.random.Generator, height: int, width: int) -> Array:
-    """Returns a sky with clouds, H x W x 3: blue, grey or at dusk."""
-    kind = rng.random()
-    if kind < 0.6:
-        top, low = hsv(rng.uniform(0.54, 0.62), rng.uniform(0.3, 0.7), rng.uniform(0.6, 0.95)), None
-    elif kind < 0.85:
-        top, low = hsv(0.6, rng.uniform(0.0, 0.12), rng.uniform(0.55, 0.9)), None
-    else:
-        top, low = hsv(0.68, 0.35, rng.uniform(0.4, 0.7)), hsv(rng.uniform(0.03, 0.12), 0.45, 0.95)
-    low = low if low is not None else 0.5 * top + 0.5
-    air = mix(top, low, (ramp(height, width, 90.0) + 1) / 2)
+    """Returns a blue or grey sky with clouds, H x W x 3."""
+    top = hsv(rng.uniform(0.54, 0.64), rng.choice([0.05, 0.3, 0.6]), rng.uniform(0.55, 0.95))
+    air = mix(top, 0.5 * top + 0.5, (ramp(height, width, 90.0) + 1) / 2)
     puffs = smooth_noise(rng, height, width, 5) + 0.5 * smooth_noise(rng, height, width, 11)
-    cloud = np.clip(2.5 * (puffs - rng.uniform(0.75, 1.1)), 0, 1)
-    return mix(air, np.full(3, 0.95), 0.7 * cloud)
+    return mix(air, WHITE, np.clip(2.5 * (puffs - rng.uniform(0.75, 1.1)), 0, 0.7))
 
 
 def scene(rng: np.random.Generator, height: int, width: int) -> Array:
     """Returns an indefinite ground to put an object on, H x W x 3."""
     low = hsv(rng.random(), rng.uniform(0.05, 0.45), rng.uniform(0.2, 0.7))
     high = hsv(rng.random(), rng.uniform(0.05, 0.45), rng.uniform(0.5, 0.95))
-    kind = rng.random()
-    if kind < 0.4:
-        amount = smooth_noise(rng, height, width, rng.uniform(2, 8))
-    elif kind < 0.75:
-        amount = (ramp(height, width, rng.uniform(0, 360)) + 1) / 2
-    else:
-        horizon = rng.uniform(0.0, 0.5)
-        amount = np.clip((ramp(height, width, 90.0) - horizon) * 20, 0, 1)
-    ground = mix(low, high, np.clip(amount, 0, 1))
-    grain = smooth_noise(rng, height, width, rng.uniform(8, 30)) - 0.5
-    return ground + rng.uniform(0.03, 0.12) * grain[..., None]
+    slope = ramp(height, width, rng.uniform(0, 360)) * rng.choice([0.0, 0.5, 10.0])
+    return mix(low, high, slope + smooth_noise(rng, height, width, rng.uniform(2, 20)))
+
+
+def digital(pixels: Array) -> Image.Image:
+    """Returns a picture as an RGB image."""
+    return Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 
 def photograph(
     pixels: Array,
     rng: np.random.Generator,
-    *,
     light: float = 0.25,
     noise: float = 0.02,
     blur: float = 0.0,
 ) -> Image.Image:
-    """Lights, blurs and digitises a picture.
+    """Lights, digitises and blurs a picture.
 
     Args:
         pixels: H x W x 3 in [0, 1].
@@ -120,11 +114,7 @@ def photograph(
     Returns:
         An RGB image.
     """
-    height, width = pixels.shape[:2]
-    slope = ramp(height, width, rng.uniform(0, 360)) * rng.uniform(0, light)
+    slope = ramp(pixels.shape[0], pixels.shape[1], rng.uniform(0, 360)) * rng.uniform(0, light)
     lit = pixels * (rng.uniform(1 - light, 1 + light / 2) * (1 + slope))[..., None]
-    lit = lit + noise * rng.standard_normal(pixels.shape, dtype=np.float32)
-    image = Image.fromarray((np.clip(lit, 0, 1) * 255 + 0.5).astype(np.uint8))
-    if blur:
-        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, blur)))
-    return image
+    image = digital(lit + noise * rng.standard_normal(pixels.shape, dtype=np.float32))
+    return image.filter(ImageFilter.GaussianBlur(rng.uniform(0, blur)))

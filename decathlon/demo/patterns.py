@@ -1,7 +1,7 @@
 """Textures as functions of the plane.
 
 Each takes coordinates ``x`` and ``y`` (H x W, one unit is one period of the texture) and
-a random generator, and returns H x W values in [0, 1].
+a random generator, and returns H x W values, 0 for dark and 1 for bright.
 """
 
 from collections.abc import Callable
@@ -9,47 +9,27 @@ from collections.abc import Callable
 import numpy as np
 
 from decathlon.demo.light import smooth_noise
+from decathlon.demo.pictures.drawer import by_name
 from decathlon.demo.shapes import Array
 
 Pattern = Callable[[Array, Array, np.random.Generator], Array]
 
 
-def plane(
-    rng: np.random.Generator,
-    height: int,
-    width: int,
-    period: tuple[float, float] = (8.0, 15.0),
-    bend: float = 0.25,
-) -> tuple[Array, Array]:
-    """Returns coordinates of a picture's pixels: turned, shifted, stretched and bent.
-
-    Args:
-        rng: Source of randomness.
-        height: H.
-        width: W.
-        period: Range of the length of a unit, in pixels.
-        bend: Size of smooth distortions, in units.
-
-    Returns:
-        x and y, each H x W.
-    """
-    rows, columns = np.mgrid[0:height, 0:width] / rng.uniform(*period)
+def texture(rng: np.random.Generator, height: int, width: int, pattern: Pattern) -> Array:
+    """Returns a pattern, H x W, on a plane that is turned, shifted, stretched and bent."""
+    rows, columns = np.mgrid[0:height, 0:width] / rng.uniform(8.0, 15.0)
     angle = rng.uniform(0, 2 * np.pi)
     x = np.cos(angle) * columns - np.sin(angle) * rows + rng.uniform(0, 50)
-    y = np.sin(angle) * columns + np.cos(angle) * rows + rng.uniform(0, 50)
-    x, y = (
-        axis + bend * (2 * smooth_noise(rng, height, width, 4) - 1)
-        for axis in (x, y * rng.uniform(0.85, 1.15))
-    )
-    return x, y
+    y = (np.sin(angle) * columns + np.cos(angle) * rows) * rng.uniform(0.85, 1.15)
+    x += 0.5 * smooth_noise(rng, height, width, 4)
+    return pattern(x, y + 0.5 * smooth_noise(rng, height, width, 4), rng)
 
 
 def _noise(rng: np.random.Generator, like: Array, cells: float) -> Array:
-    """Returns smooth noise of the shape of another array."""
     return smooth_noise(rng, like.shape[0], like.shape[1], cells)
 
 
-def _edge(distance: Array, softness: float = 0.08) -> Array:
+def _edge(distance: Array, softness: float = 0.2) -> Array:
     """Returns a soft step: 0 where the distance is negative, 1 where it is positive."""
     return np.asarray(np.clip(distance / softness + 0.5, 0, 1))
 
@@ -59,98 +39,80 @@ def _wave(x: Array) -> Array:
     return np.asarray(2 * np.abs(x - np.floor(x + 0.5)))
 
 
-def _seeds(x: Array, y: Array, rng: np.random.Generator, count: float) -> Array:
-    """Returns random points over the plane's extent, K x 2, ``count`` a square unit."""
-    low = np.array([x.min(), y.min()])
-    size = np.array([x.max(), y.max()]) - low
-    num = max(8, int(count * size.prod()))
-    return np.asarray(low + size * rng.random((num, 2)))
+def _cells(
+    x: Array, y: Array, rng: np.random.Generator, jitter: float
+) -> tuple[Array, Array, Array, Array]:
+    """Divides the plane into cells around seeds: a hexagonal lattice, each moved by ``jitter``.
 
-
-def _cells(x: Array, y: Array, seeds: Array) -> tuple[Array, Array, Array]:
-    """Returns nearest and second nearest distance to the seeds, and which is nearest."""
-    x_flat, y_flat = (axis.astype(np.float32).reshape(-1, 1) for axis in (x, y))
-    near = seeds.astype(np.float32)
-    square = (x_flat - near[:, 0]) ** 2 + (y_flat - near[:, 1]) ** 2
+    Returns:
+        For each pixel: distance to the nearest seed and to the second, and a random tone and
+        a random slope of its cell, in [0, 1] and [-1/2, 1/2].
+    """
+    left, right, top, bottom = (int(f(a)) for a in (x, y) for f in (np.min, np.max))
+    rows, columns = np.mgrid[top - 1 : bottom + 3, left - 1 : right + 3].reshape(2, -1)
+    seeds = np.stack([columns + 0.5 * (rows % 2), rows]) + rng.uniform(
+        -jitter, jitter, (2, len(rows))
+    )
+    square = sum(
+        (axis.astype(np.float32).reshape(-1, 1) - place.astype(np.float32)) ** 2
+        for axis, place in zip((x, y), seeds, strict=True)
+    )
     nearest = square.argmin(axis=1)
     first = square.min(axis=1)
     square[np.arange(len(square)), nearest] = np.inf
-    second = square.min(axis=1)
-    shape = x.shape
-    root = np.sqrt(np.stack([first, second]).astype(float))
-    return root[0].reshape(shape), root[1].reshape(shape), nearest.reshape(shape)
+    tone, slope = rng.random(len(rows))[nearest], rng.uniform(-0.5, 0.5, len(rows))[nearest]
+    found = (np.sqrt(first), np.sqrt(square.min(axis=1)), tone, slope)
+    return tuple(a.reshape(x.shape) for a in found)
 
 
 def banded(x: Array, y: Array, rng: np.random.Generator) -> Array:
     """Straight bands."""
-    return _edge(_wave(x) - rng.uniform(0.35, 0.65), 0.2)
+    return _edge(_wave(x) - rng.uniform(0.35, 0.65))
 
 
 def blotchy(x: Array, y: Array, rng: np.random.Generator) -> Array:
     """Irregular patches of two tones."""
-    noise = _noise(rng, x, rng.uniform(7, 11))
-    noise = noise + 0.6 * _noise(rng, x, 20) - 0.3
-    return _edge(noise - rng.uniform(0.45, 0.6), 0.15)
+    return _edge(_noise(rng, x, rng.uniform(7, 11)) + 0.6 * _noise(rng, x, 20) - 0.8, 0.15)
 
 
 def bubbly(x: Array, y: Array, rng: np.random.Generator) -> Array:
-    """Rings of all sizes, each with a bright spot."""
-    value = np.full(x.shape, 0.4)
-    for seed_x, seed_y in _seeds(x, y, rng, 0.5):
-        radius = rng.uniform(0.25, 0.8)
-        distance = np.hypot(x - seed_x, y - seed_y)
-        inside = distance < radius
-        value[inside] = 0.55 - 0.3 * (distance[inside] / radius) ** 2
-        value[np.abs(distance - radius) < 0.1] = 1.0
-        spot = np.hypot(x - seed_x + radius / 3, y - seed_y + radius / 3)
-        value[spot < radius / 5] = 1.0
-    return value
+    """Shaded balls of all sizes, each with a bright rim."""
+    distance, _, tone, _ = _cells(x, y, rng, 0.3)
+    radius = 0.25 + 0.4 * tone
+    inside = 0.6 - 0.5 * (distance / radius) ** 2
+    return np.where(
+        distance < radius, np.maximum(inside, _edge(0.15 - radius + distance, 0.1)), 0.2
+    )
 
 
 def chequered(x: Array, y: Array, rng: np.random.Generator) -> Array:
     """Squares of two tones in turn."""
-    a, b = _edge(_wave(x) - 0.5, 0.2), _edge(_wave(y) - 0.5, 0.2)
+    a, b = _edge(_wave(x) - 0.5), _edge(_wave(y) - 0.5)
     return a + b - 2 * a * b
 
 
 def cracked(x: Array, y: Array, rng: np.random.Generator) -> Array:
     """Dark cracks between plates."""
-    wild_x = x + 0.25 * (_noise(rng, x, 12) - 0.5)
-    wild_y = y + 0.25 * (_noise(rng, x, 12) - 0.5)
-    first, second, nearest = _cells(wild_x, wild_y, _seeds(x, y, rng, 0.25))
-    tone = 0.75 + 0.25 * rng.random(int(nearest.max()) + 1)
-    return np.asarray(_edge(second - first - 0.15, 0.1) * tone[nearest])
+    x, y = (axis + 0.25 * (_noise(rng, x, 12) - 0.5) for axis in (x, y))
+    first, second, tone, _ = _cells(x, y, rng, 0.4)
+    return _edge(second - first - 0.15, 0.1) * (0.75 + 0.25 * tone)
 
 
 def crystalline(x: Array, y: Array, rng: np.random.Generator) -> Array:
     """Facets, each with its own slope of light."""
-    seeds = _seeds(x, y, rng, 0.5)
-    _, _, nearest = _cells(x, y, seeds)
-    slope = rng.uniform(-0.5, 0.5, (len(seeds), 2))
-    tone = rng.random(len(seeds))[nearest]
-    away_x, away_y = x - seeds[nearest, 0], y - seeds[nearest, 1]
-    tone = tone + slope[nearest, 0] * away_x + slope[nearest, 1] * away_y
-    return np.asarray(np.clip(tone, 0, 1))
+    _, _, tone, slope = _cells(x, y, rng, 0.5)
+    return tone + slope * (_wave(x) + _wave(y) - 1)
 
 
 def dotted(x: Array, y: Array, rng: np.random.Generator) -> Array:
     """Discs on a lattice."""
-    shifted = x + 0.5 * (np.floor(y) % 2) * (rng.random() < 0.5)
-    distance = np.hypot(shifted - np.floor(shifted) - 0.5, y - np.floor(y) - 0.5)
-    return _edge(rng.uniform(0.22, 0.36) - distance, 0.12)
+    return _edge(rng.uniform(0.45, 0.7) - np.hypot(_wave(x), _wave(y)))
 
 
 def honeycombed(x: Array, y: Array, rng: np.random.Generator) -> Array:
-    """Hexagonal cells with walls."""
-    height = np.sqrt(3.0)
-    distances = []
-    for shift in (0.0, 0.5):
-        away_x = x + shift - np.floor(x + shift + 0.5)
-        away_y = y / height + shift
-        away_y = (away_y - np.floor(away_y + 0.5)) * height
-        distances.append(np.maximum(np.abs(away_x), np.abs(away_x) / 2 + np.abs(away_y) * 0.866))
-    inner = 0.5 - np.minimum(*distances)
-    return np.asarray(_edge(inner - rng.uniform(0.05, 0.1), 0.08) * (1 - 0.5 * inner))
+    """Hexagonal cells with bright walls."""
+    first, second, _, _ = _cells(x, y, rng, 0.0)
+    return np.maximum(_edge(rng.uniform(0.15, 0.25) - second + first, 0.1), 0.6 * first)
 
 
 def marbled(x: Array, y: Array, rng: np.random.Generator) -> Array:
@@ -161,40 +123,35 @@ def marbled(x: Array, y: Array, rng: np.random.Generator) -> Array:
 
 def meshed(x: Array, y: Array, rng: np.random.Generator) -> Array:
     """Thin threads that cross."""
-    thread = rng.uniform(0.15, 0.25)
-    return np.asarray(np.maximum(_edge(thread - _wave(x), 0.2), _edge(thread - _wave(y), 0.2)))
+    return _edge(rng.uniform(0.15, 0.25) - np.minimum(_wave(x), _wave(y)))
 
 
 def scaly(x: Array, y: Array, rng: np.random.Generator) -> Array:
     """Rows of overlapping scales, each bright at its rim."""
     value = np.zeros(x.shape)
-    row = np.floor(y * 2)
-    for above in (-1.0, 0.0, 1.0):
-        centre_y = (row + above) / 2
-        shift = 0.5 * ((row + above) % 2)
-        away = np.hypot(x + shift - np.floor(x + shift) - 0.5, y - centre_y)
-        inside = (away < 0.56) & (y >= centre_y)
-        value = np.where(inside, 0.15 + 0.85 * (away / 0.56) ** 3, value)
+    for row in (np.floor(y * 2) + above for above in (-1, 0, 1)):
+        away = np.hypot(_wave(x + 0.25 * (row % 2 * 2) + 0.5) / 2, y - row / 2)
+        value = np.where((away < 0.56) & (y >= row / 2), 0.15 + 0.85 * (away / 0.56) ** 3, value)
     return value
 
 
 def zigzagged(x: Array, y: Array, rng: np.random.Generator) -> Array:
     """Bands that turn to and fro."""
-    return _edge(_wave(0.9 * x + rng.uniform(0.5, 0.8) * _wave(0.6 * y)) - 0.5, 0.25)
+    return _edge(_wave(0.9 * x + rng.uniform(0.5, 0.8) * _wave(0.6 * y)) - 0.5)
 
 
-PATTERNS: dict[str, Pattern] = {
-    "banded": banded,
-    "blotchy": blotchy,
-    "bubbly": bubbly,
-    "chequered": chequered,
-    "cracked": cracked,
-    "crystalline": crystalline,
-    "dotted": dotted,
-    "honeycombed": honeycombed,
-    "marbled": marbled,
-    "meshed": meshed,
-    "scaly": scaly,
-    "zigzagged": zigzagged,
-}
-"""All textures by name."""
+PATTERNS = by_name(
+    banded,
+    blotchy,
+    bubbly,
+    chequered,
+    cracked,
+    crystalline,
+    dotted,
+    honeycombed,
+    marbled,
+    meshed,
+    scaly,
+    zigzagged,
+)
+"""All textures by name, sorted."""

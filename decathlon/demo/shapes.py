@@ -1,4 +1,4 @@
-"""Outlines as lists of points, in a unit box: x to the right, y down, both in [-1, 1]."""
+"""Outlines as arrays of points, N x 2, in a unit box: x to the right, y down, both in [-1, 1]."""
 
 from collections.abc import Sequence
 
@@ -12,27 +12,24 @@ Points = Array | Sequence[tuple[float, float]]
 
 def arc(x: float, y: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0) -> Array:
     """Returns points along an ellipse, from ``start`` to ``end`` degrees, clockwise."""
-    num = max(4, int(abs(end - start) / 11) + 1)
-    angle = np.radians(np.linspace(start, end, num))
+    angle = np.radians(np.linspace(start, end, max(4, int(abs(end - start) / 11) + 1)))
     return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], axis=1)
 
 
 def box(left: float, top: float, right: float, bottom: float) -> Array:
     """Returns the corners of an upright rectangle."""
-    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], dtype=float)
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
 def regular(num: int, phase: float = -90.0, radius: float = 1.0) -> Array:
     """Returns the corners of a regular polygon, the first at ``phase`` degrees."""
     angle = np.radians(phase + 360.0 * np.arange(num) / num)
-    return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
 def star(num: int, inner: float = 0.45) -> Array:
     """Returns the outline of a star of ``num`` rays whose valleys lie at radius ``inner``."""
-    points = regular(2 * num)
-    points[1::2] *= inner
-    return points
+    return np.asarray(regular(2 * num) * np.tile([[1.0], [inner]], (num, 1)))
 
 
 def curve(points: Points, closed: bool = False, steps: int = 6) -> Array:
@@ -46,33 +43,19 @@ def curve(points: Points, closed: bool = False, steps: int = 6) -> Array:
     knots = np.asarray(points, dtype=float)
     before, after = (knots[-1:], knots[:2]) if closed else (knots[:1], knots[-1:])
     padded = np.concatenate([before, knots, after])
+    a, b, c, d = (padded[k : len(padded) - 3 + k, None] for k in range(4))
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    pieces = []
-    for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        cubic = 3 * (b - c) + d - a
-        square = 2 * a - 5 * b + 4 * c - d
-        pieces.append(b + 0.5 * t * (c - a + t * (square + t * cubic)))
-    if not closed:
-        pieces.append(knots[-1:])
-    return np.concatenate(pieces)
+    cubic, square = 3 * (b - c) + d - a, 2 * a - 5 * b + 4 * c - d
+    smooth = (b + 0.5 * t * (c - a + t * (square + t * cubic))).reshape(-1, 2)
+    return smooth if closed else np.concatenate([smooth, knots[-1:]])
 
 
-def turned(points: Points, degrees: float, about: tuple[float, float] = (0.0, 0.0)) -> Array:
-    """Returns points turned clockwise about a point."""
-    angle = np.radians(degrees)
-    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    centre = np.asarray(about, dtype=float)
-    away = np.asarray(points, dtype=float) - centre
-    return np.asarray(away @ matrix.T + centre)
+def turned(points: Points, degrees: float) -> Array:
+    """Returns points turned clockwise about the origin."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.asarray(np.asarray(points) @ np.array([[cos, sin], [-sin, cos]]))
 
 
-def moved(points: Points, x: float, y: float, scale: float = 1.0) -> Array:
-    """Returns points scaled about the origin and then shifted by (x, y)."""
-    given = np.asarray(points, dtype=float)
-    return np.asarray(given * scale + np.array([x, y]))
-
-
-def mirrored(points: Points) -> Array:
-    """Returns points with left and right exchanged."""
-    given = np.asarray(points, dtype=float)
-    return np.asarray(given * np.array([-1.0, 1.0]))
+def moved(points: Points, x: float, y: float) -> Array:
+    """Returns points shifted by (x, y)."""
+    return np.asarray(np.asarray(points, dtype=float) + np.array([x, y]))

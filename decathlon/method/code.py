@@ -76,11 +76,9 @@ def _first() -> dict[str, str]:
 
 def shown(code: Code | None) -> str:
     """Describes code in a message: ``lp-ft 0.1 (a1b2c3d4e5f6)``."""
-    return (
-        "unknown code"
-        if code is None
-        else f"{code.distribution} {code.version} ({code.sha256[:12]})"
-    )
+    if code is None:
+        return "unknown code"
+    return f"{code.distribution} {code.version} ({code.sha256[:12]})"
 
 
 class _Own:

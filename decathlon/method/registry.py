@@ -50,7 +50,11 @@ def about(name: str) -> About:
     point = entry(name)
     facts: dict[str, object] = {}
     text = ""
-    for node in _body(point.module):
+    try:
+        body = ast.parse(content_of(spec_of(point.module)) or b"").body
+    except (SyntaxError, ValueError):
+        body = []  # running it reports what is wrong
+    for node in body:
         if isinstance(node, ast.ClassDef) and node.name == point.attr:
             text = (ast.get_docstring(node) or "").partition("\n")[0]
             facts = dict(_literals(node))
@@ -62,14 +66,6 @@ def about(name: str) -> About:
         text,
         point.value,
     )
-
-
-def _body(module: str) -> list[ast.stmt]:
-    """Returns the statements of a module; none if it is missing or cannot be parsed."""
-    try:
-        return ast.parse(content_of(spec_of(module)) or b"").body
-    except (SyntaxError, ValueError):
-        return []  # running it reports what is wrong
 
 
 def _literals(node: ast.ClassDef) -> Iterable[tuple[str, object]]:

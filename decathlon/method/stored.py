@@ -22,7 +22,7 @@ from decathlon.common.files import replacing, sha256
 from decathlon.method.base import Method, Task
 from decathlon.method.code import code_of, identity, shown
 from decathlon.method.recipe import apply
-from decathlon.method.registry import find
+from decathlon.method.registry import find, registered
 from decathlon.models.resnet import Architecture
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (
@@ -184,8 +184,6 @@ def count_parameters(method: Method, network: nn.Module, source: Source) -> Para
 
 def method_name(method: Method) -> str:
     """Returns the name a method was registered under, or its class's name."""
-    from decathlon.method.registry import registered
-
     target = f"{type(method).__module__}:{type(method).__qualname__}"
     names = [name for name, point in registered().items() if point.value == target]
     return names[0] if names else type(method).__qualname__

@@ -1,8 +1,10 @@
 """The configuration of a run: what a user asked for, in plain values."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from decathlon.common.files import CHECKPOINT_SECONDS
 from decathlon.training.device import Compute
@@ -55,20 +57,19 @@ class RunConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values; paths are absolute."""
-        folders = {"data": str(self.data.absolute()), "results": str(self.results.absolute())}
-        return {**asdict(self), **folders, "sources": [_absolute(text) for text in self.sources]}
+        found = replace(
+            self,
+            data=self.data.absolute(),
+            results=self.results.absolute(),
+            sources=tuple(map(_absolute, self.sources)),
+        )
+        value: dict[str, Any] = TypeAdapter(RunConfig).dump_python(found, mode="json")
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "RunConfig":
         """Reads what :meth:`as_json` returned."""
-        lists = {key: tuple(item) for key, item in value.items() if isinstance(item, list)}
-        nested = {
-            "data": Path(value["data"]),
-            "results": Path(value["results"]),
-            "compute": Compute(**value["compute"]),
-            "checkpointing": Checkpointing(**value["checkpointing"]),
-        }
-        return cls(**{**value, **lists, **nested})
+        return TypeAdapter(cls).validate_python(value)
 
 
 def split_source(text: str) -> tuple[str, Path]:

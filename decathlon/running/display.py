@@ -37,13 +37,13 @@ def _accuracy(records: Sequence[RunRecord]) -> str:
 def _opening(states: Mapping[Trial, TrialState], trial: Trial) -> str:
     """Describes how a trial begins: from the start, or from a checkpoint."""
     state = states.get(trial)
-    if state is not None and state.state == "held":
+    if state is None:  # on a Ray cluster, where the plan is announced elsewhere
+        return "started"
+    if state.state == "held":
         return "taken over from a process that ended"
-    if state is not None and state.epoch:
+    if state.epoch:
         return f"resumed after epoch {state.epoch}"
-    if state is not None and state.state == "begun":
-        return "resumed within the first epoch"
-    return "started"
+    return "resumed within the first epoch" if state.state == "begun" else "started"
 
 
 class PlainLines:
@@ -68,10 +68,9 @@ class PlainLines:
             case Epoch(trial, facts):
                 if now - self.said[trial] >= PLAIN_EVERY:
                     self.said[trial] = now
-                    self._say(
-                        f"{trial}: epoch {facts['epoch']}/{facts['epochs']},"
-                        f" loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s"
-                    )
+                    done = f"{facts['epoch']}/{facts['epochs']}"
+                    rate = f"{facts['images_per_s']:.0f} images/s"
+                    self._say(f"{trial}: epoch {done}, loss {facts['loss']:.3f}, {rate}")
             case Finished(trial, records):
                 took = f" in {now - self.began[trial]:.0f} s" if trial in self.began else ""
                 self._say(f"{trial}: {_accuracy(records)}{took}")
@@ -93,7 +92,7 @@ class PlainLines:
             "running in other processes": count["held"],
         }
         known = ", ".join(f"{number} {text}" for text, number in parts.items() if number)
-        known = f" ({known})" if known else ""
+        known = known and f" ({known})"
         self._say(f"{plural(todo, 'trial')} to run{known}, {count['done']} already done")
         if count["refused"]:
             self._say(f"{plural(count['refused'], 'trial')} cannot be run, see below")
@@ -129,13 +128,12 @@ class LiveTable:
                 self.counts["done"] += 1
                 began = self.began.get(trial)
                 took = "" if began is None else f"{time.monotonic() - began:.0f} s"
-                epoch, loss = self.rows.get(trial, ("",) * 4)[1:3]
+                epoch, loss = self.rows[trial][1:3]
                 self._show(trial, _accuracy(records), epoch, loss, took)
             case Failure(trial, _, reason):
                 self.counts["failed"] += 1
                 self._show(trial, "failed")
-                text = Text(visible_lines(f"{trial}: {reason}"), style="red")
-                self.live.console.print(text)
+                self.live.console.print(Text(visible_lines(f"{trial}: {reason}"), style="red"))
             case Waiting(trials):
                 for trial in trials:
                     self._show(trial, "another process")

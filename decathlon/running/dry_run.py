@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from rich.console import Console
 from rich.text import Text
 from torch import nn
@@ -20,11 +19,11 @@ from torch import nn
 from decathlon.common.grid import Column, Grid
 from decathlon.common.progress import progress
 from decathlon.common.text import duration, plural, visible, visible_lines
-from decathlon.method.base import Batch, Method
+from decathlon.method.base import Batch
 from decathlon.running.faults import Failure, grouped
 from decathlon.running.run import Run, Trial
 from decathlon.running.survey import TrialState
-from decathlon.running.trial import build
+from decathlon.running.trial import build, feed_of
 from decathlon.training.device import to_device
 from decathlon.training.feed import Feed, task_of
 from decathlon.training.loop import train
@@ -65,32 +64,32 @@ class Estimates:
     """Estimates of trials; each method is measured once."""
 
     def __init__(self) -> None:
-        self._per_pixel: dict[Any, Pace] = {}
-        self._failed: dict[Any, Exception] = {}
+        self._per_pixel: dict[tuple[str | None, bool], Pace] = {}
 
-    def seconds(self, state: TrialState) -> float | None:
-        """Returns the time a trial will still take; None where it cannot be measured."""
+    def seconds(self, state: TrialState) -> float:
+        """Returns the time a trial will still take.
+
+        Raises:
+            Exception: What went wrong when it was measured.
+        """
         run, trial = state.run, state.trial
         pace = self.pace(run, trial)
-        if isinstance(pace, Exception):
-            return None
         left = 1 - state.epoch / run.method.recipe.epochs
         evaluated = sum(run.store.domains[d].splits[trial.split].num_images for d in trial.domains)
         return left * num_trained(run, trial) * pace.train + evaluated * pace.evaluate
 
-    def pace(self, run: Run, trial: Trial) -> Pace | Exception:
-        """Returns what an image takes, or what went wrong when that was measured."""
+    def pace(self, run: Run, trial: Trial) -> Pace:
+        """Returns what an image takes.
+
+        Raises:
+            Exception: What went wrong when that was measured.
+        """
         key = (run.source.sha256 if trial.kept else run.name, trial.kept)
-        if (key, trial.domains) in self._failed:
-            return self._failed[key, trial.domains]
-        if key not in self._per_pixel:
-            try:
-                self._per_pixel[key] = _measure(run, trial)
-            except Exception as error:  # noqa: BLE001 - the trial itself will say it
-                self._failed[key, trial.domains] = error.with_traceback(None)
-                return error
-        found = self._per_pixel[key]
         train, evaluation = (_pixels(run, trial, training) for training in (True, False))
+        if key not in self._per_pixel:
+            found = _measure(run, trial)
+            self._per_pixel[key] = Pace(found.train / train, found.evaluate / evaluation)
+        found = self._per_pixel[key]
         return Pace(found.train * train, found.evaluate * evaluation)
 
 
@@ -100,8 +99,7 @@ def num_trained(run: Run, trial: Trial) -> float:
         return 0
     recipe = run.method.recipe
     counts = [
-        sum(run.store.domains[domain].splits[split].num_images for split in run.trained_on(domain))
-        for domain in trial.domains
+        task_of(run.store, domain, run.trained_on(domain)).num_images for domain in trial.domains
     ]
     steps = [-(-count // recipe.batch_size) for count in counts]
     taken = min(sum(steps), recipe.steps_per_epoch or sum(steps))
@@ -112,55 +110,30 @@ def num_trained(run: Run, trial: Trial) -> float:
 
 def _pixels(run: Run, trial: Trial, training: bool) -> float:
     """Returns the pixels of an image as the network sees it, on average over the domains."""
-    method = _method(run, trial)
+    method = run.method_of(trial)
     tasks = [task_of(run.store, domain, (trial.split,)) for domain in trial.domains]
     # Whole images have sizes of their own, but the short side is the suite's.
     sides = [method.view(task, training).crop or run.store.suite.side for task in tasks]
     return sum(side**2 for side in sides) / len(sides)
 
 
-def _method(run: Run, trial: Trial) -> Method:
-    return Method() if trial.kept else run.method
-
-
 def _measure(run: Run, trial: Trial) -> Pace:
-    """Returns what a pixel takes."""
-    fabric = run.config.compute.fabric()
+    """Trains for two steps and evaluates a batch twice; returns what an image took at last."""
+    fabric, domain = run.config.compute.fabric(), trial.domains[0]
     size = run.method.recipe.batch_size
     if fabric.device.type == "cpu":
         size = min(size, FEW)
+    method, seconds = run.method_of(trial), 0.0
     network: nn.Module = run.source.network()
-    step = 0.0
     if not trial.kept:
-        network, step = _time_training(run, trial, fabric, size)
-    evaluation = _time_evaluation(run, trial, network, fabric, size)
-    return Pace(
-        step / _pixels(run, trial, training=True), evaluation / _pixels(run, trial, training=False)
-    )
-
-
-def _time_training(run: Run, trial: Trial, fabric: Fabric, size: int) -> tuple[nn.Module, float]:
-    """Trains for two steps; returns the network, and what an image of the second took."""
-    method = type(run.method)(replace(run.method.recipe, epochs=2, lr=RATE))
-    feeds = []
-    for domain in trial.domains:
-        splits = run.trained_on(domain)
-        view = method.view(task_of(run.store, domain, splits), training=True)
-        feeds.append(Feed(run.store, domain, splits, view, size, trial.seed, fabric.device))
-    network = build(run, trial, [feed.task for feed in feeds])
-    reports: list[dict[str, Any]] = []
-    streams = [_OneStep(feed, int(feed is feeds[0])) for feed in feeds]
-    network = train(method, network, streams, fabric, trial.seed, reports.append)
-    return network, 1 / reports[-1]["images_per_s"]
-
-
-def _time_evaluation(
-    run: Run, trial: Trial, network: nn.Module, fabric: Fabric, size: int
-) -> float:
-    """Evaluates one batch twice; returns what an image took the second time."""
-    domain, method = trial.domains[0], _method(run, trial)
-    view = method.view(task_of(run.store, domain, (trial.split,)), training=False)
-    feed = Feed(run.store, domain, (trial.split,), view, size, trial.seed, fabric.device)
+        method = type(run.method)(replace(run.method.recipe, epochs=2, lr=RATE))
+        feeds = [feed_of(run, trial, d, fabric, training=True, size=size) for d in trial.domains]
+        network = build(run, trial, [feed.task for feed in feeds])
+        reports: list[dict[str, Any]] = []
+        streams = [_OneStep(feed, int(feed is feeds[0])) for feed in feeds]
+        network = train(method, network, streams, fabric, trial.seed, reports.append)
+        seconds = 1 / reports[-1]["images_per_s"]
+    feed = feed_of(run, trial, domain, fabric, training=False, size=size)
     network = method.part(network, domain)
     to_device(network, fabric.device)
     network.eval()
@@ -169,7 +142,7 @@ def _time_evaluation(
         with torch.inference_mode(), fabric.autocast():
             _, batch = next(feed.evaluation(size))
             method.predict(network, batch)[0].argmax(1).cpu()
-    return (time.perf_counter() - began) / len(batch.labels)
+    return Pace(seconds, (time.perf_counter() - began) / len(batch.labels))
 
 
 class _OneStep:
@@ -192,28 +165,34 @@ def preview(states: Sequence[TrialState], console: Console | None = None) -> Non
         console: Where to; by default standard output.
     """
     console = console or Console(highlight=False)
-    estimates = Estimates()
-    seconds = _measured(states, estimates)
+    found = _measured(states)
+    seconds = [None if isinstance(took, Exception) else took for took in found]
     console.print(_trials(states, seconds))
     console.print()
     console.print(_methods(states, seconds))
     console.print()
-    for line in [*_reasons(states, estimates), *_advice(states), _conclusion(states, seconds)]:
+    for line in [*_reasons(states, found), *_advice(states), _conclusion(states, seconds)]:
         console.print(Text(visible_lines(line)))
 
 
-def _measured(states: Sequence[TrialState], estimates: Estimates) -> list[float | None]:
-    """Returns the seconds that each trial will take; None where it is not to be done here."""
-    left = sum(item.state in MEASURED for item in states)
+def _measured(states: Sequence[TrialState]) -> list[float | Exception | None]:
+    """Returns the seconds that each trial will take, or why they are not known.
+
+    None stands for a trial that is not to be done here.
+    """
+    found: list[float | Exception | None] = [None] * len(states)
+    left = [number for number, item in enumerate(states) if item.state in MEASURED]
     if not left:
-        return [None] * len(states)
-    seconds: list[float | None] = []
-    with progress("measuring", left, "trials") as bar:
-        for item in states:
-            measured = item.state in MEASURED
-            seconds.append(estimates.seconds(item) if measured else None)
-            bar.advance(measured)
-    return seconds
+        return found
+    estimates = Estimates()
+    with progress("measuring", len(left), "trials") as bar:
+        for number in left:
+            try:
+                found[number] = estimates.seconds(states[number])
+            except Exception as error:  # noqa: BLE001 - the trial itself will say it
+                found[number] = error.with_traceback(None)
+            bar.advance()
+    return found
 
 
 def _words(item: TrialState) -> str:
@@ -223,21 +202,14 @@ def _words(item: TrialState) -> str:
 
 
 def _trials(states: Sequence[TrialState], seconds: Sequence[float | None]) -> Grid:
-    table = Grid(
-        [
-            Column("name"),
-            Column("domain"),
-            Column("seed", right=True),
-            Column("state", wraps=True, below=True),
-            Column("time", right=True),
-        ]
-    )
+    state = Column("state", wraps=True, below=True)
+    seed, time = (Column(heading, right=True) for heading in ("seed", "time"))
+    table = Grid([Column("name"), Column("domain"), seed, state, time])
     for item, needed in zip(states, seconds, strict=True):
         trial = item.trial
         domains = trial.domains[0] if len(trial.domains) == 1 else f"{len(trial.domains)} jointly"
-        time = "" if needed is None else duration(needed)
-        cells = (trial.name, domains, str(trial.seed), _words(item), time)
-        table.add_row(*map(visible, cells))
+        took = "" if needed is None else duration(needed)
+        table.add_row(*map(visible, (trial.name, domains, str(trial.seed), _words(item), took)))
     return table
 
 
@@ -254,16 +226,16 @@ def _methods(states: Sequence[TrialState], seconds: Sequence[float | None]) -> G
     return table
 
 
-def _reasons(states: Sequence[TrialState], estimates: Estimates) -> list[str]:
+def _reasons(states: Sequence[TrialState], found: Sequence[float | Exception | None]) -> list[str]:
     """Says why trials failed or cannot be run, and why a time is not known."""
     failures = []
-    for item in states:
-        known = item.failure.reason if item.failure is not None else ""
+    for item, took in zip(states, found, strict=True):
         if item.failure is not None:
             failures.append(item.failure)
-        pace = estimates.pace(item.run, item.trial) if item.state in MEASURED else None
-        if isinstance(pace, Exception) and str(pace) != known:
-            failures.append(Failure(item.trial, 1, f"no estimate: {pace}"))
+        if isinstance(took, Exception) and (
+            item.failure is None or str(took) != item.failure.reason
+        ):
+            failures.append(Failure(item.trial, 1, f"no estimate: {took}"))
     return [f"{which}: {reason}" for which, reason in grouped(failures)]
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 from decathlon.common.errors import DecathlonError
 from decathlon.common.files import check_folder
 from decathlon.common.interrupts import check
+from decathlon.common.locks import claim
 from decathlon.data.bus import bus_error_says, cut_short
 from decathlon.method.stored import keep_source
 from decathlon.running.events import Epoch, Finished, Listener, Planned, Started, Waiting
@@ -113,7 +114,7 @@ def attempt(run: Run, trial: Trial, listener: Listener, since: float) -> Failure
     """
     folder = TrialFolder(run, trial)
     try:
-        with folder.claimed() as ours:
+        with claim(folder.first) as ours:
             if not ours:
                 raise HeldError
             failed = folder.failure(since) or _attempt_claimed(folder, listener, since)

@@ -2,8 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -182,7 +181,13 @@ def pretrain(config: Pretraining, report: Report) -> Pretrained:
         return done
     facts, when = {**identity, **config.compute.numerics(fabric)}, config.checkpointing
     checkpoints = Checkpoints(config.checkpoints, facts, when.seconds, when.steps)
-    with _claimed(config):
+    # Of torchrun's processes the first claims it.
+    with claim(config.checkpoints) if rank() == 0 else nullcontext(True) as ours:
+        if not ours:
+            raise UsageError(
+                f"{config.out}: another process is training it; wait for that one, or name another"
+                " --out"
+            )
         # Another process may have finished it a moment ago.
         if (done := _finished(config, fabric)) is not None:
             return done
@@ -272,22 +277,3 @@ def _check_interrupted(checkpoints: Checkpoints) -> None:
             f"{checkpoints.folder}: has the checkpoints of another training ({difference});"
             " resume that one with its settings, name another --out, or discard it with --force"
         )
-
-
-@contextmanager
-def _claimed(config: Pretraining) -> Iterator[None]:
-    """Claims a weights file against other commands; with torchrun, in the first process.
-
-    Raises:
-        UsageError: Another command is training it.
-    """
-    if rank() > 0:
-        yield
-        return
-    with claim(config.checkpoints) as ours:
-        if not ours:
-            raise UsageError(
-                f"{config.out}: another process is training it; wait for that one, or name another"
-                " --out"
-            )
-        yield

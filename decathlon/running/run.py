@@ -1,12 +1,13 @@
 """A run: one method on some domains of one data folder, and the trials it consists of."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.data.reading.store import Store
 from decathlon.method.base import Method
 from decathlon.models.weights import Source
-from decathlon.results.records import RESERVED, Code
+from decathlon.results.records import RESERVED, Code, trial_folder
 from decathlon.running.config import RunConfig
 from decathlon.running.splits import trained_on
 from decathlon.suites.base import DEFAULT
@@ -32,6 +33,10 @@ class Trial:
     split: str
     seed: int
     kept: bool = False
+
+    def folder(self, domain: str) -> Path:
+        """Returns the folder of a domain's results, relative to those of all trials."""
+        return trial_folder(self.name, domain, self.split, self.seed)
 
     def __str__(self) -> str:
         domains = self.domains[0] if len(self.domains) == 1 else f"{len(self.domains)} domains"
@@ -70,6 +75,10 @@ class Run:
         """Returns the splits of a domain that are trained on."""
         return trained_on(self.store, domain, self.config.split)
 
+    def method_of(self, trial: Trial) -> Method:
+        """Returns how a trial trains and predicts; the source network as it is has no method."""
+        return Method() if trial.kept else self.method
+
     def trials(self) -> list[Trial]:
         """Lists all trials, whether done or not.
 
@@ -80,15 +89,14 @@ class Run:
         self._check()
         domains, split = self.config.domains, self.config.split
         own = tuple(domain for domain in domains if not self._keeps(domain))
-        groups: list[tuple[str, ...]] = [(domain,) for domain in own]
-        if self.method.scope == "joint":
-            groups = [own] if own else []
-        kept = [(domain,) for domain in domains if self._keeps(domain)]
-        trials = []
-        for seed in self.config.seeds:
-            trials += [Trial(self.name, group, split, seed) for group in groups]
-            trials += [Trial(self.name, group, split, seed, kept=True) for group in kept]
-        return trials
+        joint = self.method.scope == "joint" and own
+        groups = [(group, False) for group in ([own] if joint else [(d,) for d in own])]
+        groups += [((domain,), True) for domain in domains if self._keeps(domain)]
+        return [
+            Trial(self.name, group, split, seed, kept)
+            for seed in self.config.seeds
+            for group, kept in groups
+        ]
 
     def _keeps(self, domain: str) -> bool:
         return domain == self.store.suite.source and self.method.source_domain == "keep"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from decathlon.common.errors import DataError, ResultError, UsageError, first_difference, listed
+from decathlon.common.locks import is_claimed
 from decathlon.method.code import identity
 from decathlon.results.records import RECORD, read_record
 from decathlon.running.faults import Failure, failure_of
@@ -88,7 +89,7 @@ def _state_of(run: Run, trial: Trial) -> TrialState:
     except DataError as error:
         return TrialState(run, trial, "refused", failure=failure_of(error, run, trial))
     epoch = folder.epochs_done()
-    if folder.is_claimed():
+    if is_claimed(folder.first):
         return TrialState(run, trial, "held", epoch or 0)
     if (failure := folder.failure()) is not None:
         return TrialState(run, trial, "failed", epoch or 0, failure)

@@ -2,25 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 from decathlon.common.errors import UsageError
 from decathlon.common.files import check_folder
 from decathlon.common.text import encodable
-from decathlon.results.records import trial_folder
 from decathlon.running.events import Epoch, Event, Finished
 from decathlon.running.faults import Failure
 from decathlon.running.run import Trial
-
-
-class _Writer(Protocol):
-    """What is used of ``torch.utils.tensorboard.SummaryWriter``, which has no types."""
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def check_tensorboard(folder: Path) -> None:
@@ -58,7 +47,7 @@ class Curves:
         """
         self.folder = folder
         self.epochs = 0
-        self._writer: _Writer | None = None
+        self._writer: Any = None  # a SummaryWriter, which has no types
 
     def epoch(self, facts: Mapping[str, Any]) -> None:
         """Writes loss, rates and speed of an epoch, as the training loop reports them."""
@@ -82,14 +71,13 @@ class Curves:
             self._writer.close()
             self._writer = None
 
-    def _open(self, epoch: int) -> _Writer:
+    def _open(self, epoch: int) -> Any:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
             # Of a training that goes on, TensorBoard drops what an earlier process wrote of
             # this epoch and later ones.
-            new = SummaryWriter(str(self.folder), purge_step=epoch)
-            self._writer = cast(_Writer, new)
+            self._writer = SummaryWriter(str(self.folder), purge_step=epoch)
         return self._writer
 
 
@@ -118,20 +106,15 @@ class TrialCurves:
                 curves = self._curves(trial)
                 for record in records:
                     first = record.domain == trial.domains[0]
-                    own = curves if first else self._of(trial, record.domain)
+                    own = curves if first else Curves(self.folder / trial.folder(record.domain))
                     own.epochs = curves.epochs
                     own.accuracy(record.accuracy)
                     own.close()
-                self._end(trial)
+                curves.close()
+                del self.open[trial]
             case Failure(trial):
-                self._end(trial)
+                self._curves(trial).close()
+                del self.open[trial]
 
     def _curves(self, trial: Trial) -> Curves:
-        return self.open.setdefault(trial, self._of(trial, trial.domains[0]))
-
-    def _of(self, trial: Trial, domain: str) -> Curves:
-        return Curves(self.folder / trial_folder(trial.name, domain, trial.split, trial.seed))
-
-    def _end(self, trial: Trial) -> None:
-        if (curves := self.open.pop(trial, None)) is not None:
-            curves.close()
+        return self.open.setdefault(trial, Curves(self.folder / trial.folder(trial.domains[0])))

@@ -12,11 +12,18 @@ from torch import nn
 from decathlon.common.errors import TrialError
 from decathlon.common.files import append_line, sha256, write_json, write_text
 from decathlon.common.world import world
-from decathlon.method.base import Method, Task
+from decathlon.method.base import Task
 from decathlon.method.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.models.noise import noise_key
 from decathlon.results.parameters import Parameters
-from decathlon.results.records import RunRecord, pack_bits, write_record
+from decathlon.results.records import (
+    PREDICTIONS,
+    ROUTING,
+    WEIGHTS,
+    RunRecord,
+    pack_bits,
+    write_record,
+)
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.checkpoints import Checkpoints
@@ -39,16 +46,17 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
         The records of its domains, which are the last files to be written; only the first
         process writes, and returns any.
     """
+    folder, method = TrialFolder(run, trial), run.method_of(trial)
     fabric = run.config.compute.fabric()
-    method = Method() if trial.kept else run.method
     # Opened before the training: what is missing is said now, not hours later, and a file
     # that is removed meanwhile stays readable.
-    held_out = {
-        domain: _feed(run, trial, method, domain, fabric, training=False)
-        for domain in trial.domains
-    }
+    held_out = {d: feed_of(run, trial, d, fabric, training=False) for d in trial.domains}
+    checkpoints = _checkpoints(folder, fabric)
     started = time.perf_counter()
-    network = run.source.network() if trial.kept else _trained(run, trial, fabric, on_epoch)
+    if trial.kept:
+        network: nn.Module = run.source.network()
+    else:
+        network = _trained(folder, fabric, checkpoints, on_epoch)
     trained = time.perf_counter()
     trunk = None
     if method.scope == "joint" and fabric.is_global_zero:
@@ -64,23 +72,31 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             "train_seconds": round(trained - started, 3),
             "evaluate_seconds": round(time.perf_counter() - trained, 3),
         }
-        parameters = _write_weights(run, trial, domain, method, part, trunk)
-        digest = _write_predictions(run, trial, feed, result)
-        environment = run.config.compute.environment(fabric)
-        record = _record(run, trial, domain, result, parameters, digest, environment, timing)
+        parameters = _write_weights(folder, domain, part, trunk)
+        digest = _write_predictions(folder, feed, result)
+        record = _record(
+            folder,
+            domain,
+            result,
+            parameters=parameters,
+            predictions=digest,
+            environment=run.config.compute.environment(fabric),
+            timing=timing,
+        )
         write_record(run.config.results, record)
         records.append(record)
     if not trial.kept and fabric.is_global_zero:
-        _checkpoints(run, trial, fabric).clear()
+        checkpoints.clear()
     return records
 
 
-def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Module:
+def _trained(
+    folder: TrialFolder, fabric: Fabric, checkpoints: Checkpoints, on_epoch: Report
+) -> nn.Module:
     """Builds and trains a trial's network, and writes the log."""
-    feeds = [_feed(run, trial, run.method, d, fabric, training=True) for d in trial.domains]
+    run, trial, path = folder.run, folder.trial, folder.log
+    feeds = [feed_of(run, trial, domain, fabric, training=True) for domain in trial.domains]
     network = build(run, trial, [feed.task for feed in feeds])
-    path = TrialFolder(run, trial).log
-    checkpoints = _checkpoints(run, trial, fabric)
     resume = checkpoints.latest()
     if fabric.is_global_zero:
         epochs = int(resume.facts["epoch"]) if resume else 0
@@ -92,17 +108,8 @@ def _trained(run: Run, trial: Trial, fabric: Fabric, on_epoch: Report) -> nn.Mod
             append_line(path, json.dumps(facts))
         on_epoch(facts)
 
-    return train(
-        run.method,
-        network,
-        feeds,
-        fabric,
-        trial.seed,
-        report,
-        checkpoints,
-        resume,
-        run.config.compute.compiled,
-    )
+    seed, compiled = trial.seed, run.config.compute.compiled
+    return train(run.method, network, feeds, fabric, seed, report, checkpoints, resume, compiled)
 
 
 def build(run: Run, trial: Trial, tasks: Sequence[Task]) -> nn.Module:
@@ -127,29 +134,40 @@ def build(run: Run, trial: Trial, tasks: Sequence[Task]) -> nn.Module:
             ) from end
 
 
-def _checkpoints(run: Run, trial: Trial, fabric: Fabric) -> Checkpoints:
+def _checkpoints(folder: TrialFolder, fabric: Fabric) -> Checkpoints:
     """Returns a trial's checkpoints; those of another recipe, data, source or code do not fit."""
-    folder, when = TrialFolder(run, trial), run.config.checkpointing
-    identity = folder.identity() | run.config.compute.numerics(fabric)
+    config = folder.run.config
+    identity = folder.identity() | config.compute.numerics(fabric)
+    when = config.checkpointing
     return Checkpoints(folder.checkpoints, identity, when.seconds, when.steps)
 
 
-def _feed(
-    run: Run, trial: Trial, method: Method, domain: str, fabric: Fabric, training: bool
+def feed_of(
+    run: Run, trial: Trial, domain: str, fabric: Fabric, training: bool, size: int = 0
 ) -> Feed:
-    """Opens the images of a domain to train on, or to evaluate on."""
+    """Opens the images of a trial's domain to train on, or to evaluate on.
+
+    Args:
+        run: What the trial belongs to.
+        trial: The trial.
+        domain: One of its domains.
+        fabric: The device.
+        training: Whether to train on them.
+        size: Images in a batch; 0 for the recipe's.
+    """
     splits = run.trained_on(domain) if training else (trial.split,)
-    view = method.view(task_of(run.store, domain, splits), training)
-    size = run.method.recipe.batch_size
+    view = run.method_of(trial).view(task_of(run.store, domain, splits), training)
+    size = size or run.method.recipe.batch_size
     return Feed(run.store, domain, splits, view, size, trial.seed, fabric.device, world())
 
 
 def _write_weights(
-    run: Run, trial: Trial, domain: str, method: Method, network: nn.Module, trunk: str | None
+    folder: TrialFolder, domain: str, network: nn.Module, trunk: str | None
 ) -> Parameters:
     """Writes a domain's network, and returns what it takes."""
-    path, source = TrialFolder(run, trial).weights(domain), run.source
-    if trial.kept:
+    run, path = folder.run, folder.of(domain) / WEIGHTS
+    source, method = run.source, run.method
+    if folder.trial.kept:
         save_kept(path, source)
         bits = source.count_bits()
         return Parameters(source=bits, shared=bits, domain=0, head=0, unit=source.unit_bits())
@@ -158,36 +176,27 @@ def _write_weights(
     return count_parameters(method, network, source)
 
 
-def _write_predictions(run: Run, trial: Trial, feed: Feed, result: Evaluation) -> str:
+def _write_predictions(folder: TrialFolder, feed: Feed, result: Evaluation) -> str:
     """Writes predictions and routing, and returns the SHA-256 of the predictions' file."""
-    folder = TrialFolder(run, trial)
-    first = run.store.domains[feed.domain].first_category
+    first = folder.run.store.domains[feed.domain].first_category
     ids = feed.images.image_ids.tolist()
     predictions = [
         {"image_id": image, "category_id": first + label}
         for image, label in zip(ids, result.predicted.tolist(), strict=True)
     ]
-    path = folder.predictions(feed.domain)
+    path = folder.of(feed.domain) / PREDICTIONS
     write_json(path, predictions, indent=None)
     if result.routing is not None:
         rows = ["".join(map(str, row)) for row in result.routing.tolist()]
         routing = {"blocks": result.routing.shape[1], "images": rows}
-        write_json(folder.routing(feed.domain), routing)
+        write_json(path.with_name(ROUTING), routing)
     return sha256(path)
 
 
-def _record(
-    run: Run,
-    trial: Trial,
-    domain: str,
-    result: Evaluation,
-    parameters: Parameters,
-    predictions: str,
-    environment: dict[str, Any],
-    timing: dict[str, Any],
-) -> RunRecord:
+def _record(folder: TrialFolder, domain: str, result: Evaluation, **facts: Any) -> RunRecord:
+    """Describes a domain's result; ``facts`` are more fields of the record."""
+    run, trial, correct = folder.run, folder.trial, result.correct
     info = run.store.domains[domain]
-    correct = result.correct
     return RunRecord(
         name=run.name,
         domain=domain,
@@ -201,15 +210,9 @@ def _record(
         correct=None if correct is None else int(correct.sum()),
         total=None if correct is None else len(correct),
         correctness=None if correct is None else pack_bits(correct.tolist()),
-        parameters=parameters,
         threads=torch.get_num_threads(),
         suite=run.store.suite.name,
         network=run.source.architecture.as_json(),
-        predictions=predictions,
-        environment=environment,
-        timing=timing,
-        **{
-            **TrialFolder(run, trial).expected(domain),
-            "code": None if trial.kept else run.code,
-        },
+        **facts,
+        **folder.expected(domain) | {"code": None if trial.kept else run.code},
     )

@@ -12,25 +12,16 @@ import json
 import math
 import shutil
 import warnings
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from decathlon.common.errors import UsageError, first_difference
 from decathlon.common.files import digest_of, write_json
-from decathlon.common.locks import claim, is_claimed
+from decathlon.common.locks import claim
 from decathlon.method.code import identity, shown
-from decathlon.results.records import (
-    LOG,
-    PREDICTIONS,
-    RECORD,
-    ROUTING,
-    WEIGHTS,
-    RunRecord,
-    read_record,
-    trial_folder,
-)
+from decathlon.results.records import LOG, RECORD, RunRecord, read_record
 from decathlon.running.faults import Failure
 from decathlon.running.run import Run, Trial
 from decathlon.training.checkpoints import peek
@@ -53,24 +44,11 @@ class TrialFolder:
 
     def of(self, domain: str) -> Path:
         """Returns the folder of one domain's record, predictions, routing and weights."""
-        trial = self.trial
-        return self.run.config.results / trial_folder(trial.name, domain, trial.split, trial.seed)
+        return self.run.config.results / self.trial.folder(domain)
 
     def record(self, domain: str) -> Path:
         """Returns the path of a domain's record, which is written last."""
         return self.of(domain) / RECORD
-
-    def predictions(self, domain: str) -> Path:
-        """Returns the path of a domain's predictions."""
-        return self.of(domain) / PREDICTIONS
-
-    def routing(self, domain: str) -> Path:
-        """Returns the path of the blocks that each image of a domain passed."""
-        return self.of(domain) / ROUTING
-
-    def weights(self, domain: str) -> Path:
-        """Returns the path of a domain's network."""
-        return self.of(domain) / WEIGHTS
 
     @property
     def first(self) -> Path:
@@ -115,14 +93,6 @@ class TrialFolder:
     def identity(self) -> dict[str, Any]:
         """Returns what checkpoints and failures are known by: :meth:`expected` by domain."""
         return {domain: self.expected(domain) for domain in self.trial.domains}
-
-    def claimed(self) -> AbstractContextManager[bool]:
-        """Claims the trial for a block, which gets False if another process is at work on it."""
-        return claim(self.first)
-
-    def is_claimed(self) -> bool:
-        """Returns whether another process appears to be at work on the trial."""
-        return is_claimed(self.first)
 
     def is_done(self, since: float = math.inf) -> bool:
         """Returns whether the records of all domains are there.
@@ -196,7 +166,7 @@ class TrialFolder:
     def tidy(self) -> None:
         """Removes the checkpoints of a finished trial, left by a kill after its last record."""
         if self.checkpoints.is_dir():
-            with self.claimed() as ours:
+            with claim(self.first) as ours:
                 if ours and self.is_done():
                     shutil.rmtree(self.checkpoints)
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
-from decathlon.common.errors import UsageError, nearest
+from decathlon.common.errors import UsageError, check_known, nearest
 from decathlon.scoring.board import Board
+from decathlon.scoring.columns import columns_of
 from decathlon.scoring.rows import Row, ranked
 
 KINDS = ("published", "run")
@@ -13,22 +15,7 @@ SORTS = ("table", "label", "params", "score", "printed", "mean", "rank", "covere
 """What rows can be sorted by, beside the domains; ``table`` is the order of the paper."""
 SCORES = ("score", "printed")
 """Those of them that a suite without a score does not have."""
-LOW_FIRST = ("params", "rank", "time", "year")
-
-
-def _value(row: Row, key: str) -> float | str | None:
-    values: dict[str, float | str | None] = {
-        "label": row.label.casefold(),
-        "params": row.params_ratio,
-        "score": row.score,
-        "printed": row.score_printed,
-        "mean": row.mean_accuracy,
-        "rank": row.mean_rank,
-        "covered": row.covered,
-        "time": row.training_seconds,
-        "year": row.year,
-    }
-    return values[key] if key in values else row.accuracy.get(key)
+LOW_FIRST = ("label", "params", "rank", "time", "year")
 
 
 def arrange(
@@ -52,8 +39,8 @@ def arrange(
     Raises:
         UsageError: Unknown ``sort`` or ``kind``, or no row matches.
     """
-    if kind is not None and kind not in KINDS:
-        raise UsageError(f"unknown kind '{kind}'{nearest(kind, KINDS)} ({', '.join(KINDS)})")
+    if kind is not None:
+        check_known("kind", kind, KINDS)
     turned, key = sort.startswith("-"), sort.removeprefix("-")
     sorts = [name for name in SORTS if board.suite.score or name not in SCORES]
     known = (*sorts, *board.domains)
@@ -67,10 +54,16 @@ def arrange(
         more = f"; hidden published rows that match: {len(hidden)}, see --all" if hidden else ""
         raise UsageError(f"no row matches {' or '.join(map(repr, match))}{more}")
     if key != "table":
-        with_value = [row for row in rows if _value(row, key) is not None]
-        without = [row for row in rows if _value(row, key) is None]
-        high_first = key != "label" and key not in LOW_FIRST
-        with_value.sort(key=lambda row: _value(row, key) or 0, reverse=high_first != turned)
+
+        def value(row: Row) -> Any:
+            return (
+                row.label.casefold() if key == "label" else columns_of(board, [key])[0].value(row)
+            )
+
+        high_first = key not in LOW_FIRST
+        with_value = [row for row in rows if value(row) is not None]
+        with_value.sort(key=value, reverse=high_first != turned)
+        without = [row for row in rows if value(row) is None]
         rows = [replace(row, group=0) for row in with_value + without]
     elif turned:
         rows.reverse()

@@ -6,9 +6,9 @@ checked, and every disagreement is named.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,43 +19,15 @@ from decathlon.scoring.integrity import read_predictions
 from decathlon.scoring.intervals import bits_of
 from decathlon.scoring.predictions import Ids, lookup, some
 
+if TYPE_CHECKING:
+    from decathlon.data.reading.answers import Answer, PreparedAnswers
+    from decathlon.data.sources.test_labels import Labels, LabelsFile
 
-class AnswerKey(Protocol):
-    """What is known of one split of one domain, independently of any record."""
-
-    @property
-    def image_ids(self) -> Ids:
-        """Ids of all images, ascending."""
-
-    @property
-    def category_ids(self) -> Ids | None:
-        """The category of each image, or None where labels are unknown."""
-
-    @property
-    def categories(self) -> Ids:
-        """Ids of all categories, ascending."""
-
-    @property
-    def official(self) -> bool:
-        """Whether this is the official data."""
-
-    @property
-    def digests(self) -> Mapping[str, str]:
-        """SHA-256 of the domain's shards by split; empty where there are no shards."""
+    AnswerKey: TypeAlias = Answer | Labels
+    Answers: TypeAlias = PreparedAnswers | LabelsFile
 
 
-class Answers(Protocol):
-    """Where the answers come from."""
-
-    @property
-    def where(self) -> Path:
-        """The folder or file."""
-
-    def key(self, domain: str, split: str) -> AnswerKey | None:
-        """Returns the answers of a split, or None where it has none."""
-
-
-def audit(results: Path, records: Iterable[RunRecord], answers: Answers) -> list[str]:
+def audit(results: Path, records: Iterable[RunRecord], answers: "Answers") -> list[str]:
     """Checks records against the labels.
 
     Args:
@@ -91,22 +63,17 @@ def audit(results: Path, records: Iterable[RunRecord], answers: Answers) -> list
             f"{results}: records that disagree with {answers.where}:\n  {lines}\n"
             "run these trials again with --force, or name the data that they belong to"
         )
-    notes = []
-    if checked:
-        notes.append(
-            f"Checked against {answers.where}: the counts of {checked} records are what their"
-            " predictions give."
-        )
+    where = answers.where
+    counts = f"the counts of {checked} records are what their predictions give"
+    notes = [f"Checked against {where}: {counts}."] if checked else []
     if unlabelled:
-        notes.append(
-            f"Not checked: {', '.join(unlabelled)}; {answers.where} does not hold the labels."
-        )
+        notes.append(f"Not checked: {', '.join(unlabelled)}; {where} does not hold the labels.")
     if absent:
-        notes.append(f"Not checked: {', '.join(absent)}; not in {answers.where}.")
+        notes.append(f"Not checked: {', '.join(absent)}; not in {where}.")
     return notes
 
 
-def _problems(results: Path, record: RunRecord, key: AnswerKey) -> list[str]:
+def _problems(results: Path, record: RunRecord, key: "AnswerKey") -> list[str]:
     """Returns every disagreement between a record and the answers."""
     where = f"{record.folder}: "
     try:
@@ -136,7 +103,7 @@ def _problems(results: Path, record: RunRecord, key: AnswerKey) -> list[str]:
     return [where + problem for problem in problems]
 
 
-def _on_ids(ids: Ids, known: NDArray[np.bool_], key: AnswerKey) -> list[str]:
+def _on_ids(ids: Ids, known: NDArray[np.bool_], key: "AnswerKey") -> list[str]:
     problems = []
     images, times = np.unique(ids, return_counts=True)
     for wrong, text in (

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from decathlon.common.errors import ResultError, UsageError, nearest
+from decathlon.common.errors import ResultError, check_known
 from decathlon.results.published import published_rows
 from decathlon.scoring import setups
 from decathlon.scoring.entries import Entry, find_entry, hint_on, read_entries, suite_of
@@ -59,17 +59,7 @@ class Board:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader has to know of the rows that are shown, one sentence or two each."""
-        found = notes_on(
-            self.rows,
-            [entry for row in self.rows if (entry := self.behind(row))],
-            suite=self.suite,
-            split=self.split,
-            baseline=self.entries[self.baseline] if self.baseline else None,
-            hint=self.hint,
-            hidden=len(self.hidden),
-            audited=self.audited,
-        )
-        return (*self.checks, *found)
+        return (*self.checks, *notes_on(self))
 
 
 def board_of(
@@ -103,8 +93,7 @@ def board_of(
             give, or results on other than the official data are scored without a
             baseline.
     """
-    if split not in SPLITS:
-        raise UsageError(f"unknown split '{split}'{nearest(split, SPLITS)} ({', '.join(SPLITS)})")
+    check_known("split", split, SPLITS)
     suite = suite or suite_of(results)
     entries = read_entries(results, split, suite) if results is not None else {}
     e_max, base = defining_e_max(entries, baseline, split, suite, results)
@@ -112,8 +101,7 @@ def board_of(
         check_official(entries.values(), suite)
     notes = []
     if results is not None:
-        counted = [r for e in entries.values() for s in e.counted.values() for r in s.values()]
-        notes += check_same_images(results, counted)
+        notes += check_same_images(results, [r for e in entries.values() for r in e.averaged])
         if answers is not None:
             # Imported here: a board of published rows alone does not pay for numpy.
             from decathlon.scoring.audit import audit

@@ -67,8 +67,29 @@ def _range(pair: Pair | None, digits: int) -> str:
     return MISSING if pair is None else f"{pair[0]:.{digits}f}-{pair[1]:.{digits}f}"
 
 
-def _score(row: Row, digits: int) -> str:
-    return _number(row.score, digits - 1)
+def training_time(row: Row) -> str:
+    """Returns how long a row's networks were trained."""
+    return MISSING if row.training_seconds is None else cell_duration(row.training_seconds)
+
+
+def _accuracy(name: str, suite: Suite) -> BoardColumn:
+    def text(row: Row, digits: int) -> str:
+        return UNKNOWN if name in row.unknown else _number(row.accuracy.get(name), digits)
+
+    heading, narrow = suite.column_of(name), _narrow(name, suite)
+    return BoardColumn(name, heading, lambda row: row.accuracy.get(name), text, "high", narrow)
+
+
+def _slope(name: str, suite: Suite) -> BoardColumn:
+    def text(row: Row, digits: int) -> str:
+        return _number(row.slopes.get(name), digits - 1)
+
+    heading, narrow = suite.column_of(name), _narrow(name, suite)
+    return BoardColumn(f"slope:{name}", heading, lambda r: r.slopes.get(name), text, narrow=narrow)
+
+
+def _narrow(name: str, suite: Suite) -> str:
+    return suite.domains[name].narrow if name in suite.domains else ""
 
 
 def _mean(row: Row, digits: int) -> str:
@@ -80,69 +101,30 @@ def _rank(row: Row, digits: int) -> str:
 
 
 def _printed(row: Row, digits: int) -> str:
-    flag = "!" if row.consistent is False else ""
-    return _number(row.score_printed, 0) + flag
-
-
-def training_time(row: Row) -> str:
-    """Returns how long a row's networks were trained."""
-    return MISSING if row.training_seconds is None else cell_duration(row.training_seconds)
-
-
-def _domain(name: str, suite: Suite) -> BoardColumn:
-    def text(row: Row, digits: int) -> str:
-        if name in row.unknown:
-            return UNKNOWN
-        return _number(row.accuracy.get(name), digits)
-
-    def value(row: Row) -> float | None:
-        return row.accuracy.get(name)
-
-    heading = suite.column_of(name)
-    return BoardColumn(name, heading, value, text, "high", narrow=_narrow(name, suite))
-
-
-def _slope(name: str, suite: Suite) -> BoardColumn:
-    return BoardColumn(
-        f"slope:{name}",
-        suite.column_of(name),
-        lambda row: row.slopes.get(name),
-        lambda row, digits: _number(row.slopes.get(name), digits - 1),
-        narrow=_narrow(name, suite),
-    )
-
-
-def _narrow(name: str, suite: Suite) -> str:
-    return suite.domains[name].narrow if name in suite.domains else ""
-
-
-def _score_columns(suite: Suite) -> list[BoardColumn]:
-    """Returns the columns that only a suite with a score has."""
-    if suite.score is None:
-        return []
-    heading = suite.score.heading
-    return [
-        BoardColumn("score", heading, lambda row: row.score, _score, "high"),
-        BoardColumn("printed", "Score", lambda row: row.score_printed, _printed, "high"),
-        BoardColumn("ci", f"95 % of {heading}", lambda row: None, lambda r, _: _range(r.ci, 0)),
-        BoardColumn("range", "rounding", lambda row: None, lambda r, _: _range(r.score_range, 1)),
-    ]
+    return _number(row.score_printed, 0) + ("!" if row.consistent is False else "")
 
 
 def _columns(suite: Suite) -> dict[str, BoardColumn]:
     """Returns the columns that are not of one domain, by key."""
+    s = suite.score.heading if suite.score else ""
+    scores = (
+        BoardColumn("score", s, lambda r: r.score, lambda r, n: _number(r.score, n - 1), "high"),
+        BoardColumn("printed", "Score", lambda r: r.score_printed, _printed, "high"),
+        BoardColumn("ci", f"95 % of {s}", lambda r: None, lambda r, _: _range(r.ci, 0)),
+        BoardColumn("range", "rounding", lambda r: None, lambda r, _: _range(r.score_range, 1)),
+    )
     columns = (
-        BoardColumn("params", "#par", lambda row: row.params_ratio, _params, "low"),
-        *_score_columns(suite),
-        BoardColumn("mean", "mean", lambda row: row.mean_accuracy, _mean, "high"),
-        BoardColumn("rank", "rank", lambda row: row.mean_rank, _rank, "low"),
-        BoardColumn("covered", "dom.", lambda row: row.covered, lambda row, _: str(row.covered)),
-        BoardColumn("seeds", "seeds", lambda row: None, lambda r, _: str(len(r.seeds) or MISSING)),
+        BoardColumn("params", "#par", lambda r: r.params_ratio, _params, "low"),
+        *(scores if suite.score else ()),
+        BoardColumn("mean", "mean", lambda r: r.mean_accuracy, _mean, "high"),
+        BoardColumn("rank", "rank", lambda r: r.mean_rank, _rank, "low"),
+        BoardColumn("covered", "dom.", lambda r: r.covered, lambda r, _: str(r.covered)),
+        BoardColumn("seeds", "seeds", lambda r: None, lambda r, _: str(len(r.seeds) or MISSING)),
         BoardColumn("time", "time", lambda r: r.training_seconds, lambda r, _: training_time(r)),
-        BoardColumn("year", "year", lambda row: row.year, lambda r, _: str(r.year or MISSING)),
-        BoardColumn("table", "table", lambda row: None, lambda row, _: row.table or MISSING),
-        BoardColumn("kind", "kind", lambda row: None, lambda row, _: row.kind),
-        BoardColumn("method", "method", lambda row: None, lambda row, _: row.method or MISSING),
+        BoardColumn("year", "year", lambda r: r.year, lambda r, _: str(r.year or MISSING)),
+        BoardColumn("table", "table", lambda r: None, lambda r, _: r.table or MISSING),
+        BoardColumn("kind", "kind", lambda r: None, lambda r, _: r.kind),
+        BoardColumn("method", "method", lambda r: None, lambda r, _: r.method or MISSING),
     )
     return {column.key: column for column in columns}
 
@@ -198,11 +180,11 @@ def columns_of(board: Board, keys: Sequence[str]) -> list[BoardColumn]:
     columns: list[BoardColumn] = []
     for key in keys:
         if key == "domains":
-            columns += [_domain(name, suite) for name in shown_domains(board)]
+            columns += [_accuracy(name, suite) for name in shown_domains(board)]
         elif key == "slopes" and suite.score:
             columns += [_slope(name, suite) for name in board.domains if name in board.e_max]
         elif key in board.domains:
-            columns.append(_domain(key, suite))
+            columns.append(_accuracy(key, suite))
         elif key in fixed:
             columns.append(fixed[key])
         else:

@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from decathlon.common.errors import ResultError, UsageError, nearest
+from decathlon.common.errors import ResultError, UsageError, check_known
 from decathlon.scoring import intervals, setups
-from decathlon.scoring.audit import Answers, audit
+from decathlon.scoring.audit import audit
 from decathlon.scoring.board import check_official, defining_e_max
 from decathlon.scoring.entries import (
     MIN_SEEDS,
@@ -22,6 +23,9 @@ from decathlon.scoring.integrity import check_same_images
 from decathlon.scoring.notes import common_notes
 from decathlon.scoring.rows import Pair, plug_in_score
 from decathlon.suites.base import SPLITS, Suite
+
+if TYPE_CHECKING:
+    from decathlon.scoring.audit import Answers
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def compare(
     results: Path,
     split: str = "test",
     baseline: str | None = None,
-    answers: Answers | None = None,
+    answers: "Answers | None" = None,
     suite: Suite | None = None,
 ) -> Comparison:
     """Compares two names, paired on images.
@@ -105,8 +109,7 @@ def compare(
             share no domain with known labels, they saw different images, or other than
             the official data is scored without a baseline.
     """
-    if split not in SPLITS:
-        raise UsageError(f"unknown split '{split}'{nearest(split, SPLITS)} ({', '.join(SPLITS)})")
+    check_known("split", split, SPLITS)
     suite = suite or suite_of(results)
     entries = read_entries(results, split, suite)
     pair = [_named(entries, name, split, results) for name in (a, b)]
@@ -122,7 +125,9 @@ def compare(
         )
     entrants = [*pair, *([base] if base else [])]
     checked = audit(results, [r for t in entrants for r in t.used], answers) if answers else []
-    _check_same_images(results, domains, entrants)
+    compared = [r for one in entrants for r in one.averaged if r.domain in domains]
+    if unsure := check_same_images(results, compared):
+        raise ResultError("\n".join(unsure))
     scored = {name: limit for name, limit in e_max.items() if name in both}
     score, accuracy = _differences(pair, domains, scored, base, suite)
     notes = [
@@ -142,14 +147,6 @@ def _named(entries: dict[str, Entry], name: str, split: str, results: Path) -> E
         if any(one.name == name for one in entries.values()):
             raise
         raise UsageError(f"{error}; published rows have no predictions to compare") from None
-
-
-def _check_same_images(results: Path, domains: tuple[str, ...], entrants: list[Entry]) -> None:
-    """Raises ResultError unless all records of these domains are of the same images."""
-    records = [s[d] for t in entrants for s in t.counted.values() for d in domains if d in s]
-    unsure = check_same_images(results, records)
-    if unsure:
-        raise ResultError("\n".join(unsure))
 
 
 def _differences(
@@ -197,8 +194,7 @@ def _notes(
         texts = [f"{one.label} with {setups.in_words(one.setup, sources)}" for one in pair]
         notes.append(f"They start from different networks, {' and '.join(texts)}.")
     for one, other in (pair, reversed(pair)):
-        lacking = sorted(set(other.domains) - set(one.domains))
-        if lacking:
+        if lacking := sorted(set(other.domains) - set(one.domains)):
             notes.append(f"{one.label} lacks {', '.join(lacking)}: left out for both.")
     unscored = [name for name in domains if name not in e_max]
     if suite.score and unscored:

@@ -52,9 +52,13 @@ class Entry:
         Those of the counted seeds, labels known or not; all where no label is known.
         """
         seeds = self.counted or self.by_seed
-        borrowed = [record for records in self.counted.values() for record in records.values()]
         own = [record for seed in seeds for record in self.by_seed[seed].values()]
-        return list({id(record): record for record in (*own, *borrowed)}.values())
+        return list({id(record): record for record in (*own, *self.averaged)}.values())
+
+    @property
+    def averaged(self) -> list[RunRecord]:
+        """The records of the counted seeds with known labels; one may stand for several seeds."""
+        return [record for seed in self.counted.values() for record in seed.values()]
 
     @cached_property
     def known(self) -> dict[int, dict[str, RunRecord]]:
@@ -97,8 +101,8 @@ class Entry:
         """Returns the errors of one counted seed, of ``domains`` only if given."""
         found = {}
         for name, record in self.counted[seed].items():
-            if record.correct is None or record.total is None:
-                raise AssertionError("a counted record has known labels")
+            assert record.correct is not None
+            assert record.total is not None
             if domains is None or name in domains:
                 found[name] = (record.total - record.correct) / record.total
         return found
@@ -167,10 +171,10 @@ def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
     for name, own in by_name.items():
         parts = setups.by_setup(own)
         labels = setups.row_labels(name, [setup for setup, _ in parts], sources)
-        for text, (setup, part) in zip(labels, parts, strict=True):
-            label = text
+        for label, (setup, part) in zip(labels, parts, strict=True):
             if label in entries or (label != name and label in by_name):  # like another name
-                label += f" {digest_of([str(record.folder) for record in part])[: setups.SHORT]}"
+                digest = digest_of([str(record.folder) for record in part])
+                label += f" {digest[: setups.SHORT]}"  # noqa: PLW2901
             entries[label] = Entry(name, label, setup, _by_seed(part))
     return entries
 
@@ -236,8 +240,7 @@ def _unknown(
     text += f" ({where}there are: {known})"
     if results is None:
         return text
-    others = {p.parts[-3] for p in find_records(results) if p.parts[-5] == wanted} - {split}
-    if others:
+    if others := {p.parts[-3] for p in find_records(results) if p.parts[-5] == wanted} - {split}:
         return f"{text}; '{wanted}' has results of {' and '.join(sorted(others))}"
     return text if entries else f"{text}; {hint_on(results, split)}"
 

@@ -17,7 +17,7 @@ from decathlon.scoring.mismatch import problems_of
 from decathlon.scoring.predictions import MAX_BYTES, Predictions, lookup, parse_predictions
 from decathlon.suites.base import Suite
 from decathlon.suites.registry import DEFAULT
-from decathlon.suites.score import PERFECT, domain_points
+from decathlon.suites.score import PERFECT, points
 
 RESULTS_FILE = "results.json"
 """The one file that an official submission holds."""
@@ -61,9 +61,9 @@ class SubmissionScore:
         """Points by scored domain, 0 where it is missing; nothing where the score is withheld."""
         if self.e_max is None:
             return {}
-        scored = {name: error for name, error in self.errors.items() if name in self.e_max}
-        found = domain_points(scored, self.e_max)
-        return {name: found.get(name, 0.0) for name in self.suite.domains if name in self.e_max}
+        limits = {name: self.e_max[name] for name in self.suite.domains if name in self.e_max}
+        errors = self.errors
+        return {n: points(errors[n], limit) if n in errors else 0.0 for n, limit in limits.items()}
 
     @property
     def score(self) -> float | None:
@@ -170,13 +170,9 @@ def _e_max(
             f"E_max is twice the given errors of a baseline, in {len(scored)} domains: {heading} is"
             f" at most {PERFECT * len(scored):g} and compares with no published score."
         )
-        notes = [text]
-        unscored = [one.domain for one in labels if one.domain not in scored]
-        if unscored:
-            notes.append(
-                f"{', '.join(unscored)}: no baseline error above 0, not part of {heading}."
-            )
-        return scored, notes
+        unscored = ", ".join(one.domain for one in labels if one.domain not in scored)
+        more = f"{unscored}: no baseline error above 0, not part of {heading}."
+        return scored, [text, more] if unscored else [text]
     foreign = [one.domain for one in labels if not one.official]
     if not foreign:
         return suite.score.e_max, []
@@ -201,14 +197,20 @@ def read_submission(path: Path) -> Predictions:
         if path.is_dir() and (path / RESULTS_FILE).is_file():
             path = path / RESULTS_FILE
         if path.is_file() and not zipfile.is_zipfile(path):
-            return _read_plain(path)
+            with path.open("rb") as file:
+                raw = file.read(MAX_BYTES + 1)
+            if len(raw) > MAX_BYTES:
+                raise ResultError(f"{path}: has more than {megabytes(MAX_BYTES)}; it is refused")
+            if raw.startswith(b"PK"):
+                raise ResultError(f"{path}: not a zip archive, or a damaged one")
+            return parse_predictions(raw, str(path), forgiving=True)
     except OSError as error:
         raise ResultError(explained(error, path, "name another file", "cannot be read")) from None
     with opened(path, ResultError) as archive:
         names = [n for n in archive.namelist() if not n.startswith("__MACOSX/")]
-        found = [n for n in names if PurePosixPath(n).name == RESULTS_FILE]
-        if not found:
-            found = [n for n in names if PurePosixPath(n).suffix == ".json"]
+        found = [n for n in names if PurePosixPath(n).name == RESULTS_FILE] or [
+            n for n in names if PurePosixPath(n).suffix == ".json"
+        ]
         if len(found) != 1:
             inside = ", ".join(map(repr, names[:5])) or "nothing"
             raise ResultError(
@@ -217,14 +219,3 @@ def read_submission(path: Path) -> Predictions:
             )
         raw = member(archive, found[0], MAX_BYTES, path, ResultError)
     return parse_predictions(raw, f"{path}: {found[0]}", forgiving=True)
-
-
-def _read_plain(path: Path) -> Predictions:
-    """Reads a submission that is not packed."""
-    with path.open("rb") as file:
-        raw = file.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise ResultError(f"{path}: has more than {megabytes(MAX_BYTES)}; it is refused")
-    if raw.startswith(b"PK"):
-        raise ResultError(f"{path}: not a zip archive, or a damaged one")
-    return parse_predictions(raw, str(path), forgiving=True)

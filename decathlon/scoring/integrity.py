@@ -54,16 +54,15 @@ def check_same_data(records: Sequence[RunRecord]) -> None:
     """
     for field, text in (("total", "images"), ("num_classes", "classes")):
         counts: dict[str, Counter[int]] = defaultdict(Counter)
-        for record in records:
-            if (value := getattr(record, field)) is not None:
-                counts[record.domain][value] += 1
-        for record in records:
-            value = getattr(record, field)
-            usual = counts[record.domain].most_common(1)
-            if value is not None and value != usual[0][0]:
+        known = [record for record in records if getattr(record, field) is not None]
+        for record in known:
+            counts[record.domain][getattr(record, field)] += 1
+        for record in known:
+            value, usual = getattr(record, field), counts[record.domain].most_common(1)[0][0]
+            if value != usual:
                 raise ResultError(
                     f"{record.folder}: {field}: evaluated on {value} {text} of {record.domain},"
-                    f" other records on {usual[0][0]}; results of different data do not go on one"
+                    f" other records on {usual}; results of different data do not go on one"
                     " board: keep them in separate folders"
                 )
 
@@ -88,15 +87,14 @@ def check_same_images(results: Path, records: Iterable[RunRecord]) -> list[str]:
     for domain, of_shard in by_domain.items():
         first, *others = of_shard.values()
         for other in others:
-            pair = (first, other)
-            missing = [r for r in pair if not (results / r.folder / PREDICTIONS).exists()]
+            missing = [r for r in (first, other) if not (results / r.folder / PREDICTIONS).exists()]
             if missing:
                 unsure.append(
                     f"{domain}: {first.folder} and {other.folder} were evaluated on shards that"
                     f" differ, and {missing[0].folder / PREDICTIONS} is missing: whether these"
                     " are the same images is unknown."
                 )
-            elif not _same_ids(results, *pair):
+            elif not _same_ids(results, first, other):
                 raise ResultError(
                     f"{first.folder} and {other.folder}: evaluated on different images of"
                     f" {domain}; they cannot be compared image by image and do not go on one"

@@ -1,59 +1,54 @@
 """What a reader of a board has to know, in sentences."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from decathlon.results.records import RunRecord
 from decathlon.scoring import setups
 from decathlon.scoring.entries import MIN_SEEDS, Entry, sources_of
 from decathlon.scoring.rows import Row
-from decathlon.suites.base import Suite
+from decathlon.scoring.setups import Setup
 from decathlon.suites.score import PERFECT, Score
 
+if TYPE_CHECKING:
+    from decathlon.scoring.board import Board
 
-def notes_on(
-    rows: Sequence[Row],
-    entries: Sequence[Entry],
-    *,
-    suite: Suite,
-    split: str,
-    baseline: Entry | None,
-    hint: str,
-    hidden: int,
-    audited: bool,
-) -> list[str]:
-    """Returns the notes of a board.
 
-    Args:
-        rows: Its rows.
-        entries: The records behind its runs.
-        suite: Its suite.
-        split: Its split.
-        baseline: The run that defines E_max, or None.
-        hint: What to do where there are no runs.
-        hidden: Number of published rows not shown.
-        audited: Whether the records were checked against the labels.
-    """
-    notes = _on_split(split, suite)
-    if hint:
-        notes.append(f"No runs of the {split} split here: {hint}.")
-    if suite.score is None:
-        baseline = None  # it defines nothing
-    elif baseline is not None:
+def notes_on(board: "Board") -> list[str]:
+    """Returns the notes of a board, beside what the check of its records found."""
+    rows, split, suite = board.rows, board.split, board.suite
+    entries = [entry for row in rows if (entry := board.behind(row))]
+    # Without a score, a baseline defines nothing.
+    baseline = board.entries[board.baseline] if board.baseline and suite.score else None
+    on_val = suite.val_note or "these results compare with no published one."
+    on_split = {
+        "val": f"Validation split: {on_val}",
+        "train": "Training split: these scores say nothing about unseen images.",
+    }
+    notes = [on_split[split]] if split in on_split else []
+    if board.hint:
+        notes.append(f"No runs of the {split} split here: {board.hint}.")
+    if suite.score and baseline:
         notes += _on_baseline(baseline, suite.score)
     notes += _on_setups(rows, entries)
     notes += common_notes(entries, baseline)
-    for entry in entries:
-        if entry.unknown:
-            notes.append(
-                f"{entry.label}: the {split} labels of {', '.join(entry.unknown)} are unknown:"
-                " prepare the data with --labels and run again with --force."
-            )
-    if not audited:
-        notes += _on_digests(entries)
+    notes += [
+        f"{entry.label}: the {split} labels of {', '.join(entry.unknown)} are unknown:"
+        " prepare the data with --labels and run again with --force."
+        for entry in entries
+        if entry.unknown
+    ]
+    records = {id(record): record for entry in entries for record in entry.used}
+    without = sum(record.predictions is None for record in records.values())
+    if without and not board.audited:
+        notes.append(
+            f"{without} of {len(records)} records carry no digest of their predictions;"
+            " `score --data DATA` checks their counts against the labels."
+        )
     notes += [audit_note(row) for row in rows if row.consistent is False]
-    if hidden:
-        notes.append(f"{hidden} more published rows are shown by --all.")
+    if board.hidden:
+        notes.append(f"{len(board.hidden)} more published rows are shown by --all.")
     return notes
 
 
@@ -67,15 +62,6 @@ def audit_note(row: Row) -> str:
         f" {row.score_printed:.0f}; they allow {low:.1f} to {high:.1f}, computed {row.score:.1f}."
         + (f" {row.note}" if row.note else "")
     )
-
-
-def _on_split(split: str, suite: Suite) -> list[str]:
-    on_val = suite.val_note or "these results compare with no published one."
-    texts = {
-        "val": f"Validation split: {on_val}",
-        "train": "Training split: these scores say nothing about unseen images.",
-    }
-    return [texts[split]] if split in texts else []
 
 
 def _on_baseline(baseline: Entry, score: Score) -> list[str]:
@@ -100,23 +86,24 @@ def _on_setups(rows: Sequence[Row], entries: Sequence[Entry]) -> list[str]:
     """Names the setups of each name that has several, and the source of each group of rows."""
     notes = []
     sources = sources_of(entries)
-    names = Counter(entry.name for entry in entries)
-    for name in (name for name, count in names.items() if count > 1):
-        same = [entry.setup for entry in entries if entry.name == name]
-        texts = setups.differences(same, sources)
-        notes.append(
-            f"{name} was run with {len(same)} setups, a row each: {'; '.join(texts)}. The rows are"
-            " not averaged."
-        )
-    by_group: dict[int, list[Row]] = {}
+    by_name: dict[str, list[Setup]] = {}
+    for entry in entries:
+        by_name.setdefault(entry.name, []).append(entry.setup)
+    for name, same in by_name.items():
+        if len(same) > 1:
+            texts = setups.differences(same, sources)
+            notes.append(
+                f"{name} was run with {len(same)} setups, a row each: {'; '.join(texts)}. The rows"
+                " are not averaged."
+            )
+    by_group: dict[int, tuple[Setup, list[str]]] = {}
     for row in rows:
         if row.setup is not None:
-            by_group.setdefault(row.group, []).append(row)
+            by_group.setdefault(row.group, (row.setup, []))[1].append(row.label)
     if len(by_group) > 1:
         texts = [
-            f"{setups.in_words(own[0].setup, sources)}: {', '.join(row.label for row in own)}"
-            for own in by_group.values()
-            if own[0].setup is not None
+            f"{setups.in_words(setup, sources)}: {', '.join(labels)}"
+            for setup, labels in by_group.values()
         ]
         notes.append(
             "The runs do not all start from the same source network, so a difference between their"
@@ -134,15 +121,15 @@ def common_notes(entries: Sequence[Entry], baseline: Entry | None) -> list[str]:
     notes = [note for entry in entries for note in (*_on_seeds(entry), *_on_missing_val(entry))]
     if baseline is not None:
         notes += _on_source_of_baseline(baseline, entries)
-    notes += _on_training_data(entries)
+    used = [record for entry in entries for record in entry.used]
+    for domain in dict.fromkeys(r.domain for r in used if r.trained):
+        text = f"{domain}: not all were trained on the same data"
+        notes += _if_mixed(text, entries, _training_data, domain)
     for key, text in (("precision", "precision"), ("world_size", "number of processes")):
-        notes += _on_environment(entries, key, text)
-    for domain in dict.fromkeys(r.domain for entry in entries for r in entry.used):
-        found = _by_value(entries, lambda r: "yes" if r.official else "no", domain)
-        if len(found) > 1:
-            notes.append(
-                f"{domain}: records disagree on whether its data is official: {_values(found)}."
-            )
+        notes += _if_mixed(f"The runs differ in {text}", entries, partial(_environment, key))
+    for domain in dict.fromkeys(r.domain for r in used):
+        text = f"{domain}: records disagree on whether its data is official"
+        notes += _if_mixed(text, entries, lambda r: "yes" if r.official else "no", domain)
     for entry in entries:
         nameless = sum(r.code is None for r in entry.used if r.trained)
         if entry.setup.code is not None and nameless:
@@ -157,12 +144,10 @@ def _on_seeds(entry: Entry) -> list[str]:
     """Names the seeds that were left out, and what each lacks."""
     notes = []
     for seed, records in entry.by_seed.items():
-        if seed in entry.counted or not any(r.trained for r in records.values()):
-            continue
         lacking = [name for name in entry.domains if name not in entry.known[seed]]
-        unknown = [name for name in lacking if name in records]
-        if not entry.counted or not lacking:
+        if not lacking or not any(r.trained for r in records.values()):
             continue
+        unknown = [name for name in lacking if name in records]
         why = f"lacks domains that others have ({', '.join(lacking)})"
         if len(unknown) == len(lacking):
             why = f"does not know the labels of {', '.join(unknown)}"
@@ -173,11 +158,8 @@ def _on_seeds(entry: Entry) -> list[str]:
 def _on_missing_val(entry: Entry) -> list[str]:
     """Names domains that have no val and were therefore trained on train alone."""
     short = sorted({r.domain for r in entry.used if r.split == "test" and r.trained_on == "train"})
-    return (
-        [f"{entry.label}: {', '.join(short)} trained on train alone, since there is no val split."]
-        if short
-        else []
-    )
+    text = f"{entry.label}: {', '.join(short)} trained on train alone, since there is no val split."
+    return [text] if short else []
 
 
 def _on_source_of_baseline(baseline: Entry, entries: Sequence[Entry]) -> list[str]:
@@ -191,19 +173,8 @@ def _on_source_of_baseline(baseline: Entry, entries: Sequence[Entry]) -> list[st
     return [text] if others else []
 
 
-def _on_training_data(entries: Sequence[Entry]) -> list[str]:
-    notes = []
-    domains = dict.fromkeys(r.domain for e in entries for r in e.used if r.trained)
-    for domain in domains:
-        found = _by_value(entries, _training_data, domain)
-        if len(found) > 1:
-            notes.append(f"{domain}: not all were trained on the same data: {_values(found)}.")
-    return notes
-
-
-def _on_environment(entries: Sequence[Entry], key: str, text: str) -> list[str]:
-    found = _by_value(entries, lambda record: str(record.environment.get(key, "not recorded")))
-    return [f"The runs differ in {text}: {_values(found)}."] if len(found) > 1 else []
+def _environment(key: str, record: RunRecord) -> str:
+    return str(record.environment.get(key, "not recorded"))
 
 
 def _training_data(record: RunRecord) -> str | None:
@@ -213,32 +184,20 @@ def _training_data(record: RunRecord) -> str | None:
     return " + ".join(f"{s} {record.data.get(s, 'unknown')[: setups.SHORT]}" for s in used)
 
 
-def _by_value(
+def _if_mixed(
+    text: str,
     entries: Sequence[Entry],
     value: Callable[[RunRecord], str | None],
     domain: str | None = None,
-) -> dict[str, list[str]]:
-    """Returns the labels of the entries that have each value of something."""
+) -> list[str]:
+    """Returns a note that lists the values of something, if the entries have several."""
     found: dict[str, dict[str, None]] = {}
     for entry in entries:
         for record in entry.used:
-            if domain in (None, record.domain) and (text := value(record)) is not None:
-                found.setdefault(text, {})[entry.label] = None
-    return {text: list(labels) for text, labels in found.items()}
-
-
-def _values(found: Mapping[str, Sequence[str]]) -> str:
-    return "; ".join(f"{value} ({', '.join(labels)})" for value, labels in found.items())
-
-
-def _on_digests(entries: Sequence[Entry]) -> list[str]:
-    records = {id(record): record for entry in entries for record in entry.used}
-    without = sum(record.predictions is None for record in records.values())
-    text = (
-        f"{without} of {len(records)} records carry no digest of their predictions;"
-        " `score --data DATA` checks their counts against the labels."
-    )
-    return [text] if without else []
+            if domain in (None, record.domain) and (one := value(record)) is not None:
+                found.setdefault(one, {})[entry.label] = None
+    values = "; ".join(f"{one} ({', '.join(labels)})" for one, labels in found.items())
+    return [f"{text}: {values}."] if len(found) > 1 else []
 
 
 def interval_note(rows: Sequence[Row]) -> str | None:

@@ -134,16 +134,13 @@ def _hint(raw: bytes) -> str:
 def _pair(entry: Any, notes: list[str] | None) -> tuple[int, int] | None:
     if type(entry) is not dict:
         return None
-    image, category = entry.get("image_id"), entry.get("category_id")
-    if notes is not None and not (type(image) is int and type(category) is int):
-        image, category = _whole(image), _whole(category)
-        notes.append("Ids written as text or with a decimal point were taken as whole numbers.")
+    ids: list[Any] = [entry.get("image_id"), entry.get("category_id")]
     # Not isinstance: true and false are integers to it.
-    if type(image) is not int or type(category) is not int:
-        return None
-    if not (0 <= image < 2**63 and 0 <= category < 2**63):
-        return None
-    return image, category
+    if notes is not None and not all(type(one) is int for one in ids):
+        ids = [_whole(one) for one in ids]
+        notes.append("Ids written as text or with a decimal point were taken as whole numbers.")
+    valid = all(type(one) is int and 0 <= one < 2**63 for one in ids)
+    return (ids[0], ids[1]) if valid else None
 
 
 def _whole(value: Any) -> Any:

@@ -1,13 +1,12 @@
 """The rows of a board: what is known of one published result, or of runs with one setup."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from decathlon.results.parameters import params_ratio
 from decathlon.results.published import PublishedRow
-from decathlon.results.records import RunRecord
 from decathlon.scoring import rounding
 from decathlon.scoring.entries import Entry
 from decathlon.scoring.setups import Setup
@@ -105,9 +104,8 @@ def published_row(row: PublishedRow, suite: Suite) -> Row:
     errors = {name: 1 - a / 100 for name, a in scored.items()}
     points = domain_points(errors, e_max)
     bounds = rounding.score_range(scored, e_max) if errors else None
-    fits = None
-    if bounds and row.score_printed is not None:
-        fits = rounding.consistent(row.score_printed, bounds)
+    printed = row.score_printed
+    fits = rounding.consistent(printed, bounds) if bounds and printed is not None else None
     return Row(
         method=row.method,
         label=row.label,
@@ -156,7 +154,7 @@ def run_row(
     seeds = [entry.errors(seed, e_max) for seed in entry.counted]
     points = [domain_points(seed, e_max) for seed in seeds]
     scored = [name for name in e_max if name in errors]
-    ci, accuracy_ci = _intervals(entry, e_max, baseline)
+    ci, accuracy_ci = _intervals(entry, e_max, baseline) if entry.counted else (None, {})
     params = params_ratio(entry.used, suite)
     accuracy = {name: 100 * (1 - errors[name]) if name in errors else None for name in domains}
     return Row(
@@ -185,25 +183,21 @@ def _mean(values: list[float]) -> float:
 
 def _intervals(
     entry: Entry, e_max: Mapping[str, float], baseline: Entry | None
-) -> tuple[Pair | None, dict[str, Pair]]:
-    if not entry.counted:
-        return None, {}
+) -> tuple[Pair, dict[str, Pair]]:
     # Imported here: a board of published rows alone does not pay for numpy.
     from decathlon.scoring import intervals
 
     drawn = intervals.draw([entry], e_max, baseline)[0]
-    score = intervals.interval(drawn.score)
-    return score, {name: intervals.interval(a) for name, a in drawn.accuracy.items()}
-
-
-def _seconds(records: Iterable[RunRecord]) -> float:
-    """Sums the training of one seed; domains trained jointly record the same seconds."""
-    found = (record.timing.get("train_seconds") for record in records if record.trained)
-    return math.fsum({float(s) for s in found if isinstance(s, (int, float))})
+    accuracy = {name: intervals.interval(a) for name, a in drawn.accuracy.items()}
+    return intervals.interval(drawn.score), accuracy
 
 
 def _training_seconds(entry: Entry) -> float | None:
-    by_seed = [_seconds(records.values()) for records in entry.counted.values()]
+    by_seed = []
+    for records in entry.counted.values():
+        found = [r.timing.get("train_seconds") for r in records.values() if r.trained]
+        # Domains trained jointly record the same seconds.
+        by_seed.append(math.fsum({float(s) for s in found if isinstance(s, int | float)}))
     return _mean(by_seed) if by_seed else None
 
 

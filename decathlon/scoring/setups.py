@@ -85,20 +85,14 @@ def _flat(value: dict[str, Any], path: str = "") -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda item: item[0] != "protocol"))
 
 
-def describe(network: dict[str, Any] | None) -> str:
-    """Returns an architecture in words: ``"resnet26, width 0.5, series adapters"``."""
-    if network is None:
-        return "network not recorded"
-    name, width, adapters = (network.get(key) for key in ("name", "width", "adapters"))
-    text = f"{name}, width {width:g}" if isinstance(width, int | float) else f"{name}"
-    return text if adapters in (None, "none") else f"{text}, {adapters} adapters"
-
-
 def in_words(setup: Setup, sources: Sequence[str | None]) -> str:
     """Returns a setup's source in words: ``"source 3fa4c1 (resnet26, width 0.5)"``."""
-    network = describe(setup.network)
     if setup.network is None:
         network = f"network not recorded, {setup.unit // 32:,} parameters"
+    else:
+        name, width, adapters = (setup.network.get(key) for key in ("name", "width", "adapters"))
+        network = f"{name}, width {width:g}" if isinstance(width, int | float) else f"{name}"
+        network += "" if adapters in (None, "none") else f", {adapters} adapters"
     if setup.source is None:
         return f"no source ({network})"
     return f"source {short(setup.source, sources)} ({network})"
@@ -116,8 +110,9 @@ def short(digest: str, among: Iterable[str | None]) -> str:
 def by_setup(records: Sequence[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
     """Splits the records of one name by setup, the setup with the most domains first."""
     groups: dict[str, list[RunRecord]] = {}
-    for record in (r for r in records if r.trained):
-        groups.setdefault(_identity(record), []).append(record)
+    for r in (r for r in records if r.trained):
+        identity = [r.method, r.source, r.parameters.unit, r.recipe, r.source_domain]
+        groups.setdefault(digest_of(identity), []).append(r)
     found = [part for group in groups.values() for part in _by_code(group)]
     kept = [record for record in records if not record.trained]
     found = [joined for part in found for joined in _with_kept(part, kept)]
@@ -127,12 +122,6 @@ def by_setup(records: Sequence[RunRecord]) -> list[tuple[Setup, list[RunRecord]]
         alone.setdefault(digest_of([record.source, record.parameters.unit]), []).append(record)
     found += [(_setup(part), part) for part in alone.values()]
     return sorted(found, key=lambda pair: (-len({r.domain for r in pair[1]}), -len(pair[1])))
-
-
-def _identity(record: RunRecord) -> str:
-    """Returns a digest of what every record names."""
-    unit = record.parameters.unit
-    return digest_of([record.method, record.source, unit, record.recipe, record.source_domain])
 
 
 def _by_code(records: list[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
@@ -168,8 +157,8 @@ def _with_kept(
     setup, records = part
     by_source: dict[str | None, list[RunRecord]] = {}
     for record in kept:
-        own = record.parameters.unit == setup.unit if setup.source is None else False
-        if own or (record.source is not None and record.source == setup.source):
+        same_unit = record.parameters.unit == setup.unit
+        if same_unit if setup.source is None else record.source == setup.source:
             by_source.setdefault(record.source, []).append(record)
     return [
         (replace(setup, source=source, network=setup.network or own[0].network), [*records, *own])
@@ -190,17 +179,11 @@ def row_labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]
     """
     if len(setups) == 1:
         return [name]
-    keys = _differing(setups)
+    keys, known = _differing(setups), list(sources)
     chosen = keys if len(keys) <= MAX_FACTS else _enough(setups, keys)
-    more = len(keys) - len(chosen)
-    known = list(sources)
-    found: list[str] = []
-    for setup in setups:
-        texts = _facts_of(setup, chosen, known, MAX_VALUE)
-        if more:
-            texts.append(plural(more, "more setting"))
-        found.append(f"{name} [{', '.join(texts) or f'setup {len(found) + 1}'}]")
-    return found
+    more = [plural(len(keys) - len(chosen), "more setting")] if len(keys) > len(chosen) else []
+    texts = [", ".join(_facts_of(one, chosen, known, MAX_VALUE) + more) for one in setups]
+    return [f"{name} [{text or f'setup {place}'}]" for place, text in enumerate(texts, start=1)]
 
 
 def differences(setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:

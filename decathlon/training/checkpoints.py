@@ -132,7 +132,7 @@ class Checkpoints:
         path = self.folder / f"step{step:09d}.safetensors"
         write_weights(path, header, tensors)
         self._good = [path, *(good for good in self._good if good != path)][:KEEP]
-        for old in self._files():
+        for old in _files(self.folder):
             if old not in self._good:
                 old.unlink(missing_ok=True)
         self._last = time.monotonic()
@@ -153,7 +153,7 @@ class Checkpoints:
 
     def _latest(self) -> Resume | None:
         foreign = ""
-        for path in self._files():
+        for path in _files(self.folder):
             try:
                 header, tensors = read_weights(path)
             except UnreadableError:
@@ -182,9 +182,6 @@ class Checkpoints:
         """Removes all checkpoints after the training, unfinished files included."""
         if self.folder.is_dir():
             shutil.rmtree(self.folder)
-
-    def _files(self) -> list[Path]:
-        return _files(self.folder)
 
 
 def peek(folder: Path) -> Mapping[str, Any] | None:

@@ -248,14 +248,7 @@ def interleaved(feeds: Sequence[Stream], start: int, total: int, seed: int) -> I
     streams: dict[int, Iterator[Batch]] = {}
     for step in range(start, total):
         turn, place = divmod(step, len(feeds))
-        order = _round(len(feeds), seed, turn)
-        which = int(order[place])
+        which = int(generator(seed, "joint", turn).permutation(len(feeds))[place])
         if which not in streams:
             streams[which] = feeds[which].training(turn, lambda n: min(n * len(feeds) / total, 1.0))
         yield next(streams[which])
-
-
-def _round(count: int, seed: int, turn: int) -> np.ndarray:
-    if count == 1:
-        return np.zeros(1, np.int64)
-    return generator(seed, "joint", turn).permutation(count)

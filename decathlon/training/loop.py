@@ -22,7 +22,7 @@ from decathlon.training.checkpoints import Checkpoints, Due, Resume
 from decathlon.training.device import to_device
 from decathlon.training.distributed.collectives import broadcast
 from decathlon.training.distributed.parallel import (
-    Gradients,
+    all_reduce_gradients,
     average_buffers,
     buffers_of_other_ranks,
     load_start,
@@ -130,7 +130,7 @@ def train(
                 if phase.begin is not None:
                     phase.begin()
                 optimisers = Optimisers(phase, fabric)
-                gradients = Gradients(optimisers.parameters)
+                learning = optimisers.parameters
                 if resume is not None and first < start:
                     optimisers.restore(resume.part("optimiser"))
                 network.train()
@@ -142,7 +142,7 @@ def train(
                     batch = replace(next(batches), phase=number)
                     loss = objective(batch) * batch.share
                     fabric.backward(loss)
-                    loss = gradients.all_reduce(loss.detach())
+                    loss = all_reduce_gradients(learning, loss.detach())
                     optimisers.step()
                     clock.step(step, loss, round(len(batch.labels) / batch.share), rates)
                     if checkpoints is not None:

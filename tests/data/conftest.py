@@ -26,19 +26,20 @@ def small(tmp_path: Path) -> Official:
     return made
 
 
+def at_hand(name: str, what: str) -> Path:
+    path = SHARED / "data" / name
+    if not path.exists():
+        pytest.skip(f"{what} here ({path})")
+    return path
+
+
 @pytest.fixture(scope="session")
 def mini() -> Path:
     """The sample of real images, where it is at hand."""
-    folder = SHARED / "data" / "mini-decathlon"
-    if not folder.is_dir():
-        pytest.skip(f"the sample of real images is not here ({folder})")
-    return folder
+    return at_hand("mini-decathlon", "the sample of real images is not")
 
 
 @pytest.fixture(scope="session")
 def labels_zip() -> Path:
     """The official test labels, where they are at hand."""
-    path = SHARED / "data" / "labels_test.zip"
-    if not path.is_file():
-        pytest.skip(f"the official test labels are not here ({path})")
-    return path
+    return at_hand("labels_test.zip", "the official test labels are not")

@@ -131,3 +131,11 @@ def write_labels(path: Path, notes: dict[str, object]) -> Path:
         for domain, value in notes.items():
             archive.writestr(f"{domain}_test.json", json.dumps(value))
     return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -18,7 +18,7 @@ from decathlon.method.recipe import apply
 from decathlon.method.stored import keep_source, save_trained
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source, read_weights
-from decathlon.training.device import place
+from decathlon.training.device import to_device
 
 TASK = Task("dtd", 4, 100)
 
@@ -137,7 +137,7 @@ def test_training_ends_with_k_tuned_blocks_and_no_policy(
     assert not any("policy" in name for name in read_weights(path)[1])
     images = torch.randn(3, 3, 32, 32)
     loaded = load_model(path)
-    place(loaded, torch.device("cpu"))
+    to_device(loaded, torch.device("cpu"))
     assert torch.equal(loaded(images), final(images))
     whole = tmp_path / "run" / "whole.safetensors"
     spottune = SpotTune()

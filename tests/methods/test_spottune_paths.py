@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from decathlon.models.layers import freeze
 from decathlon.models.resnet import Architecture
-from decathlon.training.device import place
+from decathlon.training.device import to_device
 
 IMAGES = 6
 
@@ -39,7 +39,7 @@ def network(width: float = 0.25, released: bool = False) -> RoutedNetwork:
     for name, parameter in routed.named_parameters():
         if ".tuned." in name:
             parameter.data.add_(0.1 * torch.randn_like(parameter))
-    place(routed, torch.device("cpu"))
+    to_device(routed, torch.device("cpu"))
     return routed
 
 

@@ -31,7 +31,7 @@ from decathlon.testing import OneBatch
 from decathlon.training import evaluation
 from decathlon.training.device import Compute
 from decathlon.training.distributed.groups import init_processes, process_group
-from decathlon.training.distributed.parallel import Gradients
+from decathlon.training.distributed.parallel import all_reduce_gradients
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective, train
 
@@ -163,8 +163,8 @@ class Here:
             batch = cut(batch, world().part(len(batch.labels)))
             loss = Objective(method, network)(batch) * batch.share
             loss.backward()
-            total = Gradients([p for p in network.parameters() if p.requires_grad]).all_reduce(
-                loss.detach()
+            total = all_reduce_gradients(
+                [p for p in network.parameters() if p.requires_grad], loss.detach()
             )
             kept = {"loss": total, "gradient": policy_gradient(network)}
             name = f"{fractions}.{world().rank}.safetensors"
@@ -176,7 +176,7 @@ class Here:
         used = parameters[: 2 - world().rank]
         loss = torch.stack([(world().rank + 1) * p.sum() for p in used]).sum()
         loss.backward()
-        total = Gradients(parameters).all_reduce(loss.detach())
+        total = all_reduce_gradients(parameters, loss.detach())
         gradients = [None if p.grad is None else p.grad.tolist() for p in parameters]
         self.write("gradients", [float(total), gradients])
 

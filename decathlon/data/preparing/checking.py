@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from io import FileIO
-from pathlib import Path
+from itertools import chain
 
 import numpy as np
 from zlib_ng import zlib_ng
@@ -28,6 +27,7 @@ class Check:
 
 
 _ROOMS = 4
+"""Ranges of images in memory at a time, at most."""
 _SPAN = 1 << 21
 """Bytes of pixels that are read at once, at most, unless an image is larger."""
 
@@ -42,6 +42,17 @@ def _spans(shard: Shard) -> Iterator[tuple[int, int, int]]:
         first = last
 
 
+def _changed(shard: Shard, data: memoryview, first: int, last: int) -> Iterator[int]:
+    """Yields which of some images' pixels have another checksum."""
+    columns, part = shard.columns, slice(first, last)
+    starts = shard.offset[part] - shard.offset[first]
+    sizes = 3 * columns.height[part] * columns.width[part]
+    rows = zip(starts.tolist(), sizes.tolist(), columns.crc32[part].tolist(), strict=True)
+    for k, (start, size, expected) in enumerate(rows, first):
+        if zlib_ng.crc32(data[start : start + size]) != expected:
+            yield k
+
+
 def check(shard: Shard, also: Callable[[memoryview], None] | None = None) -> Check:
     """Reads a shard from end to end, once, in little memory.
 
@@ -51,64 +62,37 @@ def check(shard: Shard, also: Callable[[memoryview], None] | None = None) -> Che
     """
     digest = sha256()
     damaged: list[int] = []
-    size = shard.columns.size
 
     def compare(data: memoryview, first: int, last: int) -> None:
-        offset = shard.offset[first:last]
-        starts = (offset - offset[0]).tolist()
-        sizes = size[first:last].tolist()
-        crc = shard.columns.crc32[first:last].tolist()
-        for k, (start, length) in enumerate(zip(starts, sizes, strict=True)):
-            if zlib_ng.crc32(data[start : start + length]) != crc[k]:
-                damaged.append(first + k)
+        damaged.extend(_changed(shard, data, first, last))
         if also is not None:
             also(data)
 
     # Digest and checksums are computed in a thread each, outside the interpreter's lock, while
     # the next images are read. Memory is reused: new memory costs as much as the reading.
+    rooms = [bytearray() for _ in range(_ROOMS)]
+    users: list[list[Future[None]]] = [[] for _ in rooms]
     with (
-        shard.path.open("rb", buffering=0) as file,
+        shard.path.open("rb") as file,
         ThreadPoolExecutor(1) as digesting,
         ThreadPoolExecutor(1) as comparing,
     ):
-        head = memoryview(bytearray(shard.start))
-        _fill(file, head, shard.path)
-        digest.update(head)
-        rooms = [_Room() for _ in range(_ROOMS)]
+        digest.update(file.read(shard.start))
         for number, (first, last, length) in enumerate(_spans(shard)):
-            room = rooms[number % _ROOMS]
-            data = room.cleared(length)
-            _fill(file, data, shard.path)
-            room.users.append(digesting.submit(digest.update, data))
-            room.users.append(comparing.submit(compare, data, first, last))
-        for room in rooms:
-            room.cleared(0)
+            k = number % _ROOMS
+            for user in users[k]:
+                user.result()
+            if len(rooms[k]) < length:
+                rooms[k] = bytearray(length)
+            data = memoryview(rooms[k])[:length]
+            if file.readinto(data) < length:
+                raise DataError(f"{shard.path}: has become shorter while it was read; {MEND}")
+            users[k] = [
+                digesting.submit(digest.update, data),
+                comparing.submit(compare, data, first, last),
+            ]
+        for user in chain(*users):
+            user.result()
         while rest := file.read(1 << 20):
             digest.update(rest)
     return Check(digest.hexdigest(), damaged)
-
-
-class _Room:
-    """Memory that images are read into; threads use it until it is cleared."""
-
-    def __init__(self) -> None:
-        self._memory = bytearray()
-        self.users: list[Future[None]] = []
-
-    def cleared(self, size: int) -> memoryview:
-        """Waits for the users; returns memory of a size."""
-        for user in self.users:
-            user.result()
-        self.users.clear()
-        if len(self._memory) < size:
-            self._memory = bytearray(size)
-        return memoryview(self._memory)[:size]
-
-
-def _fill(file: FileIO, data: memoryview, path: Path) -> None:
-    """Reads until ``data`` is full."""
-    while data:
-        count = file.readinto(data)
-        if not count:
-            raise DataError(f"{path}: has become shorter while it was read; {MEND}")
-        data = data[count:]

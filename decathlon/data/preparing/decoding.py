@@ -1,22 +1,21 @@
 """Decodes batches of image files in several processes, which write the pixels to the shards.
 
-A process runs as ``python -m decathlon.data.preparing.decoding`` and reads messages (two
-lengths, a JSON header, the image files) from its standard input. Unlike with
-:mod:`multiprocessing`, nothing is pickled, the caller's program is not imported again, image
-files go into a process without a copy, and a decoder that crashes takes no other process along.
+A process runs as ``python -m decathlon.data.preparing.decoding`` and reads messages (a JSON
+header, then the image files) from its standard input. Unlike with the pools of
+:mod:`multiprocessing`, nothing is pickled, the caller's program is not imported again, and a
+decoder that crashes takes no other process along.
 """
 
 import fcntl
 import json
 import os
-import selectors
-import struct
 import subprocess
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, Any, cast
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any
 
 from zlib_ng import zlib_ng
 
@@ -30,10 +29,6 @@ AHEAD = 2
 """Batches given to a process before its first answer."""
 _PIPE = 1 << 20
 """Bytes of a pipe to a process."""
-_LENGTHS = struct.Struct("<QQ")
-"""Bytes of the header and bytes of the image files that follow."""
-_PARTS = 1000
-"""Pieces written with one call; systems take 1024."""
 _ROOM = 4 << 20
 """Bytes of pixels written at once."""
 
@@ -167,48 +162,6 @@ class Decoder:
         self._pixels.close()
 
 
-class Pipe:
-    """Messages through two file descriptors: a JSON header and bytes.
-
-    A message is valid until the next is read, which uses the same memory.
-    """
-
-    def __init__(self, read: int, write: int) -> None:
-        self._in, self._out = read, write
-        self._room = bytearray()
-
-    def read(self) -> tuple[dict[str, Any], memoryview] | None:
-        """Reads one message, None at the end."""
-        try:
-            header, data = _LENGTHS.unpack(self._exactly(_LENGTHS.size))
-            return json.loads(bytes(self._exactly(header))), self._exactly(data)
-        except EOFError:
-            return None
-
-    def write(self, header: dict[str, Any], data: Sequence[bytes] = ()) -> None:
-        """Writes one message, whose bytes may come in parts."""
-        text = json.dumps(header).encode()
-        parts = [_LENGTHS.pack(len(text), sum(map(len, data))), text, *data]
-        while parts:
-            written = os.writev(self._out, parts[:_PARTS])
-            while parts and written >= len(parts[0]):
-                written -= len(parts.pop(0))
-            if written:
-                parts[0] = parts[0][written:]
-
-    def _exactly(self, size: int) -> memoryview:
-        if len(self._room) < size:
-            self._room = bytearray(size)
-        found = memoryview(self._room)[:size]
-        left = found
-        while left:
-            count = os.readv(self._in, [left])
-            if not count:
-                raise EOFError
-            left = left[count:]
-        return found
-
-
 Reply = Callable[[dict[str, Any]], None]
 
 
@@ -216,23 +169,22 @@ class _Process:
     def __init__(self) -> None:
         # The child finds the package where this process found it.
         paths = os.pathsep.join(path for path in sys.path if path)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", PROCESS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Starting its threads would cost time, and no matrices are multiplied.
-            env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
-            bufsize=0,
-        )
+        requests, self.requests = Pipe(duplex=False)
+        self.answers, answers = Pipe(duplex=False)
+        with requests, answers:  # the child has copies of these ends
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", PROCESS],
+                stdin=requests.fileno(),
+                stdout=answers.fileno(),
+                # Starting its threads would cost time, and no matrices are multiplied.
+                env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
+            )
         self.waiting: deque[Reply] = deque()
-        self.input = cast(IO[bytes], self.process.stdin)
-        self.output = cast(IO[bytes], self.process.stdout)
-        self.pipe = Pipe(self.output.fileno(), self.input.fileno())
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             # A batch fits into the pipe, so that sending one does not wait. If the user's
             # allowance is used up, it is slower.
             with suppress(OSError):
-                fcntl.fcntl(self.input, fcntl.F_SETPIPE_SZ, _PIPE)
+                fcntl.fcntl(self.requests.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
 
     def died(self) -> DataError:
         code = self.process.wait()
@@ -255,9 +207,6 @@ class Pool:
         self._own = Decoder()
         with blocked():
             self._processes = [_Process() for _ in range(processes)]
-        self._selector = selectors.DefaultSelector()
-        for process in self._processes:
-            self._selector.register(process.output, selectors.EVENT_READ, process)
 
     def submit(self, header: dict[str, Any], data: Sequence[bytes], reply: Reply) -> None:
         """Sends one batch; ``reply`` is called with the answer, now or later.
@@ -276,7 +225,8 @@ class Pool:
             self._collect(None)
         process.waiting.append(reply)
         try:
-            process.pipe.write(header, data)
+            process.requests.send_bytes(json.dumps(header).encode())
+            process.requests.send_bytes(b"".join(data))
         except BrokenPipeError:
             raise process.died() from None
 
@@ -291,34 +241,35 @@ class Pool:
         self._own.close()
 
     def _collect(self, timeout: float | None) -> None:
-        for key, _ in self._selector.select(timeout):
-            process: _Process = key.data
-            message = process.pipe.read()
-            if message is None:
-                raise process.died()
-            process.waiting.popleft()(message[0])
+        ready = wait([process.answers for process in self._processes], timeout)
+        for process in self._processes:
+            if process.answers in ready:
+                try:
+                    answer = json.loads(process.answers.recv_bytes())
+                except (EOFError, OSError):
+                    raise process.died() from None
+                process.waiting.popleft()(answer)
 
     def __enter__(self) -> "Pool":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._own.close()
-        self._selector.close()
         for process in self._processes:
             process.process.kill()
             process.process.wait()
-            process.input.close()
-            process.output.close()
+            process.requests.close()
+            process.answers.close()
 
 
 def main() -> None:
     """Decodes until standard input ends, as it does when the parent ends."""
-    pipe, decoder = Pipe(0, 1), Decoder()
-    try:
-        while (message := pipe.read()) is not None:
-            pipe.write(decoder.decode(*message))
-    except BrokenPipeError:
-        os._exit(1)
+    requests, answers, decoder = Connection(0), Connection(1), Decoder()
+    with suppress(EOFError, OSError):  # the parent ended, perhaps within a message
+        while True:
+            header = json.loads(requests.recv_bytes())
+            answer = decoder.decode(header, requests.recv_bytes())
+            answers.send_bytes(json.dumps(answer).encode())
 
 
 if __name__ == "__main__":

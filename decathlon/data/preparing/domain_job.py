@@ -1,6 +1,5 @@
 """What has to be written of one domain, and its entry in the manifest when it is done."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from decathlon.data.image import RESIZE
@@ -151,15 +150,8 @@ class DomainJob:
             return self._official.mean, self._official.std
         assert self._summed is not None
         return mean_and_std(
-            writer.sums
-            if writer is not None and writer.sums is not None
-            else sums_of(open_shard(self.data / shard.file))
+            (writer and writer.sums) or sums_of(open_shard(self.data / shard.file))
             for writer, shard in zip(
                 self.writers[self._summed], splits[self._summed].shards, strict=True
             )
         )
-
-
-def all_writers(jobs: Iterable[DomainJob]) -> list[ShardWriter]:
-    """Returns the writers of all shards to write of some domains."""
-    return [writer for job in jobs for writer in job.open_writers()]

@@ -9,11 +9,11 @@ from threading import Event, Thread
 from typing import Any
 
 from decathlon.common.errors import DataError, listed
-from decathlon.common.progress import Bar, progress
+from decathlon.common.progress import progress
 from decathlon.data.image import ImageError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.preparing.decoding import Pool
-from decathlon.data.preparing.domain_job import DomainJob, all_writers
+from decathlon.data.preparing.domain_job import DomainJob
 from decathlon.data.preparing.shard_writer import ShardWriter
 from decathlon.data.sources.name_index import NameIndex
 from decathlon.data.sources.supply import Supplied, Supply
@@ -61,34 +61,6 @@ class BrokenError(DataError):
             )
 
 
-def fill(
-    supplies: Sequence[Supply], jobs: Sequence[DomainJob], side: int, pool: Pool
-) -> tuple[list[SourceEntry], Counter[tuple[str, str]]]:
-    """Writes the pixels of all images of some domains.
-
-    Args:
-        supplies: Where the images are.
-        jobs: The domains, begun.
-        side: Short side of stored images in pixels.
-        pool: The decoding processes.
-
-    Returns:
-        (what each supply was, the number of images by domain and by remark on their decoding).
-
-    Raises:
-        BrokenError: Images cannot be decoded: all of a folder's, the first of an archive's.
-        DataError: A supply is damaged or an image is missing.
-        OSError: Pixels cannot be written.
-    """
-    total = sum(len(notes) for job in jobs for notes in job.plan.splits.values())
-    with (
-        _flushing(all_writers(jobs)),
-        progress(f"decoding {supplies[0].name}", total, "images") as bar,
-    ):
-        filling = _Filling(jobs, side, pool, bar)
-        return filling.run(supplies), filling.remarks
-
-
 @dataclass
 class _Batch:
     """Images of one shard on their way to a decoding process.
@@ -113,15 +85,20 @@ class _Batch:
         return len(self.images) >= BATCH_IMAGES or self.num_bytes >= BATCH_BYTES
 
 
-class _Filling:
-    """One call of :func:`fill`.
+class Filling:
+    """Writes the pixels of all images of some domains.
+
+    Args:
+        jobs: The domains, begun.
+        side: Short side of stored images in pixels.
+        pool: The decoding processes.
 
     Attributes:
-        remarks: Number of images by domain and remark.
+        remarks: Number of images by domain and by remark on their decoding.
     """
 
-    def __init__(self, jobs: Sequence[DomainJob], side: int, pool: Pool, bar: Bar) -> None:
-        self._side, self._pool, self._bar = side, pool, bar
+    def __init__(self, jobs: Sequence[DomainJob], side: int, pool: Pool) -> None:
+        self._side, self._pool = side, pool
         splits = [(job, split) for job in jobs for split in job.plan.splits]
         self._index = NameIndex([job.plan.splits[split] for job, split in splits])
         # The index goes through the shards one after the other.
@@ -139,19 +116,34 @@ class _Filling:
         self._other_sizes: list[_Batch] = []
 
     def run(self, supplies: Sequence[Supply]) -> list[SourceEntry]:
-        """Reads all supplies; every image is written when this returns."""
-        for supply in supplies:
-            for found in supply.images(self._index):
-                self._take(supply, found)
-            for writer in list(self._open):
-                self._send(self._open.pop(writer))
-        self._pool.drain()
-        self._send_other_sizes()
-        self._pool.drain()
-        if self._broken:
-            raise BrokenError(sorted(self._broken, key=lambda problem: problem.name))
-        self._check_complete(supplies)
-        return [supply.source() for supply in supplies]
+        """Reads all supplies; every image is written when this returns.
+
+        Args:
+            supplies: Where the images are.
+
+        Returns:
+            What each supply was.
+
+        Raises:
+            BrokenError: Images cannot be decoded: all of a folder's, the first of an archive's.
+            DataError: A supply is damaged or an image is missing.
+            OSError: Pixels cannot be written.
+        """
+        title, total = f"decoding {supplies[0].name}", len(self._index)
+        writers = [writer for writer in self._writers if writer is not None]
+        with _flushing(writers), progress(title, total, "images") as self._bar:
+            for supply in supplies:
+                for found in supply.images(self._index):
+                    self._take(supply, found)
+                for writer in list(self._open):
+                    self._send(self._open.pop(writer))
+            self._pool.drain()
+            self._send_other_sizes()
+            self._pool.drain()
+            if self._broken:
+                raise BrokenError(sorted(self._broken, key=lambda problem: problem.name))
+            self._check_complete(supplies)
+            return [supply.source() for supply in supplies]
 
     def _take(self, supply: Supply, found: Supplied) -> None:
         """Adds an image to the batch of its shard, unless it is written already."""
@@ -182,20 +174,20 @@ class _Filling:
     def _send(self, batch: _Batch) -> None:
         """Has a batch decoded; its answer is recorded when it comes."""
         numbers, positions, where, files = zip(*batch.images, strict=True)
-        slots = batch.writer.reserve(positions, batch.sizes)
-        columns = (slots.offsets.tolist(), slots.heights.tolist(), slots.widths.tolist())
+        file, offsets, images = batch.writer.reserve(positions, batch.sizes)
+        columns = (offsets.tolist(), images["height"].tolist(), images["width"].tolist())
         supply = batch.supply
         header = {
             "side": self._side,
             **supply.rule._asdict(),
-            "file": str(slots.file),
+            "file": str(file),
             "images": list(zip(*columns, map(len, files), strict=True)),
         }
 
         def reply(answer: dict[str, Any]) -> None:
             if "errno" in answer:
                 raise OSError(answer["errno"], answer["error"])
-            batch.writer.record(slots, answer["crc32"], answer["resized"])
+            batch.writer.record(images, answer["crc32"], answer["resized"])
             for k, reason in answer["broken"]:
                 self._refuse(supply, numbers[k], where[k], reason)
             for remark, count in answer["remarks"].items():
@@ -204,8 +196,8 @@ class _Filling:
             self._bar.advance(len(files) - len(others))
             if others:
                 sizes = [(height, width) for _, height, width in others]
-                images = [batch.images[k] for k, _, _ in others]
-                self._other_sizes.append(_Batch(batch.writer, supply, sizes, images))
+                left = [batch.images[k] for k, _, _ in others]
+                self._other_sizes.append(_Batch(batch.writer, supply, sizes, left))
 
         self._pool.submit(header, files, reply)
 

@@ -11,7 +11,7 @@ from decathlon.common.files import digest_of
 from decathlon.common.limits import cores
 from decathlon.common.progress import progress
 from decathlon.common.text import file_size
-from decathlon.data.image import LIBRARIES, RESIZE
+from decathlon.data.image import LIBRARIES
 from decathlon.data.manifest import (
     FILE,
     Manifest,
@@ -21,9 +21,9 @@ from decathlon.data.manifest import (
     write_manifest,
 )
 from decathlon.data.preparing.decoding import Pool
-from decathlon.data.preparing.domain_job import DomainJob, all_writers, same_plan
-from decathlon.data.preparing.filling import fill
-from decathlon.data.preparing.shard_writer import temporary_files
+from decathlon.data.preparing.domain_job import DomainJob, same_plan
+from decathlon.data.preparing.filling import Filling
+from decathlon.data.preparing.shard_writer import ShardWriter, temporary_files
 from decathlon.data.preparing.verify import examine, marked
 from decathlon.data.sources.official import ANNOTATIONS
 from decathlon.data.sources.plan import DomainPlan
@@ -187,8 +187,9 @@ class FolderWriter:
             job.begin(digest_of([*identity, LIBRARIES]))
         pool, self._pool = self._pool, None
         with pool or Pool(self._processes(sum(map(len, splits)))) as pool:
-            sources, self._remarks = fill(supplies, jobs, self.suite.side, pool)
-        return sources
+            filling = Filling(jobs, self.suite.side, pool)
+            self._remarks = filling.remarks
+            return filling.run(supplies)
 
     def _processes(self, images: int) -> int:
         if self._asked is not None:
@@ -196,14 +197,14 @@ class FolderWriter:
         return cores() if images > FEW else 0
 
     def _publish(self, jobs: Sequence[DomainJob], sources: list[SourceEntry]) -> None:
-        writers = all_writers(jobs)
+        writers = [writer for job in jobs for writer in job.open_writers()]
         finished = {}
         with (
             progress("checking what was written", len(writers), "shards") as bar,
             ThreadPoolExecutor(max(1, min(8, self._processes(FEW + 1)))) as threads,
         ):
             # Threads suffice: checksums are computed outside the interpreter's lock.
-            entries = threads.map(lambda writer: writer.finish(RESIZE), writers)
+            entries = threads.map(ShardWriter.finish, writers)
             for writer, entry in zip(writers, entries, strict=True):
                 finished[writer] = entry
                 bar.advance()

@@ -2,14 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import replacing
-from decathlon.data.manifest import DomainEntry, Manifest, ShardEntry, SplitEntry, write_manifest
+from decathlon.data.manifest import DomainEntry, Manifest, ShardEntry, write_manifest
 from decathlon.data.preparing.checking import check
 from decathlon.data.shard import Int64, open_shard
 from decathlon.data.sources.test_labels import Labels, read_labels
@@ -18,24 +17,14 @@ from decathlon.suites.base import Suite
 SPLIT = "test"
 
 
-@dataclass(frozen=True)
-class _Change:
-    """New labels for the shards of one domain's test split."""
-
-    domain: str
-    entry: SplitEntry
-    labels: list[Int64]
-    sha256: str
-
-
 def _ids(values: Int64) -> str:
     return (
         f"{len(values)} images with ids {values.min()} to {values.max()}" if len(values) else "none"
     )
 
 
-def _change(data: Path, entry: DomainEntry, given: Labels) -> _Change | None:
-    """Returns what has to change, None if the labels are in already.
+def _new_labels(data: Path, entry: DomainEntry, given: Labels) -> list[Int64] | None:
+    """Returns the labels of each shard of a test split, None if they are in already.
 
     Raises:
         DataError: The labels are of other images or of other classes.
@@ -67,7 +56,7 @@ def _change(data: Path, entry: DomainEntry, given: Labels) -> _Change | None:
     if settled and np.array_equal(labels, present):
         return None
     cuts = np.cumsum([len(shard) for shard in shards])[:-1]
-    return _Change(domain, split, np.split(labels, cuts), given.sha256)
+    return np.split(labels, cuts)
 
 
 def _rewrite(
@@ -120,7 +109,9 @@ def add_labels(
     """
     wanted = [name for name in domains if SPLIT in manifest.domains[name].splits]
     found = read_labels(labels, suite, wanted)
-    changes = [_change(data, manifest.domains[name], found[name]) for name in found]
+    changes = {
+        name: _new_labels(data, manifest.domains[name], given) for name, given in found.items()
+    }
     now = manifest
 
     def announce(entry: ShardEntry) -> None:
@@ -130,19 +121,20 @@ def add_labels(
         write_manifest(data, now)
 
     done = []
-    for change in changes:
+    for name, change in changes.items():
         if change is None:
             continue
+        split = manifest.domains[name].splits[SPLIT]
         shards = [
             _rewrite(data, listed, values, announce)
-            for listed, values in zip(change.entry.shards, change.labels, strict=True)
+            for listed, values in zip(split.shards, change, strict=True)
         ]
-        split = change.entry.model_copy(
-            update={"shards": shards, "labelled": True, "labels_sha256": change.sha256}
+        split = split.model_copy(
+            update={"shards": shards, "labelled": True, "labels_sha256": found[name].sha256}
         )
-        entry = now.domains[change.domain]
+        entry = now.domains[name]
         entry = entry.model_copy(update={"splits": {**entry.splits, SPLIT: split}})
-        now = now.model_copy(update={"domains": {**now.domains, change.domain: entry}})
+        now = now.model_copy(update={"domains": {**now.domains, name: entry}})
         write_manifest(data, now)
-        done.append(change.domain)
+        done.append(name)
     return now, done, [name for name in wanted if name not in found]

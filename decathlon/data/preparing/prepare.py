@@ -6,7 +6,7 @@ The flow, one module each:
 * :class:`~decathlon.data.preparing.folder_writer.FolderWriter` takes domains and supplies,
   makes one :class:`~decathlon.data.preparing.domain_job.DomainJob` per domain, and writes the
   manifest at the end;
-* :func:`~decathlon.data.preparing.filling.fill` sends image files to the processes of
+* :class:`~decathlon.data.preparing.filling.Filling` sends image files to the processes of
   :mod:`~decathlon.data.preparing.decoding`, which write pixels to the files of
   :class:`~decathlon.data.preparing.shard_writer.ShardWriter`.
 """

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from zlib_ng import zlib_ng
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
+from decathlon.data.image import RESIZE
 from decathlon.data.manifest import FILE, ShardEntry
 from decathlon.data.preparing.checking import check
 from decathlon.data.preparing.statistics import Sums
@@ -40,29 +41,8 @@ WRITTEN = np.dtype(
         ("resized", "<u4"),  # whether it was
     ]
 )
-"""Images whose pixels have been written, in memory and in the journal."""
+"""What is known of images whose pixels have been written, in memory and in the journal."""
 Written = npt.NDArray[np.void]
-
-
-@dataclass(frozen=True)
-class Slots:
-    """Room in a file for the pixels of n images.
-
-    Attributes:
-        file: The file.
-        positions: int64 (n,), of the images in the shard.
-        offsets: int64 (n,), where their pixels go in the file, in bytes.
-        heights: int64 (n,) in pixels.
-        widths: int64 (n,) in pixels.
-        spilled: True if the file is the spill file.
-    """
-
-    file: Path
-    positions: Int64
-    offsets: Int64
-    heights: Int64
-    widths: Int64
-    spilled: bool
 
 
 class ShardWriter:
@@ -99,9 +79,7 @@ class ShardWriter:
         self._identity = bytes.fromhex(digest_of([plan.digest, source]))
         self.done = np.zeros(self._count, np.uint8)
         self.resized = False
-        self._height, self._width = plan.columns.height.copy(), plan.columns.width.copy()
-        self._crc32 = np.zeros(self._count, np.int64)
-        self._spilled = np.full(self._count, IN_PLACE, np.int64)
+        self._written = np.zeros(self._count, WRITTEN)
         self._spill_end = 0
         folder.mkdir(parents=True, exist_ok=True)
         for path in (self.path, self.part, self.spill, self.journal, self._laid):
@@ -116,24 +94,30 @@ class ShardWriter:
 
     def reserve(
         self, positions: Sequence[int], sizes: Sequence[tuple[int, int]] | None = None
-    ) -> Slots:
-        """Returns where the pixels of some images go.
+    ) -> tuple[Path, Int64, Written]:
+        """Finds room for the pixels of n images.
 
         Args:
             positions: Of the images in the shard.
             sizes: (height, width) of each if they differ from the annotated sizes: these
                 images go to the spill file.
+
+        Returns:
+            (the file, where each image's pixels go in it in bytes, what to give to
+            :meth:`record`).
         """
-        index = np.array(positions, np.int64)
+        images = np.zeros(len(positions), WRITTEN)
+        images["position"] = positions
         if sizes is None:
-            columns, offsets = self.plan.columns, self._start + self._at[index]
-            heights, widths = columns.height[index], columns.width[index]
-            return Slots(self.part, index, offsets, heights, widths, spilled=False)
-        heights, widths = np.array(sizes, np.int64).T
-        ends = self._spill_end + np.cumsum(3 * heights * widths)
-        offsets = np.array([self._spill_end, *ends[:-1]], np.int64)
+            columns, index = self.plan.columns, images["position"]
+            images["height"], images["width"] = columns.height[index], columns.width[index]
+            images["spilled"] = IN_PLACE
+            return self.part, self._offsets(images), images
+        images["height"], images["width"] = np.array(sizes).T
+        ends = self._spill_end + np.cumsum(_sizes(images))
+        images["spilled"] = ends - _sizes(images)
         self._spill_end = int(ends[-1])
-        return Slots(self.spill, index, offsets, heights, widths, spilled=True)
+        return self.spill, images["spilled"], images
 
     def flush(self) -> None:
         """Brings the pixels written so far to the disk."""
@@ -141,19 +125,14 @@ class ShardWriter:
             with self.part.open("rb") as written:
                 _sync(written.fileno())
 
-    def record(self, slots: Slots, crc32: Sequence[int | None], resized: Sequence[int]) -> None:
+    def record(self, images: Written, crc32: Sequence[int | None], resized: Sequence[int]) -> None:
         """Records which pixels have been written, in memory and in the journal.
 
         Args:
-            slots: Where the pixels of n images were to go.
+            images: What :meth:`reserve` returned for n images.
             crc32: The checksum of each image's pixels, None if they were not written.
             resized: Which of the n images were resized.
         """
-        images = np.zeros(len(crc32), WRITTEN)
-        images["position"], images["height"] = slots.positions, slots.heights
-        images["width"], images["spilled"] = slots.widths, slots.offsets
-        if not slots.spilled:
-            images["spilled"] = IN_PLACE
         images["resized"][list(resized)] = 1
         images = images[[value is not None for value in crc32]]
         images["crc32"] = [value for value in crc32 if value is not None]
@@ -161,39 +140,28 @@ class ShardWriter:
         with self.journal.open("ab", buffering=0) as file:
             file.write(images.tobytes())
 
-    def finish(self, resize: str) -> ShardEntry:
+    def finish(self) -> ShardEntry:
         """Completes the file beside its final name, reads it back and checks it.
-
-        Args:
-            resize: Library and version to record if an image was resized.
 
         Raises:
             DataError: The file reads back differently from what was written (a failing disk).
         """
         if self._published is not None:
             return self._published
-        columns = Columns(
-            self._height,
-            self._width,
-            self.plan.columns.label,
-            self.plan.columns.image_id,
-            self._crc32,
+        height, width, crc32 = (
+            self._written[name].astype(np.int64) for name in ("height", "width", "crc32")
         )
+        columns = replace(self.plan.columns, height=height, width=width, crc32=crc32)
         file = self._lay_out(columns) if self._odd else self.part
         with hdf5(file, "r+") as shard:
             shard["crc32"][...] = columns.crc32.astype(np.uint32)
             if self.resized:
-                shard.attrs.modify("resize", np.bytes_(resize))
+                shard.attrs.modify("resize", np.bytes_(RESIZE))
         # The disk writes what is left while it is read back, from memory.
         with file.open("rb") as written, ThreadPoolExecutor(1) as other:
             synced = other.submit(os.fsync, written.fileno())
             entry = self._entry(file)
             synced.result()
-        if entry is None:
-            raise DataError(
-                f"{file}: what was read back differs from what was written;"
-                " check the disk and run 'decathlon prepare' again"
-            )
         return entry
 
     def publish(self) -> None:
@@ -218,20 +186,25 @@ class ShardWriter:
         return self._spill_end > 0
 
     def _add(self, images: Written) -> None:
-        index = images["position"]
-        self.done[index] = 1
+        self._written[images["position"]] = images
+        self.done[images["position"]] = 1
         self.resized = self.resized or bool(images["resized"].any())
-        self._crc32[index], self._spilled[index] = images["crc32"], images["spilled"]
-        self._height[index], self._width[index] = images["height"], images["width"]
         ends = images["spilled"] + _sizes(images)
         self._spill_end = max(self._spill_end, *ends[images["spilled"] != IN_PLACE].tolist(), 0)
 
-    def _entry(self, path: Path) -> ShardEntry | None:
-        """Reads a finished shard back; None if it is damaged."""
+    def _entry(self, path: Path) -> ShardEntry:
+        """Reads a finished shard back.
+
+        Raises:
+            DataError: It is damaged.
+        """
         self.sums = Sums() if self._summed else None
         found = check(open_shard(path), self.sums.add if self.sums else None)
         if found.damaged:
-            return None
+            raise DataError(
+                f"{path}: what was read back differs from what was written;"
+                " check the disk and run 'decathlon prepare' again"
+            )
         name = f"{self.path.parent.name}/{self.path.name}"
         size = path.stat().st_size
         return ShardEntry(file=name, num_images=self._count, size=size, sha256=found.sha256)
@@ -268,8 +241,7 @@ class ShardWriter:
             entry = self._entry(self.path)
         except DataError:
             return None
-        if entry is not None:
-            self._add(images)
+        self._add(images)
         return entry
 
     def _resume(self) -> bool:
@@ -281,46 +253,34 @@ class ShardWriter:
             self._start = open_shard(self.part).start
         except DataError:
             return False
-        kept = images[self._whole(images)]
+        pixels = zip(self._pixels(images), images["crc32"].tolist(), strict=True)
+        kept = images[[zlib_ng.crc32(data) == crc32 for data, crc32 in pixels]]
         self._add(kept)
         self.journal.write_bytes(self._identity + kept.tobytes())
         return True
 
-    def _whole(self, images: Written) -> npt.NDArray[np.bool_]:
-        """Reads pixels back; returns which images are undamaged."""
-        found = np.zeros(len(images), np.bool_)
-        in_place = images["spilled"] == IN_PLACE
-        starts = np.where(in_place, self._start + self._at[images["position"]], images["spilled"])
-        rows = zip(
-            in_place.tolist(),
-            starts.tolist(),
-            _sizes(images).tolist(),
-            images["crc32"].tolist(),
-            strict=True,
-        )
+    def _offsets(self, images: Written) -> Int64:
+        """Returns where images begin in the file that holds them, in bytes."""
+        spilled: Int64 = images["spilled"]
+        in_place = self._start + self._at[images["position"]]
+        return np.where(spilled == IN_PLACE, in_place, spilled)
+
+    def _pixels(self, images: Written) -> Iterator[bytes]:
+        """Yields the pixels of images that have been written, read back."""
+        in_place = (images["spilled"] == IN_PLACE).tolist()
+        starts, sizes = self._offsets(images).tolist(), _sizes(images).tolist()
         with self.part.open("rb") as part, self.spill.open("rb") as spill:
-            for k, (is_in_place, start, size, crc32) in enumerate(rows):
+            for is_in_place, start, size in zip(in_place, starts, sizes, strict=True):
                 file = part if is_in_place else spill
                 file.seek(start)
-                found[k] = zlib_ng.crc32(file.read(size)) == crc32
-        return found
+                yield file.read(size)
 
     def _lay_out(self, columns: Columns) -> Path:
         """Copies the pixels to a new file, laid out by the images' true sizes."""
         start = create(self._laid, self.plan.header, columns)
-        sizes = columns.size.tolist()
-        spills = self._spilled.tolist()
-        with (
-            self.part.open("rb") as part,
-            self.spill.open("rb") as spill,
-            self._laid.open("r+b") as out,
-        ):
+        with self._laid.open("r+b") as out:
             out.seek(start)
-            for index, (size, spilled) in enumerate(zip(sizes, spills, strict=True)):
-                in_place = spilled == IN_PLACE
-                file = part if in_place else spill
-                file.seek(self._start + self._at.item(index) if in_place else spilled)
-                out.write(file.read(size))
+            out.writelines(self._pixels(self._written))
         return self._laid
 
 

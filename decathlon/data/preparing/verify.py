@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from decathlon.common.errors import DataError, UnreadableError
 from decathlon.common.locks import exclusive
@@ -21,7 +23,7 @@ from decathlon.data.preparing.checking import Check, check
 from decathlon.data.shard import MOVE, UNKNOWN, Shard, open_shard
 
 
-@dataclass
+@dataclass(frozen=True)
 class Verified:
     """What :func:`verify` read and found undamaged.
 
@@ -32,10 +34,10 @@ class Verified:
         remarks: What a user should know of how domains were prepared.
     """
 
-    shards: int = 0
-    images: int = 0
-    size: int = 0
-    remarks: list[str] = field(default_factory=list)
+    shards: int
+    images: int
+    size: int
+    remarks: list[str]
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,8 @@ WHOLE = Finding(None, "")
 
 def _ranges(damaged: list[int]) -> list[tuple[int, int]]:
     """Joins neighbouring positions to ranges (first, last)."""
-    ranges: list[tuple[int, int]] = []
-    for index in damaged:
-        if ranges and index == ranges[-1][1] + 1:
-            ranges[-1] = (ranges[-1][0], index)
-        else:
-            ranges.append((index, index))
-    return ranges
+    runs = np.split(damaged, np.flatnonzero(np.diff(damaged) > 1) + 1)
+    return [(int(run[0]), int(run[-1])) for run in runs if len(run)]
 
 
 def _told(found: Check, ranges: list[tuple[int, int]]) -> str:
@@ -141,33 +138,30 @@ def verify(data: Path) -> Verified:
     manifest = _read(data)
     shards = list(manifest.shards())
     findings: dict[str, Finding] = {}
-    result = Verified(remarks=manifest.remarks)
     with progress("verifying", sum(listed.shard.size for listed in shards) / 1e6, "MB") as bar:
         for listed in shards:
-            entry = listed.shard
-            findings[entry.file] = examine(data, listed)
-            result.shards += 1
-            result.images += entry.num_images
-            result.size += entry.size
-            bar.advance(entry.size / 1e6, entry.file)
+            findings[listed.shard.file] = examine(data, listed)
+            bar.advance(listed.shard.size / 1e6, listed.shard.file)
     mend = "run 'decathlon prepare' with the same archives: it rebuilds just these"
     if any(findings[listed.shard.file].damaged != listed.shard.damaged for listed in shards):
         try:
             findings = _mark(data, shards, findings)
         except DataError as error:  # the folder is busy, or cannot be locked
             mend = f"this is not noted ({error}); then run 'decathlon verify' again"
-    unread = [finding.problem for finding in findings.values() if finding.unread]
-    damaged = [f.problem for f in findings.values() if f.problem and not f.unread]
     told = []
-    if damaged:
-        lines = "\n  ".join(damaged)
-        told.append(f"{len(damaged)} of {len(findings)} shards are damaged:\n  {lines}\n{mend}")
-    if unread:
-        lines = "\n  ".join(unread)
-        told.append(f"{len(unread)} of {len(findings)} shards cannot be read:\n  {lines}")
+    for unread, what, then in ((False, "are damaged", f"\n{mend}"), (True, "cannot be read", "")):
+        problems = [f.problem for f in findings.values() if f.problem and f.unread == unread]
+        if problems:
+            lines = "\n  ".join(problems)
+            told.append(f"{len(problems)} of {len(findings)} shards {what}:\n  {lines}{then}")
     if told:
         raise DataError("\n".join(told))
-    return result
+    return Verified(
+        shards=len(shards),
+        images=sum(listed.shard.num_images for listed in shards),
+        size=sum(listed.shard.size for listed in shards),
+        remarks=manifest.remarks,
+    )
 
 
 def _read(data: Path) -> Manifest:

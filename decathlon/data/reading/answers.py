@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from decathlon.common.errors import DataError
-from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest
+from decathlon.data.manifest import FILE, Manifest, read_manifest
 from decathlon.data.shard import MEND, UNKNOWN, Int64, open_shard
 
 
@@ -49,7 +49,19 @@ class PreparedAnswers:
             DataError: A shard is missing or damaged.
         """
         entry = self.manifest.domains.get(domain)
-        return _answer(self.where, entry, split) if entry and split in entry.splits else None
+        if entry is None or split not in entry.splits:
+            return None
+        shards = [open_shard(self.where / shard.file) for shard in entry.splits[split].shards]
+        for shard in shards:
+            if list(shard.header.category_ids) != entry.category_ids:
+                raise DataError(f"{shard.path}: has other categories than {FILE} lists; {MEND}")
+        ids = np.concatenate([shard.columns.image_id for shard in shards])
+        label = np.concatenate([shard.columns.label for shard in shards])
+        order = np.argsort(ids, kind="stable")
+        categories = np.array(entry.category_ids, dtype=np.int64)
+        category_ids = None if (label == UNKNOWN).any() else categories[label[order]]
+        digests = {name: prepared.digest for name, prepared in entry.splits.items()}
+        return Answer(ids[order], category_ids, categories, entry.official, digests)
 
 
 def open_answers(data: Path) -> PreparedAnswers:
@@ -65,18 +77,3 @@ def open_answers(data: Path) -> PreparedAnswers:
             f" --data {data}` makes one"
         )
     return PreparedAnswers(data, manifest)
-
-
-def _answer(data: Path, entry: DomainEntry, split: str) -> Answer:
-    shards = [open_shard(data / shard.file) for shard in entry.splits[split].shards]
-    for shard in shards:
-        if list(shard.header.category_ids) != entry.category_ids:
-            raise DataError(f"{shard.path}: has other categories than {FILE} lists; {MEND}")
-    ids = np.concatenate([shard.columns.image_id for shard in shards])
-    label = np.concatenate([shard.columns.label for shard in shards])
-    order = np.argsort(ids, kind="stable")
-    categories = np.array(entry.category_ids, dtype=np.int64)
-    known = not (label == UNKNOWN).any()
-    digests = {name: prepared.digest for name, prepared in entry.splits.items()}
-    category_ids = categories[label[order]] if known else None
-    return Answer(ids[order], category_ids, categories, entry.official, digests)

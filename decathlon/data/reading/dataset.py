@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -53,11 +52,8 @@ class DomainDataset(Dataset[tuple[torch.Tensor, int]]):
         count = len(self)
         if not -count <= index < count:
             raise IndexError(f"image {index} of {count}")
-        index %= count
-        pixels = np.ascontiguousarray(self._images.pixels(index).transpose(2, 0, 1))
-        if not pixels.flags.writeable:
-            pixels = pixels.copy()
-        return torch.from_numpy(pixels), int(self.labels[index])
+        pixels = self._images.pixels(index).transpose(2, 0, 1)
+        return torch.from_numpy(pixels.copy()), int(self.labels[index])
 
 
 def load(domain: str, split: str, data: Path | str | None = None) -> DomainDataset:

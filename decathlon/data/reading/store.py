@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,54 +30,6 @@ READ_AHEAD = 0.5
 """Pixels are read ahead if they take at most this part of the memory."""
 
 
-@dataclass(frozen=True)
-class SplitInfo:
-    """One prepared split.
-
-    Attributes:
-        num_images: Images in it.
-        labelled: True if their labels are known.
-        digest: SHA-256 of its shards.
-    """
-
-    num_images: int
-    labelled: bool
-    digest: str
-
-
-@dataclass(frozen=True)
-class DomainInfo:
-    """One prepared domain.
-
-    Attributes:
-        name: The domain.
-        official: True if classes, split sizes and images are those of the suite's domain.
-        class_names: Name by label; ``""`` for a label that no category has.
-        category_ids: Category id by label.
-        mean: Per channel, in [0, 1].
-        std: Per channel, in [0, 1].
-        splits: Its splits.
-    """
-
-    name: str
-    official: bool
-    class_names: list[str]
-    category_ids: list[int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    splits: dict[str, SplitInfo]
-
-    @property
-    def num_classes(self) -> int:
-        """Number of labels, which is the width of a classifier."""
-        return len(self.category_ids)
-
-    @property
-    def first_category(self) -> int:
-        """The category id of label 0."""
-        return self.category_ids[0]
-
-
 class Images:
     """The images of one or several splits of a domain, one after the other.
 
@@ -99,10 +50,11 @@ class Images:
 
     def __init__(self, shards: Sequence[Shard], digests: dict[str, str]) -> None:
         self.digests = digests
-        self.labels = np.concatenate([shard.columns.label for shard in shards])
-        self.image_ids = np.concatenate([shard.columns.image_id for shard in shards])
-        self.heights = np.concatenate([shard.columns.height for shard in shards])
-        self.widths = np.concatenate([shard.columns.width for shard in shards])
+        columns = [shard.columns for shard in shards]
+        self.labels, self.image_ids, self.heights, self.widths = (
+            np.concatenate([getattr(c, name) for c in columns])
+            for name in ("label", "image_id", "height", "width")
+        )
         self.offsets = np.concatenate([shard.offset for shard in shards])
         self.shard = np.repeat(np.arange(len(shards)), [len(shard) for shard in shards])
         # Pixels that do not fit into memory are not read ahead: shuffled reading gains nothing.
@@ -150,10 +102,9 @@ class Store:
 
     def __init__(self, data: Path, manifest: Manifest) -> None:
         self.data, self.suite = data, suite_of(data, manifest)
-        self._manifest = manifest
-        self.domains = {name: _info(name, entry) for name, entry in manifest.domains.items()}
+        self._manifest, self.domains = manifest, manifest.domains
 
-    def domain(self, name: str) -> DomainInfo:
+    def domain(self, name: str) -> DomainEntry:
         """Returns the description of a prepared domain.
 
         Raises:
@@ -209,21 +160,6 @@ class Store:
                 )
             shards.append(shard)
         return shards
-
-
-def _info(name: str, entry: DomainEntry) -> DomainInfo:
-    return DomainInfo(
-        name=name,
-        official=entry.official,
-        class_names=entry.class_names,
-        category_ids=entry.category_ids,
-        mean=entry.mean,
-        std=entry.std,
-        splits={
-            split: SplitInfo(found.num_images, found.labelled, found.digest)
-            for split, found in entry.splits.items()
-        },
-    )
 
 
 def open_store(data: Path) -> Store:

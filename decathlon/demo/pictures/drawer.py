@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -22,3 +25,8 @@ class Drawer:
     class_names: tuple[str, ...]
     draw: Callable[[np.random.Generator, int], Image.Image]
     per_class: tuple[int, int, int]
+
+
+def by_name(*functions: F) -> dict[str, F]:
+    """Returns functions by the name of the class that they draw, sorted."""
+    return dict(sorted((f.__name__.replace("_", "-"), f) for f in functions))

@@ -94,8 +94,7 @@ def _head(ray: Any, address: str | None) -> str:
     """Returns the address at which the head of the cluster listens."""
     if address is not None and address.rpartition(":")[2].isdecimal():
         return address
-    found: str = ray.get_runtime_context().gcs_address
-    return found
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _answers(address: str) -> OSError | None:

@@ -163,17 +163,6 @@ class _Fleet:
             self._take(ref, self.given.pop(ref))
 
     def _take(self, ref: Any, item: TrialState) -> None:
-        answer = self._answer(ref, item)
-        if answer["state"] == "held":
-            self.held.append(item)
-        elif answer["state"] == "lost":
-            self._lost(item, answer["reason"], answer["remedy"])
-        elif answer["state"] == "failed":
-            self._fail(item, answer["code"], answer["reason"])
-        else:
-            self._finish(item, answer["machine"])
-
-    def _answer(self, ref: Any, item: TrialState) -> dict[str, Any]:
         errors = self.ray.exceptions
         try:
             answer: dict[str, Any] = json.loads(self.ray.get(ref))
@@ -186,15 +175,24 @@ class _Fleet:
                 f"Ray could not run it ({text}); all machines need the same versions of Python,"
                 " decathlon and its packages"
             )
-            return {"state": "failed", "code": 1, "reason": reason}
+            self._fail(item, 1, reason)
         except errors.RayError as error:
             kind = type(error).__name__
-            reason, remedy = CAUSES.get(kind, (f"Ray lost it ({kind})", "check the cluster"))
-            return {"state": "lost", "reason": reason, "remedy": remedy}
-        if answer["state"] == "interrupted":
-            reason = f"its process on {answer['machine']} was ended by {answer['signal']}"
-            return {"state": "lost", "reason": reason, "remedy": "find out who sends the signal"}
-        return answer
+            self._lost(item, *CAUSES.get(kind, (f"Ray lost it ({kind})", "check the cluster")))
+        else:
+            self._settle(item, **answer)
+
+    def _settle(self, item: TrialState, state: str, machine: str = "", **said: Any) -> None:
+        """Handles what :func:`_run_remotely` answered."""
+        if state == "held":
+            self.held.append(item)
+        elif state == "interrupted":
+            reason = f"its process on {machine} was ended by {said['signal']}"
+            self._lost(item, reason, "find out who sends the signal")
+        elif state == "failed":
+            self._fail(item, said["code"], said["reason"])
+        else:
+            self._finish(item, machine)
 
     def _lost(self, item: TrialState, reason: str, remedy: str) -> None:
         """Starts a trial again, unless it has been lost too often."""
@@ -243,9 +241,9 @@ class _Fleet:
         if self.given:
             text = "the trials end after this training step, with a checkpoint"
             say(f"decathlon: {interrupts.name()}: {text}; another signal ends at once, without")
-            for ref in self.given:
-                self.ray.cancel(ref, recursive=False)
             refs = list(self.given)
+            for ref in refs:
+                self.ray.cancel(ref, recursive=False)
             self.ray.wait(refs, num_returns=len(refs), timeout=RECALL_SECONDS)
 
 
@@ -296,27 +294,25 @@ def _run_remotely(config: str, key: str, asked: str, since: float) -> str:
         ``machine`` and ``signal``) or ``failed`` (with ``code`` and ``reason``).
     """
     machine = platform.node()
+    answer: dict[str, Any] = {"state": "done", "machine": machine}
     with interrupts.handling():
         try:
             run, trial = _find(RunConfig.from_json(json.loads(config)), key)
             check_agreement(key, TrialFolder(run, trial).identity(), json.loads(asked))
-            failed = attempt(run, trial, PlainLines(), since)
+            if (failed := attempt(run, trial, PlainLines(), since)) is not None:
+                answer = {"state": "failed", "code": failed.code, "reason": failed.reason}
         except HeldError:
-            return json.dumps({"state": "held"})
+            answer = {"state": "held"}
         except KeyboardInterrupt:
-            found = {"state": "interrupted", "machine": machine, "signal": interrupts.name()}
-            return json.dumps(found)
+            answer = {"state": "interrupted", "machine": machine, "signal": interrupts.name()}
         except DecathlonError as error:
             reason = f"on {machine}: {error}"
-            return json.dumps({"state": "failed", "code": error.exit_code, "reason": reason})
-    if failed is not None:
-        return json.dumps({"state": "failed", "code": failed.code, "reason": failed.reason})
-    return json.dumps({"state": "done", "machine": machine})
+            answer = {"state": "failed", "code": error.exit_code, "reason": reason}
+    return json.dumps(answer)
 
 
 def _find(config: RunConfig, key: str) -> tuple[Run, Trial]:
-    for run in resolve(config):
-        for trial in run.trials():
-            if str(trial) == key:
-                return run, trial
+    for found in ((run, trial) for run in resolve(config) for trial in run.trials()):
+        if str(found[1]) == key:
+            return found
     raise UsageError(f"there is no trial '{key}'; all machines need the same version and data")

@@ -7,7 +7,7 @@ Names that stand in one column have the order of their points.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -49,12 +49,9 @@ class _Name:
 
     def covers(self, other: "_Name") -> bool:
         """Whether it lies on another name, or on the point or interval of one."""
-        on_name = other.width > 0 and self._meets(
-            other.left, other.left + other.width, other.middle, other.middle, other.height / 2
-        )
-        point = other.point
-        return on_name or self._meets(
-            point.x - APART / 2, point.x + APART / 2, point.low, point.high, APART / 2
+        end, (x, _, low, high) = other.left + other.width, other.point
+        return self._meets(other.left, end, other.middle, other.middle, other.height / 2) or (
+            self._meets(x - APART / 2, x + APART / 2, low, high, APART / 2)
         )
 
     def _meets(self, left: float, right: float, low: float, high: float, around: float) -> bool:
@@ -63,8 +60,7 @@ class _Name:
         return across and low - reach < self.middle < high + reach
 
 
-@dataclass
-class _Plan:
+class _Plan(NamedTuple):
     """Where names stand: beside their points, or in the column on the right."""
 
     beside: list[_Name]
@@ -86,19 +82,18 @@ def name_points(drawn: Figure, axes: Axes, points: Sequence[Point], names: Seque
     octaves = np.log2([point.x for point in points])
     low, spread = octaves.min(), octaves.max() - octaves.min()
     wide, high = drawn.get_size_inches()
-    across, up = _inches(drawn, axes)
+    drawn.draw_without_rendering()  # lays the axes out
+    across, up = style.size_of(drawn, axes)
     needed = sum(height for _, height in sizes) + 2 * APART
     frame, high = wide - across, high + max(0.0, needed - up)
     up = max(up, needed - 2 * APART)
     inch = axes.get_ylim()[1] / up
 
     def plan(scale: float) -> _Plan:
-        found = []
-        for text, octave, point, size in zip(texts, octaves, points, sizes, strict=True):
-            x = (octave - low) * scale + 2 * APART
-            place = Point(x, *(value / inch for value in point[1:]))
-            found.append(_Name(text, place, *size))
-        return _planned(found, up)
+        xs = (octaves - low) * scale + 2 * APART
+        places = [Point(x, *(y / inch for y in ys)) for x, (_, *ys) in zip(xs, points, strict=True)]
+        found = zip(texts, places, sizes, strict=True)
+        return _planned([_Name(text, place, *size) for text, place, size in found], up)
 
     scales = [min(scale, WIDEST / max(spread, 0.1)) for scale in SCALES]
     scale = min(scales, key=lambda scale: len(plan(scale).aside))
@@ -117,12 +112,6 @@ def _measured(drawn: Figure, text: str) -> tuple[float, float]:
     width, height = style.size_of(drawn, written)
     written.remove()
     return width, height * 1.15
-
-
-def _inches(drawn: Figure, axes: Axes) -> tuple[float, float]:
-    """Returns the size of the axes once they are laid out."""
-    drawn.draw_without_rendering()
-    return style.size_of(drawn, axes)
 
 
 def _planned(names: list[_Name], up: float) -> _Plan:
@@ -163,10 +152,10 @@ def _fitting(unit: list[_Name], right: bool, others: list[_Name], up: float) -> 
             placed = _column(unit, edge, up, right)
             if all(abs(name.middle - name.point.y) < name.height / 4 for name in placed):
                 break
-        bad = [index for index, name in enumerate(placed) if not _is_free(name, others)]
-        if not bad:
+        bad = next((name for name in placed if not _is_free(name, others)), None)
+        if bad is None:
             return placed
-        unit = [name for index, name in enumerate(placed) if index != bad[0]]
+        unit = [name for name in placed if name is not bad]
     return []
 
 
@@ -177,11 +166,10 @@ def _is_free(name: _Name, others: list[_Name]) -> bool:
 def _near(name: _Name, up: float) -> list[_Name]:
     """Returns a name right above and right below its point."""
     away = (name.height + APART) / 2
-    middles = [name.point.y + away, name.point.y - away]
     left = name.point.x - name.width / 2
     return [
         replace(name, left=left, middle=middle)
-        for middle in middles
+        for middle in (name.point.y + away, name.point.y - away)
         if name.height / 2 <= middle <= up - name.height / 2
     ]
 
@@ -193,24 +181,18 @@ def _column(names: list[_Name], edge: float, up: float, right: bool = True) -> l
     """
     blocks: list[tuple[float, list[_Name]]] = []
     for name in sorted(names, key=lambda name: name.point.y):
-        block = [name]
-        bottom = _bottom(block, up)
-        while blocks and blocks[-1][0] + _height(blocks[-1][1]) > bottom:
+        block, bottom = [name], _bottom([name], up)
+        while blocks and blocks[-1][0] + sum(one.height for one in blocks[-1][1]) > bottom:
             block = blocks.pop()[1] + block
             bottom = _bottom(block, up)
         blocks.append((bottom, block))
     placed = []
-    for bottom, block in blocks:
-        below = bottom
+    for below, block in blocks:
         for name in block:
             left = edge if right else edge - name.width
             placed.append(replace(name, left=left, middle=below + name.height / 2))
-            below += name.height
+            below += name.height  # noqa: PLW2901
     return placed
-
-
-def _height(block: list[_Name]) -> float:
-    return sum(name.height for name in block)
 
 
 def _bottom(block: list[_Name], up: float) -> float:
@@ -225,6 +207,15 @@ def _bottom(block: list[_Name], up: float) -> float:
 def _write(axes: Axes, name: _Name, to_x: Callable[[float], float], inch: float) -> None:
     right = name.left + name.width > name.point.x
     near = right and name.left < name.point.x
+    # The line begins at the end of the name, not across it.
+    line: dict[str, Any] = {
+        "arrowstyle": "-",
+        "linewidth": 0.3,
+        "color": "0.5",
+        "shrinkA": 0,
+        "shrinkB": 3,
+    }
+    line["relpos"] = (0 if right else 1, 0.5)
     axes.annotate(
         name.text,
         (to_x(name.point.x), name.point.y * inch),
@@ -234,14 +225,5 @@ def _write(axes: Axes, name: _Name, to_x: Callable[[float], float], inch: float)
         va="center",
         fontsize=SIZE,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
-        arrowprops=None
-        if near
-        else {
-            "arrowstyle": "-",
-            "linewidth": 0.3,
-            "color": "0.5",
-            "relpos": (0 if right else 1, 0.5),  # from the end of the name, not across it
-            "shrinkA": 0,
-            "shrinkB": 3,
-        },
+        arrowprops=None if near else line,
     )

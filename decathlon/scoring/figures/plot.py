@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from decathlon.common.errors import ResultError, UsageError, nearest
+from decathlon.common.errors import ResultError, UsageError, check_known
 from decathlon.scoring.board import board_of
 from decathlon.scoring.entries import Entry, find_entry, hint_on, read_entries, suite_of
 from decathlon.scoring.figures import boards, curves, policies, style
@@ -48,8 +48,12 @@ class FigureRequest:
                 f"{self.results}: no results of the {self.split} split to plot:"
                 f" {hint_on(self.results, self.split, self.suite)}"
             )
-        asked = [find_entry(found, name, self.results, self.split).label for name in self.names]
+        asked = [self.find(name, found).label for name in self.names]
         return {label: one for label, one in found.items() if not asked or label in asked}
+
+    def find(self, name: str, entries: dict[str, Entry]) -> Entry:
+        """Returns the entry of a name; see :func:`find_entry`."""
+        return find_entry(entries, name, self.results, self.split)
 
 
 def _routed(draw: Callable[[Path, Entry, Suite], Figure]) -> Callable[[FigureRequest], Figure]:
@@ -68,25 +72,23 @@ def _routed(draw: Callable[[Path, Entry, Suite], Figure]) -> Callable[[FigureReq
 
 def _tradeoff(request: FigureRequest) -> Figure:
     board = board_of(request.results, request.split, request.baseline, suite=request.suite)
-    found = [
-        find_entry(board.entries, name, request.results, request.split) for name in request.names
-    ]
-    labels = {one.label for one in found}
-    rows = [row for row in board.rows if row.kind == "published" or row.label in labels]
-    return boards.tradeoff(replace(board, rows=tuple(rows)) if found else board)
+    if request.names:
+        labels = {request.find(name, board.entries).label for name in request.names}
+        rows = [row for row in board.rows if row.kind == "published" or row.label in labels]
+        board = replace(board, rows=tuple(rows))
+    return boards.tradeoff(board)
 
 
 def _domains(request: FigureRequest) -> Figure:
     everything = replace(request, names=()).entries()
     wanted = request.baseline or REFERENCE
     try:
-        reference = find_entry(everything, wanted, request.results, request.split).label
+        reference = request.find(wanted, everything).label
     except UsageError as error:
         hint = "" if request.baseline else "; name one to compare with by --baseline"
         raise UsageError(f"{error}{hint}") from None
     shown = {**request.entries(), reference: everything[reference]}
-    counted = [r for e in shown.values() for s in e.counted.values() for r in s.values()]
-    check_same_images(request.results, counted)
+    check_same_images(request.results, [r for e in shown.values() for r in e.averaged])
     return boards.differences(shown, reference, request.suite)
 
 
@@ -134,9 +136,9 @@ def plot(
             suites.
         ResultError: Nothing to plot, or a record, log or routing is not valid.
     """
-    if kind not in _KINDS:
-        raise UsageError(f"unknown figure '{kind}'{nearest(kind, KINDS)} ({', '.join(KINDS)})")
-    style.check_suffix(out)
+    check_known("figure", kind, KINDS)
+    if out.suffix.lower() not in style.SUFFIXES:
+        raise UsageError(f"{out}: figures are written as {' or '.join(style.SUFFIXES)}")
     suite = suite or suite_of(results)
     request = FigureRequest(results, suite, split, baseline, tuple(names))
     style.save(_KINDS[kind](request), out)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from decathlon.common.errors import ResultError
 from decathlon.common.oserrors import explained
-from decathlon.results.records import ROUTING, RunRecord
+from decathlon.results.records import ROUTING
 from decathlon.scoring.entries import Entry
 from decathlon.scoring.figures import style
 from decathlon.suites.base import Suite
@@ -56,7 +56,7 @@ def read_decisions(path: Path) -> Decisions:
 
 def is_routed(results: Path, entry: Entry) -> bool:
     """Returns whether any trial of an entry has recorded its routing."""
-    return any(_path(results, record).exists() for record in entry.used)
+    return any((results / record.folder / ROUTING).exists() for record in entry.used)
 
 
 def decisions_of(results: Path, entry: Entry, suite: Suite) -> dict[str, Decisions]:
@@ -67,7 +67,7 @@ def decisions_of(results: Path, entry: Entry, suite: Suite) -> dict[str, Decisio
     """
     found: dict[str, list[Decisions]] = {}
     for record in entry.used:
-        path = _path(results, record)
+        path = results / record.folder / ROUTING
         if path.exists():
             found.setdefault(record.domain, []).append(read_decisions(path))
     if not found:
@@ -81,10 +81,6 @@ def decisions_of(results: Path, entry: Entry, suite: Suite) -> dict[str, Decisio
                 f"'{entry.label}': the seeds of {domain} route different numbers of blocks"
             )
     return {name: np.concatenate(found[name]) for name in suite.in_order(found)}
-
-
-def _path(results: Path, record: RunRecord) -> Path:
-    return results / record.folder / ROUTING
 
 
 def policy(results: Path, entry: Entry, suite: Suite) -> Figure:

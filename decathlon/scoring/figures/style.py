@@ -9,10 +9,9 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib import font_manager
@@ -26,7 +25,6 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import LineStyleType
 from rich.cells import cell_len
 
-from decathlon.common.errors import UsageError
 from decathlon.common.files import replacing
 from decathlon.common.progress import say
 from decathlon.common.text import visible
@@ -48,19 +46,11 @@ FALLBACKS = (
 )
 """Fonts, if they are installed, for characters that the font of all figures lacks."""
 STYLE: dict[str, Any] = {
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.fontsize": 7,
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 8),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 7),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     "legend.handlelength": 3.5,
-    "legend.frameon": False,
     "lines.linewidth": 1.2,
     "savefig.facecolor": "white",
     "svg.hashsalt": "decathlon",
@@ -84,8 +74,7 @@ MARGIN = 0.15
 """Inches around a legend."""
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """How one of several methods is drawn."""
 
     ink: str
@@ -99,11 +88,9 @@ def look(place: int) -> Look:
     The first eight differ in all three, so that they can be told apart in grey as well.
     """
     turn = place // len(INKS)
-    return Look(
-        INKS[place % len(INKS)],
-        MARKERS[(place + 3 * turn) % len(MARKERS)],
-        LINES[(place + 3 * turn) % len(LINES)],
-    )
+    shifted = place + 3 * turn
+    ink = INKS[place % len(INKS)]
+    return Look(ink, MARKERS[shifted % len(MARKERS)], LINES[shifted % len(LINES)])
 
 
 @contextmanager
@@ -123,12 +110,6 @@ def figure(width: float, height: float) -> Figure:
         drawn = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(drawn)
         return drawn
-
-
-def check_suffix(out: Path) -> None:
-    """Raises UsageError where ``out`` is neither an SVG nor a PNG file."""
-    if out.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{out}: figures are written as {' or '.join(SUFFIXES)}")
 
 
 def save(drawn: Figure, out: Path) -> None:
@@ -153,9 +134,8 @@ def _without_font(drawn: Figure) -> str:
     families = matplotlib.rcParams["font.family"]
     fonts = [font_manager.get_font(font_manager.findfont(family)) for family in families]
     characters = {c for text in drawn.findobj(Text) for c in text.get_text() if c.isprintable()}
-    return "".join(
-        sorted(c for c in characters if not any(f.get_char_index(ord(c)) for f in fonts))
-    )
+    lacking = (c for c in characters if not any(f.get_char_index(ord(c)) for f in fonts))
+    return "".join(sorted(lacking))
 
 
 def svg(drawn: Figure) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from decathlon.common.errors import UsageError, nearest
+from decathlon.common.errors import UsageError, check_known
 from decathlon.common.files import write_text
 from decathlon.common.grid import PLAIN_WIDTH, sized_output
 from decathlon.common.output import write_utf8
@@ -67,13 +67,8 @@ def text_of(board: Board, form: str, columns: Columns = None) -> str:
     Raises:
         UsageError: There is no such format or column.
     """
-    _check(form)
+    check_known("format", form, FORMATS)
     return _FORMATS[form](board, columns).rstrip("\n") + "\n"
-
-
-def _check(form: str) -> None:
-    if form not in _FORMATS:
-        raise UsageError(f"unknown format '{form}'{nearest(form, FORMATS)} ({', '.join(FORMATS)})")
 
 
 def render_boards(
@@ -90,7 +85,7 @@ def render_boards(
     Raises:
         UsageError: There is no such format or column, or the format holds one board only.
     """
-    _check(form)
+    check_known("format", form, FORMATS)
     if form == "table" and out is None and sized_output():
         for place, board in enumerate(boards):
             print("\n" * bool(place), end="")

@@ -35,31 +35,20 @@ def to_json(board: "Board", sensitivity: bool = False) -> str:
 
 
 def _json_row(row: Row) -> dict[str, Any]:
-    return {
-        "method": row.method,
-        "label": row.label,
-        "kind": row.kind,
-        "params_ratio": row.params_ratio,
-        "accuracy": row.accuracy,
-        "score": row.score,
-        "score_printed": row.score_printed,
-        "consistent": row.consistent,
-        "ci": list(row.ci) if row.ci else None,
-        "seeds": list(row.seeds),
-        "missing": list(row.missing),
-        **_setup(row),
-    }
+    return _of(
+        row,
+        "method label kind params_ratio accuracy score score_printed consistent ci seeds missing",
+    ) | _setup(row)
+
+
+def _of(row: Row, names: str) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names.split()}
 
 
 def _setup(row: Row) -> dict[str, Any]:
     """Returns what a run's records have in common; None throughout for published rows."""
-    setup = row.setup
-    return {
-        "source": setup.source if setup else None,
-        "network": setup.network if setup else None,
-        "recipe": setup.recipe if setup else None,
-        "code": setup.code.model_dump() if setup and setup.code else None,
-    }
+    found = {key: getattr(row.setup, key, None) for key in ("source", "network", "recipe", "code")}
+    return found | ({"code": found["code"].model_dump()} if found["code"] else {})
 
 
 def frame(board: "Board") -> "pandas.DataFrame":
@@ -71,35 +60,21 @@ def frame(board: "Board") -> "pandas.DataFrame":
 
 def _flat(row: Row, board: "Board") -> dict[str, Any]:
     low, high = row.ci or (None, None)
-    scores = {
-        "score": row.score,
-        "score_printed": row.score_printed,
-        "consistent": row.consistent,
-        "ci_low": low,
-        "ci_high": high,
+    scores = _of(row, "score score_printed consistent") | {"ci_low": low, "ci_high": high}
+    setup = {
+        key: json.dumps(value, separators=(",", ":")) if isinstance(value, dict) else value
+        for key, value in _setup(row).items()
     }
     return {
-        "label": row.label,
-        "method": row.method,
-        "kind": row.kind,
-        "params_ratio": row.params_ratio,
+        **_of(row, "label method kind params_ratio"),
         **{name: row.accuracy.get(name) for name in board.domains},
         **(scores if board.suite.score else {}),
-        "mean_accuracy": row.mean_accuracy,
-        "mean_rank": row.mean_rank,
+        **_of(row, "mean_accuracy mean_rank"),
         "domains_covered": row.covered,
         "num_seeds": len(row.seeds),
-        "training_seconds": row.training_seconds,
-        "year": row.year,
-        "table": row.table,
-        **{
-            key: value if key == "source" else _compact(value) for key, value in _setup(row).items()
-        },
+        **_of(row, "training_seconds year table"),
+        **setup,
     }
-
-
-def _compact(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, separators=(",", ":"))
 
 
 def to_csv(board: "Board", columns: Sequence[str] | None = None) -> str:

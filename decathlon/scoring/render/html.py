@@ -48,7 +48,8 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
     lines = cells(board, chosen)
     rows = []
     for number, (row, line) in enumerate(zip(board.rows, lines, strict=True)):
-        values = [column.value(row) for column in chosen]
+        values = ["" if (v := column.value(row)) is None else v for column in chosen]
+        entry = board.behind(row)
         rows.append(
             {
                 "id": f"row-{number}",
@@ -56,10 +57,13 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
                 "kind": row.kind,
                 "score": "" if row.score is None else f"{row.score:.0f}",
                 "cells": [
-                    {"text": visible(c.text), "mark": c.mark, "value": "" if v is None else v}
-                    for c, v in zip(line, values, strict=True)
+                    {"text": visible(c.text), "mark": c.mark, "value": value}
+                    for c, value in zip(line, values, strict=True)
                 ],
-                **_detail(board, row),
+                "facts": [(term, visible(value)) for term, value in _facts(board, row) if value],
+                "domains": _by_domain(board, row),
+                "figures": _own_figures(board, entry) if entry else [],
+                "blocks": _provenance(entry) if entry else [],
             }
         )
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -89,16 +93,6 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _detail(board: Board, row: Row) -> dict[str, Any]:
-    """Returns the details of one row beyond the table."""
-    facts = [(term, visible(value)) for term, value in _facts(board, row) if value]
-    details: dict[str, Any] = {"facts": facts, "domains": _by_domain(board, row)}
-    entry = board.behind(row)
-    details["figures"] = _own_figures(board, entry) if entry else []
-    details["blocks"] = _provenance(entry) if entry else []
-    return details
-
-
 def _facts(board: Board, row: Row) -> list[tuple[str, str]]:
     heading = board.suite.score.heading if board.suite.score else ""
     facts = [
@@ -113,8 +107,7 @@ def _facts(board: Board, row: Row) -> list[tuple[str, str]]:
     if row.kind == "run":
         facts.append(("training time", training_time(row)))
         facts.append(("#par rests on", f"{row.params_domains or 0} target domains"))
-    if row.year is not None:
-        facts.append(("year", str(row.year)))
+    facts.append(("year", "" if row.year is None else str(row.year)))
     return [*facts, ("table", row.table), ("source", row.source), ("note", row.note)]
 
 
@@ -159,7 +152,11 @@ def _provenance(entry: Entry) -> list[tuple[str, str]]:
         "threads": _values(record.threads for record in records),
         "environment": {key: _values(r.environment.get(key) for r in records) for key in keys},
     }
-    return [("Recipe", _pretty(setup.recipe)), ("Provenance", _pretty(origin))]
+    blocks = {"Recipe": setup.recipe, "Provenance": origin}
+    return [
+        (name, visible_lines(json.dumps(value, indent=2, ensure_ascii=False)))
+        for name, value in blocks.items()
+    ]
 
 
 def _values(found: Iterable[Any]) -> Any:
@@ -169,11 +166,6 @@ def _values(found: Iterable[Any]) -> Any:
         if value not in distinct:
             distinct.append(value)
     return distinct[0] if len(distinct) == 1 else {"several": distinct}
-
-
-def _pretty(value: object) -> str:
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return visible_lines(text)
 
 
 def _image(figure: "Figure", text: str) -> dict[str, str]:
@@ -186,7 +178,7 @@ def _image(figure: "Figure", text: str) -> dict[str, str]:
 
 def _board_figures(board: Board) -> list[dict[str, str]]:
     """Draws the rows of the board that are shown."""
-    shown = [behind for row in board.rows if (behind := board.behind(row))]
+    shown = {one.label: one for row in board.rows if (one := board.behind(row))}
     if not shown:
         return []
     from decathlon.scoring.figures import boards
@@ -195,14 +187,13 @@ def _board_figures(board: Board) -> list[dict[str, str]]:
     if boards.placed(board):
         text = f"{boards.merit_text(board.suite)} against the number of parameters"
         figures.append(_image(boards.tradeoff(board), text))
-    if board.baseline and any(
-        set(board.entries[board.baseline].domains) & set(one.domains)
-        for one in shown
-        if one.label != board.baseline
-    ):
-        text = f"Accuracy by domain relative to {visible(board.baseline)}, with 95 % intervals"
-        entries = {one.label: one for one in (board.entries[board.baseline], *shown)}
-        figures.append(_image(boards.differences(entries, board.baseline, board.suite), text))
+    if board.baseline:
+        base = board.entries[board.baseline]
+        others = [one for one in shown.values() if one.label != base.label]
+        if any(set(base.domains) & set(one.domains) for one in others):
+            text = f"Accuracy by domain relative to {visible(base.label)}, with 95 % intervals"
+            drawn = boards.differences({base.label: base, **shown}, base.label, board.suite)
+            figures.append(_image(drawn, text))
     return figures
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import RenderableType
 from rich.text import Text
 
-from decathlon.common.errors import UsageError, nearest
+from decathlon.common.errors import check_known
 from decathlon.common.files import write_text
 from decathlon.common.grid import Column, Grid, emit, plain
 from decathlon.common.text import visible
@@ -22,29 +22,23 @@ LONGEST_HEADING = 24
 
 def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]], below: int) -> Grid:
     """Returns a grid whose last row is set apart; columns from ``below`` on go below first."""
-    grid = Grid(
-        [
-            Column(visible(heading), right=i > 0, below=i >= below)
-            for i, heading in enumerate(headings)
-        ]
-    )
+    columns = [Column(visible(h), right=i > 0, below=i >= below) for i, h in enumerate(headings)]
+    grid = Grid(columns)
     for i, row in enumerate(rows):
         grid.add_row(*map(visible, row), end_section=i + 2 == len(rows))
     return grid
 
 
 def _emit(form: str, out: Path | None, value: object, grid: Grid, notes: Sequence[str]) -> None:
-    if form not in FORMATS:
-        raise UsageError(f"unknown format '{form}'{nearest(form, FORMATS)} ({', '.join(FORMATS)})")
+    check_known("format", form, FORMATS)
     parts: list[RenderableType] = [grid, *(Text(visible(f"* {note}")) for note in notes)]
-    if form == "table" and out is None:
-        emit(*parts)
-        return
     text = plain(*parts) if form == "table" else json.dumps(value, indent=2, allow_nan=False) + "\n"
-    if out is None:
-        sys.stdout.write(text)
-    else:
+    if out is not None:
         write_text(out, text)
+    elif form == "table":
+        emit(*parts)
+    else:
+        sys.stdout.write(text)
 
 
 def render_comparison(comparison: Comparison, form: str = "table", out: Path | None = None) -> None:
@@ -83,14 +77,8 @@ def render_comparison(comparison: Comparison, form: str = "table", out: Path | N
 
 
 def _difference(d: Difference) -> dict[str, object]:
-    return {
-        "a": d.a,
-        "b": d.b,
-        "difference": d.difference,
-        "ci": list(d.ci),
-        "probability": d.probability,
-        "within_noise": d.within_noise,
-    }
+    keys = ("a", "b", "difference", "ci", "probability", "within_noise")
+    return {key: getattr(d, key) for key in keys}
 
 
 def _line(name: str, d: Difference, digits: int) -> list[str]:
@@ -118,13 +106,8 @@ def render_submission(
     Raises:
         UsageError: There is no such format.
     """
-    value: dict[str, object] = {
-        "score": scored.score,
-        "accuracy": scored.accuracy,
-        "points": scored.points,
-        "missing": list(scored.missing),
-    }
-    value["notes"] = list(scored.notes)
+    keys = ("score", "accuracy", "points", "missing", "notes")
+    value = {key: getattr(scored, key) for key in keys}
     notes = list(scored.notes)
     if scored.missing and scored.e_max is not None:
         notes.append(f"{', '.join(scored.missing)}: missing, counts 0.")
@@ -141,20 +124,12 @@ def _submission_table(scored: SubmissionScore) -> Grid:
     points = {name: f"{value:.1f}" for name, value in scored.points.items()}
     rows = []
     for name in scored.suite.domains:
-        if name not in scored.total:
-            rows.append([name, "-", "-", "-", "-", points.get(name, "-")])
-            continue
-        low, high = accuracy_ci[name]
-        rows.append(
-            [
-                name,
-                str(scored.total[name]),
-                str(scored.correct[name]),
-                f"{scored.accuracy[name]:.2f}",
-                f"{low:.2f} to {high:.2f}",
-                points.get(name, "-"),
-            ]
-        )
+        cells = ["-"] * 4
+        if name in scored.total:
+            counted = str(scored.total[name]), str(scored.correct[name])
+            low, high = accuracy_ci[name]
+            cells = [*counted, f"{scored.accuracy[name]:.2f}", f"{low:.2f} to {high:.2f}"]
+        rows.append([name, *cells, points.get(name, "-")])
     span, total = "", "withheld"
     if scored.score is not None:
         span, total = f"{score_ci[0]:.0f} to {score_ci[1]:.0f}", f"{scored.score:.1f}"

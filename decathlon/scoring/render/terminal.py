@@ -60,10 +60,12 @@ def fitted(board: "Board", width: int, columns: Sequence[str] | None = None) -> 
         UsageError: There is no such column.
     """
     keys = list(columns or default_keys(board))
-    optional = [] if columns else [key for key in OPTIONAL if key in keys]
+    optional = []
     if not columns:
+        timed = any(row.training_seconds is not None for row in board.rows)
+        optional = [key for key in OPTIONAL if key in keys]
+        optional += [key for key in EXTRA if key not in keys and (timed or key != "time")]
         keys = [key for key in keys if key not in optional]
-        optional += [key for key in _extra(board) if key not in keys]
     for count in range(len(optional), -1, -1):
         grid = _grid(board, [*keys, *optional[:count]], 2)
         if grid.fits(width):
@@ -74,23 +76,13 @@ def fitted(board: "Board", width: int, columns: Sequence[str] | None = None) -> 
     return Fitted(grid, keys, tuple(optional))
 
 
-def _extra(board: "Board") -> list[str]:
-    timed = any(row.training_seconds is not None for row in board.rows)
-    return [key for key in EXTRA if timed or key != "time"]
-
-
 def _grid(board: "Board", keys: Sequence[str], digits: int) -> Grid:
     chosen = columns_of(board, keys)
-    headings = [c.narrow if digits == 1 and c.narrow else c.heading for c in chosen]
-    grid = Grid(
-        [
-            Column(""),
-            *(
-                Column(visible(heading), right=True, below=column.key not in BESIDE)
-                for heading, column in zip(headings, chosen, strict=True)
-            ),
-        ]
-    )
+    columns = [Column("")]
+    for c in chosen:
+        heading = c.narrow if digits == 1 and c.narrow else c.heading
+        columns.append(Column(visible(heading), right=True, below=c.key not in BESIDE))
+    grid = Grid(columns)
     for i, (row, line) in enumerate(zip(board.rows, cells(board, chosen, digits), strict=True)):
         last = i + 1 == len(board.rows) or board.rows[i + 1].section != row.section
         grid.add_row(visible(row.label), *map(_text, line), end_section=last)
@@ -146,14 +138,11 @@ def show(
     console.print()
     console.print(Text(legend(board.suite, shown.keys)))
     if shown.left_out:
-        console.print(Text(_on_room(shown, console.width)))
+        text = (
+            f"Left out to fit {console.width} characters: {', '.join(shown.left_out)}. Choose"
+            " columns with --columns (such as --columns score,ci), use a wider terminal, or see"
+            " everything with --format csv."
+        )
+        console.print(Text(text))
     for note in notes_of(board, shown.keys):
         console.print(Text(visible(f"* {note}")))
-
-
-def _on_room(shown: Fitted, width: int) -> str:
-    return (
-        f"Left out to fit {width} characters: {', '.join(shown.left_out)}. Choose columns with"
-        " --columns (such as --columns score,ci), use a wider terminal, or see everything with"
-        " --format csv."
-    )

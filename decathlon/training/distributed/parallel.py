@@ -28,8 +28,8 @@ class DataParallel(DDPStrategy):
     The wrapper fixes at the start which parameters have gradients, and sends gradients while
     others are still being computed. Here phases change which parameters learn, networks may
     compute different branches for different images, and a loss may use collectives in the
-    backward pass, whose order has to be the same on all ranks. :class:`Gradients` therefore
-    sums gradients after the backward pass.
+    backward pass, whose order has to be the same on all ranks. :func:`all_reduce_gradients`
+    therefore sums gradients after the backward pass.
 
     Attributes:
         sync_bn: Batch normalisation uses the statistics of the whole batch.
@@ -46,44 +46,32 @@ class DataParallel(DDPStrategy):
         return module
 
 
-class Gradients:
-    """The gradients of a phase, summed over all ranks once a step."""
+def all_reduce_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+    """Replaces each gradient by its sum over all ranks.
 
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Prepares for the steps of a phase.
+    A parameter that has no gradient on any rank still has none: optimisers skip it, which they
+    would not with a gradient of zero.
 
-        Args:
-            parameters: The phase's parameters, in the same order on all ranks.
-        """
-        self.parameters = parameters
+    Args:
+        parameters: The phase's parameters, in the same order on all ranks.
+        loss: This rank's weighted loss, scalar.
 
-    def all_reduce(self, loss: Tensor) -> Tensor:
-        """Replaces each gradient by its sum over all ranks.
-
-        A parameter that has no gradient on any rank still has none: optimisers skip it, which
-        they would not with a gradient of zero.
-
-        Args:
-            loss: This rank's weighted loss, scalar.
-
-        Returns:
-            The sum of the losses.
-        """
-        if num_processes() == 1:
-            return loss
-        present = loss.new_tensor([float(p.grad is not None) for p in self.parameters])
-        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        sent = torch.cat([loss[None], present, *(gradient.flatten() for gradient in own)])
-        add_up(sent)
-        sizes = [1, len(own), *(gradient.numel() for gradient in own)]
-        total, owners, *sums = torch.split(sent, sizes)
-        for parameter, gradient, owner, value in zip(
-            self.parameters, own, owners, sums, strict=True
-        ):
-            # Reading `owner` makes the host wait for the GPU: only where it is needed.
-            if parameter.grad is not None or owner > 0:
-                parameter.grad = gradient.copy_(value.view_as(gradient))
-        return total.squeeze(0)
+    Returns:
+        The sum of the losses.
+    """
+    if num_processes() == 1:
+        return loss
+    present = loss.new_tensor([float(p.grad is not None) for p in parameters])
+    own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    sent = torch.cat([loss[None], present, *(gradient.flatten() for gradient in own)])
+    add_up(sent)
+    sizes = [1, len(own), *(gradient.numel() for gradient in own)]
+    total, owners, *sums = torch.split(sent, sizes)
+    for parameter, gradient, owner, value in zip(parameters, own, owners, sums, strict=True):
+        # Reading `owner` makes the host wait for the GPU: only where it is needed.
+        if parameter.grad is not None or owner > 0:
+            parameter.grad = gradient.copy_(value.view_as(gradient))
+    return total.squeeze(0)
 
 
 def load_start(network: nn.Module, resume: Resume | None) -> None:

@@ -21,7 +21,7 @@ from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import open_store
 from decathlon.data.shard import open_shard
 from decathlon.data.sources import plan
-from tests.data.official import Official, encoded, picture, write_labels
+from tests.data.official import Official, contents, encoded, picture, write_labels
 
 WRITER = "decathlon.data.preparing.shard_writer:ShardWriter"
 
@@ -45,14 +45,6 @@ filling.BATCH_IMAGES = 2
 labels = Path(labels[0]) if labels else None
 prepare.prepare(Path(archives), Path(data), jobs=0, labels=labels)
 """
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def killed_at(place: str, count: int, archives: Path, data: Path, *labels: Path) -> None:

@@ -19,6 +19,7 @@ from decathlon.data.shard import open_shard
 from decathlon.data.sources import plan
 from tests.data.official import (
     Official,
+    contents,
     decoded,
     encoded,
     member,
@@ -32,14 +33,6 @@ SPLITS = ("train", "val", "test")
 
 def run(official: Official, data: Path, **options: object) -> Prepared:
     return prepare(official.write(), data, **{"jobs": 0, **options})
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def assert_same(official: Official, data: Path, domain: str) -> None:
