@@ -1,38 +1,14 @@
 """Parameter counts: what a method stores on disk, and #par."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
-from decathlon.common.strict import StrictModel
+from decathlon.results.records import Parameters, RunRecord
 from decathlon.suites.base import Suite
 
-if TYPE_CHECKING:
-    from decathlon.results.records import RunRecord
-
-Count = Annotated[int, Field(ge=0)]
+__all__ = ["Parameters", "params_ratio"]
 
 
-class Parameters(StrictModel):
-    """Bits on disk of the tensors that count as parameters (no running statistics).
-
-    Attributes:
-        source: All of the source network's, without its head.
-        shared: Of the source's tensors that this domain's network uses as they are.
-        domain: Of the domain's own tensors, without its head.
-        head: Of the domain's classifier.
-        unit: One plain network of the source's width, without a head.
-    """
-
-    source: Count
-    shared: Count
-    domain: Count
-    head: Count
-    unit: Annotated[int, Field(gt=0)]
-
-
-def params_ratio(records: Iterable["RunRecord"], suite: Suite) -> tuple[float, int] | None:
+def params_ratio(records: Iterable[RunRecord], suite: Suite) -> tuple[float, int] | None:
     """Computes #par for all domains of a suite from the records of one name.
 
     Counts the tensors as stored on disk, relative to one plain network without a head:

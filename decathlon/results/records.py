@@ -18,7 +18,6 @@ from decathlon.common.errors import ResultError, fault_lines
 from decathlon.common.files import write_json
 from decathlon.common.oserrors import explained
 from decathlon.common.strict import StrictModel
-from decathlon.results.parameters import Count, Parameters
 from decathlon.suites.registry import DEFAULT
 
 FORMAT: Final = 2
@@ -31,6 +30,7 @@ LOG = "log.jsonl"
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
 
+Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 M = TypeVar("M", bound=StrictModel)
 
@@ -48,6 +48,24 @@ class Code(StrictModel):
     distribution: str
     version: str
     sha256: Sha256
+
+
+class Parameters(StrictModel):
+    """Bits on disk of the tensors that count as parameters (no running statistics).
+
+    Attributes:
+        source: All of the source network's, without its head.
+        shared: Of the source's tensors that this domain's network uses as they are.
+        domain: Of the domain's own tensors, without its head.
+        head: Of the domain's classifier.
+        unit: One plain network of the source's width, without a head.
+    """
+
+    source: Count
+    shared: Count
+    domain: Count
+    head: Count
+    unit: Annotated[int, Field(gt=0)]
 
 
 class RunRecord(StrictModel):

@@ -2,20 +2,40 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from decathlon.results.records import RunRecord
 from decathlon.scoring import setups
 from decathlon.scoring.entries import MIN_SEEDS, Entry, sources_of
 from decathlon.scoring.rows import Row
 from decathlon.scoring.setups import Setup
+from decathlon.suites.base import Suite
 from decathlon.suites.score import PERFECT, Score
 
-if TYPE_CHECKING:
-    from decathlon.scoring.board import Board
+
+class Shown(Protocol):
+    """The part of a board that its notes are about; see :class:`decathlon.scoring.board.Board`."""
+
+    @property
+    def suite(self) -> Suite: ...  # noqa: D102
+    @property
+    def split(self) -> str: ...  # noqa: D102
+    @property
+    def baseline(self) -> str | None: ...  # noqa: D102
+    @property
+    def rows(self) -> tuple[Row, ...]: ...  # noqa: D102
+    @property
+    def entries(self) -> dict[str, Entry]: ...  # noqa: D102
+    @property
+    def hidden(self) -> tuple[Row, ...]: ...  # noqa: D102
+    @property
+    def hint(self) -> str: ...  # noqa: D102
+    @property
+    def audited(self) -> bool: ...  # noqa: D102
+    def behind(self, row: Row) -> Entry | None: ...  # noqa: D102
 
 
-def notes_on(board: "Board") -> list[str]:
+def notes_on(board: Shown) -> list[str]:
     """Returns the notes of a board, beside what the check of its records found."""
     rows, split, suite = board.rows, board.split, board.suite
     entries = [entry for row in rows if (entry := board.behind(row))]
