@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from decathlon_methods.spottune import routing
+from decathlon_methods.spottune.policy import straight_through
 from decathlon_methods.spottune.routing import RoutedBlock, RoutedNetwork
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -95,7 +96,7 @@ def test_the_policy_learns_as_with_the_plain_formula(monkeypatch: pytest.MonkeyP
     gradients = []
     for routed in (one, two):
         beta = routed.train().policy_logits(batch)
-        policy = routing.straight_through(beta, torch.zeros_like(beta), 1.0)
+        policy = straight_through(beta, torch.zeros_like(beta), 1.0)
         routed(batch, policy=policy).square().sum().backward()
         gradients.append({n: p.grad for n, p in routed.policy.named_parameters()})
         monkeypatch.setattr(routing, "choose", plainly)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from decathlon.common.errors import DataError, UsageError
+from decathlon.common.oserrors import explained
 from decathlon.common.text import megabytes
 from decathlon.common.zipped import opened
 from decathlon.data.shard import Int64
@@ -121,10 +122,17 @@ def read_labels(
         )
     wanted = list(suite.domains if domains is None else domains)
     found: dict[str, Labels] = {}
-    for labels in _folder(path, wanted, suite) if path.is_dir() else _archive(path, wanted, suite):
-        if labels.domain in found:
-            raise DataError(f"{path}: holds the labels of {labels.domain} twice; fetch it again")
-        found[labels.domain] = labels
+    read = _folder if path.is_dir() else _archive
+    try:
+        for labels in read(path, wanted, suite):
+            if labels.domain in found:
+                raise DataError(
+                    f"{path}: holds the labels of {labels.domain} twice; fetch it again"
+                )
+            found[labels.domain] = labels
+    except OSError as error:
+        other = "name another file with --labels"
+        raise DataError(explained(error, path, other, "cannot be read")) from None
     if domains is None:
         if not found:
             raise DataError(
