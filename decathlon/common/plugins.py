@@ -1,18 +1,22 @@
 """Values that packages register as entry points: methods, suites and networks, ours included."""
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decathlon.common.errors import UsageError, nearest
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
-def registered(kind: str) -> dict[str, EntryPoint]:
+
+def registered(kind: str) -> "dict[str, EntryPoint]":
     """Returns what is registered under ``decathlon.<kind>s`` by name, without importing any."""
+    from importlib.metadata import entry_points  # --help does not pay for it
+
     return {point.name: point for point in sorted(entry_points(group=f"decathlon.{kind}s"))}
 
 
-def chosen(kind: str, known: Mapping[str, EntryPoint], name: str) -> EntryPoint:
+def chosen(kind: str, known: "Mapping[str, EntryPoint]", name: str) -> "EntryPoint":
     """Returns the entry point of a name.
 
     Raises:
@@ -25,12 +29,14 @@ def chosen(kind: str, known: Mapping[str, EntryPoint], name: str) -> EntryPoint:
     return known[name]
 
 
-def loaded(kind: str, point: EntryPoint) -> Any:
+def loaded(kind: str, point: "EntryPoint") -> Any:
     """Imports a registered value.
 
     Raises:
         UsageError: Several packages register the name, or it cannot be imported.
     """
+    from importlib.metadata import entry_points
+
     if len(points := entry_points(group=point.group, name=point.name)) > 1:
         places = ", ".join(
             f"{p.value} of {p.dist.name if p.dist else 'no package'}" for p in points
