@@ -59,7 +59,17 @@ class Board:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader has to know of the rows that are shown, one sentence or two each."""
-        return (*self.checks, *notes_on(self))
+        found = notes_on(
+            self.suite,
+            self.split,
+            self.rows,
+            [entry for row in self.rows if (entry := self.behind(row))],
+            baseline=self.entries[self.baseline] if self.baseline else None,
+            hint=self.hint,
+            hidden=len(self.hidden),
+            audited=self.audited,
+        )
+        return (*self.checks, *found)
 
 
 def board_of(

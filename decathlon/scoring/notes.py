@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from decathlon.results.records import RunRecord
 from decathlon.scoring import setups
@@ -13,42 +12,39 @@ from decathlon.suites.base import Suite
 from decathlon.suites.score import PERFECT, Score
 
 
-class Shown(Protocol):
-    """The part of a board that its notes are about; see :class:`decathlon.scoring.board.Board`."""
+def notes_on(
+    suite: Suite,
+    split: str,
+    rows: Sequence[Row],
+    entries: Sequence[Entry],
+    *,
+    baseline: Entry | None,
+    hint: str,
+    hidden: int,
+    audited: bool,
+) -> list[str]:
+    """Returns the notes of a board, beside what the check of its records found.
 
-    @property
-    def suite(self) -> Suite: ...  # noqa: D102
-    @property
-    def split(self) -> str: ...  # noqa: D102
-    @property
-    def baseline(self) -> str | None: ...  # noqa: D102
-    @property
-    def rows(self) -> tuple[Row, ...]: ...  # noqa: D102
-    @property
-    def entries(self) -> dict[str, Entry]: ...  # noqa: D102
-    @property
-    def hidden(self) -> tuple[Row, ...]: ...  # noqa: D102
-    @property
-    def hint(self) -> str: ...  # noqa: D102
-    @property
-    def audited(self) -> bool: ...  # noqa: D102
-    def behind(self, row: Row) -> Entry | None: ...  # noqa: D102
-
-
-def notes_on(board: Shown) -> list[str]:
-    """Returns the notes of a board, beside what the check of its records found."""
-    rows, split, suite = board.rows, board.split, board.suite
-    entries = [entry for row in rows if (entry := board.behind(row))]
+    Args:
+        suite: The suite.
+        split: Split that the runs were evaluated on.
+        rows: The rows that are shown.
+        entries: The records behind the runs among them.
+        baseline: The entry that defines E_max, if one was named.
+        hint: What to do where there are no runs.
+        hidden: Number of published rows that are not shown.
+        audited: Whether the records were checked against the labels.
+    """
     # Without a score, a baseline defines nothing.
-    baseline = board.entries[board.baseline] if board.baseline and suite.score else None
+    baseline = baseline if suite.score else None
     on_val = suite.val_note or "these results compare with no published one."
     on_split = {
         "val": f"Validation split: {on_val}",
         "train": "Training split: these scores say nothing about unseen images.",
     }
     notes = [on_split[split]] if split in on_split else []
-    if board.hint:
-        notes.append(f"No runs of the {split} split here: {board.hint}.")
+    if hint:
+        notes.append(f"No runs of the {split} split here: {hint}.")
     if suite.score and baseline:
         notes += _on_baseline(baseline, suite.score)
     notes += _on_setups(rows, entries)
@@ -61,14 +57,14 @@ def notes_on(board: Shown) -> list[str]:
     ]
     records = {id(record): record for entry in entries for record in entry.used}
     without = sum(record.predictions is None for record in records.values())
-    if without and not board.audited:
+    if without and not audited:
         notes.append(
             f"{without} of {len(records)} records carry no digest of their predictions;"
             " `score --data DATA` checks their counts against the labels."
         )
     notes += [audit_note(row) for row in rows if row.consistent is False]
-    if board.hidden:
-        notes.append(f"{len(board.hidden)} more published rows are shown by --all.")
+    if hidden:
+        notes.append(f"{hidden} more published rows are shown by --all.")
     return notes
 
 
