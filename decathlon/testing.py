@@ -40,8 +40,7 @@ from decathlon.models.weights import (
     read_weights,
     write_source,
 )
-from decathlon.results.parameters import Parameters
-from decathlon.results.records import WEIGHTS
+from decathlon.results.records import WEIGHTS, Parameters
 from decathlon.training.device import Compute, to_device
 from decathlon.training.loop import train
 

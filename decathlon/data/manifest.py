@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from decathlon.common.errors import DataError, UnreadableError, UsageError, fault_lines, listed
 from decathlon.common.files import digest_of, write_json
 from decathlon.common.oserrors import explained
+from decathlon.common.strict import Count, Sha256, StrictModel
 from decathlon.data.shard import shard_names
 from decathlon.suites.base import SPLITS, Suite
 from decathlon.suites.registry import DEFAULT, find
@@ -29,17 +30,11 @@ NEW = ("split_folders", "skipped")
 MOST_LISTED = 10
 """Broken images that a remark names."""
 
-Count = Annotated[int, Field(ge=0)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 SplitName = Annotated[str, Field(pattern="^(train|val|test)$")]
 Channel = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class ShardEntry(_Model):
+class ShardEntry(StrictModel):
     """One shard file.
 
     Attributes:
@@ -61,7 +56,7 @@ class ShardEntry(_Model):
     coming: Sha256 | None = None
 
 
-class SplitEntry(_Model):
+class SplitEntry(StrictModel):
     """One split.
 
     Attributes:
@@ -93,7 +88,7 @@ class SplitEntry(_Model):
         return digest_of([shard.sha256 for shard in self.shards])
 
 
-class SourceEntry(_Model):
+class SourceEntry(StrictModel):
     """A file that data was prepared from.
 
     Attributes:
@@ -114,7 +109,7 @@ class SourceEntry(_Model):
     state: Sha256 | None = None
 
 
-class DomainEntry(_Model):
+class DomainEntry(StrictModel):
     """One domain.
 
     Attributes:
@@ -196,7 +191,7 @@ class DomainEntry(_Model):
         return self
 
 
-class Manifest(_Model):
+class Manifest(StrictModel):
     """What DATA holds.
 
     Attributes:

@@ -19,6 +19,7 @@ from torch import nn
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import replacing, sha256
+from decathlon.common.strict import Sha256
 from decathlon.method.base import Method, Task
 from decathlon.method.code import code_of, identity, shown
 from decathlon.method.recipe import apply
@@ -36,8 +37,7 @@ from decathlon.models.weights import (
     read_weights,
     write_weights,
 )
-from decathlon.results.parameters import Parameters
-from decathlon.results.records import Code, Sha256
+from decathlon.results.records import Code, Parameters
 
 SOURCES = "sources"
 TASK = ("domain", "num_classes", "num_images")

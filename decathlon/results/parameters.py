@@ -1,11 +1,9 @@
-"""Parameter counts: what a method stores on disk, and #par."""
+"""#par: what a method stores on disk, in units of one plain network."""
 
 from collections.abc import Iterable
 
-from decathlon.results.records import Parameters, RunRecord
+from decathlon.results.records import RunRecord
 from decathlon.suites.base import Suite
-
-__all__ = ["Parameters", "params_ratio"]
 
 
 def params_ratio(records: Iterable[RunRecord], suite: Suite) -> tuple[float, int] | None:

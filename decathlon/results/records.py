@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from decathlon.common.errors import ResultError, fault_lines
 from decathlon.common.files import write_json
 from decathlon.common.oserrors import explained
-from decathlon.common.strict import StrictModel
+from decathlon.common.strict import Count, Sha256, StrictModel
 from decathlon.suites.registry import DEFAULT
 
 FORMAT: Final = 2
@@ -30,8 +30,6 @@ LOG = "log.jsonl"
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
 
-Count = Annotated[int, Field(ge=0)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 M = TypeVar("M", bound=StrictModel)
 
 

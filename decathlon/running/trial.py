@@ -15,11 +15,11 @@ from decathlon.common.world import world
 from decathlon.method.base import Task
 from decathlon.method.stored import count_parameters, keep_trunk, save_kept, save_trained
 from decathlon.models.noise import noise_key
-from decathlon.results.parameters import Parameters
 from decathlon.results.records import (
     PREDICTIONS,
     ROUTING,
     WEIGHTS,
+    Parameters,
     RunRecord,
     pack_bits,
     write_record,
@@ -48,7 +48,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     """
     folder, method = TrialFolder(run, trial), run.method_of(trial)
     fabric = run.config.compute.fabric()
-    # Opened before the training: what is missing is said now, not hours later, and a file
+    # Opened before the training: missing data is reported now, not hours later, and a file
     # that is removed meanwhile stays readable.
     held_out = {d: feed_of(run, trial, d, fabric, training=False) for d in trial.domains}
     checkpoints = _checkpoints(folder, fabric)

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decathlon.common.errors import ResultError
-from decathlon.results.parameters import Parameters, params_ratio
+from decathlon.results.parameters import params_ratio
 from decathlon.results.records import (
+    Parameters,
     find_records,
     pack_bits,
     read_record,

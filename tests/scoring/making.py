@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from decathlon.results.parameters import Parameters
-from decathlon.results.records import RunRecord, pack_bits
+from decathlon.results.records import Parameters, RunRecord, pack_bits
 from decathlon.suites.visual_decathlon import DOMAINS
 
 UNIT = 32 * 1000

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from decathlon.common.errors import ResultError, UsageError
-from decathlon.results.parameters import Parameters
+from decathlon.results.records import Parameters
 from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import Board, board_of
 from decathlon.scoring.columns import columns_of

@@ -14,8 +14,7 @@ import pytest
 
 from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.files import write_text
-from decathlon.results.parameters import Parameters
-from decathlon.results.records import Code, write_record
+from decathlon.results.records import Code, Parameters, write_record
 from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import Board, board_of
 from decathlon.scoring.compare import compare
