@@ -85,7 +85,7 @@ def first_difference(was: Any, now: Any, path: str = "", wording: str = "was {},
         was: One value.
         now: Another one.
         path: Keys that led here, joined by dots.
-        wording: How the two are told apart.
+        wording: Text with a place for each value.
     """
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted(was.keys() | now.keys()):

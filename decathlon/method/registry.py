@@ -14,7 +14,7 @@ from decathlon.method.modules import content_of, spec_of
 
 @dataclass(frozen=True)
 class About:
-    """What is said of a method without importing it.
+    """What is known of a method without importing it.
 
     Attributes:
         name: Registered name.

@@ -1,4 +1,4 @@
-"""What happens during a run, as events; whoever wants to know passes a listener.
+"""What happens during a run, as events that listeners are called with.
 
 A trial that fails is its own event: :class:`decathlon.running.faults.Failure`.
 """

@@ -173,10 +173,6 @@ class Suite:
         """Returns how the images of any domain are cut, the user's own included."""
         return self.domains[domain].views if domain in self.domains else self.views
 
-    def group_of(self, domain: str) -> Group:
-        """Returns the size class of any domain; one that is not listed is medium."""
-        return self.domains[domain].group if domain in self.domains else "medium"
-
     def check(self, domain: str) -> None:
         """Checks that a domain is one of the suite's.
 

@@ -248,7 +248,9 @@ def interleaved(feeds: Sequence[Stream], start: int, total: int, seed: int) -> I
     streams: dict[int, Iterator[Batch]] = {}
     for step in range(start, total):
         turn, place = divmod(step, len(feeds))
-        which = int(generator(seed, "joint", turn).permutation(len(feeds))[place])
+        which = 0
+        if len(feeds) > 1:
+            which = int(generator(seed, "joint", turn).permutation(len(feeds))[place])
         if which not in streams:
             streams[which] = feeds[which].training(turn, lambda n: min(n * len(feeds) / total, 1.0))
         yield next(streams[which])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from decathlon.common.errors import UsageError
+from decathlon.recipes import Recipe, by_size
 from decathlon.suites.base import View, Views
 from decathlon.suites.score import Score, domain_points
 from decathlon.suites.visual_decathlon import AUGMENTED, SUITE, UPRIGHT
@@ -25,8 +26,9 @@ def test_views_of_a_domain_and_of_ones_own() -> None:
 
 
 def test_a_domain_that_is_not_listed_is_medium() -> None:
-    assert SUITE.group_of("imagenet12") == "large"
-    assert SUITE.group_of("birds") == "medium"
+    recipe = Recipe(weight_decay=by_size(large=1.0, medium=2.0, small=3.0)).on(SUITE)
+    assert recipe.decay("imagenet12") == 1.0
+    assert recipe.decay("birds") == 2.0
 
 
 def test_an_unknown_domain_suggests_the_nearest() -> None:

@@ -225,9 +225,7 @@ class FolderWriter:
                 self.written[name] = counts
             self._tell_lost_labels(name, counts)
         # In the suite's order, then the user's own by name.
-        names = [name for name in self.suite.domains if name in domains]
-        names += sorted(domains.keys() - self.suite.domains.keys())
-        ordered = {name: domains[name] for name in names}
+        ordered = {name: domains[name] for name in self.suite.in_order(domains)}
         self.manifest = Manifest(suite=self.suite.name, domains=ordered)
         write_manifest(self.data, self.manifest)
         for job in jobs:
