@@ -39,9 +39,9 @@ CheckLabels = Annotated[
 
 
 def _answers(
-    data: Path | None, labels: Path | None, split: str, suite: "Suite | None" = None
+    data: Path | None, labels: Path | None, split: str, suite: "Suite"
 ) -> "Answers | None":
-    """Opens the labels that records are to be checked against, if any.
+    """Opens the labels that a suite's records are to be checked against, if any.
 
     Raises:
         UsageError: Both are given, or labels of another split.
@@ -61,7 +61,7 @@ def _answers(
         raise UsageError(
             f"--labels holds labels of the test split; check the {split} split with --data"
         )
-    return LabelsFile(labels, read_labels(labels, suite or DEFAULT))
+    return LabelsFile(labels, read_labels(labels, suite))
 
 
 def _suite(name: str | None) -> "Suite | None":
@@ -124,12 +124,11 @@ def score(
 
     check_split(split)
     check_out(out, results, *filter(None, (data, labels)))
-    answers = _answers(data, labels, split)
-    boards = [
-        board_of(results, split, baseline, all_rows=everything, answers=answers, suite=one)
-        for one in suites_of(results, suite)
-    ]
-    boards = [arrange(board, sort=sort, match=match or (), kind=kind) for board in boards]
+    boards = []
+    for one in suites_of(results, suite):
+        answers = _answers(data, labels, split, one)
+        board = board_of(results, split, baseline, everything, answers, one)
+        boards.append(arrange(board, sort=sort, match=match or (), kind=kind))
     chosen = columns.split(",") if columns else SENSITIVITY if sensitivity else None
     render_boards(boards, form, out, chosen)
 
@@ -168,11 +167,12 @@ def compare(
 ) -> None:
     """Compare two methods on the same images: difference, interval, probability of being better."""
     from decathlon.scoring.compare import compare as run
+    from decathlon.scoring.entries import suite_of
     from decathlon.scoring.render.reports import render_comparison
 
     check_split(split)
     check_out(out, results, *filter(None, (data, labels)))
-    chosen = _suite(suite)
+    chosen = _suite(suite) or suite_of(results)
     answers = _answers(data, labels, split, chosen)
     done = run(a, b, results, split, baseline, answers, chosen)
     render_comparison(done, form, out)
