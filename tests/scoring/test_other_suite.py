@@ -210,3 +210,32 @@ def test_rows_in_the_folder_of_their_suite_or_above_it(results: Path) -> None:
     shutil.copy(packaged() / "lwf.json", own / SUITE.name)
     assert [row.label for row in board_of(results).rows] == ["LwF"]
     assert [r.label for r in board_of(results, suite=registry.find("pets")).rows] == ["Petting"]
+
+
+def test_labels_to_check_against_are_those_of_the_suite(
+    site: Path, pets: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for first, name in enumerate(("cats", "dogs")):
+        ids = range(1000 * first, 1000 * first + 50)
+        value = {
+            "images": [{"id": i} for i in ids],
+            "annotations": [
+                {"id": i, "image_id": i, "category_id": 1000 * first + i % 10} for i in ids
+            ],
+            "categories": [{"id": 1000 * first + k} for k in range(10)],
+        }
+        (labels / f"{name}_test.json").write_text(json.dumps(value))
+        for method in ("fine-tuning", "mine"):
+            folder = pets / method / name / "test" / "seed0"
+            # As many images are right as the record says, but not the same ones.
+            right = json.loads((folder / "record.json").read_text())["correct"]
+            rows = [{"image_id": i, "category_id": 1000 * first + i % 10} for i in ids]
+            for row in rows[right:]:
+                row["category_id"] = 1000 * first + (row["category_id"] + 1) % 10
+            (folder / "predictions.json").write_text(json.dumps(rows))
+    said = decathlon(site, "score", pets, "--labels", labels, code=4)
+    assert "correctness" in said
+    said = decathlon(site, "compare", "mine", "fine-tuning", pets, "--labels", labels, code=4)
+    assert "correctness" in said
