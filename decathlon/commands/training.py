@@ -145,8 +145,8 @@ def import_weights(
     ] = False,
 ) -> None:
     """Convert a checkpoint from the authors' code. Nothing in it is executed."""
-    from decathlon.models.reference.weights import import_weights as run
-    from decathlon.models.reference.weights import is_imported
+    from decathlon.models.reference.importing import import_weights as run
+    from decathlon.models.reference.importing import is_imported
     from decathlon.models.weights import check_name
 
     check_out(out, source)

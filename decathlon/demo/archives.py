@@ -15,7 +15,7 @@ from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import replacing
 from decathlon.common.oserrors import explained
 from decathlon.common.progress import Bar, progress
-from decathlon.demo.annotations import Drawn, Item, document, plan
+from decathlon.demo.inventory import Drawn, Item, document, plan
 from decathlon.demo.pictures import drawers
 from decathlon.suites.base import SPLITS, Suite
 from decathlon.suites.registry import DEFAULT

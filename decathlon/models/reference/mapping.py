@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.models.adapters import Kind, adapted_convolutions
-from decathlon.models.reference.layers import Layers
+from decathlon.models.reference.named_layers import Layers
 from decathlon.models.reference.pickles import CheckpointError, shown
 from decathlon.models.resnet import BASE_CHANNELS, Architecture
 

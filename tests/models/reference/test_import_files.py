@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.common.errors import DataError
-from decathlon.models.reference import files as import_files
-from decathlon.models.reference.files import Checkpoint, read_checkpoint
+from decathlon.models.reference import torch_files as import_files
 from decathlon.models.reference.names import StoredTensor
 from decathlon.models.reference.pickles import Described
+from decathlon.models.reference.torch_files import Checkpoint, read_checkpoint
 from tests.models.reference.import_forge import authors, save_2018, tree
 
 # torch says so where it keeps the classes' source texts, which these classes have not.

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from decathlon import load_model
 from decathlon.cli import app
 from decathlon.common.errors import DataError, UsageError
-from decathlon.models.reference.weights import import_weights
+from decathlon.models.reference.importing import import_weights
 from decathlon.models.weights import read_source, write_weights
 from tests.models.reference import import_oracle as oracle
 from tests.models.reference.import_forge import Forge, authors, save_2018

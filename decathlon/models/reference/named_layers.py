@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from decathlon.models.reference.files import Checkpoint
 from decathlon.models.reference.names import StoredTensor
 from decathlon.models.reference.pickles import CheckpointError, Described, shown
+from decathlon.models.reference.torch_files import Checkpoint
 
 WRAPPER = "module."
 """DataParallel's prefix of every name."""

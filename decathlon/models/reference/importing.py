@@ -12,9 +12,9 @@ import torch
 from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import sha256
 from decathlon.models.reference import mapping
-from decathlon.models.reference.files import Checkpoint, read_checkpoint
-from decathlon.models.reference.layers import Layers, as_layers, is_state_dict
+from decathlon.models.reference.named_layers import Layers, as_layers, is_state_dict
 from decathlon.models.reference.pickles import CheckpointError, Described
+from decathlon.models.reference.torch_files import Checkpoint, read_checkpoint
 from decathlon.models.resnet import Architecture, ResidualNetwork
 from decathlon.models.weights import check_sound, write_source, write_weights, written_by_us
 
