@@ -35,7 +35,10 @@ METHODS = [
     "spottune-global-k = decathlon_methods.spottune.global_k:SpotTuneGlobalK",
     "spottune = decathlon_methods.spottune:SpotTune",
 ]
-SUITES = ["visual-decathlon = decathlon.suites.visual_decathlon:SUITE"]
+SUITES = [
+    "visual-decathlon = decathlon.suites.visual_decathlon:SUITE",
+    "fine-grained = decathlon.suites.fine_grained:SUITE",
+]
 
 setup(
     name="decathlon",

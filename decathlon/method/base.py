@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 WHOLE = Views.of(View(None))
 """Images as they are."""
+HEAD = "head"
+"""Beginning of the names of a head's tensors."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Group:
         momentum: Of SGD.
         milestones: Fractions of the whole training at which the rate is multiplied.
         gamma: By what it is multiplied.
+        nesterov: Nesterov's momentum, of SGD.
     """
 
     parameters: list[nn.Parameter]
@@ -97,6 +100,7 @@ class Group:
     momentum: float = 0.9
     milestones: tuple[float, ...] = ()
     gamma: float = 0.1
+    nesterov: bool = False
 
 
 @dataclass
@@ -171,7 +175,22 @@ class Method:
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """Returns the phases of training; by default one, SGD on all that has a gradient."""
-        return [Phase(1.0, [self.sgd(network.parameters(), tasks)])]
+        return [Phase(1.0, self.groups(network.named_parameters(), tasks))]
+
+    def groups(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], tasks: Sequence[Task]
+    ) -> list[Group]:
+        """Groups named parameters under the recipe's SGD.
+
+        Returns:
+            One group; two if the recipe gives the head a rate of its own.
+        """
+        named = list(parameters)
+        if self.recipe.head_lr is None:
+            return [self.sgd((p for _, p in named), tasks)]
+        heads = [p for n, p in named if n.startswith(HEAD)]
+        trunk = [p for n, p in named if not n.startswith(HEAD)]
+        return [self.sgd(trunk, tasks), self.sgd(heads, tasks, self.recipe.head_lr)]
 
     def sgd(
         self,
@@ -198,6 +217,7 @@ class Method:
             recipe.momentum,
             recipe.milestones,
             recipe.gamma,
+            recipe.nesterov,
         )
 
     def logits(self, network: nn.Module, batch: Batch) -> Tensor:
@@ -263,6 +283,18 @@ class Method:
         return task.views.train if training else task.views.test
 
     @classmethod
+    def refusal(cls, source: Source) -> str:
+        """Returns why the method cannot start from a source network; "" if it can.
+
+        A run that names the method stops with this text; a run of all methods leaves it out and
+        says so.
+
+        Args:
+            source: The network.
+        """
+        return ""
+
+    @classmethod
     def imported(cls, header: Mapping[str, Any]) -> nn.Module:
         """Builds the network of the authors' checkpoints, for ``import-weights``' tensors.
 
@@ -286,4 +318,4 @@ class Method:
 def _place(name: str, shared: set[str]) -> Literal["shared", "domain", "head"]:
     if name in shared:
         return "shared"
-    return "head" if name.startswith("head") else "domain"
+    return "head" if name.startswith(HEAD) else "domain"

@@ -14,7 +14,6 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
-    Literal,
     Self,
     TypeVar,
     get_args,
@@ -85,27 +84,35 @@ class Recipe:
     line 146 (batches of 128), README (decay 1e-4).
 
     Attributes:
-        protocol: ``paper``, or ``released``: the authors' code as it really runs.
-        epochs: Passes over the training images.
+        protocol: ``paper``; ``released``: the authors' code as it really runs; or another one of
+            the suite's.
+        epochs: Passes over the training images; None if ``steps`` counts.
         batch_size: Images a step, over all processes.
         lr: Initial learning rate.
         momentum: Of SGD.
-        milestones: Fractions of the epochs at which the rate is multiplied by gamma.
+        milestones: Fractions of the training at which the rate is multiplied by gamma.
         gamma: See milestones.
         weight_decay: By domain.
+        steps: Steps of the whole training; None if ``epochs`` counts.
+        head_lr: Initial rate of the head; None for ``lr``.
+        nesterov: Nesterov's momentum.
     """
 
     # JSON's types as they are ("1" and true are no numbers), and no NaN or infinity in any field.
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
 
-    protocol: Literal["paper", "released"] = "paper"
-    epochs: Count = 120
+    protocol: str = "paper"
+    epochs: Count | None = 120
     batch_size: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 128
     lr: Positive = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     milestones: tuple[Fraction, ...] = (80 / 120, 100 / 120)
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     weight_decay: PerDomain = field(default_factory=lambda: {DEFAULT: 1e-4})
+    # By keyword, so that the fields of derived recipes keep their order.
+    steps: Count | None = field(default=None, kw_only=True)
+    head_lr: Positive | None = field(default=None, kw_only=True)
+    nesterov: bool = field(default=False, kw_only=True)
 
     # Properties here, so that a recipe without such a setting has no field for it.
     @property
@@ -119,13 +126,17 @@ class Recipe:
         return None
 
     def on(self, suite: Suite) -> Self:
-        """Returns the recipe with its values by size class spread over a suite's domains."""
+        """Returns the recipe with the suite's values for its protocol.
+
+        Values by size class are spread over the suite's domains.
+        """
+        own = replace(self, **suite.recipes.get(self.protocol, {}))
         decay: dict[str, float] = {}
-        for key, value in self.weight_decay.items():
+        for key, value in own.weight_decay.items():
             domains = [name for name, domain in suite.domains.items() if domain.group == key]
             keys = {"large": domains, "medium": [DEFAULT, *domains], "small": domains}
             decay |= dict.fromkeys(keys.get(key, [key]), value)
-        return replace(self, weight_decay=decay)
+        return replace(own, weight_decay=decay)
 
     def decay(self, domain: str) -> float:
         """Returns the weight decay of a domain."""
@@ -148,11 +159,13 @@ class Recipe:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Returns all fields as JSON values."""
+        """Returns the fields as JSON values; those of :data:`OPTIONAL` only where they are set."""
         value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return value
+        return {key: v for key, v in value.items() if v or key not in OPTIONAL}
 
 
+OPTIONAL = ("epochs", "steps", "head_lr", "nesterov")
+"""Fields that are left out of the JSON unless set: records of earlier versions lack them."""
 R = TypeVar("R", bound=Recipe)
 _CONSTANTS = {"True": True, "False": False, "None": None} | {
     text: float(text) for text in ("nan", "inf", "-inf")
@@ -230,14 +243,19 @@ def apply(
             fields are listed.
     """
     protocol = str(settings.get("protocol", "paper"))
-    if protocol not in recipes:
+    protocols = dict.fromkeys([*recipes, *suite.recipes])
+    if protocol not in protocols:
         raise UsageError(
-            f"{what} has no protocol '{protocol}'{nearest(protocol, recipes)}"
-            f" (it has: {', '.join(recipes)})"
+            f"{what} has no protocol '{protocol}'{nearest(protocol, protocols)}"
+            f" (it has: {', '.join(protocols)})"
         )
-    recipe = recipes[protocol].on(suite)
+    recipe = (recipes.get(protocol) or replace(recipes["paper"], protocol=protocol)).on(suite)
+    if "steps" in settings and "epochs" in settings:
+        raise UsageError(
+            f"{what}: --set steps or epochs, not both: each gives the training's length"
+        )
     known = [f.name for f in fields(recipe)]
-    changes: dict[str, Any] = {}
+    changes = _other_length(settings, what)
     for name, value in sorted(settings.items()):
         base, _, domain = name.partition(".")
         if base not in known:
@@ -256,7 +274,7 @@ def apply(
             )
     try:
         adapter: TypeAdapter[R] = TypeAdapter(type(recipe))
-        return adapter.validate_json(json.dumps(asdict(replace(recipe, **changes))))
+        found = adapter.validate_json(json.dumps(asdict(replace(recipe, **changes))))
     except ValidationError as error:
         lines = [
             f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (given: {_shown(e['input'])})"
@@ -266,6 +284,21 @@ def apply(
         raise UsageError(
             f"{what}: settings that do not fit:\n{problems}\nits fields:\n{_listing(recipe)}"
         ) from None
+    if found.epochs is None and found.steps is None:
+        raise UsageError(f"{what}: has no length; --set epochs=N or --set steps=N")
+    return found
+
+
+def _other_length(settings: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Returns the change that a length in epochs makes to one in steps, and the other way.
+
+    Raises:
+        UsageError: Both are given.
+    """
+    given = [name for name in ("epochs", "steps") if name in settings]
+    if len(given) == 2:
+        raise UsageError(f"{what}: --set either epochs or steps, not both")
+    return {"steps" if given == ["epochs"] else "epochs": None} if given else {}
 
 
 def _listing(recipe: Recipe) -> str:

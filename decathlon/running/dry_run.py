@@ -26,7 +26,7 @@ from decathlon.running.survey import TrialState
 from decathlon.running.trial import build, feed_of
 from decathlon.training.device import to_device
 from decathlon.training.feed import Feed, task_of
-from decathlon.training.loop import train
+from decathlon.training.loop import Schedule, schedule_of, train
 
 MEASURED = ("begun", "failed", "to do")
 """States of trials that are still to be done here."""
@@ -74,7 +74,7 @@ class Estimates:
         """
         run, trial = state.run, state.trial
         pace = self.pace(run, trial)
-        left = 1 - state.epoch / run.method.recipe.epochs
+        left = 1 if trial.kept else 1 - state.epoch / _schedule(run, trial).epochs
         evaluated = sum(run.store.domains[d].splits[trial.split].num_images for d in trial.domains)
         return left * num_trained(run, trial) * pace.train + evaluated * pace.evaluate
 
@@ -97,15 +97,24 @@ def num_trained(run: Run, trial: Trial) -> float:
     """Counts the images that a trial trains on, over all epochs."""
     if trial.kept:
         return 0
-    recipe = run.method.recipe
-    counts = [
-        task_of(run.store, domain, run.trained_on(domain)).num_images for domain in trial.domains
-    ]
-    steps = [-(-count // recipe.batch_size) for count in counts]
-    taken = min(sum(steps), recipe.steps_per_epoch or sum(steps))
+    counts, steps = _counts(run, trial), _steps(run, trial)
     # Domains that are trained jointly take turns, whatever their sizes.
     per_step = sum(c / s for c, s in zip(counts, steps, strict=True)) / len(counts)
-    return recipe.epochs * taken * per_step
+    return _schedule(run, trial).total * per_step
+
+
+def _counts(run: Run, trial: Trial) -> list[int]:
+    """Returns the number of training images of each domain."""
+    return [task_of(run.store, d, run.trained_on(d)).num_images for d in trial.domains]
+
+
+def _steps(run: Run, trial: Trial) -> list[int]:
+    """Returns the steps in a pass over the images of each domain."""
+    return [-(-count // run.method.recipe.batch_size) for count in _counts(run, trial)]
+
+
+def _schedule(run: Run, trial: Trial) -> Schedule:
+    return schedule_of(run.method.recipe, _steps(run, trial))
 
 
 def _pixels(run: Run, trial: Trial, training: bool) -> float:
@@ -126,7 +135,9 @@ def _measure(run: Run, trial: Trial) -> Pace:
     method, seconds = run.method_of(trial), 0.0
     network: nn.Module = run.source.network()
     if not trial.kept:
-        method = type(run.method)(replace(run.method.recipe, epochs=2, lr=RATE))
+        method = type(run.method)(
+            replace(run.method.recipe, epochs=2, steps=None, lr=RATE, head_lr=None)
+        )
         feeds = [feed_of(run, trial, d, fabric, training=True, size=size) for d in trial.domains]
         network = build(run, trial, [feed.task for feed in feeds])
         reports: list[dict[str, Any]] = []
@@ -197,7 +208,8 @@ def _measured(states: Sequence[TrialState]) -> list[float | Exception | None]:
 
 def _words(item: TrialState) -> str:
     """Says how a trial stands in a few words."""
-    epochs = f" after epoch {item.epoch} of {item.run.method.recipe.epochs}" if item.epoch else ""
+    of = _schedule(item.run, item.trial).epochs if item.epoch else 0
+    epochs = f" after epoch {item.epoch} of {of}" if item.epoch else ""
     return WORDS[item.state] + epochs + (": see below" if item.failure is not None else "")
 
 

@@ -7,7 +7,7 @@ views, sizes and score, and name none themselves. ``docs/your-suite.md`` shows a
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from decathlon.common.errors import UsageError, nearest
 from decathlon.suites.score import Score
@@ -18,6 +18,10 @@ DEFAULT = "default"
 """In settings by domain, the value for all domains not named; no domain has this name."""
 Group = Literal["large", "medium", "small"]
 """Size class of a domain's training set, by which recipes choose the weight decay."""
+Crop = Literal["image", "box"]
+"""What images are cut from: the whole image, or its bounding box."""
+Channels = tuple[float, float, float]
+"""One value per channel, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,21 @@ class View:
         crop: Side of the square crop in pixels, or None for the whole image.
         random: A random position instead of the centre.
         flip: A horizontal flip with probability 1/2.
+        scale: For a random resized crop, the range of the share of the image's area that it
+            takes, with an aspect ratio of 3/4 to 4/3; it is resized to the crop's side. None for
+            a crop of pixels as they are stored.
+        box: The image's bounding box (without one, the whole image), squeezed to the crop's
+            side.
     """
 
     crop: int | None
     random: bool = False
     flip: bool = False
+    scale: tuple[float, float] | None = None
+    box: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.crop is not None or not (self.scale or self.box), "resized to which side?"
 
 
 @dataclass(frozen=True)
@@ -60,8 +74,8 @@ class Archive:
     Attributes:
         file: Official file name.
         url: Where it is published.
-        size: Size in bytes.
-        sha256: Digest.
+        size: Size in bytes; 0 where no source gives it.
+        sha256: Digest; empty where no source gives it.
         text: What it holds.
         domains: The domains whose images it holds (none for annotations).
         note: What a user has to know to get it; empty where it is free to download.
@@ -85,10 +99,15 @@ class Domain:
         column: Column heading in the suite's table.
         text: What the images are.
         num_classes: Number of classes.
-        sizes: Number of images in (train, val, test).
+        sizes: Number of images in the official (train, val, test); if the suite holds out a part
+            of train as val, the second is 0.
         mean: Per channel, in [0, 1].
         std: Per channel, in [0, 1].
         views: How images are cut.
+        box_views: The same with ``--crop box``; None for a domain without bounding boxes.
+        reader: Function that finds its images among the user's archives and folders, as
+            ``module:function``, see :class:`decathlon.data.sources.readers.Reader`. Empty for
+            a domain of the suite's annotations.
         group: Size class of the training set.
         labels_sha256: Digest of the official test labels, see
             :attr:`decathlon.data.sources.test_labels.Labels.digest`; empty if there are none.
@@ -101,13 +120,15 @@ class Domain:
     text: str
     num_classes: int
     sizes: tuple[int, int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Channels
+    std: Channels
     views: Views
     group: Group = "medium"
     labels_sha256: str = ""
     drawing: str = ""
     narrow: str = ""
+    box_views: Views | None = None
+    reader: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,6 +168,11 @@ class Suite:
             them.
         submission: Whether results are submitted in the official format of the challenge.
         val_note: What a reader has to know of results on val.
+        held_out: Share of the training images of each class that val holds, if the official sets
+            have no val that everyone uses; fixed by the images' names. 0 for official vals.
+        normalisation: (mean, std) of all domains: those that imported source networks were
+            trained with. None if each domain has its own.
+        recipes: By protocol, the values of recipe fields that replace the methods' own.
     """
 
     name: str
@@ -168,10 +194,21 @@ class Suite:
     releases: Mapping[str, Release] = field(default_factory=dict)
     submission: bool = False
     val_note: str = ""
+    held_out: float = 0.0
+    normalisation: tuple[Channels, Channels] | None = None
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def views_of(self, domain: str) -> Views:
-        """Returns how the images of any domain are cut, the user's own included."""
-        return self.domains[domain].views if domain in self.domains else self.views
+    def views_of(self, domain: str, crop: Crop = "image") -> Views:
+        """Returns how the images of any domain are cut, the user's own included.
+
+        Args:
+            domain: Its name.
+            crop: ``box`` to cut to bounding boxes, in domains that have them.
+        """
+        if domain not in self.domains:
+            return self.views
+        known = self.domains[domain]
+        return known.box_views or known.views if crop == "box" else known.views
 
     def check(self, domain: str) -> None:
         """Checks that a domain is one of the suite's.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from decathlon.common.errors import TrialError
 from decathlon.common.interrupts import deferring
 from decathlon.method.base import Batch, Group, Method, Task
+from decathlon.method.recipe import Recipe
 from decathlon.suites.base import DEFAULT
 from decathlon.training.checkpoints import Checkpoints, Due, Resume
 from decathlon.training.device import to_device
@@ -51,17 +52,17 @@ class Schedule:
     """The steps of a training.
 
     Attributes:
-        epochs: Number of epochs.
-        steps_per_epoch: Steps in each.
+        total: Number of steps.
+        steps_per_epoch: Steps in an epoch; the last epoch may be shorter.
     """
 
-    epochs: int
+    total: int
     steps_per_epoch: int
 
     @property
-    def total(self) -> int:
-        """Number of steps."""
-        return self.epochs * self.steps_per_epoch
+    def epochs(self) -> int:
+        """Number of epochs, the last one included."""
+        return -(-self.total // self.steps_per_epoch)
 
     def at(self, fraction: float) -> int:
         """Returns the step at a fraction of the training."""
@@ -73,15 +74,19 @@ class Schedule:
         return group.lr * group.gamma**passed
 
 
-def schedule_of(method: Method, feeds: Sequence[Stream]) -> Schedule:
+def schedule_of(recipe: Recipe, steps: Sequence[int]) -> Schedule:
     """Returns the steps of a training.
 
     An epoch is one pass over the images of all domains, or the recipe's ``steps_per_epoch`` if
     that is less.
+
+    Args:
+        recipe: Gives the length in epochs or in steps.
+        steps: Steps in a pass over the images of each domain.
     """
-    steps = sum(feed.steps_per_epoch for feed in feeds)
-    steps = min(steps, method.recipe.steps_per_epoch or steps)
-    return Schedule(method.recipe.epochs, steps)
+    per_epoch = min(sum(steps), recipe.steps_per_epoch or sum(steps))
+    total = recipe.steps or (recipe.epochs or 1) * per_epoch
+    return Schedule(total, min(per_epoch, total))
 
 
 def train(
@@ -112,7 +117,7 @@ def train(
         TrialError: Loss or weights are NaN or infinite. Checkpoints are from before that.
         KeyboardInterrupt: A signal has arrived; a checkpoint of the last whole step is written.
     """
-    schedule = schedule_of(method, feeds)
+    schedule = schedule_of(method.recipe, [feed.steps_per_epoch for feed in feeds])
     load_start(network, resume)
     to_device(network, fabric.device)
     if compiled:
@@ -205,11 +210,11 @@ class _Clock:
         """Counts a step, and reports at the end of an epoch."""
         self.sum = loss if self.sum is None else self.sum + loss
         self.images += num_images
-        steps = self.schedule.steps_per_epoch
-        if (step + 1) % steps:
+        done, of_epoch = step + 1, self.schedule.steps_per_epoch
+        if done % of_epoch and done < self.schedule.total:
             return
-        self.epoch = (step + 1) // steps
-        mean = float(self.sum) / steps
+        self.epoch = -(-done // of_epoch)
+        mean = float(self.sum) / (step % of_epoch + 1)
         now = time.perf_counter()
         if not math.isfinite(mean):
             raise self._diverged(f"the loss is {mean}", self.epoch)

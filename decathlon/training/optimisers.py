@@ -15,7 +15,11 @@ def _optimiser(group: Group) -> torch.optim.Optimizer:
     if group.optimiser == "adam":
         return torch.optim.Adam(group.parameters, group.lr, weight_decay=group.weight_decay)
     return torch.optim.SGD(
-        group.parameters, group.lr, momentum=group.momentum, weight_decay=group.weight_decay
+        group.parameters,
+        group.lr,
+        momentum=group.momentum,
+        weight_decay=group.weight_decay,
+        nesterov=group.nesterov,
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 import pytest
@@ -12,6 +12,7 @@ from decathlon.common.errors import UsageError
 from decathlon.method.recipe import Positive, Recipe, apply, parse_settings, without_range
 from decathlon.method.registry import find, registered
 from decathlon.running.pretraining import RECIPE
+from decathlon.suites import registry as suites
 
 RECIPES = {"paper": Recipe(), "released": Recipe(protocol="released", epochs=110)}
 
@@ -115,6 +116,12 @@ NEVER = [
 SOMETIMES = ["-1", "0", "1", "1.0", "true", "null", "1e-300", str(10**30), "[]", "{}", ""]
 
 
+def values(recipe: Recipe) -> dict[str, Any]:
+    """All fields, those too that the JSON of a recipe leaves out."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    return found
+
+
 def numbers(value: Any) -> list[Any]:
     if isinstance(value, dict | list):
         parts = value.values() if isinstance(value, dict) else value
@@ -126,7 +133,7 @@ def numbers(value: Any) -> list[Any]:
 def test_no_field_takes_what_is_no_number_of_its_range(
     recipes: dict[str, Recipe], protocol: str, field: str
 ) -> None:
-    default = recipes[protocol].as_json()[field]
+    default = values(recipes[protocol])[field]
     kinds = {type(number) for number in numbers(default)} or {type(default)}
     for text in NEVER:
         with pytest.raises(UsageError, match=field):
@@ -137,7 +144,7 @@ def test_no_field_takes_what_is_no_number_of_its_range(
         except UsageError as error:
             assert field in str(error)  # noqa: PT017 - either outcome is right
             continue
-        value = one.as_json()[field]
+        value = values(one)[field]
         assert json.loads(json.dumps(value, allow_nan=False)) == value
         assert apply(recipes, one.as_json(), "x") == one
         assert isinstance(value, bool) == (kinds == {bool})
@@ -185,3 +192,29 @@ def test_the_settings_that_can_make_a_training_diverge() -> None:
     spottune = find("spottune").recipes["paper"]
     names = ["lr", "weight_decay", "tau", "policy_lr", "policy_weight_decay"]
     assert list(spottune.unbounded("dtd")) == names
+
+
+def test_a_suite_gives_the_values_of_its_protocols() -> None:
+    suite = suites.find("fine-grained")
+    recipes = {"paper": Recipe(weight_decay={"default": 1e-3})}
+    paper = apply(recipes, {}, "x", suite)
+    assert (paper.steps, paper.epochs, paper.lr, paper.head_lr) == (10_000, None, 0.001, 0.01)
+    assert paper.nesterov
+    assert paper.decay("any") == 5e-4
+    other = apply(recipes, {"protocol": "piggyback", "steps": 7}, "x", suite)
+    assert (other.protocol, other.steps, other.epochs, other.head_lr) == (
+        "piggyback",
+        7,
+        None,
+        None,
+    )
+    with pytest.raises(UsageError, match="no protocol 'piggyback'"):
+        apply(recipes, {"protocol": "piggyback"}, "x")
+
+
+def test_a_training_is_as_long_as_epochs_or_steps_say() -> None:
+    assert apply(RECIPES, parse_settings(["steps=2"]), "x").epochs is None
+    assert "steps" not in apply(RECIPES, parse_settings(["epochs=2"]), "x").as_json()
+    for both in (["steps=2", "epochs=3"], ["steps=null"]):
+        with pytest.raises(UsageError, match="epochs"):
+            apply(RECIPES, parse_settings(both), "x")

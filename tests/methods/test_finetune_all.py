@@ -86,8 +86,9 @@ def test_each_domain_decays_by_its_size(source: Source) -> None:
 
 def test_epochs_have_fixed_steps_and_domains_are_sampled_evenly() -> None:
     streams = [OneBatch(TASKS[0], 1000), OneBatch(TASKS[1], 3), OneBatch(TASKS[2], 40)]
-    assert schedule_of(joint(steps_per_epoch=300), streams).steps_per_epoch == 300
-    assert schedule_of(joint(steps_per_epoch=9999), streams).steps_per_epoch == 1043
+    steps = [stream.steps_per_epoch for stream in streams]
+    assert schedule_of(joint(steps_per_epoch=300).recipe, steps).steps_per_epoch == 300
+    assert schedule_of(joint(steps_per_epoch=9999).recipe, steps).steps_per_epoch == 1043
     seen = [batch.domain for batch in interleaved(streams, 0, 300, seed=0)]
     assert {seen.count(task.domain) for task in TASKS} == {100}
 
