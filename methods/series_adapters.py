@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from decathlon.method import Method, Phase, Task
-from decathlon.models.adapters import Kind, adapted_convolutions, renew_adapters
+from decathlon.models.adapters import Kind, renew_adapters
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
 from decathlon.recipes import NonNegative, Recipe
@@ -53,13 +53,26 @@ class SeriesAdapters(Method):
     """In ``released``, only what begins so has the decay that is meant for the rest."""
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
-        """Returns the source with frozen 3x3 convolutions, new adapters and a new head."""
+        """Returns the source with frozen convolutions, new adapters and a new head."""
         source.expect_adapters(f"a method with {self.kind} adapters", "none", self.kind)
         network = source.network(tasks[0].num_classes)
         renew_adapters(network, self.kind)
-        for _, conv in adapted_convolutions(network):
-            conv.weight.requires_grad_(False)
+        for name, layer in network.named_modules():
+            if isinstance(layer, nn.Conv2d) and ".adapter." not in name:
+                layer.weight.requires_grad_(False)
         return network
+
+    @classmethod
+    def refusal(cls, source: Source) -> str:
+        """Refuses plain networks that cannot be pretrained with series adapters here."""
+        given = source.architecture
+        if given.adapters != "none" or given.name == cls().pretraining(given.width).name:
+            return ""
+        return (
+            f"a {given.name} is not pretrained with series adapters, and new ones after its"
+            " convolutions would scramble what it has learnt; parallel-adapters starts from any"
+            " network"
+        )
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """One phase with two groups: adapters, and the rest with a decay of its own."""
