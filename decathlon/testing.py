@@ -41,6 +41,8 @@ from decathlon.models.weights import (
     write_source,
 )
 from decathlon.results.records import WEIGHTS, Parameters
+from decathlon.suites.registry import DEFAULT
+from decathlon.suites.registry import find as find_suite
 from decathlon.training.device import Compute, to_device
 from decathlon.training.loop import train
 
@@ -98,6 +100,8 @@ def check_method(
     method: str | type[Method],
     settings: Mapping[str, Any] | None = None,
     architecture: Architecture | None = None,
+    suite: str = DEFAULT.name,
+    network: str | None = None,
 ) -> Conformance:
     """Checks that a method keeps to what the bench relies on.
 
@@ -110,28 +114,39 @@ def check_method(
         settings: Settings of its recipe, as with ``--set``.
         architecture: Of the source network; by default the one the method asks for, at a
             quarter of the width.
+        suite: Name of the suite whose recipe is used.
+        network: Family of the source network, such as ``resnet50``, instead of ``architecture``;
+            it has two blocks in the first macro block and one in each of the others.
 
     Returns:
         What was found.
 
     Raises:
-        AssertionError: The method does not conform; the message says where.
+        AssertionError: The method does not conform, or refuses the network; the message says
+            where or why.
     """
     kind = find(method) if isinstance(method, str) else method
-    recipe = apply(kind.recipes, settings or {}, kind.__name__)
+    on = find_suite(suite)
+    recipe = apply(kind.recipes, settings or {}, kind.__name__, on)
     plain = without_range(type(recipe))
     _check(
         not plain,
         f"{kind.__name__}: any number would do for {', '.join(plain)} of its recipe; give it a"
         " range with a type of decathlon.method.recipe, such as Positive, Fraction or Count",
     )
-    again = apply(kind.recipes, recipe.as_json(), kind.__name__)
+    again = apply(kind.recipes, recipe.as_json(), kind.__name__, on)
     _check(again == recipe, f"{kind.__name__}: its recipe does not survive JSON: {again}")
     found = None
     with TemporaryDirectory() as folder:
         for steps in BUDGETS:
-            one = kind(replace(recipe, epochs=1))
-            source = made_up_source(Path(folder), architecture or one.pretraining(WIDTH))
+            one = kind(replace(recipe, epochs=1, steps=None))
+            wanted = architecture or one.pretraining(WIDTH)
+            if network is not None:
+                wanted = Architecture(network, WIDTH, adapters=wanted.adapters)
+                wanted = replace(wanted, blocks=(2, *(1 for _ in wanted.blocks[1:])))
+            source = made_up_source(Path(folder), wanted)
+            reason = kind.refusal(source)
+            _check(not reason, f"{kind.__name__}: refuses the network: {reason}")
             found = _Trial(one, source, steps, Path(folder) / "results").check()
             if found.loss < 0.5 * math.log(CLASSES):
                 return found
