@@ -12,7 +12,7 @@ from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.common.limits import memory
 from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, suite_of
 from decathlon.data.preparing.verify import differences
-from decathlon.data.shard import Shard, open_shard
+from decathlon.data.shard import Int64, Shard, open_shard
 
 VARIABLE = "DECATHLON_DATA"
 _PREPARE = (
@@ -28,6 +28,7 @@ def data_folder(option: Path | None = None) -> Path:
 
 READ_AHEAD = 0.5
 """Pixels are read ahead if they take at most this part of the memory."""
+_BY_IMAGE = ("labels", "image_ids", "heights", "widths", "boxes", "offsets", "shard")
 
 
 class Images:
@@ -43,10 +44,14 @@ class Images:
         widths: int64 (n,) in pixels.
         offsets: int64 (n,), where each image begins in its shard's pixels, in bytes.
         shard: int64 (n,), the position of its shard in ``maps``.
+        boxes: float32 (n, 4), left, top, width and height of each image's bounding box in stored
+            pixels, or None.
         maps: The pixels of each shard, uint8 (bytes,), read-only.
         rows: The same with three bytes an element (pixels,), which numpy mirrors twice as fast.
         digests: SHA-256 by split.
     """
+
+    boxes: npt.NDArray[np.float32] | None = None
 
     def __init__(self, shards: Sequence[Shard], digests: dict[str, str]) -> None:
         self.digests = digests
@@ -63,9 +68,25 @@ class Images:
         self.maps = [shard.map(scattered) for shard in shards]
         self.rows = [pixels.view("V3") for pixels in self.maps]
         self._files = [(shard.path.absolute(), shard.content) for shard in shards]
+        self._positions: Int64 | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self._files, self.digests)
+        return _reopened, (self._files, self.digests, self._positions)
+
+    def subset(self, positions: Int64) -> "Images":
+        """Returns the images at some positions, in that order, on the same memory maps.
+
+        Args:
+            positions: int64 (m,), from 0. ``digests`` stay those of the splits.
+        """
+        chosen = object.__new__(Images)
+        chosen.__dict__.update(self.__dict__)
+        for name in _BY_IMAGE:
+            values = getattr(self, name)
+            setattr(chosen, name, None if values is None else values[positions])
+        known = self._positions
+        chosen._positions = positions if known is None else known[positions]
+        return chosen
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,7 +99,9 @@ class Images:
         return pixels[start : start + 3 * height * width].reshape(height, width, 3)
 
 
-def _reopened(files: Sequence[tuple[Path, str]], digests: dict[str, str]) -> Images:
+def _reopened(
+    files: Sequence[tuple[Path, str]], digests: dict[str, str], positions: Int64 | None
+) -> Images:
     """Opens shards again in another process.
 
     Raises:
@@ -88,7 +111,8 @@ def _reopened(files: Sequence[tuple[Path, str]], digests: dict[str, str]) -> Ima
     for shard, (path, content) in zip(shards, files, strict=True):
         if shard.content != content:
             raise DataError(f"{path}: was replaced while it was in use; load the data again")
-    return Images(shards, digests)
+    images = Images(shards, digests)
+    return images if positions is None else images.subset(positions)
 
 
 class Store:
