@@ -5,10 +5,10 @@ from pathlib import Path
 from decathlon.data.image import RESIZE
 from decathlon.data.manifest import DomainEntry, ShardEntry, SourceEntry, SplitEntry, intact
 from decathlon.data.preparing.shard_writer import ShardWriter, shard_files, temporary_files
-from decathlon.data.preparing.statistics import Channels, mean_and_std, sums_of
+from decathlon.data.preparing.statistics import mean_and_std, sums_of
 from decathlon.data.shard import UNKNOWN, open_shard
 from decathlon.data.sources.plan import DomainPlan
-from decathlon.suites.base import Suite
+from decathlon.suites.base import Channels, Suite
 
 
 def same_plan(entry: DomainEntry, plan: DomainPlan) -> bool:

@@ -99,9 +99,9 @@ class DomainPlan:
         heights, widths = stored_sizes(listed.heights, listed.widths, side, TOLERANCE)
         for k in np.flatnonzero(too_large(heights, widths))[:1]:
             raise DataError(
-                f"{listed.where}: image {listed.image_ids[k]} is said to have {listed.widths[k]} x"
-                f" {listed.heights[k]} pixels, and would have {widths[k]} x {heights[k]} when"
-                " stored; correct or leave out its width and height"
+                f"{listed.where}: image {listed.image_ids[k]} has {listed.widths[k]} x"
+                f" {listed.heights[k]} pixels by its annotation, which would be {widths[k]} x"
+                f" {heights[k]} when stored; correct or leave out its width and height"
             )
         ends = np.cumsum(3 * heights * widths)
         count = max(1, -(-int(ends[-1]) // SHARD_BYTES))
