@@ -25,7 +25,7 @@ FILE = "manifest.json"
 FORMAT: Literal[1] = 1
 DIGEST = "digest"
 """Field of the file with the digest of all others."""
-NEW = ("split_folders", "skipped")
+NEW = ("split_folders", "skipped", "boxes")
 """Fields of a domain that earlier versions do not know; written only if they are not empty."""
 MOST_LISTED = 10
 """Broken images that a remark names."""
@@ -126,6 +126,7 @@ class DomainEntry(StrictModel):
         split_folders: Shares of train, val and test by which a folder without splits was
             divided, see :mod:`decathlon.data.sources.stratified`; ``""`` if it had splits.
         skipped: Why image files were left out, by their paths in the folder.
+        boxes: True if the shards hold bounding boxes.
     """
 
     official: bool
@@ -140,6 +141,7 @@ class DomainEntry(StrictModel):
     left_out: dict[SplitName, str] = {}
     split_folders: Annotated[str, Field(pattern=r"^([\d.e-]+(/[\d.e-]+){2})?$")] = ""
     skipped: dict[str, str] = {}
+    boxes: bool = False
 
     @property
     def num_classes(self) -> int:

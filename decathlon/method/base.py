@@ -148,6 +148,9 @@ class Method:
             ``keep``: the source network with its own head is evaluated. ``train``: trained
             like any other. ``joint``: one of the joint domains.
         needs_source: Whether the source's weights are used, not only its architecture.
+        trained_by: Registered name of the method that trains the network; "" for the method
+            itself. Otherwise nothing is trained: the network of that method's trial of the same
+            domain, split, seed, recipe and source is evaluated.
     """
 
     paper: ClassVar[str] = ""
@@ -157,6 +160,7 @@ class Method:
     scope: ClassVar[Literal["domain", "joint"]] = "domain"
     source_domain: ClassVar[Literal["keep", "train", "joint"]] = "keep"
     needs_source: ClassVar[bool] = True
+    trained_by: ClassVar[str] = ""
 
     def __init__(self, recipe: Recipe | None = None) -> None:
         self.recipe = recipe or self.recipes["paper"].on(DEFAULT)

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from decathlon.common.errors import ResultError, UsageError, nearest
 from decathlon.common.files import digest_of
-from decathlon.results.records import RECORD, RunRecord, find_records, read_record, suites_in
+from decathlon.results.records import (
+    RECORD,
+    RunRecord,
+    find_records,
+    read_record,
+    split_of,
+    suites_in,
+)
 from decathlon.scoring import setups
 from decathlon.scoring.integrity import check_predictions, check_same_data
 from decathlon.scoring.setups import Setup
@@ -158,7 +165,7 @@ def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
     """
     if not results.is_dir():
         raise ResultError(f"{results}: no such results folder; `decathlon run` makes one")
-    paths = [path for path in find_records(results) if path.parts[-3] == split]
+    paths = [path for path in find_records(results) if split_of(path) == split]
     read = (_placed(results, path) for path in paths)
     records = [record for record in read if record.suite == suite.name]
     by_name: dict[str, list[RunRecord]] = {}
@@ -240,7 +247,7 @@ def _unknown(
     text += f" ({where}there are: {known})"
     if results is None:
         return text
-    if others := {p.parts[-3] for p in find_records(results) if p.parts[-5] == wanted} - {split}:
+    if others := {split_of(p) for p in find_records(results) if p.parts[-5] == wanted} - {split}:
         return f"{text}; '{wanted}' has results of {' and '.join(sorted(others))}"
     return text if entries else f"{text}; {hint_on(results, split)}"
 
@@ -255,7 +262,7 @@ def hint_on(results: Path, split: str, suite: Suite | None = None) -> str:
     names = suites_in(results)
     if suite is not None and names and suite.name not in names:
         return f"{results} has records of {' and '.join(names)}; add --suite NAME"
-    others = Counter(path.parts[-3] for path in find_records(results))
+    others = Counter(split_of(path) for path in find_records(results))
     del others[split]  # of another suite
     if others:
         found = " and ".join(f"{count} of {name}" for name, count in sorted(others.items()))

@@ -13,6 +13,7 @@ from decathlon.common.limits import memory
 from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, suite_of
 from decathlon.data.preparing.verify import differences
 from decathlon.data.shard import Int64, Shard, open_shard
+from decathlon.suites.subset import Subset
 
 VARIABLE = "DECATHLON_DATA"
 _PREPARE = (
@@ -127,6 +128,7 @@ class Store:
     def __init__(self, data: Path, manifest: Manifest) -> None:
         self.data, self.suite = data, suite_of(data, manifest)
         self._manifest, self.domains = manifest, manifest.domains
+        self._counts: dict[tuple[str, tuple[str, ...], Subset], int] = {}
 
     def domain(self, name: str) -> DomainEntry:
         """Returns the description of a prepared domain.
@@ -156,8 +158,13 @@ class Store:
                     " choose another split, or prepare this one"
                 )
 
-    def images(self, domain: str, splits: Sequence[str]) -> Images:
+    def images(self, domain: str, splits: Sequence[str], subset: Subset | None = None) -> Images:
         """Opens the images of some splits, in the order given.
+
+        Args:
+            domain: The domain.
+            splits: The splits.
+            subset: Only this part of the images of all the splits together.
 
         Raises:
             UsageError: The domain is not prepared here.
@@ -166,7 +173,24 @@ class Store:
         self.check_splits(domain, splits)
         info = self.domains[domain]
         shards = [shard for split in splits for shard in self._open(domain, split)]
-        return Images(shards, {split: info.splits[split].digest for split in splits})
+        images = Images(shards, {split: info.splits[split].digest for split in splits})
+        if subset is None:
+            return images
+        return images.subset(subset.of(images.labels, images.image_ids))
+
+    def num_images(self, domain: str, splits: Sequence[str], subset: Subset | None = None) -> int:
+        """Counts images, from the manifest alone unless a subset is named; see :meth:`images`."""
+        if subset is None:
+            return sum(self.domain(domain).splits[split].num_images for split in splits)
+        key = (domain, tuple(splits), subset)
+        if key not in self._counts:
+            self._counts[key] = len(self.images(*key))
+        return self._counts[key]
+
+    def has_boxes(self, domain: str) -> bool:
+        """Returns whether a domain has bounding boxes here, and views that cut to them."""
+        known = self.suite.domains.get(domain)
+        return known is not None and known.box_views is not None and self.domain(domain).boxes
 
     def _open(self, domain: str, split: str) -> list[Shard]:
         shards = []
