@@ -39,6 +39,8 @@ class Images:
     Attributes:
         labels: int64 (n,), -1 where not known.
         image_ids: int64 (n,).
+        boxes: float32 (n, 4), left, top, width and height of the bounding boxes in stored pixels,
+            inside the images; None if a shard has none.
         heights: int64 (n,) in pixels.
         widths: int64 (n,) in pixels.
         offsets: int64 (n,), where each image begins in its shard's pixels, in bytes.
@@ -55,6 +57,8 @@ class Images:
             np.concatenate([getattr(c, name) for c in columns])
             for name in ("label", "image_id", "height", "width")
         )
+        boxes = [c.box for c in columns if c.box is not None]
+        self.boxes = np.concatenate(boxes) if len(boxes) == len(columns) else None
         self.offsets = np.concatenate([shard.offset for shard in shards])
         self.shard = np.repeat(np.arange(len(shards)), [len(shard) for shard in shards])
         # Pixels that do not fit into memory are not read ahead: shuffled reading gains nothing.
