@@ -96,7 +96,7 @@ def domains_table(data: Path, width: int, suite: Suite | None = None) -> Grid:
     table.add_row("total", "", *sums, *[""] * boxed, "", "", *[""] * wide)
     held = [name for name, entry in prepared.items() if entry.held_out]
     table.caption = (
-        f"val: {suite.held_out:.0%} of the official train of each class, fixed by the images'"
+        f"val: {suite.held_out:.0%} of the training images of each class, fixed by the images'"
         f" names ({', '.join(held)})\n"
     ) * bool(held) + (
         "*: labels unknown, add them with prepare --labels; official: classes, counts and images"
