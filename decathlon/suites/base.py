@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from decathlon.common.errors import UsageError, nearest
+from decathlon.common.errors import check_known
 from decathlon.suites.score import Score
 
 SPLITS = ("train", "val", "test")
@@ -217,11 +217,7 @@ class Suite:
         Raises:
             UsageError: It is not; the nearest is suggested.
         """
-        if domain not in self.domains:
-            known = ", ".join(self.domains)
-            raise UsageError(
-                f"unknown domain '{domain}'{nearest(domain, self.domains)} (known: {known})"
-            )
+        check_known("domain", domain, self.domains)
 
     @property
     def official(self) -> tuple[Archive, ...]:

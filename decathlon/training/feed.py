@@ -25,7 +25,8 @@ from decathlon.data.reading.batches import Batches, Cut, Int64
 from decathlon.data.reading.store import Images, Store
 from decathlon.method.base import Batch, Task
 from decathlon.models.noise import noise_key
-from decathlon.suites.base import View
+from decathlon.suites.base import Crop, View
+from decathlon.suites.subset import Subset
 from decathlon.training.resident import Resident, fits, resized_from, send
 
 
@@ -46,20 +47,28 @@ class Stream(Protocol):
         """Yields the batches from the domain's ``start``-th step on."""
 
 
-def task_of(store: Store, domain: str, splits: Sequence[str]) -> Task:
-    """Describes a domain to a method, from the manifest alone.
+def task_of(
+    store: Store,
+    domain: str,
+    splits: Sequence[str],
+    subset: Subset | None = None,
+    crop: Crop = "image",
+) -> Task:
+    """Describes a domain to a method.
 
     Args:
         store: The data.
         domain: A prepared domain.
         splits: The splits to train on.
+        subset: The part of their images to train on; None for all.
+        crop: ``box`` to cut images to bounding boxes, if the domain has them.
     """
     info, suite = store.domain(domain), store.suite
     return Task(
         domain,
         info.num_classes,
-        sum(info.splits[split].num_images for split in splits),
-        suite.views_of(domain),
+        store.num_images(domain, splits, subset),
+        suite.views_of(domain, "box" if crop == "box" and store.has_boxes(domain) else "image"),
         {name: r.views[domain] for name, r in suite.releases.items() if domain in r.views},
         domain == suite.source,
     )
@@ -79,6 +88,8 @@ class Feed:
         device: torch.device,
         world: World = ALONE,
         resident: bool | None = None,
+        subset: Subset | None = None,
+        crop: Crop = "image",
     ) -> None:
         """Opens the images.
 
@@ -92,15 +103,17 @@ class Feed:
             device: Where to put the batches.
             world: This process's rank and the world size.
             resident: Keep all images on the device; None decides by :func:`fits`.
+            subset: Only this part of the images, see :func:`task_of`.
+            crop: What the task's views cut, see :func:`task_of`.
         """
         info = store.domains[domain]
         self.domain, self.seed, self.device = domain, seed, device
         self.normalise = Normaliser(info.mean, info.std, device)
-        self.images: Images = store.images(domain, splits)
+        self.images: Images = store.images(domain, splits, subset)
         if resident is None:
             resident = fits(self.images, device)
         self._resident = Resident(self.images, device) if resident else None
-        self.task = task_of(store, domain, splits)
+        self.task = task_of(store, domain, splits, subset, crop)
         self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed, world=world)
 
     @property

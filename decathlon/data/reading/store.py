@@ -13,6 +13,7 @@ from decathlon.common.limits import memory
 from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, suite_of
 from decathlon.data.preparing.verify import differences
 from decathlon.data.shard import Int64, Shard, open_shard
+from decathlon.suites.subset import Subset
 
 VARIABLE = "DECATHLON_DATA"
 _PREPARE = (
@@ -44,14 +45,12 @@ class Images:
         widths: int64 (n,) in pixels.
         offsets: int64 (n,), where each image begins in its shard's pixels, in bytes.
         shard: int64 (n,), the position of its shard in ``maps``.
-        boxes: float32 (n, 4), left, top, width and height of each image's bounding box in stored
-            pixels, or None.
+        boxes: float32 (n, 4), left, top, width and height of the bounding boxes in stored pixels,
+            inside the images; None if a shard has none.
         maps: The pixels of each shard, uint8 (bytes,), read-only.
         rows: The same with three bytes an element (pixels,), which numpy mirrors twice as fast.
         digests: SHA-256 by split.
     """
-
-    boxes: npt.NDArray[np.float32] | None = None
 
     def __init__(self, shards: Sequence[Shard], digests: dict[str, str]) -> None:
         self.digests = digests
@@ -60,6 +59,10 @@ class Images:
             np.concatenate([getattr(c, name) for c in columns])
             for name in ("label", "image_id", "height", "width")
         )
+        boxes = [c.box for c in columns if c.box is not None]
+        self.boxes: npt.NDArray[np.float32] | None = None
+        if len(boxes) == len(columns):
+            self.boxes = np.concatenate(boxes)
         self.offsets = np.concatenate([shard.offset for shard in shards])
         self.shard = np.repeat(np.arange(len(shards)), [len(shard) for shard in shards])
         # Pixels that do not fit into memory are not read ahead: shuffled reading gains nothing.
@@ -127,6 +130,7 @@ class Store:
     def __init__(self, data: Path, manifest: Manifest) -> None:
         self.data, self.suite = data, suite_of(data, manifest)
         self._manifest, self.domains = manifest, manifest.domains
+        self._counts: dict[tuple[str, tuple[str, ...], Subset], int] = {}
 
     def domain(self, name: str) -> DomainEntry:
         """Returns the description of a prepared domain.
@@ -156,8 +160,13 @@ class Store:
                     " choose another split, or prepare this one"
                 )
 
-    def images(self, domain: str, splits: Sequence[str]) -> Images:
+    def images(self, domain: str, splits: Sequence[str], subset: Subset | None = None) -> Images:
         """Opens the images of some splits, in the order given.
+
+        Args:
+            domain: The domain.
+            splits: The splits.
+            subset: Only this part of the images of all the splits together.
 
         Raises:
             UsageError: The domain is not prepared here.
@@ -166,7 +175,24 @@ class Store:
         self.check_splits(domain, splits)
         info = self.domains[domain]
         shards = [shard for split in splits for shard in self._open(domain, split)]
-        return Images(shards, {split: info.splits[split].digest for split in splits})
+        images = Images(shards, {split: info.splits[split].digest for split in splits})
+        if subset is None:
+            return images
+        return images.subset(subset.of(images.labels, images.image_ids))
+
+    def num_images(self, domain: str, splits: Sequence[str], subset: Subset | None = None) -> int:
+        """Counts images, from the manifest alone unless a subset is named; see :meth:`images`."""
+        if subset is None:
+            return sum(self.domain(domain).splits[split].num_images for split in splits)
+        key = (domain, tuple(splits), subset)
+        if key not in self._counts:
+            self._counts[key] = len(self.images(*key))
+        return self._counts[key]
+
+    def has_boxes(self, domain: str) -> bool:
+        """Returns whether a domain has bounding boxes here, and views that cut to them."""
+        known = self.suite.domains.get(domain)
+        return known is not None and known.box_views is not None and self.domain(domain).boxes
 
     def _open(self, domain: str, split: str) -> list[Shard]:
         shards = []
