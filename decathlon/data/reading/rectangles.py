@@ -55,11 +55,11 @@ def random_resized(
 
 
 def boxed(boxes: npt.NDArray[np.float32] | None, heights: Int64, widths: Int64) -> Int64:
-    """Rounds bounding boxes to whole pixels inside their images, at least one.
+    """Rounds bounding boxes to whole pixels, at least one each way.
 
     Args:
-        boxes: float32 (n, 4), left, top, width and height; an image whose box is empty or not a
-            number is taken whole, and so are all images if this is None.
+        boxes: float32 (n, 4), left, top, width and height, inside the images; None to take all
+            images whole.
         heights: int64 (n,), of the images.
         widths: int64 (n,).
 
@@ -67,13 +67,9 @@ def boxed(boxes: npt.NDArray[np.float32] | None, heights: Int64, widths: Int64) 
         int64 (n, 4).
     """
     sizes = np.stack([heights, widths], axis=1)
-    whole = np.concatenate([np.zeros_like(sizes), sizes], axis=1)
     if boxes is None:
-        return whole
+        return np.concatenate([np.zeros_like(sizes), sizes], axis=1)
     place, extent = boxes[:, [1, 0]].astype(np.float64), boxes[:, [3, 2]]
-    first = np.clip(np.rint(place), 0, sizes - 1)
+    first = np.minimum(np.rint(place), sizes - 1)
     last = np.clip(np.rint(place + extent), first + 1, sizes)
-    known = (extent > 0).all(axis=1, keepdims=True) & np.isfinite(first + last).all(
-        1, keepdims=True
-    )
-    return np.where(known, np.concatenate([first, last - first], axis=1), whole).astype(np.int64)
+    return np.concatenate([first, last - first], axis=1).astype(np.int64)
