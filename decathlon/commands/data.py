@@ -206,6 +206,9 @@ def show(
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
     n: Annotated[int, typer.Option("--n", help="Number of images, spread over the classes.")] = 60,
+    boxes: Annotated[
+        bool, typer.Option("--boxes", help="Draw the bounding boxes, in domains that have them.")
+    ] = False,
 ) -> None:
     """Draw a contact sheet: images of a domain with their class names.
 
@@ -216,7 +219,7 @@ def show(
 
     folder = data_folder(data)
     check_out(out, folder)
-    drawn = run(open_store(folder), domain, split, n, out)
+    drawn = run(open_store(folder), domain, split, n, out, boxes)
     print(f"{visible(str(out))}: {drawn} images of {domain} {split}")
 
 

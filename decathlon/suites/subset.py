@@ -73,6 +73,11 @@ class Subset:
         return f"{self.shots}shot" if self.shots else f"{100 * (self.fraction or 0):g}pct"
 
     @property
+    def rank(self) -> tuple[bool, float]:
+        """What sizes are ordered by: shares before images per class, the largest first."""
+        return self.fraction is None, -float(self.shots or self.fraction or 0)
+
+    @property
     def in_words(self) -> str:
         """Its size in words: ``10 images per class``, ``25 % of the training images``."""
         if self.shots:
@@ -105,3 +110,8 @@ class Subset:
         assert self.fraction is not None
         # 0.29 * 100 is 28.999999999999996.
         return max(1, int(round(self.fraction * images, 9) + 0.5))
+
+
+def in_words(name: str) -> str:
+    """Returns the size of the subset of a name in words; ``all training images`` if empty."""
+    return Subset.named(name).in_words if name else "all training images"

@@ -45,14 +45,12 @@ class Images:
         widths: int64 (n,) in pixels.
         offsets: int64 (n,), where each image begins in its shard's pixels, in bytes.
         shard: int64 (n,), the position of its shard in ``maps``.
-        boxes: float32 (n, 4), left, top, width and height of each image's bounding box in stored
-            pixels, or None.
+        boxes: float32 (n, 4), left, top, width and height of the bounding boxes in stored pixels,
+            inside the images; None if a shard has none.
         maps: The pixels of each shard, uint8 (bytes,), read-only.
         rows: The same with three bytes an element (pixels,), which numpy mirrors twice as fast.
         digests: SHA-256 by split.
     """
-
-    boxes: npt.NDArray[np.float32] | None = None
 
     def __init__(self, shards: Sequence[Shard], digests: dict[str, str]) -> None:
         self.digests = digests
@@ -61,6 +59,10 @@ class Images:
             np.concatenate([getattr(c, name) for c in columns])
             for name in ("label", "image_id", "height", "width")
         )
+        boxes = [c.box for c in columns if c.box is not None]
+        self.boxes: npt.NDArray[np.float32] | None = None
+        if len(boxes) == len(columns):
+            self.boxes = np.concatenate(boxes)
         self.offsets = np.concatenate([shard.offset for shard in shards])
         self.shard = np.repeat(np.arange(len(shards)), [len(shard) for shard in shards])
         # Pixels that do not fit into memory are not read ahead: shuffled reading gains nothing.

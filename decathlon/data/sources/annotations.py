@@ -88,6 +88,8 @@ class Annotations:
         widths: int64 (n,) in pixels, 0 where not said.
         class_names: Name by category id, of all categories of the file.
         sha256: Digest of the file's bytes.
+        boxes: float64 (n, 4), bounding boxes in pixels of the image files: left, top, width,
+            height. None without any.
     """
 
     where: str
@@ -98,6 +100,7 @@ class Annotations:
     widths: npt.NDArray[np.int64]
     class_names: dict[int, str]
     sha256: str
+    boxes: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 
 import numpy as np
+import numpy.typing as npt
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
@@ -28,19 +29,23 @@ class ShardPlan:
     Attributes:
         file: Its name in the domain's folder.
         header: Its attributes.
-        columns: What it will hold of each image if the annotated sizes are right.
+        columns: What it will hold of each image if the annotated sizes are right; boxes are
+            filled in later.
+        boxes: float64 (n, 4), the bounding boxes in pixels of the image files; None without any.
     """
 
     file: str
     header: Header
     columns: Columns
+    boxes: npt.NDArray[np.float64] | None = None
 
     @property
     def digest(self) -> str:
         """SHA-256 of all of the plan."""
         columns = self.columns
-        values = (columns.height, columns.width, columns.label, columns.image_id)
-        known = [sha256(value.tobytes()).hexdigest() for value in values]
+        values = [columns.height, columns.width, columns.label, columns.image_id]
+        boxes = [] if self.boxes is None else [self.boxes]
+        known = [sha256(value.tobytes()).hexdigest() for value in [*values, *boxes]]
         return digest_of([self.file, asdict(self.header), known])
 
 
@@ -58,6 +63,7 @@ class DomainPlan:
         left_out: See :class:`decathlon.data.manifest.DomainEntry`.
         split_folders: See :class:`decathlon.data.manifest.DomainEntry`.
         skipped: See :class:`decathlon.data.manifest.DomainEntry`.
+        held_out: See :class:`decathlon.data.manifest.DomainEntry`.
     """
 
     name: str
@@ -68,11 +74,15 @@ class DomainPlan:
     left_out: dict[str, str] = field(default_factory=dict)
     split_folders: str = ""
     skipped: dict[str, str] = field(default_factory=dict)
+    held_out: float = 0.0
 
     def official(self, suite: Suite) -> bool:
         """Returns True if classes, split sizes and images are those of the suite's domain."""
         domain = suite.domains.get(self.name)
         sizes = tuple(len(self.splits[s]) if s in self.splits else 0 for s in SPLITS)
+        if suite.held_out:  # official sets have no val: it is a part of train
+            train, val, test = sizes
+            sizes = (train + val, 0, test)
         return (
             domain is not None
             and self.exact
@@ -118,8 +128,10 @@ class DomainPlan:
                 label=label[part],
                 image_id=listed.image_ids[part],
                 crc32=np.zeros(high - low, np.int64),
+                box=None if listed.boxes is None else np.zeros((high - low, 4), np.float32),
             )
-            plans.append(ShardPlan(name, header, columns))
+            boxes = None if listed.boxes is None else listed.boxes[part]
+            plans.append(ShardPlan(name, header, columns, boxes))
         return plans
 
 

@@ -11,10 +11,8 @@ from decathlon.scoring.board import board_of
 from decathlon.scoring.entries import Entry, find_entry, hint_on, read_entries, suite_of
 from decathlon.scoring.figures import boards, curves, policies, style
 from decathlon.scoring.integrity import check_same_images
+from decathlon.scoring.reference import REFERENCE
 from decathlon.suites.base import Suite
-
-REFERENCE = "fine-tuning"
-"""What ``domains`` compares with where nothing else is named."""
 
 
 @dataclass(frozen=True)
