@@ -73,8 +73,8 @@ class LwF(Method):
     Li and Hoiem, TPAMI 2017: L_new + lambda_o L_old is minimised over shared parameters
     theta_s, old head theta_o and new head theta_n. First only the new head is trained, then
     everything. L_new is cross-entropy; L_old asks the old head for the responses that the
-    source network gave to the same images. Images are cropped and flipped anew in every
-    epoch, so the responses to each crop are recorded when it is seen, from a frozen copy of
+    source network gave to the same images. Each epoch crops and flips the images differently,
+    so the responses to each crop are recorded when it is seen, from a frozen copy of
     the source. Stored is the domain's full network; the old head and the copy are dropped.
 
     The values for this benchmark (Rebuffi et al., NeurIPS 2017) are not known. Ours: T,

@@ -2,13 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
 from decathlon.common.errors import UsageError
 from decathlon.common.files import check_output
 from decathlon.common.world import world
+from decathlon.suites.base import Crop
 
 
 def number(minimum: float, maximum: float | None = None, **settings: Any) -> Any:
@@ -145,6 +146,17 @@ def check_split(split: str) -> None:
     """
     if split not in ("val", "test"):
         raise UsageError(f"--split '{split}': use val or test")
+
+
+def checked_crop(crop: str) -> Crop:
+    """Returns what images are cut from.
+
+    Raises:
+        UsageError: It is not image or box.
+    """
+    if crop not in get_args(Crop):
+        raise UsageError(f"--crop '{crop}': use image or box")
+    return cast(Crop, crop)
 
 
 def check_launcher(

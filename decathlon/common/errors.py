@@ -63,7 +63,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def check_known(what: str, word: str, known: Collection[str]) -> None:
     """Raises UsageError unless a word is known; ``what`` is the kind of word."""
     if word not in known:
-        raise UsageError(f"unknown {what} '{word}'{nearest(word, known)} ({', '.join(known)})")
+        names = ", ".join(known)
+        raise UsageError(f"unknown {what} '{word}'{nearest(word, known)} (known: {names})")
 
 
 def listed(items: Sequence[str], between: str = ", ", most: int = 20) -> str:

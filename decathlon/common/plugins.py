@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from decathlon.common.errors import UsageError, nearest
+from decathlon.common.errors import UsageError, check_known
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -22,10 +22,7 @@ def chosen(kind: str, known: "Mapping[str, EntryPoint]", name: str) -> "EntryPoi
     Raises:
         UsageError: There is none of that name; the nearest is suggested.
     """
-    if name not in known:
-        raise UsageError(
-            f"unknown {kind} '{name}'{nearest(name, known)} (known: {', '.join(known)})"
-        )
+    check_known(kind, name, known)
     return known[name]
 
 

@@ -125,6 +125,7 @@ class ImageFile:
     Attributes:
         height: In pixels, of the upright image.
         width: In pixels, of the upright image.
+        orientation: EXIF orientation of the file, by which the image was turned upright.
         remarks: Decisions made in decoding it; see :func:`decathlon.data.colour.remarks`.
     """
 
@@ -141,7 +142,7 @@ class ImageFile:
         """
         self._data, self._limit = data, limit
         self._formats: tuple[str, ...] = PHOTOGRAPHS if photograph else FORMATS
-        self._orientation = 1
+        self.orientation = 1
         self.height = self.width = 0
         self.remarks: list[str] = []
         self._plain = self._is_plain()
@@ -164,7 +165,7 @@ class ImageFile:
             ImageError: The file is damaged or truncated, or its mode is refused.
         """
         found = self._turbo(None) if self._plain else self._pillow()
-        found = _TURNS[self._orientation](found)
+        found = _TURNS[self.orientation](found)
         if found.shape[:2] != self.shape:
             raise ImageError(f"decodes to another size than its header says ({found.shape[:2]})")
         return found
@@ -181,7 +182,7 @@ class ImageFile:
                 enough memory.
         """
         try:
-            if self._plain and self._orientation == 1 and size == self.shape:
+            if self._plain and self.orientation == 1 and size == self.shape:
                 pixels = self._turbo(memory)
                 if self._plain:
                     return  # they are there already
@@ -213,8 +214,8 @@ class ImageFile:
             raise
         self.height, self.width = image.height, image.width
         if self._formats is PHOTOGRAPHS and image.format != "TIFF":  # Pillow turns TIFF itself
-            self._orientation = _orientation(image)
-            if self._orientation >= 5:
+            self.orientation = _orientation(image)
+            if self.orientation >= 5:
                 self.height, self.width = self.width, self.height
 
     def _turbo(self, memory: memoryview | None) -> Pixels:

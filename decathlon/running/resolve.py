@@ -1,6 +1,6 @@
 """From a configuration to checked runs, one for each method."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,17 @@ def methods_named(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def resolve(config: RunConfig) -> list[Run]:
+def resolve(config: RunConfig, refused: Callable[[str], None] | None = None) -> list[Run]:
     """Checks what a user asked for and makes it one run a method, in the order given.
+
+    Args:
+        config: What was asked for.
+        refused: Called with a note on the methods that refuse to start from their source, which
+            are left out; None if that is an error.
 
     Raises:
         UsageError: Something named is not known or does not fit; a setting has to fit every
-            method.
+            method; no method can start from its source.
         DataError: The data or source weights are missing or damaged.
     """
     store = open_store(config.data)
@@ -50,21 +55,51 @@ def resolve(config: RunConfig) -> list[Run]:
             f"--name '{config.name}' cannot be the name of {len(config.methods)} methods; leave it"
             " out, and each has its own, or run one at a time"
         )
-    paths = _source_paths(config)
-    sources = {path: read_source(path) for path in dict.fromkeys(paths.values()) if path}
-    runs, errors = [], {}
-    for method, path in paths.items():
+    common, own = _source_paths(config)
+    sources = {path: read_source(path) for path in dict.fromkeys((*own.values(), common)) if path}
+    runs, errors, refusals = [], dict[str, UsageError](), dict[str, list[str]]()
+    for method in config.methods:
         try:
-            runs.append(_resolve_one(config, method, store, sources[path] if path else None))
+            path = own.get(method) or own.get(find(method).trained_by) or common
+            source = sources[path] if path else None
+            if reason := _refusal(method, source):
+                if refused is None:
+                    raise UsageError(f"method '{method}' {reason}")
+                refusals.setdefault(reason, []).append(method)
+            else:
+                runs.append(_resolve_one(config, method, store, source))
         except UsageError as error:
             errors[method] = error
+    notes = [f"left out: {', '.join(those)}: {reason}" for reason, those in refusals.items()]
     if errors:
         raise _unfit(errors, [run.method_name for run in runs])
+    if not runs:
+        raise UsageError("\n".join(["no method can start from its source", *notes]))
+    if refused is not None:
+        for note in notes:
+            refused(note)
     return runs
 
 
-def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | None) -> Run:
+def _refusal(method: str, source: Source | None) -> str:
+    """Returns why a method, or the one that trains its network, cannot start from a source."""
     kind = find(method)
+    if source is None:
+        return ""
+    return kind.refusal(source) or (
+        find(kind.trained_by).refusal(source) if kind.trained_by else ""
+    )
+
+
+def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | None) -> Run:
+    kind, trainer = find(method), None
+    if kind.trained_by:
+        if find(kind.trained_by).trained_by:
+            raise UsageError(
+                f"method '{method}': '{kind.trained_by}', which trains its network, trains none"
+            )
+        asked = replace(config, name=None, force=False)
+        trainer = _resolve_one(asked, kind.trained_by, store, source)
     settings = parse_settings(config.settings)
     # A method that starts from nothing takes the width of its network as a setting.
     width = settings.pop("width", 1.0) if source is None and not kind.needs_source else None
@@ -75,7 +110,8 @@ def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | 
         domains=tuple(dict.fromkeys(config.domains or store.domains)),
         seeds=tuple(dict.fromkeys(config.seeds)),
     )
-    return Run(own, kind(recipe), source or _untrained(method, width), store, code_of(method))
+    source = source or _untrained(method, width)
+    return Run(own, kind(recipe), source, store, code_of(method), trainer)
 
 
 def _untrained(method: str, width: Any) -> Source:
@@ -89,8 +125,8 @@ def _untrained(method: str, width: Any) -> Source:
     return Source(Architecture(width=float(width)), 1)
 
 
-def _source_paths(config: RunConfig) -> dict[str, Path | None]:
-    """Returns the weights file of each method, from FILE and METHOD=FILE arguments."""
+def _source_paths(config: RunConfig) -> tuple[Path | None, dict[str, Path]]:
+    """Returns the weights file of all methods, and those of single ones by name."""
     common: Path | None = None
     own: dict[str, Path] = {}
     for text in config.sources:
@@ -109,7 +145,7 @@ def _source_paths(config: RunConfig) -> dict[str, Path | None]:
             )
         else:
             common = path
-    return {method: own.get(method, common) for method in config.methods}
+    return common, own
 
 
 def _unfit(errors: dict[str, UsageError], fit: Sequence[str]) -> UsageError:

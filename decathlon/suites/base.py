@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from decathlon.common.errors import UsageError, nearest
+from decathlon.common.errors import check_known
 from decathlon.suites.score import Score
 
 SPLITS = ("train", "val", "test")
@@ -47,6 +47,7 @@ class View:
 
     def __post_init__(self) -> None:
         assert self.crop is not None or not (self.scale or self.box), "resized to which side?"
+        assert not (self.scale and self.box), "cut to which of the two?"
 
 
 @dataclass(frozen=True)
@@ -216,11 +217,7 @@ class Suite:
         Raises:
             UsageError: It is not; the nearest is suggested.
         """
-        if domain not in self.domains:
-            known = ", ".join(self.domains)
-            raise UsageError(
-                f"unknown domain '{domain}'{nearest(domain, self.domains)} (known: {known})"
-            )
+        check_known("domain", domain, self.domains)
 
     @property
     def official(self) -> tuple[Archive, ...]:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from decathlon.common.errors import UsageError, nearest
+from decathlon.common.errors import UsageError, check_known
 
 PERFECT = 1000.0
 """Points of one domain without any error."""
@@ -61,9 +61,7 @@ def domain_points(errors: Mapping[str, float], e_max: Mapping[str, float]) -> di
         UsageError: A domain without an E_max, or an error that is not in [0, 1].
     """
     for name, error in errors.items():
-        if name not in e_max:
-            known = ", ".join(e_max)
-            raise UsageError(f"unknown domain '{name}'{nearest(name, e_max)} (known: {known})")
+        check_known("domain", name, e_max)
         if not 0 <= error <= 1:  # NaN fails this too
             raise UsageError(
                 f"error of {name} is {error}, outside [0, 1]: give the share of images that are"

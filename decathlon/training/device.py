@@ -15,7 +15,7 @@ from lightning_fabric.plugins.precision import MixedPrecision, Precision
 from torch import nn
 
 from decathlon import __version__
-from decathlon.common.errors import UsageError
+from decathlon.common.errors import UsageError, check_known
 from decathlon.common.limits import cores
 from decathlon.common.world import World, world
 from decathlon.models.layers import Conv2d
@@ -57,10 +57,7 @@ class Compute:
         Raises:
             UsageError: The device or the precision is unknown or not available.
         """
-        if self.precision not in PRECISIONS:
-            raise UsageError(
-                f"unknown precision '{self.precision}' (known: {', '.join(PRECISIONS)})"
-            )
+        check_known("precision", self.precision, PRECISIONS)
         if (threads := self._threads()) != torch.get_num_threads():
             torch.set_num_threads(threads)
         accelerator = self.accelerator()

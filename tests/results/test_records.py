@@ -15,6 +15,7 @@ from decathlon.results.records import (
     find_records,
     pack_bits,
     read_record,
+    split_of,
     write_record,
 )
 from decathlon.suites.visual_decathlon import SUITE
@@ -50,6 +51,19 @@ def test_a_record_of_format_1_is_upgraded(tmp_path: Path) -> None:
         read_record(path)
 
 
+def test_subsets_have_folders_of_their_own_and_old_records_none(tmp_path: Path) -> None:
+    record = make_record("mine", "dtd", [True], subset="10shot.d1", crop="box", seed=3)
+    path = write_record(tmp_path, record)
+    assert path == tmp_path / "mine" / "dtd" / "test+10shot.d1" / "seed3" / "record.json"
+    assert list(find_records(tmp_path)) == [path]
+    assert (split_of(path), read_record(path)) == ("test", record)
+    value = json.loads(path.read_text())
+    del value["subset"], value["crop"], value["num_trained"]
+    path.write_text(json.dumps(value))
+    old = read_record(path)
+    assert (old.subset, old.crop, old.num_trained) == ("", "image", None)
+
+
 def test_records_are_found_in_order_and_reserved_folders_are_not(tmp_path: Path) -> None:
     for name in ("b", "a", "published", "sources"):
         write_record(tmp_path, make_record(name, "dtd", [True]))
@@ -71,6 +85,8 @@ def test_records_are_found_in_order_and_reserved_folders_are_not(tmp_path: Path)
         ({"split": "dev"}, "split"),
         ({"unheard": 1}, "unheard"),
         ({"parameters": {"source": 1}}, "parameters.shared"),
+        ({"subset": "5shots"}, "subset.*names no subset"),
+        ({"crop": "boxes"}, "crop"),
         ({"format": 3}, "format: is 3"),
         ({"predictions": "0"}, "predictions"),
         ({"code": {"distribution": "mine"}}, "code.version"),

@@ -61,3 +61,26 @@ def test_its_name_tells_its_size_and_draw(subset: Subset, name: str) -> None:
 def test_what_is_no_subset_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Subset(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("subset", "name", "words"),
+    [
+        (Subset(shots=10), "10shot", "10 images per class"),
+        (Subset(shots=1, draw=2), "1shot.d2", "1 image per class"),
+        (Subset(fraction=0.25), "25pct", "25 % of the training images"),
+        (Subset(fraction=0.005, draw=1), "0.5pct.d1", "0.5 % of the training images"),
+    ],
+)
+def test_a_name_gives_its_subset(subset: Subset, name: str, words: str) -> None:
+    assert (str(subset), subset.in_words) == (name, words)
+    assert Subset.named(name) == subset
+    assert Subset.named(name).size == name.partition(".d")[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "shot", "0shot", "101pct", "1.2.3pct", "5shot.d", "5shot.d-1", "../5shot"]
+)
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        Subset.named(name)

@@ -7,12 +7,14 @@ import numpy.typing as npt
 
 from decathlon.data.preparing.checking import check
 from decathlon.data.shard import Shard
+from decathlon.suites.base import Channels
 
 _ROW = 3 * 256
 _ROWS = 128
 """Rows added up at a time in float32: sums are whole numbers below 2^24, and so exact."""
 _CHUNK = _ROW * _ROWS
-Channels = tuple[float, float, float]
+SMALLEST = 1 / 255
+"""Standard deviation at least, of a channel that is the same in all images too."""
 
 
 class Sums:
@@ -64,14 +66,15 @@ def mean_and_std(parts: Iterable[Sums]) -> tuple[Channels, Channels]:
         parts: Sums over at least one pixel.
 
     Returns:
-        (mean, std), three numbers in [0, 1] each, rounded to six digits.
+        (mean, std), three numbers in [0, 1] each, rounded to six digits. A std is at least
+        :data:`SMALLEST`, as images are divided by it.
     """
     total, moments = 0, np.zeros((2, 3), np.uint64)
     for part in parts:
         total += part.count
         moments += part.moments()
     mean, second = moments[0] / total / 255, moments[1] / total / 255**2
-    std = np.sqrt(np.maximum(second - mean**2, 0))
+    std = np.maximum(np.sqrt(np.maximum(second - mean**2, 0)), SMALLEST)
     rounded = [tuple(round(float(x), 6) for x in row) for row in (mean, std)]
     (m0, m1, m2), (s0, s1, s2) = rounded
     return (m0, m1, m2), (s0, s1, s2)

@@ -21,7 +21,9 @@ _GAP = 10
 _TEXT = 10
 _LINES = 2
 _LINE = 14
-_PAPER, _INK = (255, 255, 255), (40, 40, 40)
+_PAPER, _INK, _FRAME = (255, 255, 255), (40, 40, 40), (230, 30, 30)
+_FRAME_WIDTH = 3
+"""Pixels of the line around a bounding box."""
 _WITHHELD = "(withheld)"
 
 _LACKING = "\uffff"
@@ -121,13 +123,16 @@ def _lines(text: str, width: int, font: _Font) -> Iterator[str]:
     yield _cut(line, width, font)
 
 
-def draw(images: Images, class_names: Sequence[str], count: int) -> Image.Image:
+def draw(
+    images: Images, class_names: Sequence[str], count: int, boxes: bool = False
+) -> Image.Image:
     """Draws a contact sheet.
 
     Args:
         images: The images.
         class_names: Name by label.
         count: Images on the sheet, at most.
+        boxes: True to draw the bounding boxes, which the images need to have.
     """
     tiles, width, height = laid_out(images, chosen(images, count))
     sheet = Image.new("RGB", (width, height), _PAPER)
@@ -135,6 +140,12 @@ def draw(images: Images, class_names: Sequence[str], count: int) -> Image.Image:
     for tile in tiles:
         pixels = images.pixels(tile.index)
         sheet.paste(Image.fromarray(pixels), (tile.left, tile.top))
+        if boxes and images.boxes is not None:
+            left, top, wide, high = map(float, images.boxes[tile.index])
+            left, top = left + tile.left, top + tile.top
+            # A pen draws on whole pixels, both ends included.
+            frame = (round(left), round(top), round(left + wide) - 1, round(top + high) - 1)
+            pen.rectangle(frame, outline=_FRAME, width=_FRAME_WIDTH)
         label = int(images.labels[tile.index])
         name = _WITHHELD if label == UNKNOWN else written(class_names[label], font)
         for number, line in enumerate(_lines(name, pixels.shape[1] + _GAP // 2, font)):
@@ -143,7 +154,7 @@ def draw(images: Images, class_names: Sequence[str], count: int) -> Image.Image:
     return sheet
 
 
-def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
+def show(store: Store, domain: str, split: str, count: int, out: Path, boxes: bool = False) -> int:
     """Writes a contact sheet of a prepared split.
 
     Args:
@@ -152,12 +163,14 @@ def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
         split: ``"train"``, ``"val"`` or ``"test"``.
         count: Images on the sheet, 1 to 2000; fewer if the split has fewer.
         out: A file ending in ``.png``, written whole or not at all.
+        boxes: True to draw the bounding boxes.
 
     Returns:
         Number of images drawn.
 
     Raises:
-        UsageError: The domain is not prepared, or another argument is out of its range.
+        UsageError: The domain is not prepared or has no boxes, or another argument is out of its
+            range.
         DataError: The split is missing or damaged.
         OSError: The file cannot be written.
     """
@@ -167,8 +180,11 @@ def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
         raise UsageError(f"{count} images on a sheet: give a number from 1 to {MOST}")
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out}: a contact sheet is a PNG file; name it {out.stem}.png")
+    entry = store.domain(domain)
+    if boxes and not entry.boxes:
+        raise UsageError(f"--boxes: {domain} has no bounding boxes in {store.data}; leave it out")
     images = store.images(domain, [split])
-    sheet = draw(images, store.domain(domain).class_names, count)
+    sheet = draw(images, entry.class_names, count, boxes)
     with replacing(out) as part:
         sheet.save(part, "PNG")
     return min(count, len(images))

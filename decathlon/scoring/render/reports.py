@@ -12,7 +12,8 @@ from decathlon.common.errors import check_known
 from decathlon.common.files import write_text
 from decathlon.common.grid import Column, Grid, emit, plain
 from decathlon.common.text import visible
-from decathlon.scoring.compare import Comparison, Difference
+from decathlon.scoring.compare import Comparison
+from decathlon.scoring.difference import Difference
 from decathlon.scoring.evaluate import SubmissionScore
 
 FORMATS = ("table", "json")

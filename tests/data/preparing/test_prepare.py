@@ -297,6 +297,16 @@ def test_mean_and_std_are_exact(tmp_path: Path) -> None:
     assert info.std == tuple(round(float(value), 6) for value in std)
 
 
+def test_a_channel_without_variation_can_be_divided_by(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("dark", "darker"):
+            path = tmp_path / "photos" / split / name / "1.png"
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (90, 80), (0, 7, 255)).save(path)
+    prepare(None, tmp_path / "data", folders={"nights": tmp_path / "photos"})
+    assert open_store(tmp_path / "data").domains["nights"].std == (round(1 / 255, 6),) * 3
+
+
 def test_odd_but_honest_images_are_taken(small: Official, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     image = picture(rng, 72, 90)
