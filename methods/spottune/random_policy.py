@@ -11,7 +11,6 @@ from torch.nn.functional import cross_entropy, pad
 from decathlon.common.errors import UsageError
 from decathlon.method import Batch, Method, Task
 from decathlon.models.noise import keyed_uniform
-from decathlon.models.resnet import Block
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, Recipe
 
@@ -69,8 +68,7 @@ def tune_last(network: RoutedNetwork, count: int) -> None:
         parent, _, child = name.rpartition(".")
         block = network.get_submodule(name)
         assert isinstance(block, RoutedBlock)
-        tuned = Block(block.tuned, block.shortcut, block.activation)
-        setattr(network.get_submodule(parent), child, tuned)
+        setattr(network.get_submodule(parent), child, block.plain(tuned=True))
     network.num_routed -= count
 
 
