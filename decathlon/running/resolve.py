@@ -86,12 +86,18 @@ def _refusal(method: str, source: Source | None) -> str:
     kind = find(method)
     if source is None:
         return ""
-    return kind.refusal(source) or (_refusal(kind.trained_by, source) if kind.trained_by else "")
+    return kind.refusal(source) or (
+        find(kind.trained_by).refusal(source) if kind.trained_by else ""
+    )
 
 
 def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | None) -> Run:
     kind, trainer = find(method), None
     if kind.trained_by:
+        if find(kind.trained_by).trained_by:
+            raise UsageError(
+                f"method '{method}': '{kind.trained_by}', which trains its network, trains none"
+            )
         asked = replace(config, name=None, force=False)
         trainer = _resolve_one(asked, kind.trained_by, store, source)
     settings = parse_settings(config.settings)
