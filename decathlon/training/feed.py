@@ -11,8 +11,8 @@ then takes one of two ways:
   0.8 GB.
 
 Crops that have to be resized are resized on the device either way. Then :class:`Normaliser` turns
-pixels into float32 there. There are no worker
-processes: tools/bench_training.py measures which part of a step the cropping takes.
+pixels into float32 there. There are no worker processes: tools/bench_training.py measures which
+part of a step the cropping takes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
