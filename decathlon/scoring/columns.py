@@ -98,18 +98,18 @@ def _mean(row: Row, digits: int) -> str:
 
 
 def _partial_mean(row: Row, digits: int) -> str:
-    return _mean(row, digits) + _count(row.covered, len(row.accuracy), digits)
+    return _mean(row, digits) + _count(row.covered, row)
 
 
-def _count(covered: int, columns: int, digits: int) -> str:
+def _count(covered: int, row: Row) -> str:
     """Returns the number of domains that a mean is over, where some are missing."""
-    return f" ({covered})" if 0 < covered < columns and digits > 1 else ""
+    return f" ({covered})" if 0 < covered < len(row.accuracy) else ""
 
 
 def _difference(row: Row, digits: int) -> str:
     if row.versus is None:
         return MISSING
-    covered = _count(len(row.versus.domains), len(row.accuracy), digits)
+    covered = _count(len(row.versus.domains), row)
     return f"{row.versus.mean.difference:+.{digits}f}{covered}"
 
 

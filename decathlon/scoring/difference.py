@@ -44,11 +44,13 @@ class ToBaseline:
     """How a row's mean accuracy differs from that of the baseline, on the same images.
 
     Attributes:
-        baseline: Label of the baseline.
+        name: Name of the baseline.
+        baseline: Its label.
         domains: The domains that both have, which the means are over.
         mean: The difference, in accuracy points.
     """
 
+    name: str
     baseline: str
     domains: tuple[str, ...]
     mean: Difference
@@ -64,7 +66,7 @@ def to_baseline(entry: Entry, base: Entry, suite: Suite) -> ToBaseline | None:
     if not domains:
         return None
     mean, _ = differences((entry, base), domains, {}, None, suite)
-    return ToBaseline(base.label, tuple(domains), mean)
+    return ToBaseline(base.name, base.label, tuple(domains), mean)
 
 
 def differences(

@@ -138,14 +138,14 @@ def _on_subsets(rows: Sequence[Row]) -> list[str]:
         for row in rows:
             if row.subset == subset and row.num_repetitions:
                 seeds, draws = plural(len(row.seeds), "seed"), plural(len(row.draws), "draw")
-                numbers = f"{seeds} x {draws} ({', '.join(map(str, row.draws))})"
+                numbers = f"{seeds} x {draws} of the images ({', '.join(map(str, row.draws))})"
                 if len(row.seeds) * len(row.draws) != row.num_repetitions:
                     numbers = f"{row.num_repetitions} of {numbers}"
                 found.setdefault(numbers, []).append(row.label)
-        texts = [f"{numbers}: {', '.join(labels)}" for numbers, labels in found.items()]
-        notes.append(
-            f"{in_words(subset)}: means over seeds x draws of the images; {'; '.join(texts)}."
-        )
+        texts = list(found)
+        if len(found) > 1:
+            texts = [f"{numbers} in {', '.join(labels)}" for numbers, labels in found.items()]
+        notes.append(f"{in_words(subset)}: means over {'; '.join(texts)}.")
     return notes
 
 
@@ -259,10 +259,14 @@ def interval_note(rows: Sequence[Row]) -> str | None:
 def difference_note(rows: Sequence[Row]) -> str | None:
     """Returns what the differences of a board are to, or None where there are none."""
     compared = [row for row in rows if row.versus is not None]
-    labels = dict.fromkeys(row.versus.baseline for row in compared if row.versus)
+    grouped = any(row.subset for row in compared)
+    labels = dict.fromkeys(
+        row.versus.name if grouped else row.versus.baseline for row in compared if row.versus
+    )
     if not labels:
         return None
+    text = f"{' or '.join(labels)}{' in the same group' if grouped else ''}"
     return (
-        f"vs. baseline: mean accuracy minus that of {' or '.join(labels)} on the same images, in"
-        " accuracy points, over the domains that both have."
+        f"vs. baseline: mean accuracy minus that of {text}, on the same test images, in accuracy"
+        " points, over the domains that both have."
     )

@@ -47,6 +47,7 @@ class View:
 
     def __post_init__(self) -> None:
         assert self.crop is not None or not (self.scale or self.box), "resized to which side?"
+        assert not (self.scale and self.box), "cut to which of the two?"
 
 
 @dataclass(frozen=True)

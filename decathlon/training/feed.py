@@ -14,10 +14,8 @@ processes: tools/bench_training.py measures which part of a step the cropping ta
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -29,9 +27,7 @@ from decathlon.method.base import Batch, Task
 from decathlon.models.noise import noise_key
 from decathlon.suites.base import Crop, View
 from decathlon.suites.subset import Subset
-
-SHARE = 0.25
-"""Part of a GPU's free memory that the images of one feed may take."""
+from decathlon.training.resident import Resident, fits, resized_from, send
 
 
 class Stream(Protocol):
@@ -150,22 +146,16 @@ class Feed:
             yield cut.index, self._batch(cut, key, 1.0)
 
     def _batch(self, cut: Cut, key: int, progress: float) -> Batch:
-        if self._resident is None:
+        if self._resident is not None:
+            pixels = self._resident.gather(cut)
+        elif cut.extent is None or self.device.type == "cpu":
             pixels = send(self.batches.gather(cut), self.device)
         else:
-            pixels = self._resident.gather(cut)
+            pixels = resized_from(self.batches.packed(cut), cut, self.device)
         ids = send(self.images.image_ids[cut.index], self.device)
         labels = send(self.images.labels[cut.index], self.device)
         images = self.normalise(pixels)
         return Batch(images, labels, ids, key, progress, self.domain, cut.share)
-
-
-def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
-    """Copies an array to a device; on a GPU, without waiting for the copy to finish."""
-    tensor = torch.from_numpy(values)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()  # from other memory, the copy blocks
-    return tensor.to(device, non_blocking=True)
 
 
 class Normaliser:
@@ -197,53 +187,11 @@ class Normaliser:
         Returns:
             N x 3 x H x W, float32, in channels-last memory order.
         """
-        return (images.to(torch.float32) * self._scale + self._shift).permute(0, 3, 1, 2)
-
-
-def fits(images: Images, device: torch.device) -> bool:
-    """Returns whether images can stay on the device: it is a GPU with room for them."""
-    if device.type != "cuda":
-        return False
-    free, _ = torch.cuda.mem_get_info(device)
-    return sum(len(pixels) for pixels in images.maps) <= SHARE * free
-
-
-class Resident:
-    """All images of a domain on a device, as uint8; batches are cropped there."""
-
-    def __init__(self, images: Images, device: torch.device) -> None:
-        """Copies all images to the device."""
-        sizes = [len(pixels) // 3 for pixels in images.maps]
-        before = np.cumsum([0, *sizes[:-1]])
-        self._pixels = torch.empty((sum(sizes), 3), dtype=torch.uint8, device=device)
-        for first, size, pixels in zip(before.tolist(), sizes, images.maps, strict=True):
-            # torch.tensor copies: the memory map is read-only, which from_numpy warns about.
-            self._pixels[first : first + size] = torch.tensor(pixels).view(-1, 3)
-        start = before[images.shard] + images.offsets // 3
-        self._start, self._height, self._width = (
-            torch.from_numpy(values).to(device) for values in (start, images.heights, images.widths)
-        )
-
-    def gather(self, cut: Cut) -> Tensor:
-        """Crops a batch, exactly as :meth:`decathlon.data.reading.batches.Batches.gather` does.
-
-        Args:
-            cut: Which images, and where to crop them.
-
-        Returns:
-            N x H x W x 3, uint8, on the device.
-        """
-        device = self._pixels.device
-        index, corner, flips = (send(part, device) for part in (cut.index, cut.corner, cut.flips))
-        height, width = self._height[index, None], self._width[index, None]
-        down = torch.arange(cut.height, device=device)
-        right = torch.arange(cut.width, device=device)
-        across = torch.where(flips[:, None], cut.width - 1 - right, right)
-        # A crop that reaches beyond the image repeats its edge pixels.
-        rows = torch.minimum((corner[:, :1] + down).clamp(min=0), height - 1)
-        columns = torch.minimum((corner[:, 1:] + across).clamp(min=0), width - 1)
-        places = (self._start[index, None] + rows * width)[:, :, None] + columns[:, None]
-        return self._pixels[places]
+        lines = images.flatten(2).to(torch.float32)
+        # In place, and whole lines at once: twice to four times as fast as colour by colour.
+        width = images.shape[2]
+        lines.mul_(self._scale.repeat(width)).add_(self._shift.repeat(width))
+        return lines.view(images.shape).permute(0, 3, 1, 2)
 
 
 def interleaved(feeds: Sequence[Stream], start: int, total: int, seed: int) -> Iterator[Batch]:

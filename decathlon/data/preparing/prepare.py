@@ -11,22 +11,25 @@ The flow, one module each:
   :class:`~decathlon.data.preparing.shard_writer.ShardWriter`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from decathlon.common.errors import DataError, UsageError, nearest
+from decathlon.common.files import sha256
 from decathlon.common.locks import exclusive
 from decathlon.common.oserrors import explained
 from decathlon.common.text import printable_name
-from decathlon.data.manifest import DomainEntry, Manifest, whole
+from decathlon.data.manifest import DomainEntry, Manifest, SourceEntry, whole
 from decathlon.data.preparing.domain_job import same_plan
 from decathlon.data.preparing.filling import BrokenError
 from decathlon.data.preparing.folder_writer import FolderWriter
 from decathlon.data.preparing.labelling import SPLIT, add_labels
 from decathlon.data.preparing.shard_writer import temporary_files
-from decathlon.data.sources.class_folders import OwnDomain, check_name, own_domain
+from decathlon.data.shard import UNKNOWN
+from decathlon.data.sources.class_folders import check_name, own_domain
+from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.imagenet import from_originals, validation
 from decathlon.data.sources.official import (
     has_annotations,
@@ -36,12 +39,22 @@ from decathlon.data.sources.official import (
     read_plans,
     supplies,
 )
+from decathlon.data.sources.readers import (
+    MissingError,
+    Offer,
+    Place,
+    missing_files,
+    reader_of,
+)
 from decathlon.data.sources.stratified import Shares, parse_shares
-from decathlon.suites.base import Suite
+from decathlon.data.sources.supply import Supply
+from decathlon.suites.base import Domain, Suite
 from decathlon.suites.registry import DEFAULT
 
 MOST_SKIPPED = 10_000
 """Broken images of a domain that are left out at most."""
+SMALL_FILE = 1 << 20
+"""Bytes up to which a source is read again to notice a change; of others the size is compared."""
 
 
 @dataclass
@@ -87,8 +100,8 @@ def prepare(
 
     Args:
         archives: Folder that holds the archives under their official names, or the tree
-            that they unpack to (see :mod:`decathlon.data.sources.official`); None if only
-            ``folders`` are wanted.
+            that they unpack to (see :mod:`decathlon.data.sources.official` and
+            :mod:`decathlon.data.sources.readers`); None if only ``folders`` are wanted.
         data: Folder of the shards and their manifest; made when missing.
         suite: The suite to prepare data for; a folder holds data of one suite.
         domains: Domains to prepare, or None for all that the annotations describe.
@@ -98,13 +111,14 @@ def prepare(
             splits.
         folders: Folders of photographs by the name of their domain (see
             :mod:`decathlon.data.sources.folder_scan`): the user's own domains, or those of a suite
-            that has no archives.
+            that has no annotations.
         imagenet: Folder of the original ILSVRC-2012 photographs, for the suite's domain that can
             be made of them if its archive is missing (see
             :mod:`decathlon.data.sources.imagenet`).
         split_folders: Shares ``TRAIN/VAL/TEST`` by which ``folders`` without splits are divided;
             None for the shares used before, else 0.8/0.1/0.1.
-        skip_broken: Leave out images of ``folders`` that cannot be read, and record which.
+        skip_broken: Leave out images that cannot be read, and record which; not of archives that
+            come with annotations.
 
     Returns:
         What was done.
@@ -128,6 +142,7 @@ def prepare(
         preparation = _Preparation(folder, domains, imagenet, folders)
         preparation.from_folders(shares, skip_broken)
         if archives is not None:
+            preparation.from_readers(archives, skip_broken)
             preparation.from_archives(archives)
         if labels is not None:
             preparation.label(labels)
@@ -192,7 +207,7 @@ class _Preparation:
             if rule is None and entry is not None and entry.split_folders:
                 rule = parse_shares(entry.split_folders)
             known = entry.skipped if entry is not None and skip_broken else {}
-            found = own_domain(name, folder, rule, known)
+            found = own_domain(name, folder, rule, known, self.suite.held_out)
             if entry is None or not self._is_current(entry, found):
                 self._write_folder(name, folder, rule, skip_broken)
             if shares is not None and not found.plan.split_folders:
@@ -203,33 +218,149 @@ class _Preparation:
     def _write_folder(
         self, name: str, folder: Path, rule: Shares | None, skip_broken: bool
     ) -> None:
-        """Writes a domain from a folder, without broken images if ``skip_broken``.
+        """Writes a domain from a folder, without broken images if ``skip_broken``."""
+        self._write(
+            lambda skipped: own_domain(name, folder, rule, skipped, self.suite.held_out),
+            skip_broken,
+        )
+
+    def _write(self, offered: Callable[[dict[str, str]], Offer], skip_broken: bool) -> None:
+        """Writes a domain, without broken images if ``skip_broken``.
+
+        Args:
+            offered: Returns the domain without images that are known to be broken.
+            skip_broken: True to leave out those that turn out to be.
 
         Raises:
             BrokenError: Images are broken and not to be skipped, or there are too many.
         """
         skipped: dict[str, str] = {}
         while True:  # once more if images turn out to be broken
-            found = own_domain(name, folder, rule, skipped)
+            found = offered(skipped)
             try:
-                self.folder.write([found.supply], [found.plan], [])
+                self.folder.write(found.supplies, [found.plan], found.annotations)
             except BrokenError as error:
                 skipped |= {printable_name(image): reason for image, reason in error.images.items()}
                 if not skip_broken or len(skipped) > MOST_SKIPPED:
                     raise
             else:
                 break
+        name = found.plan.name
         remarks = [f"{name}: {remark}" for remark in self.manifest.domains[name].remarks]
         self.folder.messages += [*found.messages, *remarks]
 
-    def _is_current(self, entry: DomainEntry, found: OwnDomain) -> bool:
-        """Returns True if a domain is prepared from what its folder holds now."""
-        source = entry.sources[0]
+    def _is_current(self, entry: DomainEntry, found: Offer) -> bool:
+        """Returns True if a domain is prepared from what its source holds now."""
+        notes, count = found.annotations, len(found.annotations)
+        splits = list(found.plan.splits.values())
         return (
             whole(self.data, entry)
             and same_plan(entry, found.plan)
-            and found.supply.is_at(source.folder)
-            and source.state == found.supply.state(list(found.plan.splits.values()))
+            and [note.sha256 for note in notes] == [s.sha256 for s in entry.sources[:count]]
+            and len(found.supplies) == len(entry.sources) - count
+            and all(
+                supply.unchanged(source, splits)
+                for supply, source in zip(found.supplies, entry.sources[count:], strict=True)
+            )
+        )
+
+    def from_readers(self, archives: Path, skip_broken: bool) -> None:
+        """Writes domains whose images their readers find, if missing or out of date."""
+        absent: list[str] = []
+        incomplete: dict[str, str] = {}
+        for domain in self._readable():
+            name, entry = domain.name, self.manifest.domains.get(domain.name)
+            if entry is not None and self._is_settled(archives, entry):
+                continue
+            try:
+                found = reader_of(domain, self.suite)(Place(archives, name, self.suite))
+            except MissingError as error:
+                if entry is None or not whole(self.data, entry):
+                    incomplete[name] = str(error)
+                continue
+            if entry is None:
+                if found is None:
+                    absent.append(name)
+                else:
+                    self._write_read(name, found, skip_broken)
+            elif found is not None and self._is_outdated(entry, found):
+                self._write_read(name, found, skip_broken)
+            elif self.wanted is not None and not whole(self.data, entry):
+                raise DataError(_damaged(name, entry))
+        self._tell_absent(archives, absent, incomplete)
+
+    def _readable(self) -> list[Domain]:
+        """Returns the domains that readers should look for.
+
+        Raises:
+            UsageError: The user named one that neither is the suite's nor is prepared.
+        """
+        found = [domain for domain in self.suite.domains.values() if domain.reader]
+        if self.wanted is not None and found and self.suite.annotations is None:
+            for name in self.wanted:
+                if not self._is_own(name):
+                    self.suite.check(name)
+        names = [domain.name for domain in found] if self.wanted is None else self.wanted
+        return [d for d in found if d.name in names and d.name not in self.folders]
+
+    def _is_outdated(self, entry: DomainEntry, found: Offer) -> bool:
+        """Returns True if a prepared domain is damaged, has changed, or can get labels."""
+        if self._is_current(entry, found):
+            return False
+        unlabelled = any((part.categories == UNKNOWN).any() for part in found.plan.splits.values())
+        if not whole(self.data, entry) or not (_labelled(entry) or unlabelled):
+            return True
+        # What was made of other files, which may be gone, stays as it is.
+        return any(_same_place(s, source) for s in found.supplies for source in entry.sources)
+
+    def _write_read(self, name: str, found: Offer, skip_broken: bool) -> None:
+        """Writes what a reader has found."""
+
+        def offered(skipped: dict[str, str]) -> Offer:
+            return replace(found, plan=found.plan.without(skipped))
+
+        for note in found.annotations:
+            self.folder.tell(note)
+        self._write(offered, skip_broken)
+        if any(isinstance(supply, FolderSupply) for supply in found.supplies):
+            self.folder.messages.append(
+                f"{name}: is made of unpacked files, which have no official digest to compare with"
+            )
+        official, plan = self.suite.domains[name], found.plan
+        if not plan.official(self.suite):
+            counts = {split: len(notes) for split, notes in plan.splits.items()}
+            trained = counts.get("train", 0) + counts.get("val", 0)
+            self.folder.messages.append(
+                f"{name}: {trained:,} images to train on and {counts.get('test', 0):,} to test on,"
+                f" of {sum(map(bool, plan.class_names))} classes; official are"
+                f" {sum(official.sizes[:2]):,}, {official.sizes[2]:,} and"
+                f" {official.num_classes}: recorded as unofficial"
+            )
+
+    def _tell_absent(
+        self, archives: Path, absent: Sequence[str], incomplete: Mapping[str, str]
+    ) -> None:
+        """Adds messages on domains that no reader can find, or not all of.
+
+        Raises:
+            DataError: Nothing is prepared and nothing can be, or the user named such a domain.
+        """
+        texts = list(incomplete.values())
+        if absent:
+            lacking = [a for a in self.suite.archives if set(a.domains) & set(absent)]
+            texts.append(missing_files(archives, absent, lacking))
+        if texts and (self.wanted is not None or not self.manifest.domains):
+            raise DataError("\n".join(texts))
+        self.folder.messages += texts
+        self._reported.update(absent, incomplete)
+
+    def _is_settled(self, archives: Path, entry: DomainEntry) -> bool:
+        """Returns True if a domain is prepared, as far as can be told without its reader."""
+        return (
+            whole(self.data, entry)
+            and _labelled(entry)
+            and not any(source.folder for source in entry.sources)
+            and all(_is_same(archives / source.file, source) for source in entry.sources)
         )
 
     def from_archives(self, archives: Path) -> None:
@@ -240,7 +371,8 @@ class _Preparation:
                 raise DataError(_damaged(name, entry))
         all_ = [*self.suite.domains, *self.manifest.domains]
         names = self.wanted if self.wanted is not None else list(dict.fromkeys(all_))
-        names = [name for name in names if not self._is_own(name)]
+        read = {domain.name for domain in self.suite.domains.values() if domain.reader}
+        names = [name for name in names if not self._is_own(name) and name not in read]
         if all(self._complete(name) for name in names):
             return
         if self.suite.annotations is None:
@@ -253,7 +385,7 @@ class _Preparation:
         if self.wanted is not None:
             self._check_known(names, known)
         else:
-            names = [name for name in known if not self._is_own(name)]
+            names = [name for name in known if not self._is_own(name) and name not in read]
         there = [name for name in names if annotated and self._has_images(archives, name)]
         self._tell_missing(archives, names, there, annotated)
         paths = {self._images(archives, n) for n in there if not self._complete(n)}
@@ -371,6 +503,25 @@ def _damaged(name: str, entry: DomainEntry) -> str:
         f"{name}: shards are missing or damaged; run 'decathlon prepare{how}' with what they"
         " were made of"
     )
+
+
+def _labelled(entry: DomainEntry) -> bool:
+    return all(split.labelled for split in entry.splits.values())
+
+
+def _is_same(path: Path, source: SourceEntry) -> bool:
+    """Returns True if a file that data was made of is gone, or the same as far as is looked."""
+    if not path.is_file():
+        return True
+    size = path.stat().st_size
+    return size == source.size and (size > SMALL_FILE or sha256(path) == source.sha256)
+
+
+def _same_place(supply: Supply, source: SourceEntry) -> bool:
+    """Returns True if data was made of this archive or folder, whatever it held then."""
+    if isinstance(supply, FolderSupply):
+        return supply.is_at(source.folder)
+    return supply.name == source.file
 
 
 def _remove_temporary(folder: Path) -> None:

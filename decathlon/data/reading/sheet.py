@@ -154,9 +154,7 @@ def draw(
     return sheet
 
 
-def show(
-    store: Store, domain: str, split: str, count: int, out: Path, boxes: bool = False
-) -> int:
+def show(store: Store, domain: str, split: str, count: int, out: Path, boxes: bool = False) -> int:
     """Writes a contact sheet of a prepared split.
 
     Args:

@@ -1,6 +1,6 @@
 """Images in a tar archive, which is streamed and never unpacked."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from decathlon.common.errors import DataError
@@ -20,13 +20,18 @@ def archive_entry(
     name: str, size: int, sha256: str, official: Sequence[Archive] = ()
 ) -> SourceEntry:
     """Returns the record of an archive, compared with the official one of that name."""
-    same = any(a.file == name and (a.size, a.sha256) == (size, sha256) for a in official)
+    same = any(a.file == last_part(name) and (a.size, a.sha256) == (size, sha256) for a in official)
     return SourceEntry(file=name, size=size, sha256=sha256, official=same)
 
 
 def last_part(name: str) -> str:
     """Returns a path's file name."""
     return name.rsplit("/", 1)[-1]
+
+
+def last_two(name: str) -> str:
+    """Returns a path's folder and file name."""
+    return "/".join(name.rsplit("/", 2)[-2:])
 
 
 class ArchiveSupply:
@@ -39,6 +44,7 @@ class ArchiveSupply:
         rule: How its images are decoded.
         official: Official archives; this one is compared with that of its name.
         key: Turns a member's name into the one by which it is looked for.
+        name: What it is called in the manifest, by default its file name.
     """
 
     mend = "fetch the archive again"
@@ -52,8 +58,9 @@ class ArchiveSupply:
         *,
         official: Sequence[Archive] = (),
         key: Callable[[str], str] = str,
+        name: str = "",
     ) -> None:
-        self.path, self.name, self.rule = path, path.name, rule
+        self.path, self.name, self.rule = path, name or path.name, rule
         self._tars = None if tars is None else frozenset(tars)
         self._key, self._official = key, official
         self._entry: SourceEntry | None = None
@@ -65,6 +72,10 @@ class ArchiveSupply:
         except OSError as error:
             raise unreadable(self.path, error) from None
         return [self.name, state.st_size, state.st_mtime_ns]
+
+    def unchanged(self, source: SourceEntry, splits: Sequence[Annotations]) -> bool:
+        """Returns True if the archive can be the one that data was made of."""
+        return (source.file, source.size) == (self.name, self.path.stat().st_size)
 
     def images(self, index: NameIndex) -> Iterator[Supplied]:
         """Yields the images in the order of the archive, which is read to its end."""
@@ -97,6 +108,32 @@ class ArchiveSupply:
                 pass
             digest = source.finish()
         self._entry = archive_entry(self.name, source.count, digest, self._official)
+
+    def contents(self, names: Collection[str], most: int, early: bool) -> dict[str, bytes]:
+        """Reads some files that are at the top of the archive, or one folder below.
+
+        Args:
+            names: Their file names.
+            most: Bytes that each may have.
+            early: True to stop when all are found; the archive's digest is then not known.
+
+        Raises:
+            DataError: The archive is damaged, or a file is too large or there twice.
+        """
+        found: dict[str, bytes] = {}
+        for tar, member in self.members():
+            name = last_part(member.name)
+            if name not in names or member.kind != "file" or member.name.count("/") > 1:
+                continue
+            where = f"{tar.where}: {member.name}"
+            if name in found:
+                raise DataError(f"{where}: is there twice; {self.mend}")
+            if member.size > most:
+                raise DataError(f"{where}: has {member.size} bytes (limit {most}); {self.mend}")
+            found[name] = tar.read()
+            if early and len(found) == len(names):
+                break
+        return found
 
     def source(self) -> SourceEntry:
         """Returns name, size and digest of the archive."""

@@ -85,6 +85,10 @@ class FolderSupply:
         self._state = digest.hexdigest()
         return self._state
 
+    def unchanged(self, source: SourceEntry, splits: Sequence[Annotations]) -> bool:
+        """Returns True if this is the folder that data was made of, with the same files."""
+        return self.is_at(source.folder) and source.state == self.state(splits)
+
     def identity(self, splits: Sequence[Annotations]) -> list[str | int]:
         """Returns the folder's path and its state."""
         return [self.name, self.path, self.state(splits)]

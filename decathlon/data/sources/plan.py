@@ -1,7 +1,8 @@
 """What a source offers and preparing writes: domains with their classes, splits and shards."""
 
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
-from decathlon.common.text import megabytes
+from decathlon.common.text import megabytes, printable_name
 from decathlon.data.image import TOLERANCE, stored_sizes, too_large
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.sources.annotations import MOST_CLASS_TEXT, MOST_CLASSES, Annotations
@@ -89,6 +90,22 @@ class DomainPlan:
             and domain.num_classes == len(self.class_names) == sum(map(bool, self.class_names))
             and domain.sizes == sizes
         )
+
+    def without(self, skipped: Mapping[str, str]) -> "DomainPlan":
+        """Returns the plan without broken images.
+
+        Args:
+            skipped: Why each is left out, by name as
+                :func:`~decathlon.common.text.printable_name` gives it.
+        """
+        if not skipped:
+            return self
+        splits = {}
+        for split, notes in self.splits.items():
+            kept = np.array([printable_name(name) not in skipped for name in notes.names], bool)
+            if kept.any():
+                splits[split] = notes.only(kept)
+        return replace(self, splits=splits, skipped={**self.skipped, **skipped})
 
     def labels(self, split: str) -> Int64:
         """Returns the label of each image: its category less the smallest one."""

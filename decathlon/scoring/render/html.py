@@ -101,7 +101,8 @@ def _brief(board: Board, row: Row) -> str:
     if board.suite.score:
         heading = visible(board.suite.score.heading)
         return "" if row.score is None else f"{heading} {row.score:.0f}"
-    return "" if row.mean_accuracy is None else f"mean {row.mean_accuracy:.2f}"
+    (mean,) = columns_of(board, ["mean"])
+    return "" if row.mean_accuracy is None else f"{mean.heading} {mean.text(row, 2)}"
 
 
 def _facts(board: Board, row: Row) -> list[tuple[str, str]]:

@@ -142,9 +142,10 @@ def show(
     console.print()
     console.print(Text(legend(board.suite, shown.keys)))
     if shown.left_out:
+        example = "score,ci" if board.suite.score else "mean,diff"
         text = (
             f"Left out to fit {console.width} characters: {', '.join(shown.left_out)}. Choose"
-            " columns with --columns (such as --columns score,ci), use a wider terminal, or see"
+            f" columns with --columns (such as --columns {example}), use a wider terminal, or see"
             " everything with --format csv."
         )
         console.print(Text(text))
