@@ -93,3 +93,19 @@ class DAN(Method):
                 layer.weight.requires_grad_(self.recipe.train_bn)
                 layer.bias.requires_grad_(self.recipe.train_bn)
         return network
+
+    @classmethod
+    def refusal(cls, source: Source) -> str:
+        """Refuses networks whose controllers would have more numbers than their filters."""
+        with torch.device("meta"):
+            layers = source.architecture.build(1).modules()
+        convs = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+        filters = sum(conv.weight.numel() for conv in convs)
+        controllers = sum(conv.out_channels**2 for conv in convs)
+        if controllers <= filters:
+            return ""
+        return (
+            f"the controllers of a {source.architecture.name}, C_out x C_out at each convolution,"
+            f" would have {controllers:,} numbers, and its convolutions have {filters:,}:"
+            " fine-tuning stores less"
+        )

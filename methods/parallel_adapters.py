@@ -1,6 +1,7 @@
 """Parallel residual adapters: a 1x1 convolution beside each shared 3x3 convolution."""
 
 from decathlon.models.resnet import Architecture
+from decathlon.models.weights import Source
 
 from .series_adapters import SeriesAdapters
 
@@ -22,6 +23,11 @@ class ParallelAdapters(SeriesAdapters):
     trains = "parallel adapters, batch norms, head"
     kind = "parallel"
     leaked = "nothing"
+
+    @classmethod
+    def refusal(cls, source: Source) -> str:
+        """Refuses no network: the adapters are beside convolutions that stay as they are."""
+        return ""
 
     def pretraining(self, width: float) -> Architecture:
         """Returns the plain network."""

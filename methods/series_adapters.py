@@ -68,6 +68,18 @@ class SeriesAdapters(Method):
             network.get_parameter(name).requires_grad_(False)
         return network
 
+    @classmethod
+    def refusal(cls, source: Source) -> str:
+        """Refuses plain networks that cannot be pretrained with series adapters here."""
+        given = source.architecture
+        if given.adapters != "none" or given.name == cls().pretraining(given.width).name:
+            return ""
+        return (
+            f"a {given.name} is not pretrained with series adapters, and new ones after its"
+            " convolutions would scramble what it has learnt; parallel-adapters starts from any"
+            " network"
+        )
+
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """One phase: adapters, at the rate of new layers, and the rest with its own decay."""
         released = self.recipe.protocol == "released"

@@ -50,13 +50,42 @@ def normalised(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
         N x C_out x H' x W'.
     """
     if type(conv) is nn.Conv2d and isinstance(norm, BatchNorm2d) and _is_fixed(conv, norm):
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        kernel = conv.weight * scale[:, None, None, None]
-        shift = norm.bias - norm.running_mean * scale
-        return conv2d(x, kernel, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+        return _folded(conv, norm, x)
     out: Tensor = norm(conv(x))
+    return out
+
+
+def normalised_exactly(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
+    """Convolves and normalises; in evaluation mode as two operations, whatever is frozen.
+
+    For networks of which others compute the same: with the normalisation in the kernel, the last
+    bits differ. While training, two frozen layers are one convolution as in :func:`normalised`:
+    the backward pass then needs the input of the convolution only.
+
+    Args:
+        conv: A convolution, or what took its place.
+        norm: The batch normalisation that follows it.
+        x: N x C_in x H x W.
+
+    Returns:
+        N x C_out x H' x W'.
+    """
+    if conv.training and type(conv) in (nn.Conv2d, Conv2d) and isinstance(norm, BatchNorm2d):
+        assert isinstance(conv, nn.Conv2d)
+        if norm.frozen and not conv.weight.requires_grad:
+            return _folded(conv, norm, x)
+    out: Tensor = norm(conv(x))
+    return out
+
+
+def _folded(conv: nn.Conv2d, norm: BatchNorm2d, x: Tensor) -> Tensor:
+    """Returns what both layers make of x, by one convolution."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    kernel = conv.weight * scale[:, None, None, None]
+    shift = norm.bias - norm.running_mean * scale
+    out: Tensor = conv._conv_forward(x, kernel, shift)
     return out
 
 

@@ -1,10 +1,10 @@
-"""Residual networks, seen as stem, macro blocks of residual blocks, tail and head.
+"""The networks that are known by name, and ResNet-26.
 
 ResNet-26 is the network of all Visual Decathlon results (Rebuffi et al., CVPR 2018; the
 graph is that of srebuffi/residual_adapters, ``models.py``, lines 41-143).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from decathlon.common.errors import DataError
 from decathlon.models.adapters import KINDS, Kind, add_adapters
 from decathlon.models.layers import BatchNorm2d, initialise_convolutions, normalised
+from decathlon.models.residual import Block, ResidualNetwork
+from decathlon.models.torchvision_resnet import basic_blocks, bottlenecks
+
+__all__ = ["FAMILIES", "Architecture", "Block", "Family", "PoolAndPad", "ResidualNetwork"]
 
 BASE_CHANNELS = 32
 """Channels of the stem at width 1."""
@@ -67,73 +71,6 @@ class PoolAndPad(nn.Module):
         return torch.cat([x, torch.zeros_like(x)], dim=1)
 
 
-class Block(nn.Module):
-    """A residual block: activation(F_l(x) + shortcut(x)), its three parts kept apart.
-
-    Attributes:
-        branch: F_l of the SpotTune paper's equation 1.
-        shortcut: The identity, or what makes it fit.
-        activation: What follows the sum.
-    """
-
-    def __init__(self, branch: nn.Module, shortcut: nn.Module, activation: nn.Module) -> None:
-        super().__init__()
-        self.branch, self.shortcut, self.activation = branch, shortcut, activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Equation 1, followed by the block's activation."""
-        out: Tensor = self.activation(self.branch(x) + self.shortcut(x))
-        return out
-
-
-class ResidualNetwork(nn.Module):
-    """A classifier made of a stem, macro blocks, a tail and a head.
-
-    Attributes:
-        stem: N x 3 x H x W to the first macro block's input.
-        macros: Macro blocks, each a sequence of :class:`Block`.
-        tail: From the last block's output to N x features.
-        head: From N x features to N x classes.
-    """
-
-    def __init__(
-        self,
-        stem: nn.Module,
-        macros: Sequence[Sequence[Block]],
-        tail: nn.Module,
-        features: int,
-        num_classes: int,
-    ) -> None:
-        super().__init__()
-        self.stem = stem
-        self.macros = nn.ModuleList(nn.Sequential(*blocks) for blocks in macros)
-        self.tail = tail
-        self.head = nn.Linear(features, num_classes)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Maps images, N x 3 x H x W, normalised, to what the head sees, N x features."""
-        x = self.stem(images)
-        for macro in self.macros:
-            x = macro(x)
-        out: Tensor = self.tail(x)
-        return out
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps images, N x 3 x H x W, normalised, to logits, N x classes."""
-        logits: Tensor = self.head(self.features(images))
-        return logits
-
-    def blocks(self) -> Iterator[tuple[str, Block]]:
-        """Yields (dotted name, block) for all residual blocks, in order."""
-        for name, module in self.named_modules():
-            if isinstance(module, Block):
-                yield name, module
-
-    def new_head(self, num_classes: int) -> None:
-        """Puts a newly initialised linear head in the place of the present one."""
-        self.head = nn.Linear(self.head.in_features, num_classes)
-
-
 @dataclass(frozen=True)
 class Architecture:
     """All that is needed to build a network again.
@@ -141,15 +78,19 @@ class Architecture:
     Attributes:
         name: Family, a key of :data:`FAMILIES`.
         width: Factor on all channel numbers.
-        blocks: Residual blocks in each macro block.
+        blocks: Residual blocks in each macro block; by default as many as the family has.
         adapters: ``none``, ``series`` or ``parallel``: residual adapters at every 3x3
             convolution.
     """
 
     name: str = "resnet26"
     width: float = 1.0
-    blocks: tuple[int, ...] = (4, 4, 4)
+    blocks: tuple[int, ...] = ()
     adapters: Kind = "none"
+
+    def __post_init__(self) -> None:
+        if not self.blocks and self.name in FAMILIES:
+            object.__setattr__(self, "blocks", FAMILIES[self.name].blocks)
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
@@ -163,8 +104,8 @@ class Architecture:
             DataError: The value does not describe a network that is known here.
         """
         try:
-            self = cls(**{**value, "blocks": tuple(value["blocks"])})
-        except (TypeError, KeyError) as error:
+            self = cls(**{**value, "blocks": tuple(value.get("blocks", ()))})
+        except (AttributeError, TypeError) as error:
             raise DataError(f"the weights describe no known network ({error})") from None
         if self.name not in FAMILIES:
             raise DataError(f"the weights are of a network '{self.name}', which is not known here")
@@ -182,7 +123,18 @@ class Architecture:
 
     def build(self, num_classes: int) -> ResidualNetwork:
         """Builds the network with new weights from torch's random state."""
-        return FAMILIES[self.name](self, num_classes)
+        return FAMILIES[self.name].build(self, num_classes)
+
+    @property
+    def policy(self) -> "Architecture":
+        """The network of the same width that decides for SpotTune (section 4.1 of the paper)."""
+        name, blocks = FAMILIES[self.name].policy
+        return Architecture(name, self.width, blocks)
+
+    @property
+    def fixed_macros(self) -> int:
+        """Macro blocks at the beginning among whose blocks SpotTune does not choose."""
+        return FAMILIES[self.name].fixed_macros
 
 
 def resnet26(architecture: Architecture, num_classes: int) -> ResidualNetwork:
@@ -214,5 +166,28 @@ def resnet26(architecture: Architecture, num_classes: int) -> ResidualNetwork:
     return network
 
 
-FAMILIES = {"resnet26": resnet26}
-"""Builders by family name: (architecture, number of classes) -> network."""
+@dataclass(frozen=True)
+class Family:
+    """Networks that differ in width and number of blocks only.
+
+    Attributes:
+        build: Builds one: (architecture, number of classes) -> network.
+        blocks: Residual blocks in each macro block, unless an architecture has its own.
+        policy: Family and blocks of the policy network that SpotTune, section 4.1, uses with it.
+        fixed_macros: Macro blocks that SpotTune leaves to the source, whatever the image. The first
+            one of ResNet-26 (section 4.1); none of the others, for which Figure 3 shows all blocks.
+    """
+
+    build: Callable[[Architecture, int], ResidualNetwork]
+    blocks: tuple[int, ...]
+    policy: tuple[str, tuple[int, ...]]
+    fixed_macros: int
+
+
+FAMILIES = {
+    "resnet26": Family(resnet26, (4, 4, 4), ("resnet26", (1, 1, 1)), 1),
+    "resnet50": Family(bottlenecks, (3, 4, 6, 3), ("resnet10", (1, 1, 1, 1)), 0),
+    "resnet101": Family(bottlenecks, (3, 4, 23, 3), ("resnet10", (1, 1, 1, 1)), 0),
+    "resnet10": Family(basic_blocks, (1, 1, 1, 1), ("resnet10", (1, 1, 1, 1)), 0),
+}
+"""Families by name."""

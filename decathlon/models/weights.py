@@ -169,19 +169,38 @@ def check_name(path: Path) -> None:
         raise UsageError(f"{path}: is not a regular file; name one to write the weights to")
 
 
-def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_safetensors(path: Path, tensors: bool = True) -> tuple[Any, dict[str, Tensor]]:
+    """Reads a safetensors file of anyone.
+
+    The library checks that all tensors lie within the file, so memory is bounded by its size.
+
+    Args:
+        path: The file.
+        tensors: Whether to read them.
+
+    Returns:
+        (the header if :func:`write_weights` wrote one, else None; tensors by name).
+
+    Raises:
+        UnreadableError: The system denies reading the file.
+        DataError: The file is missing or damaged.
+    """
     check_safetensors(path)
     try:
         with path.open("rb") as raw, safe_open(_place(path, raw), framework="pt") as file:
             text = (file.metadata() or {}).get(HEADER)
             header = json.loads(text) if text else None
             names = file.keys() if tensors else ()
-            found = {name: file.get_tensor(name) for name in names}
+            return header, {name: file.get_tensor(name) for name in names}
     except OSError as error:
         text = explained(error, path, "use another file", "cannot be read")
         raise UnreadableError(text) from None
     except (SafetensorError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
+
+
+def _read(path: Path, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    header, found = read_safetensors(path, tensors)
     if not isinstance(header, dict) or "kind" not in header:
         raise DataError(
             f"{path}: safetensors, but not written by decathlon; sources come from"

@@ -96,7 +96,7 @@ def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | 
     if kind.trained_by:
         if find(kind.trained_by).trained_by:
             raise UsageError(
-                f"method '{method}': '{kind.trained_by}', which trains its network, trains none"
+                f"method '{method}' evaluates the network of '{kind.trained_by}', which trains none"
             )
         asked = replace(config, name=None, force=False)
         trainer = _resolve_one(asked, kind.trained_by, store, source)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, cast
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from decathlon.method import Batch, Method, Phase, Task
+from decathlon.method import Batch, Group, Method, Phase, Task
 from decathlon.models.layers import freeze
 from decathlon.models.noise import keyed_gumbel
 from decathlon.models.resnet import Architecture
@@ -30,9 +30,11 @@ class SpotTuneRecipe(Recipe):
         tau: Temperature of equation 4. Not given in the paper; 1 is ours, as the policy
             learns too slowly in short trainings with the released code's 5
             (``gumbel_softmax.py``, line 15).
-        policy_lr: Initial rate of the policy network. The paper has one optimiser for all,
-            so it is the network's; 0.01 in the released code (``main.py``, line 29).
-        policy_weight_decay: Its decay; 1e-3 in the released code (``main.py``, line 259).
+        policy_lr: Initial rate of the policy network. The paper has one optimiser for all, so it
+            is the network's: that of its head, which is new too, where a suite gives rates. 0.01
+            in the released code (``main.py``, line 29).
+        policy_weight_decay: Its decay, the network's too; 1e-3 in the released code (``main.py``,
+            line 259).
         test_routing: ``argmax`` of the policy, or ``sample`` from it.
     """
 
@@ -42,19 +44,28 @@ class SpotTuneRecipe(Recipe):
     test_routing: Literal["argmax", "sample"] = "argmax"
 
     def on(self, suite: Suite) -> Self:
-        """Returns the recipe for a suite; ``released`` has the released weight decay."""
+        """Returns the recipe for a suite; ``released`` has the released weight decay.
+
+        Where the suite gives rates and decay, the policy has those of the head.
+        """
         release = suite.releases.get(RELEASE)
         if self.protocol == "paper" or release is None or set(self.weight_decay) != {DEFAULT}:
-            return super().on(suite)
+            own = super().on(suite)
+            if "lr" not in suite.recipes.get(self.protocol, {}):
+                return own
+            lr, decay = own.head_lr or own.lr, own.decay(DEFAULT)
+            return replace(own, policy_lr=lr, policy_weight_decay=decay)
         return replace(self, weight_decay={**self.weight_decay, **release.weight_decay})
 
 
 class SpotTune(Method):
     """Routes each image through the frozen or the fine-tuned copy of each residual block.
 
-    Guo et al., CVPR 2019, section 3. ``paper``: stem and first macro block are frozen and
-    the other blocks routed (section 4.1); the frozen path stays the source's, its batch
-    statistics included; the decision is the policy's argmax at test time.
+    Guo et al., CVPR 2019, section 3. ``paper``: the stem is frozen, of ResNet-26 the first macro
+    block too, and the other blocks are routed (section 4.1); the frozen path stays the source's,
+    its batch statistics included; the decision is the policy's argmax at test time. A shortcut
+    with parameters, such as ResNet-50's at strided blocks, is part of either path (see
+    :class:`~.routing.RoutedBlock`), so that both are the source's block at step 0.
 
     ``released``: gyhui14/spottune as it runs: all blocks routed, the mixture is taken
     after the activation, the stem and the BN layers of both paths are trained
@@ -92,7 +103,8 @@ class SpotTune(Method):
             freeze(base.stem)
             freeze(base.macros)
         base.new_head(tasks[0].num_classes)
-        return RoutedNetwork(base, source.architecture, 0 if released else 1, released)
+        fixed = 0 if released else source.architecture.fixed_macros
+        return RoutedNetwork(base, source.architecture, fixed, released)
 
     @classmethod
     def imported(cls, header: Mapping[str, Any]) -> nn.Module:
@@ -105,16 +117,16 @@ class SpotTune(Method):
         return network
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
-        """One phase with two groups: the network, and the policy at its own rate."""
+        """One phase: the groups of the network, and the policy at its own rate."""
         assert isinstance(network, RoutedNetwork)
-        policy = list(network.policy.parameters())
-        rest = [p for n, p in network.named_parameters() if not n.startswith("policy.")]
-        recipe = self.recipe
-        groups = [
-            self.sgd(rest, tasks),
-            self.sgd(policy, tasks, recipe.policy_lr, recipe.policy_weight_decay),
-        ]
-        return [Phase(1.0, groups)]
+        lr, decay = self.recipe.policy_lr, self.recipe.policy_weight_decay
+        policy = self.sgd(network.policy.parameters(), tasks, lr, decay)
+        return [Phase(1.0, [*self.network_groups(network, tasks), policy])]
+
+    def network_groups(self, network: RoutedNetwork, tasks: Sequence[Task]) -> list[Group]:
+        """Groups all parameters but the policy's."""
+        named = network.named_parameters()
+        return self.groups([(n, p) for n, p in named if not n.startswith("policy.")], tasks)
 
     def sample(self, network: RoutedNetwork, batch: Batch) -> Tensor:
         """Draws I_l(x) for the policy network's beta; N x L in {0, 1}."""

@@ -12,12 +12,11 @@ from decathlon.common.errors import UsageError
 from decathlon.method import Batch, Phase, Task
 from decathlon.models.layers import freeze
 from decathlon.models.processes import mean_over_processes
-from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, NonNegative, Recipe
 
 from . import SpotTune, SpotTuneRecipe
-from .global_network import GlobalNetwork
+from .global_network import CompactNetwork, GlobalNetwork
 
 SMALLEST = 1e-6
 """Below it, log v of equation 6 is taken as that of this number."""
@@ -64,7 +63,7 @@ class SpotTuneGlobalK(SpotTune):
     paper gives k = 3 and nothing else, and no code was released. Ours: v is estimated from
     each batch, over all processes; both losses fade in after a warm-up; halfway the k
     blocks that were tuned most often are fixed, and trained on without the policy. Stored
-    are those k blocks, the last batch norm and the head.
+    are those k blocks, the last batch norm (if the network ends with one) and the head.
     """
 
     paper = "Guo et al., CVPR 2019, section 3.3"
@@ -91,10 +90,9 @@ class SpotTuneGlobalK(SpotTune):
         """Blocks and policy; then, with fixed routing, what is kept of them."""
         assert isinstance(network, GlobalNetwork)
         (both,) = super().phases(network, tasks)
-        kept = [p for n, p in network.named_parameters() if not n.startswith("policy.")]
         return [
             Phase(self.recipe.fix_at, both.groups),
-            Phase(1.0, [self.sgd(kept, tasks)], lambda: network.fix(self.recipe.k)),
+            Phase(1.0, self.network_groups(network, tasks), lambda: network.fix(self.recipe.k)),
         ]
 
     def strength(self, progress: float) -> float:
@@ -120,14 +118,12 @@ class SpotTuneGlobalK(SpotTune):
 
     def predict(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Logits, and the blocks that are fine-tuned, the same for all images."""
-        assert isinstance(network, ResidualNetwork)
-        blocks = [block for macro in list(network.macros)[1:] for block in macro.children()]
-        tuned = [float(any(p.requires_grad for p in block.parameters())) for block in blocks]
-        routing = torch.tensor(tuned, device=batch.images.device).expand(len(batch.images), -1)
-        return network(batch.images), routing
+        assert isinstance(network, CompactNetwork)
+        tuned = torch.tensor(network.fixed, dtype=torch.float32, device=batch.images.device)
+        return network(batch.images), tuned.expand(len(batch.images), -1)
 
     def finalise(self, network: nn.Module) -> nn.Module:
-        """Drops the policy, and one branch of each block."""
+        """Drops the policy, and one path of each block."""
         assert isinstance(network, GlobalNetwork)
         if network.fixed is None:
             network.fix(self.recipe.k)

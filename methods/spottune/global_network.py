@@ -13,6 +13,16 @@ MEMORY = 0.99
 """Weight of the past in the running mean of the fractions v."""
 
 
+class CompactNetwork(ResidualNetwork):
+    """The network of a fixed routing: one path for each block.
+
+    Attributes:
+        fixed: Whether each of the blocks that could be routed is tuned.
+    """
+
+    fixed: tuple[bool, ...]
+
+
 class GlobalNetwork(RoutedNetwork):
     """A :class:`RoutedNetwork` that remembers how often each block is fine-tuned.
 
@@ -25,8 +35,8 @@ class GlobalNetwork(RoutedNetwork):
     usage: Tensor
 
     def __init__(self, base: ResidualNetwork, architecture: Architecture) -> None:
-        """Takes over the parts of ``base``; all but its first macro block are routed."""
-        super().__init__(base, architecture, fixed_macros=1, mix_outputs=False)
+        """Takes over the parts of ``base``; the blocks that SpotTune's paper routes are routed."""
+        super().__init__(base, architecture, architecture.fixed_macros, mix_outputs=False)
         self.register_buffer("usage", torch.full((self.num_routed,), 0.5))
         self.fixed: tuple[bool, ...] | None = None
 
@@ -57,8 +67,8 @@ class GlobalNetwork(RoutedNetwork):
             if isinstance(module, RoutedBlock):
                 yield name, module
 
-    def compact(self) -> ResidualNetwork:
-        """Returns the network of the fixed routing: one branch a block, and no policy.
+    def compact(self) -> CompactNetwork:
+        """Returns the network of the fixed routing: one path for each block, and no policy.
 
         It shares its tensors with this one. Names are those of the source network.
         """
@@ -66,14 +76,13 @@ class GlobalNetwork(RoutedNetwork):
         taken = iter(self.fixed)
         macros = [[_plain(block, taken) for block in macro.children()] for macro in self.macros]
         head = self.head
-        network = ResidualNetwork(self.stem, macros, self.tail, head.in_features, head.out_features)
-        network.head = head
+        network = CompactNetwork(self.stem, macros, self.tail, head.in_features, head.out_features)
+        network.head, network.fixed = head, self.fixed
         return network
 
 
 def _plain(block: nn.Module, taken: Iterator[bool]) -> Block:
     if isinstance(block, RoutedBlock):
-        branch = block.tuned if next(taken) else block.frozen
-        return Block(branch, block.shortcut, block.activation)
+        return block.plain(tuned=next(taken))
     assert isinstance(block, Block)
     return block

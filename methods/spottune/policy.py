@@ -5,19 +5,15 @@ from torch import Tensor
 
 from decathlon.models.resnet import Architecture, ResidualNetwork
 
-POLICY_BLOCKS = (1, 1, 1)
-"""One residual block in each of three macro blocks (SpotTune, section 4.1)."""
-
 
 def policy_network(architecture: Architecture, num_routed: int) -> ResidualNetwork:
     """Builds the network from images to the policy's logits, N x 2 L.
 
     Args:
-        architecture: The source's; the policy network has its width.
+        architecture: The source's, which says what policy network suits it.
         num_routed: L, the number of routed blocks.
     """
-    policy = Architecture(architecture.name, architecture.width, POLICY_BLOCKS)
-    return policy.build(2 * num_routed)
+    return architecture.policy.build(2 * num_routed)
 
 
 def straight_through(beta: Tensor, noise: Tensor, tau: float) -> Tensor:

@@ -263,5 +263,7 @@ def test_of_all_methods_those_that_refuse_are_left_out_and_named(
 def test_a_network_has_to_be_trained_by_a_method_that_trains(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="'circle': 'least', which trains its network, trains no"):
+    with pytest.raises(
+        UsageError, match="'circle' evaluates the network of 'least', which trains none"
+    ):
         asked(tiny, tiny_source, tmp_path, "circle")

@@ -1,4 +1,4 @@
-"""Imports checkpoints of the authors' codes: .t7 or .pth files become safetensors."""
+"""Imports networks of the authors' codes and of torchvision as weights of ours."""
 
 import os
 import re
@@ -11,12 +11,19 @@ import torch
 
 from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import sha256
-from decathlon.models.reference import mapping
-from decathlon.models.reference.named_layers import Layers, as_layers, is_state_dict
+from decathlon.models.reference import mapping, torchvision_names
+from decathlon.models.reference.named_layers import Layers, as_layers, is_state_dict, plain
 from decathlon.models.reference.pickles import CheckpointError, Described
 from decathlon.models.reference.torch_files import Checkpoint, read_checkpoint
 from decathlon.models.resnet import Architecture, ResidualNetwork
-from decathlon.models.weights import check_sound, write_source, write_weights, written_by_us
+from decathlon.models.weights import (
+    SUFFIX,
+    check_sound,
+    read_safetensors,
+    write_source,
+    write_weights,
+    written_by_us,
+)
 
 _NETWORK = ("net", "state_dict", "model")
 """Keys under which a checkpoint may have its network; the authors' codes use the first."""
@@ -33,7 +40,8 @@ class ImportSummary:
 
     Attributes:
         path: The file written.
-        structure: ``plain``, ``series``, ``parallel`` or ``spottune``.
+        structure: ``plain``, ``series``, ``parallel`` or ``spottune`` of the authors' networks;
+            the family of others.
         width: Factor on all channel numbers.
         blocks: Residual blocks in each macro block.
         num_classes: Classes of the head.
@@ -62,15 +70,16 @@ class ImportSummary:
 
 
 def import_weights(source: Path, target: Path, task: int = 0) -> ImportSummary:
-    """Converts a checkpoint of the authors' codes; nothing in it is executed.
+    """Converts a checkpoint of the authors' codes or of torchvision; nothing in it is executed.
 
     Supports networks of srebuffi/residual_adapters (plain, series, parallel; any width, number
     of blocks and classes) and SpotTune's network with its policy (gyhui14/spottune): whole
-    modules as the authors save them, wrapped in DataParallel or not, and state dicts.
+    modules as the authors save them, wrapped in DataParallel or not, and state dicts. Of
+    torchvision's ResNets of bottlenecks, state dicts of any width and number of classes.
     :func:`decathlon.load_model` reads the result; all but SpotTune can also be a source network.
 
     Args:
-        source: The checkpoint, in torch's old or new format.
+        source: The checkpoint, in torch's old or new format; a state dict also as safetensors.
         target: The safetensors file to write.
         task: Number of the domain to import, if the network has several.
 
@@ -81,10 +90,11 @@ def import_weights(source: Path, target: Path, task: int = 0) -> ImportSummary:
     """
     if target.exists() and source.exists() and target.samefile(source):
         raise UsageError(f"{target}: is the checkpoint itself; name another file to write")
-    checkpoint = read_checkpoint(source)
+    network, policy = _read(source)
     facts = {"imported": {"file": source.name, "sha256": sha256(source), "task": task}}
     try:
-        network, policy = _parts(checkpoint)
+        if torchvision_names.recognises(network):
+            return _import_torchvision(network, source, target, facts, task)
         if policy is None:
             return _import_residual(network, source, target, facts, task)
         return _import_spottune(network, policy, source, target, facts, task)
@@ -109,6 +119,27 @@ def is_imported(source: Path, target: Path, task: int = 0) -> bool:
         f"{target}: exists already, and is of {what}; name another file to write, or overwrite it"
         " with --force"
     )
+
+
+def _read(source: Path) -> tuple[Layers, Layers | None]:
+    """Reads the network of a file, and SpotTune's policy if it has one.
+
+    Raises:
+        DataError: The file is missing, damaged, or has no network.
+    """
+    try:
+        if source.suffix != SUFFIX:
+            return _parts(read_checkpoint(source))
+        header, tensors = read_safetensors(source)
+    except CheckpointError as error:
+        raise DataError(f"{source}: {error}") from None
+    except DataError:
+        if (cut := torchvision_names.cut_short(source)) is not None:
+            raise DataError(f"{source}: {cut}") from None
+        raise
+    if header is not None:
+        raise DataError(f"{source}: is a weights file of decathlon already; use it as it is")
+    return plain(tensors), None
 
 
 def _parts(checkpoint: Checkpoint) -> tuple[Layers, Layers | None]:
@@ -160,6 +191,34 @@ def _import_residual(
         num_tasks=len(classes),
         num_values=sum(tensor.numel() for tensor in tensors.values()),
         messages=tuple(messages),
+    )
+
+
+def _import_torchvision(
+    layers: Layers, source: Path, target: Path, facts: dict[str, Any], task: int
+) -> ImportSummary:
+    if task:
+        raise UsageError(f"{source}: torchvision's networks have one task, 0, not {task}")
+    architecture, num_classes = torchvision_names.described(layers)
+    with torch.device("meta"):
+        network = architecture.build(num_classes)
+    place = torchvision_names.place(layers, network)
+    tensors = mapping.move(layers, place, network, _NOTHING)
+    mapping.complete(network, tensors)
+    check_sound(source, tensors)
+    network.load_state_dict(tensors, assign=True)
+    weights, *notes = torchvision_names.which(source, facts["imported"]["sha256"])
+    facts["imported"]["weights"] = weights
+    write_source(target, network, architecture, facts)
+    return ImportSummary(
+        target,
+        architecture.name,
+        architecture.width,
+        architecture.blocks,
+        num_classes,
+        num_tasks=1,
+        num_values=sum(tensor.numel() for tensor in tensors.values()),
+        messages=(f"weights: {weights}", *notes),
     )
 
 

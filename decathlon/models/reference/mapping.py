@@ -60,9 +60,10 @@ def residual(layers: Layers) -> tuple[Architecture, tuple[int, ...]]:
     elif any(_SERIES.search(name) for name in names):
         adapters = "series"
     block = r"layer(\d+)\.(\d+)\."
-    architecture = _architecture(layers, "pre_layers_conv.conv", block, 1, adapters)
+    channels, blocks = macro_blocks(layers, "pre_layers_conv.conv", block, 1)
+    architecture = Architecture(width=channels / BASE_CHANNELS, blocks=blocks, adapters=adapters)
     heads = sum(re.fullmatch(r"linears\.\d+\.weight", name) is not None for name in names)
-    return architecture, tuple(_rows(layers, f"linears.{task}") for task in range(max(1, heads)))
+    return architecture, tuple(num_rows(layers, f"linears.{task}") for task in range(max(1, heads)))
 
 
 def routed(layers: Layers) -> tuple[Architecture, int]:
@@ -71,15 +72,23 @@ def routed(layers: Layers) -> tuple[Architecture, int]:
     Raises:
         CheckpointError: It is neither.
     """
-    architecture = _architecture(layers, "conv1", r"blocks\.(\d+)\.(\d+)\.", 0, "none")
-    return architecture, _rows(layers, "linear")
+    channels, blocks = macro_blocks(layers, "conv1", r"blocks\.(\d+)\.(\d+)\.", 0)
+    return Architecture(width=channels / BASE_CHANNELS, blocks=blocks), num_rows(layers, "linear")
 
 
-def _architecture(
-    layers: Layers, stem: str, block: str, first: int, adapters: Kind
-) -> Architecture:
-    """Infers width and blocks from the tensors' names and shapes."""
-    channels = _rows(layers, stem)
+def macro_blocks(layers: Layers, stem: str, block: str, first: int) -> tuple[int, tuple[int, ...]]:
+    """Infers (channels of the stem, blocks in each macro block) from tensors' names and shapes.
+
+    Args:
+        layers: The checkpoint's network.
+        stem: Its first convolution.
+        block: Pattern of the names inside a block, with groups for macro block and block.
+        first: Number of the first macro block.
+
+    Raises:
+        CheckpointError: There is no such network.
+    """
+    channels = num_rows(layers, stem)
     counts: list[int] = []
     found = {tuple(map(int, m.groups())) for n in layers.tensors if (m := re.match(block, n))}
     for macro, index in sorted(found):
@@ -91,16 +100,21 @@ def _architecture(
             raise CheckpointError(f"lacks a residual block before number {macro}.{index}")
     if not 0 < len(counts) <= _MAX_MACROS or channels > _MAX_CHANNELS:
         raise CheckpointError(f"has {len(counts)} macro blocks that begin with {channels} channels")
-    width = channels / BASE_CHANNELS
-    return Architecture(width=width, blocks=tuple(counts), adapters=adapters)
+    return channels, tuple(counts)
 
 
-def _rows(layers: Layers, layer: str) -> int:
+def num_rows(layers: Layers, layer: str) -> int:
+    """Returns the rows of a layer's weights: its output channels, or classes of a head.
+
+    Raises:
+        CheckpointError: There is no such layer.
+    """
     weight = layers.tensors.get(f"{layer}.weight")
     if weight is None or weight.dim() == 0 or not 0 < len(weight) <= 1 << 20:
         raise CheckpointError(
             f"has no layer '{layer}' with weights; imported are the residual networks of the"
-            " authors, plain or with series or parallel adapters, and SpotTune with its policy"
+            " authors, plain or with series or parallel adapters, SpotTune with its policy, and"
+            " torchvision's ResNets of bottlenecks"
         )
     return len(weight)
 
@@ -175,12 +189,14 @@ def move(
             continue
         ours = f"{target}.{part}"
         if target is None or ours not in wanted:
-            raise CheckpointError(f"has {shown(name)}, which is in none of the authors' networks")
+            raise CheckpointError(f"has {shown(name)}, which is in none of the networks known here")
         if tensor.shape != wanted[ours].shape:
             raise CheckpointError(
                 f"has {shown(name)} of shape {list(tensor.shape)}; in a network of its width and"
                 f" blocks it is {list(wanted[ours].shape)}"
             )
+        if wanted[ours].is_floating_point() and not tensor.is_floating_point():
+            raise CheckpointError(f"has {shown(name)} with numbers of type {tensor.dtype}")
         _compare(layer, layers.facts.get(layer, {}), network.get_submodule(target))
         moved[ours] = tensor.to(wanted[ours].dtype)
     return moved

@@ -60,11 +60,15 @@ def as_layers(checkpoint: Checkpoint, value: Any) -> Layers:
     if is_state_dict(value):
         if len(value) > MAX_TENSORS or any(len(name) > MAX_NAME for name in value):
             raise CheckpointError("is refused: its state dict has too many or too long names")
-        tensors = {name: checkpoint.tensor(stored) for name, stored in value.items()}
-        while tensors and all(name.startswith(WRAPPER) for name in tensors):
-            tensors = {name.removeprefix(WRAPPER): tensor for name, tensor in tensors.items()}
-        return Layers(None, tensors)
+        return plain({name: checkpoint.tensor(stored) for name, stored in value.items()})
     raise CheckpointError(f"has {shown(value)} where a network or its state dict is expected")
+
+
+def plain(tensors: dict[str, Tensor]) -> Layers:
+    """Returns the network of a state dict, without DataParallel's prefix."""
+    while tensors and all(name.startswith(WRAPPER) for name in tensors):
+        tensors = {name.removeprefix(WRAPPER): tensor for name, tensor in tensors.items()}
+    return Layers(None, tensors)
 
 
 def is_state_dict(value: Any) -> bool:

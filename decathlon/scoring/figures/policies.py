@@ -94,7 +94,8 @@ def policy(results: Path, entry: Entry, suite: Suite) -> Figure:
     shares = np.full((len(decisions), num_blocks), np.nan)
     for row, taken in enumerate(decisions.values()):
         shares[row, : taken.shape[1]] = 100 * taken.mean(axis=0)
-    drawn = style.figure(max(1.2 + 0.42 * num_blocks, 3.0), 1.2 + 0.3 * len(decisions))
+    height = max(1.2 + 0.3 * len(decisions), 1.9)  # of the text beside the scale, at least
+    drawn = style.figure(max(1.2 + 0.42 * num_blocks, 3.0), height)
     with style.styled():
         axes = drawn.subplots()
         image = axes.imshow(shares, cmap=_reds(), vmin=0, vmax=100, aspect="auto")

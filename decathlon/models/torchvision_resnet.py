@@ -1,0 +1,137 @@
+"""ResNets as torchvision builds them: a 7x7 stem, and shortcuts with parameters.
+
+The graph is that of ``torchvision.models.resnet`` (0.29), whose bottlenecks have their stride at
+the 3x3 convolution. Layers keep its names inside stem, branch and shortcut. In evaluation mode they
+do the same operations in the same order, so that the logits are equal bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from decathlon.models.adapters import add_adapters
+from decathlon.models.layers import BatchNorm2d, initialise_convolutions, normalised_exactly
+from decathlon.models.residual import Block, ResidualNetwork
+
+if TYPE_CHECKING:
+    from decathlon.models.resnet import Architecture
+
+STEM_CHANNELS = 64
+"""Channels of the stem, and of the first macro block's 3x3 convolutions, at width 1."""
+
+
+class Stem(nn.Module):
+    """The first layers: conv 7x7, BN, ReLU, max pool 3x3; a quarter of the height and width."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, channels, 7, 2, 3, bias=False)
+        self.bn1 = BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps N x 3 x H x W to N x C x H/4 x W/4."""
+        out: Tensor = self.maxpool(self.relu(normalised_exactly(self.conv1, self.bn1, images)))
+        return out
+
+
+class Basic(nn.Module):
+    """The branch F_l of a basic block: conv 3x3, BN, ReLU, conv 3x3, BN."""
+
+    expansion: ClassVar[int] = 1
+    """Output channels for each channel of the 3x3 convolution."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.bn1 = BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps N x C_in x H x W to N x C x H/stride x W/stride."""
+        x = self.relu(normalised_exactly(self.conv1, self.bn1, x))
+        return normalised_exactly(self.conv2, self.bn2, x)
+
+
+class Bottleneck(nn.Module):
+    """The branch F_l of a bottleneck: conv 1x1, conv 3x3, conv 1x1, each with BN, ReLU between."""
+
+    expansion: ClassVar[int] = 4
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 1, bias=False)
+        self.bn1 = BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, 1, bias=False)
+        self.bn2 = BatchNorm2d(channels)
+        self.conv3 = nn.Conv2d(channels, self.expansion * channels, 1, bias=False)
+        self.bn3 = BatchNorm2d(self.expansion * channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps N x C_in x H x W to N x 4C x H/stride x W/stride."""
+        x = self.relu(normalised_exactly(self.conv1, self.bn1, x))
+        x = self.relu(normalised_exactly(self.conv2, self.bn2, x))
+        return normalised_exactly(self.conv3, self.bn3, x)
+
+
+class Projection(nn.Sequential):
+    """The shortcut where the shape changes: conv 1x1, BN; torchvision's ``downsample``."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        conv = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+        super().__init__(conv, BatchNorm2d(channels_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps N x C_in x H x W to N x C_out x H/stride x W/stride."""
+        return normalised_exactly(self[0], self[1], x)
+
+
+def bottlenecks(architecture: Architecture, num_classes: int) -> ResidualNetwork:
+    """Builds a ResNet of bottlenecks; with (3, 4, 6, 3) blocks ResNet-50.
+
+    ResNet-50 has 23,508,032 parameters without the head at width 1.
+    """
+    return _network(Bottleneck, architecture, num_classes)
+
+
+def basic_blocks(architecture: Architecture, num_classes: int) -> ResidualNetwork:
+    """Builds a ResNet of basic blocks; with (1, 1, 1, 1) blocks ResNet-10."""
+    return _network(Basic, architecture, num_classes)
+
+
+def _network(
+    branch: type[Basic] | type[Bottleneck], architecture: Architecture, num_classes: int
+) -> ResidualNetwork:
+    """Builds a network with new weights.
+
+    The 3x3 convolutions of each macro block have twice the channels of those before; all but the
+    first macro block start with stride 2. Weights are drawn as torchvision does: convolutions
+    from N(0, 2 / (k^2 C_out)), the head as torch does.
+    """
+    channels = int(STEM_CHANNELS * architecture.width)
+    stem, channels_in = Stem(channels), channels
+    macros = []
+    for macro, num_blocks in enumerate(architecture.blocks):
+        blocks = []
+        for index in range(num_blocks):
+            stride = 2 if macro > 0 and index == 0 else 1
+            out = branch.expansion * channels
+            shortcut: nn.Module = nn.Identity()
+            if stride != 1 or channels_in != out:
+                shortcut = Projection(channels_in, out, stride)
+            block = branch(channels_in, channels, stride)
+            blocks.append(Block(block, shortcut, nn.ReLU(inplace=True)))
+            channels_in = out
+        macros.append(blocks)
+        channels *= 2
+    tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = ResidualNetwork(stem, macros, tail, channels_in, num_classes)
+    add_adapters(network, architecture.adapters)
+    initialise_convolutions(network)
+    return network
