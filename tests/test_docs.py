@@ -98,7 +98,8 @@ def tried(command: str, page: str, folder: Path) -> list[str]:
     added = ADDED.get(name, "")
     if name == "run" and "--domain" not in words and page not in OWN_DOMAINS:
         added += f" {ONE_DOMAIN}"
-    if name == "score" and "--baseline" not in words and any(folder.glob("results/*/*")):
+    own = any(folder.glob("results/*/*")) and "--suite" not in words
+    if name == "score" and "--baseline" not in words and own:
         added = BASELINE
     return [name, *words, *added.split()]
 
