@@ -23,7 +23,7 @@ def prepare(
     archives: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with the official archives, or with the unpacked tree decathlon-1.0/"
+            help="Folder with the official archives, or with what they unpack to"
             " (default: archives).",
             show_default=False,
             readable=False,
@@ -43,7 +43,7 @@ def prepare(
         list[str] | None,
         typer.Option(
             metavar="NAME=DIR",
-            help="Your own domain, or one of a suite that has no archives:"
+            help="Your own domain, or one of a suite that takes such folders:"
             " DIR/train|val|test/CLASS/IMAGE, or DIR/CLASS/IMAGE. Repeat for several.",
         ),
     ] = None,

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from decathlon.cli import app
 from decathlon.common.errors import DataError, UsageError
 from decathlon.data.manifest import DomainEntry
 from decathlon.data.preparing.prepare import Prepared
@@ -647,3 +649,44 @@ def _without_flags(path: Path) -> bytes:
         for info in old.infolist():
             new.writestr(Plain(info.filename), old.read(info))
     return out.getvalue()
+
+
+def test_the_commands(fine: Fine, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.add_cub(fine, classes=1)
+    made.add_sketches(fine)
+    fine.write()
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(fine.folder.parent)
+
+    def run(*words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, list(words))
+        assert done.exit_code == code, done.output
+        return done.output
+
+    told = run("prepare", "--suite", "fine-grained", "--archives", "archives", "--jobs", "0")
+    assert "data: prepared" in told
+    again = run("prepare", "--archives", "archives", "--jobs", "0", "--domain", "cubs")
+    assert "nothing to do" in again
+    run("show", "cubs", "--out", "plain.png", "--split", "test")
+    run("show", "cubs", "--out", "boxes.png", "--split", "test", "--boxes")
+    plain, boxes = (np.asarray(Image.open(f"{n}.png")).astype(int) for n in ("plain", "boxes"))
+    changed = np.argwhere((plain != boxes).any(2))
+    # The sheet begins 10 pixels from its edges; boxes begin at (10 * 341 / 60, 5 * 256 / 45).
+    assert changed.min(0).tolist() == [10 + 28, 10 + 57]
+    assert (boxes[38, 67] == (230, 30, 30)).all()
+    with pytest.raises(UsageError, match="sketches has no bounding boxes in data; leave it out"):
+        CliRunner().invoke(
+            app,
+            ["show", "sketches", "--out", "a.png", "--boxes"],
+            catch_exceptions=False,
+            standalone_mode=False,
+        )
+    rows = {line.split()[0]: line.split() for line in run("domains").splitlines() if line.strip()}
+    assert rows["cubs"][1:5] == ["1", "3", "1", "4"]
+    assert "5994/5794" in rows["cubs"]
+    assert "yes" in rows["cubs"]
+    assert "yes" not in rows["sketches"]
+    assert "(cubs, sketches)" in run("domains")
+    other = run("domains", "--suite", "visual-decathlon")
+    assert "imagenet12" in other
+    assert "cubs" not in other
