@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from decathlon_methods.spottune.routing import RoutedNetwork
 from typer.testing import CliRunner
 
+from decathlon import load_model
 from decathlon.cli import app
 from decathlon.common.errors import UsageError
 from decathlon.data.preparing.prepare import prepare
@@ -91,6 +93,9 @@ def test_methods_run_from_the_command_line(
             assert not log.exists()
             routing = json.loads(log.with_name("routing.json").read_text())
             assert set("".join(routing["images"])) == {"1"}
+            network = load_model(log.with_name("weights.safetensors"))
+            assert isinstance(network, RoutedNetwork)
+            assert (network.decide(torch.zeros(2, 3, 64, 64)) == 1).all()
         else:
             # Two steps of six images in batches of four are one pass.
             assert [json.loads(line)["epochs"] for line in log.read_text().splitlines()] == [1]
