@@ -134,6 +134,15 @@ def test_the_crop_is_part_of_a_result_s_identity(data: Path, source: Path, tmp_p
     assert 'another crop: was "box", now "image"' in state.failure.reason
 
 
+def test_without_a_source_the_suite_s_network_is_trained(data: Path, tmp_path: Path) -> None:
+    settings = ("steps=2", "width=0.1")
+    config = RunConfig(("scratch",), data, tmp_path, settings=settings)
+    (run,) = resolve(config)
+    assert run.source.architecture == Architecture(SUITE.network, 0.1)
+    with pytest.raises(UsageError, match=r"--source \(made by 'decathlon import-weights'\)"):
+        resolve(replace(config, methods=("fine-tuning",), settings=()))
+
+
 def test_boxes_are_asked_for_in_vain(data: Path, source: Path, tmp_path: Path) -> None:
     said = "no domain of this run has bounding boxes(.*\n)suite 'fine-grained': those of cubs, stan"
     with pytest.raises(UsageError, match=said):
