@@ -181,7 +181,7 @@ def run(
         int | None, typer.Option(help="Train on at most so many images per class.")
     ] = None,
     fraction: Annotated[
-        float | None, typer.Option(help="Train on this share of each class's images, such as 0.1.")
+        float | None, number(0, 1, help="Train on this share of each class's images, such as 0.1.")
     ] = None,
     draw: Annotated[
         list[int] | None,

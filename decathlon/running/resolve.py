@@ -11,11 +11,12 @@ from decathlon.data.reading.store import Store, open_store
 from decathlon.method.code import code_of
 from decathlon.method.recipe import apply, parse_settings
 from decathlon.method.registry import about, find, registered
-from decathlon.models.resnet import Architecture
+from decathlon.models.resnet import FAMILIES, Architecture
 from decathlon.models.weights import Source, read_source
 from decathlon.results.published import in_table_order
 from decathlon.running.config import RunConfig, split_source
 from decathlon.running.run import Run
+from decathlon.suites.base import Suite
 
 ALL = "all"
 """In the place of a method's name: every registered one."""
@@ -111,19 +112,26 @@ def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | 
         domains=tuple(dict.fromkeys(config.domains or store.domains)),
         seeds=tuple(dict.fromkeys(config.seeds)),
     )
-    source = source or _untrained(method, width)
+    source = source or _untrained(method, width, store.suite)
     return Run(own, kind(recipe), source, store, code_of(method), trainer)
 
 
-def _untrained(method: str, width: Any) -> Source:
+def _untrained(method: str, width: Any, suite: Suite) -> Source:
+    """Returns the suite's network without weights, for a method that needs none.
+
+    Raises:
+        UsageError: The method needs weights, or the width is no width.
+    """
     if width is None:
+        made = "'decathlon pretrain' or " if suite.source else ""
         raise UsageError(
             f"method '{method}' starts from a source network: name it with --source"
-            " (made by 'decathlon pretrain' or 'decathlon import-weights')"
+            f" (made by {made}'decathlon import-weights')"
         )
     if isinstance(width, bool) or not isinstance(width, int | float) or not 0.05 <= width <= 32:
         raise UsageError(f"--set width={width}: write a number from 0.05 to 32")
-    return Source(Architecture(width=float(width)), 1)
+    name = suite.network if suite.network in FAMILIES else Architecture().name
+    return Source(Architecture(name, float(width)), 1)
 
 
 def _source_paths(config: RunConfig) -> tuple[Path | None, dict[str, Path]]:

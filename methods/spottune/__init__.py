@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -90,6 +90,8 @@ class SpotTune(Method):
         ),
     }
     recipe: SpotTuneRecipe
+    routed: ClassVar[type[RoutedNetwork]] = RoutedNetwork
+    """The network that is built."""
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the source with routed blocks and a policy network."""
@@ -104,7 +106,7 @@ class SpotTune(Method):
             freeze(base.macros)
         base.new_head(tasks[0].num_classes)
         fixed = 0 if released else source.architecture.fixed_macros
-        return RoutedNetwork(base, source.architecture, fixed, released)
+        return self.routed(base, source.architecture, fixed, released)
 
     @classmethod
     def imported(cls, header: Mapping[str, Any]) -> nn.Module:

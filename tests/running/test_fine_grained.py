@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from decathlon_methods.spottune.routing import RoutedNetwork
 from typer.testing import CliRunner
 
+from decathlon import load_model
 from decathlon.cli import app
 from decathlon.common.errors import UsageError
 from decathlon.data.preparing.prepare import prepare
@@ -91,6 +93,9 @@ def test_methods_run_from_the_command_line(
             assert not log.exists()
             routing = json.loads(log.with_name("routing.json").read_text())
             assert set("".join(routing["images"])) == {"1"}
+            network = load_model(log.with_name("weights.safetensors"))
+            assert isinstance(network, RoutedNetwork)
+            assert (network.decide(torch.zeros(2, 3, 64, 64)) == 1).all()
         else:
             # Two steps of six images in batches of four are one pass.
             assert [json.loads(line)["epochs"] for line in log.read_text().splitlines()] == [1]
@@ -127,6 +132,15 @@ def test_the_crop_is_part_of_a_result_s_identity(data: Path, source: Path, tmp_p
         (state,) = survey([whole])
     assert state.failure is not None
     assert 'another crop: was "box", now "image"' in state.failure.reason
+
+
+def test_without_a_source_the_suite_s_network_is_trained(data: Path, tmp_path: Path) -> None:
+    settings = ("steps=2", "width=0.1")
+    config = RunConfig(("scratch",), data, tmp_path, settings=settings)
+    (run,) = resolve(config)
+    assert run.source.architecture == Architecture(SUITE.network, 0.1)
+    with pytest.raises(UsageError, match=r"--source \(made by 'decathlon import-weights'\)"):
+        resolve(replace(config, methods=("fine-tuning",), settings=()))
 
 
 def test_boxes_are_asked_for_in_vain(data: Path, source: Path, tmp_path: Path) -> None:

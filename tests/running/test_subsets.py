@@ -173,7 +173,7 @@ def test_options_give_subsets(
     ("options", "said"),
     [
         (["--shots", "0"], "--shots 0: give at least 1 image per class"),
-        (["--fraction", "nan"], "--fraction nan: give a share above 0, at most 1"),
+        (["--fraction", "0"], "--fraction 0: give a share above 0, at most 1"),
         (["--shots", "2", "--fraction", "0.5"], "give either --shots K or --fraction F"),
         (["--draw", "1"], "add --shots K or --fraction F"),
         (["--shots", "2", "--draw", "-1"], "--draw -1: give 0 or more"),
