@@ -7,10 +7,12 @@ then takes one of two ways:
 * Normally the CPU crops the images out of the memory map, and :func:`send` copies the uint8
   pixels to the device from pinned memory, without waiting for the copy to finish.
 * If all images of the domain fit into a quarter of a GPU's free memory, :class:`Resident` copies
-  them there once, and the GPU crops each batch itself. 50,000 images take about 0.8 GB.
+  them there once, and the GPU crops each batch itself. 50,000 images of 72 pixels take about
+  0.8 GB.
 
-Either way :class:`Normaliser` turns pixels into float32 on the device. There are no worker
-processes: tools/bench_training.py measures which part of a step the cropping takes.
+Crops that have to be resized are resized on the device either way. Then :class:`Normaliser` turns
+pixels into float32 there. There are no worker processes: tools/bench_training.py measures which
+part of a step the cropping takes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
