@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from decathlon.method.base import Batch, Method, Task
-from decathlon.method.recipe import apply, without_range
+from decathlon.method.recipe import apply, from_json, without_range
 from decathlon.method.registry import find
 from decathlon.method.stored import (
     count_parameters,
@@ -41,6 +41,8 @@ from decathlon.models.weights import (
     write_source,
 )
 from decathlon.results.records import WEIGHTS, Parameters
+from decathlon.suites.registry import DEFAULT
+from decathlon.suites.registry import find as find_suite
 from decathlon.training.device import Compute, to_device
 from decathlon.training.loop import train
 
@@ -98,6 +100,7 @@ def check_method(
     method: str | type[Method],
     settings: Mapping[str, Any] | None = None,
     architecture: Architecture | None = None,
+    suite: str = DEFAULT.name,
 ) -> Conformance:
     """Checks that a method keeps to what the bench relies on.
 
@@ -110,6 +113,7 @@ def check_method(
         settings: Settings of its recipe, as with ``--set``.
         architecture: Of the source network; by default the one the method asks for, at a
             quarter of the width.
+        suite: Registered name of the suite whose recipe is used.
 
     Returns:
         What was found.
@@ -118,19 +122,19 @@ def check_method(
         AssertionError: The method does not conform; the message says where.
     """
     kind = find(method) if isinstance(method, str) else method
-    recipe = apply(kind.recipes, settings or {}, kind.__name__)
+    recipe = apply(kind.recipes, settings or {}, kind.__name__, find_suite(suite))
     plain = without_range(type(recipe))
     _check(
         not plain,
         f"{kind.__name__}: any number would do for {', '.join(plain)} of its recipe; give it a"
         " range with a type of decathlon.method.recipe, such as Positive, Fraction or Count",
     )
-    again = apply(kind.recipes, recipe.as_json(), kind.__name__)
+    again = from_json(kind.recipes, recipe.as_json(), kind.__name__)
     _check(again == recipe, f"{kind.__name__}: its recipe does not survive JSON: {again}")
     found = None
     with TemporaryDirectory() as folder:
         for steps in BUDGETS:
-            one = kind(replace(recipe, epochs=1))
+            one = kind(replace(recipe, epochs=1, steps=None))
             source = made_up_source(Path(folder), architecture or one.pretraining(WIDTH))
             found = _Trial(one, source, steps, Path(folder) / "results").check()
             if found.loss < 0.5 * math.log(CLASSES):

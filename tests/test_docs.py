@@ -13,12 +13,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from decathlon.method.recipe import Recipe
+from decathlon.suites.registry import find as find_suite
 from decathlon.suites.visual_decathlon import SUITE
 from tests.data.fine_grained import Fine, add_all
 
@@ -70,6 +73,7 @@ NOT_RUN = {
     r"decathlon run .*--tensorboard .*": "needs the extra `track`; tests/running/test_track.py",
     r"decathlon prepare --download .*": "downloads 430 MB",
     r"decathlon prepare --imagenet .*": "needs photographs; tests/data/sources/test_imagenet.py",
+    r"decathlon run .*resnet101.*": "needs a ResNet-101, and trains it",
     r"decathlon import-weights .*": "needs a checkpoint; tests/models/reference",
 }
 ELSEWHERE = {"docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written"}
@@ -364,21 +368,30 @@ def _simple(value: object) -> object:
     return value["default"] if isinstance(value, dict) and len(value) == 1 else value
 
 
+def _fields(recipe: Recipe) -> dict[str, object]:
+    """All settings as JSON values, those too that the JSON of a recipe leaves out."""
+    found: dict[str, object] = json.loads(json.dumps(asdict(recipe)))
+    return found
+
+
 def test_every_method_has_a_section_with_its_settings() -> None:
-    from decathlon.method.recipe import Recipe
     from decathlon.method.registry import find, registered
 
     _, *parts = re.split(r"^## ", PAGES["docs/methods.md"], flags=re.MULTILINE)
     sections = dict(part.split("\n", 1) for part in parts)
-    common = {name: [_simple(value)] for name, value in Recipe().as_json().items()}
+    common = {name: [_simple(value)] for name, value in _fields(Recipe()).items()}
     assert _settings(sections["The common recipe"]) == common
     ours = [name for name, point in registered().items() if point.dist.name == "decathlon"]
     assert set(ours) <= set(sections)
     for name in ours:
-        recipes = [recipe.as_json() for recipe in find(name).recipes.values()]
+        recipes = [_fields(recipe) for recipe in find(name).recipes.values()]
         values = {key: [_simple(recipe[key]) for recipe in recipes] for key in recipes[0]}
         del values["protocol"]
         for key, (value,) in common.items():
             if values.get(key) == [value] * len(recipes):
                 del values[key]
         assert _settings(sections[name]) == values, name
+    protocols = find_suite("fine-grained").recipes.values()
+    values = {key: [_simple(p.get(key)) for p in protocols] for p in protocols for key in p}
+    listed = _settings(sections["The recipes of the fine-grained suite"])
+    assert listed == json.loads(json.dumps(values))
