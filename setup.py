@@ -78,6 +78,7 @@ setup(
     },
     package_data={
         "decathlon": ["py.typed", "**/*.html", "**/*.css", "**/*.js"],
+        "decathlon.data.sources": ["*.txt"],
         "decathlon.method": ["*.json"],
         "decathlon.published": ["*/*.json"],
     },

@@ -20,6 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from decathlon.suites.visual_decathlon import SUITE
+from tests.data.fine_grained import Fine, add_all
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -48,7 +49,7 @@ OWN_DOMAINS = ("docs/your-suite.md",)
 
 BEFORE = {
     "README.md": "archives",
-    "docs/data.md": "archives photos source",
+    "docs/data.md": "archives fine photos source",
     "docs/running.md": "data",
     "docs/scoring.md": "data source labels results",
     "docs/methods.md": "data source",
@@ -98,7 +99,8 @@ def tried(command: str, page: str, folder: Path) -> list[str]:
     added = ADDED.get(name, "")
     if name == "run" and "--domain" not in words and page not in OWN_DOMAINS:
         added += f" {ONE_DOMAIN}"
-    if name == "score" and "--baseline" not in words and any(folder.glob("results/*/*")):
+    own = any(folder.glob("results/*/*")) and "--suite" not in words
+    if name == "score" and "--baseline" not in words and own:
         added = BASELINE
     return [name, *words, *added.split()]
 
@@ -163,6 +165,10 @@ def provide(request: pytest.FixtureRequest, tiny: Path) -> Callable[[Path, str],
         archives = tiny.parent / "archives"
         if thing == "photos":
             take_photos(folder / "photos")
+        elif thing == "fine":
+            fine = Fine(folder / "fine")
+            add_all(fine)
+            fine.write()
         elif thing == "source":
             source = request.getfixturevalue("tiny_source")
             shutil.copyfile(source, folder / "source.safetensors")

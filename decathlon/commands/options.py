@@ -91,7 +91,8 @@ Split = Annotated[str, typer.Option(help="val or test.")]
 Baseline = Annotated[
     str | None,
     typer.Option(
-        help="Run whose mean errors, doubled, are E_max. Needed for data that is not official."
+        help="Run whose mean errors, doubled, are E_max; needed for data that is not official. In a"
+        " suite without a score, the run to compare with (default: fine-tuning)."
     ),
 ]
 Out = Annotated[

@@ -42,6 +42,8 @@ WORDS = {
 """How a trial stands, by its state."""
 FEW = 16
 """Images in a measured batch on a CPU, where larger ones take as long per image."""
+FEW_PIXELS = 1 << 17
+"""Pixels in such a batch, so that large images are measured in seconds too."""
 RATE = 1e-4
 """Learning rate of measured steps: time does not depend on it, and small batches bear no large
 one."""
@@ -135,7 +137,7 @@ def _measure(run: Run, trial: Trial) -> Pace:
     fabric, domain = run.config.compute.fabric(), trial.domains[0]
     size = run.method.recipe.batch_size
     if fabric.device.type == "cpu":
-        size = min(size, FEW)
+        size = min(size, FEW, max(2, int(FEW_PIXELS / _pixels(run, trial, training=True))))
     method, seconds = run.method_of(trial), 0.0
     network: nn.Module = run.source.network()
     if not trial.kept:

@@ -1,5 +1,6 @@
 """From a configuration to checked runs, one for each method."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +65,7 @@ def resolve(config: RunConfig, refused: Callable[[str], None] | None = None) -> 
             source = sources[path] if path else None
             if reason := _refusal(method, source):
                 if refused is None:
-                    raise UsageError(f"method '{method}' {reason}")
+                    raise UsageError(f"method '{method}': {reason}")
                 refusals.setdefault(reason, []).append(method)
             else:
                 runs.append(_resolve_one(config, method, store, source))
@@ -96,7 +97,7 @@ def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | 
     if kind.trained_by:
         if find(kind.trained_by).trained_by:
             raise UsageError(
-                f"method '{method}': '{kind.trained_by}', which trains its network, trains none"
+                f"method '{method}' evaluates the network of '{kind.trained_by}', which trains none"
             )
         asked = replace(config, name=None, force=False)
         trainer = _resolve_one(asked, kind.trained_by, store, source)
@@ -155,7 +156,7 @@ def _unfit(errors: dict[str, UsageError], fit: Sequence[str]) -> UsageError:
         return first
     reasons: dict[str, list[str]] = {}
     for method, error in errors.items():
-        reason = str(error).splitlines()[0].removeprefix(f"method '{method}' ")
+        reason = re.sub(rf"^method '{re.escape(method)}':? ", "", str(error).splitlines()[0])
         reasons.setdefault(reason, []).append(method)
     lines = [f"  {', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
     rest = f" These could: {', '.join(fit)}." if fit else ""

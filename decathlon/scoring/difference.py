@@ -38,6 +38,11 @@ class Difference:
         """Whether the interval holds 0."""
         return self.ci[0] <= 0 <= self.ci[1]
 
+    def as_json(self) -> dict[str, object]:
+        """Returns it under the names that JSON has."""
+        keys = ("a", "b", "difference", "ci", "probability", "within_noise")
+        return {key: getattr(self, key) for key in keys}
+
 
 @dataclass(frozen=True)
 class ToBaseline:

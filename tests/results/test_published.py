@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from decathlon.common.errors import ResultError
+from decathlon.method.registry import registered
 from decathlon.results.published import packaged, published_rows, read_published
 from decathlon.scoring import rounding
 from decathlon.scoring.board import board_of
+from decathlon.suites.base import Suite
 from decathlon.suites.fine_grained import SUITE as FINE_GRAINED
 from decathlon.suites.visual_decathlon import BASELINE, DOMAINS, SCORE, SUITE
 
@@ -138,6 +140,15 @@ def test_rows_of_the_fine_grained_sets_that_other_tables_print() -> None:
     for row in rows:
         assert len(row.source) > 30
         assert not re.search(r"/(work|tmp|home)/|\.txt", row.source)
+
+
+@pytest.mark.parametrize("suite", [SUITE, FINE_GRAINED], ids=lambda suite: suite.name)
+def test_methods_of_rows_are_registered(suite: Suite) -> None:
+    methods = [row.method for row in published_rows(suite=suite) if row.method]
+    assert set(methods) <= set(registered())
+    # Each row of the main table is of another method: they are listed in its order.
+    main = [row.method for row in published_rows(suite=suite) if row.table == suite.table]
+    assert len(set(main) - {None}) == len(main) - main.count(None)
 
 
 def test_a_results_folder_with_rows_of_its_own_is_read_instead(results: Path) -> None:

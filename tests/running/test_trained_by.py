@@ -240,7 +240,7 @@ def test_it_starts_from_the_source_of_the_other(
 def test_a_refused_source_is_an_error_if_the_method_is_named(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"^method 'picky' needs a network that is not resnet"):
+    with pytest.raises(UsageError, match=r"^method 'picky': needs a network that is not resnet"):
         asked(tiny, tiny_source, tmp_path, "picky")
     said = r"2 of 3 methods.*\n  picky, least-of-picky: needs a network that(.*\n)*.*: fine-tuning"
     with pytest.raises(UsageError, match=said):
@@ -263,5 +263,7 @@ def test_of_all_methods_those_that_refuse_are_left_out_and_named(
 def test_a_network_has_to_be_trained_by_a_method_that_trains(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="'circle': 'least', which trains its network, trains no"):
+    with pytest.raises(
+        UsageError, match="'circle' evaluates the network of 'least', which trains none"
+    ):
         asked(tiny, tiny_source, tmp_path, "circle")

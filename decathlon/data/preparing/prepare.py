@@ -48,7 +48,7 @@ from decathlon.data.sources.readers import (
 )
 from decathlon.data.sources.stratified import Shares, parse_shares
 from decathlon.data.sources.supply import Supply
-from decathlon.suites.base import Domain, Suite
+from decathlon.suites.base import Archive, Domain, Suite
 from decathlon.suites.registry import DEFAULT
 
 MOST_SKIPPED = 10_000
@@ -266,8 +266,7 @@ class _Preparation:
 
     def from_readers(self, archives: Path, skip_broken: bool) -> None:
         """Writes domains whose images their readers find, if missing or out of date."""
-        absent: list[str] = []
-        incomplete: dict[str, str] = {}
+        lacking: dict[str, Sequence[Archive]] = {}
         for domain in self._readable():
             name, entry = domain.name, self.manifest.domains.get(domain.name)
             if entry is not None and self._is_settled(archives, entry):
@@ -276,18 +275,19 @@ class _Preparation:
                 found = reader_of(domain, self.suite)(Place(archives, name, self.suite))
             except MissingError as error:
                 if entry is None or not whole(self.data, entry):
-                    incomplete[name] = str(error)
+                    lacking[name] = error.archives
                 continue
             if entry is None:
                 if found is None:
-                    absent.append(name)
+                    lacking[name] = [a for a in self.suite.archives if name in a.domains]
                 else:
                     self._write_read(name, found, skip_broken)
             elif found is not None and self._is_outdated(entry, found):
                 self._write_read(name, found, skip_broken)
             elif self.wanted is not None and not whole(self.data, entry):
                 raise DataError(_damaged(name, entry))
-        self._tell_absent(archives, absent, incomplete)
+        if lacking:
+            self._tell_lacking(archives, lacking)
 
     def _readable(self) -> list[Domain]:
         """Returns the domains that readers should look for.
@@ -337,22 +337,18 @@ class _Preparation:
                 f" {official.num_classes}: recorded as unofficial"
             )
 
-    def _tell_absent(
-        self, archives: Path, absent: Sequence[str], incomplete: Mapping[str, str]
-    ) -> None:
-        """Adds messages on domains that no reader can find, or not all of.
+    def _tell_lacking(self, archives: Path, lacking: Mapping[str, Sequence[Archive]]) -> None:
+        """Adds a message on domains whose files are missing.
 
         Raises:
             DataError: Nothing is prepared and nothing can be, or the user named such a domain.
         """
-        texts = list(incomplete.values())
-        if absent:
-            lacking = [a for a in self.suite.archives if set(a.domains) & set(absent)]
-            texts.append(missing_files(archives, absent, lacking))
-        if texts and (self.wanted is not None or not self.manifest.domains):
-            raise DataError("\n".join(texts))
-        self.folder.messages += texts
-        self._reported.update(absent, incomplete)
+        files = list(dict.fromkeys(file for part in lacking.values() for file in part))
+        text = missing_files(archives, list(lacking), files)
+        if self.wanted is not None or not self.manifest.domains:
+            raise DataError(text)
+        self.folder.messages.append(text)
+        self._reported.update(lacking)
 
     def _is_settled(self, archives: Path, entry: DomainEntry) -> bool:
         """Returns True if a domain is prepared, as far as can be told without its reader."""

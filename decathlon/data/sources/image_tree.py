@@ -81,7 +81,7 @@ def find_tree(place: Place, archive: str, folders: Sequence[str]) -> ImageTree |
                 )
         supply = ZipSupply(path, _key, official=place.suite.official, name=place.name_of(path))
         return ImageTree(path, True, _ordered(found), supply, texts)
-    for name in folders:
+    for name in (*folders, *(f"{place.domain}/{name}" for name in folders)):
         folder = place.folder / name
         if folder.is_dir() and (names := _inside(folder)):
             texts = {entry.name: entry.name for entry in _entries(folder) if entry.is_file()}

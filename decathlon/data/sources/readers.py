@@ -47,7 +47,16 @@ class Offer:
 
 
 class MissingError(DataError):
-    """Files are missing; the message says which, and where to get them."""
+    """Files of a domain are missing.
+
+    Attributes:
+        archives: Which.
+    """
+
+    def __init__(self, archives: Sequence[Archive]) -> None:
+        """Names the files; :func:`missing_files` says where to get them."""
+        super().__init__(f"missing files: {', '.join(archive.file for archive in archives)}")
+        self.archives = archives
 
 
 @dataclass(frozen=True)
@@ -69,10 +78,11 @@ class Place:
 
         Args:
             name: Its name.
-            inside: Folders to look in, besides the folder itself and one of the domain's name.
+            inside: Folders to look in, besides the folder itself. All are looked for in the
+                folder, and in one of the domain's name.
         """
-        paths = (self.folder / part / name for part in ("", self.domain, *inside))
-        return next((path for path in paths if path.exists()), None)
+        places = (self.folder / top / part for top in ("", self.domain) for part in ("", *inside))
+        return next((place / name for place in places if (place / name).exists()), None)
 
     def name_of(self, path: Path) -> str:
         """Returns what a file is called in the manifest: its path in the folder."""
@@ -88,8 +98,7 @@ class Place:
     def missing(self, *names: str) -> MissingError:
         """Returns the error for files that are missing beside others that are there."""
         known = {archive.file: archive for archive in self.suite.archives}
-        archives = [known.get(name, Archive(name, "", 0, "", "")) for name in names]
-        return MissingError(missing_files(self.folder, [self.domain], archives))
+        return MissingError([known.get(name, Archive(name, "", 0, "", "")) for name in names])
 
     def entry(self, path: Path) -> SourceEntry:
         """Returns the record of a small file, compared with the official one of its name.
@@ -133,7 +142,8 @@ def reader_of(domain: Domain, suite: Suite) -> Reader:
 
 def archive_lines(archive: Archive) -> list[str]:
     """Returns what an archive is, and where to get it, for a list of missing ones."""
-    facts = [fact for fact in (archive.text, archive.size and megabytes(archive.size)) if fact]
+    size = megabytes(archive.size) if archive.size >= 1e6 else f"{archive.size:,} bytes"
+    facts = [fact for fact in (archive.text, archive.size and size) if fact]
     note = f"({archive.note})" if archive.url and archive.note else archive.note
     where = " ".join(part for part in (archive.url and f"from {archive.url}", note) if part)
     return [

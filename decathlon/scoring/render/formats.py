@@ -57,9 +57,8 @@ def _difference(row: Row) -> dict[str, Any] | None:
     """Returns the difference to the baseline, in the terms of ``compare``."""
     if row.versus is None:
         return None
-    keys = ("a", "b", "difference", "ci", "probability", "within_noise")
-    found = {key: getattr(row.versus.mean, key) for key in keys}
-    return {"baseline": row.versus.baseline, "domains": row.versus.domains} | found
+    facts = {"baseline": row.versus.baseline, "domains": row.versus.domains}
+    return facts | row.versus.mean.as_json()
 
 
 def _of(row: Row, names: str) -> dict[str, Any]:
