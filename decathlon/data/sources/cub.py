@@ -11,7 +11,7 @@ from decathlon.common.errors import DataError
 from decathlon.data.boxes import Box
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.class_folders import prepared_folders
-from decathlon.data.sources.image_archive import last_part, last_two
+from decathlon.data.sources.file_names import last_two
 from decathlon.data.sources.image_folder import FolderSupply, digest_over
 from decathlon.data.sources.plan import DomainPlan
 from decathlon.data.sources.readers import Offer, Place, Sample, plan_of
@@ -76,7 +76,6 @@ def _plan(place: Place, where: Path, lists: dict[str, bytes]) -> DomainPlan:
             name,
             int(labels[number][0]),
             number,
-            last_part(name),
             Box(*boxes[number]) if boxes is not None else None,
         )
         samples["train" if trained[number][0] else "test"].append(sample)

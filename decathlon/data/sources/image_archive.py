@@ -6,6 +6,7 @@ from pathlib import Path
 from decathlon.common.errors import DataError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import Annotations
+from decathlon.data.sources.file_names import last_part
 from decathlon.data.sources.name_index import NameIndex
 from decathlon.data.sources.streaming import Hashed, reading, unpacked, unreadable
 from decathlon.data.sources.supply import LARGEST_IMAGE, SMALL, Rule, Supplied
@@ -22,16 +23,6 @@ def archive_entry(
     """Returns the record of an archive, compared with the official one of that name."""
     same = any(a.file == last_part(name) and (a.size, a.sha256) == (size, sha256) for a in official)
     return SourceEntry(file=name, size=size, sha256=sha256, official=same)
-
-
-def last_part(name: str) -> str:
-    """Returns a path's file name."""
-    return name.rsplit("/", 1)[-1]
-
-
-def last_two(name: str) -> str:
-    """Returns a path's folder and file name."""
-    return "/".join(name.rsplit("/", 2)[-2:])
 
 
 class ArchiveSupply:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decathlon.common.errors import DataError
+from decathlon.data.sources.file_names import last_part, last_two
 from decathlon.data.sources.folder_scan import LITTER, SUFFIXES
-from decathlon.data.sources.image_archive import last_part, last_two
 from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.readers import Place
 from decathlon.data.sources.streaming import reading, unreadable

@@ -14,7 +14,7 @@ import numpy as np
 from decathlon.common.errors import DataError
 from decathlon.data.shard import Int64
 from decathlon.data.sources.class_folders import prepared_folders
-from decathlon.data.sources.image_archive import last_part
+from decathlon.data.sources.file_names import last_part
 from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.matlab import read_matlab
 from decathlon.data.sources.readers import Offer, Place, Sample, plan_of
@@ -41,7 +41,7 @@ def read(place: Place) -> Offer | None:
     _check(place, sets, train, val, test, len(numbers))
     splits = {
         split: [
-            Sample(f"image_{image:05d}.jpg", numbers.item(image - 1), image, f"image_{image:05d}")
+            Sample(f"image_{image:05d}.jpg", numbers.item(image - 1), image)
             for image in sorted(ids.tolist())
         ]
         for split, ids in (("train", np.concatenate([train, val])), ("test", test))

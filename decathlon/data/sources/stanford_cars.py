@@ -17,7 +17,7 @@ from decathlon.data.boxes import Box
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import UNKNOWN
 from decathlon.data.sources.class_folders import prepared_folders
-from decathlon.data.sources.image_archive import last_part, last_two
+from decathlon.data.sources.file_names import last_part, last_two
 from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.matlab import MOST_BYTES, number, parse, read_matlab, records
 from decathlon.data.sources.readers import Offer, Place, Sample, plan_of
@@ -137,5 +137,5 @@ def _samples(
         box = Box(left - 1, top - 1, right - left + 1, bottom - top + 1)
         category = int(number(record, "class", where)) if "class" in record else UNKNOWN
         file = last_part(file.replace("\\", "/"))
-        samples.append(Sample(f"{folder}/{file}", category, image_id, file, box))
+        samples.append(Sample(f"{folder}/{file}", category, image_id, box))
     return samples

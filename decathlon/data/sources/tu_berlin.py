@@ -36,10 +36,10 @@ def read(place: Place) -> Offer | None:
     classes = sorted({name.split("/")[0] for name in names}, key=str.encode)
     category = {text: number for number, text in enumerate(classes, start=1)}
     samples = [
-        Sample(name, category[name.split("/")[0]], number, name.split("/")[1])
+        Sample(name, category[name.split("/")[0]], number)
         for number, name in enumerate(names, start=1)
     ]
-    test = drawn([s.category for s in samples], [s.key for s in samples], a_fifth)
+    test = drawn([s.category for s in samples], [s.name for s in samples], a_fifth)
     splits = {
         split: [s for s, out in zip(samples, test, strict=True) if out == (split == "test")]
         for split in ("train", "test")

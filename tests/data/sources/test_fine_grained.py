@@ -19,7 +19,8 @@ from decathlon.data.preparing.prepare import prepare as prepare_any
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import Images, open_store
 from decathlon.data.sources import readers
-from decathlon.data.sources.wikiart import artist_names, mend
+from decathlon.data.sources.file_names import mend
+from decathlon.data.sources.wikiart import artist_names
 from decathlon.suites.fine_grained import MEAN, STD, SUITE
 from tests.data import fine_grained as made
 from tests.data.fine_grained import BOX, Fine
@@ -516,6 +517,49 @@ def test_class_folders(fine: Fine, domain: str, name: str) -> None:
     same(fine, domain, "own")
     (folder / "train" / "class 0" / "new.jpg").write_bytes(made.photo(7))
     assert domain in prepare(fine, domains=[domain]).written
+
+
+def listed(fine: Fine, domain: str) -> dict[str, set[tuple[str, str]]]:
+    """Class and file name of each image by split, as the domain's reader finds them."""
+    offer = readers.reader_of(SUITE.domains[domain], SUITE)(
+        readers.Place(fine.folder, domain, SUITE)
+    )
+    assert offer is not None
+    plan = offer.plan
+    return {
+        split: {
+            (plan.class_names[label], Path(name.decode()).name)
+            for name, label in zip(part.names, plan.labels(split), strict=True)
+        }
+        for split, part in plan.splits.items()
+    }
+
+
+@pytest.mark.parametrize("domain", SUITE.domains)
+def test_val_is_the_same_in_every_form(fine: Fine, domain: str) -> None:
+    """The archive, the tree that it unpacks to, and folders {train,test}/CLASS."""
+    {
+        "cubs": lambda: made.add_cub(fine, each=40),
+        "stanford-cars": lambda: made.add_cars(fine, train=40),
+        "flowers": lambda: made.add_flowers(fine, each=80),
+        "wikiart": lambda: made.add_wikiart(fine, each=40, twice=0),
+        "sketches": lambda: made.add_sketches(fine, each=40),
+    }[domain]()
+    if domain == "wikiart":  # as the official archive has them, and some in upper case
+        content = fine.zips["wikiart.zip"].items()
+        fine.zips["wikiart.zip"] = {n.replace("josé", "JosÃ©"): data for n, data in content}
+    fine.write()
+    archive = listed(fine, domain)
+    assert len(archive["val"]) >= 3
+    shutil.rmtree(fine.folder)
+    fine.unpack()
+    assert listed(fine, domain) == archive
+    shutil.rmtree(fine.folder)
+    for split, part in archive.items():
+        for category, name in part:
+            place = "test" if split == "test" else "train"
+            made.put(fine.folder, {f"{domain}/{place}/{category}/{name}": b"image"})
+    assert listed(fine, domain) == archive
 
 
 def test_a_folder_with_a_val_keeps_it(fine: Fine) -> None:
