@@ -681,6 +681,17 @@ def test_names_that_zip_programs_write(fine: Fine) -> None:
     same(fine, "wikiart", "other")
 
 
+def test_names_that_begin_with_a_dot(fine: Fine) -> None:
+    made.add_wikiart(fine)
+    fine.write()
+    prepare(fine)
+    content = fine.zips["wikiart.zip"].items()
+    fine.zips["wikiart.zip"] = {"./": b"", **{f"./{name}": data for name, data in content}}
+    fine.write()
+    prepare(fine, "other")
+    same(fine, "wikiart", "other")
+
+
 def _without_flags(path: Path) -> bytes:
     """Writes the names as they are, in code page 437, without the flag of UTF-8."""
     out = io.BytesIO()
