@@ -137,6 +137,27 @@ def test_a_changed_tree_is_prepared_again(fine: Fine) -> None:
     assert not prepare(fine).written
 
 
+def test_lists_in_deeper_folders(fine: Fine) -> None:
+    """The list in the fewest folders counts, whichever comes first."""
+    made.add_cub(fine)
+    made.add_cars(fine)
+    fine.write()
+    prepare(fine)
+    for name in ("CUB_200_2011.tgz", "car_devkit.tgz"):
+        content = fine.tars[name]
+        nested = {f"x/{path}": data for path, data in content.items()}
+        older = {f"x/old/{path}": b"" for path in content if not path.endswith(".jpg")}
+        fine.tars[name] = older | nested | {f"x/{path}": b"" for path in older}
+    fine.write()
+    prepare(fine, "other")
+    same(fine, "cubs", "other")
+    same(fine, "stanford-cars", "other")
+    fine.tars["CUB_200_2011.tgz"]["y/CUB_200_2011/images.txt"] = b""
+    fine.write()
+    with pytest.raises(DataError, match=r"y/CUB_200_2011/images\.txt: is there twice"):
+        prepare(fine, "third")
+
+
 def test_birds_without_boxes(fine: Fine) -> None:
     made.add_cub(fine)
     del fine.tars["CUB_200_2011.tgz"]["CUB_200_2011/bounding_boxes.txt"]
