@@ -17,7 +17,7 @@ from decathlon.data.boxes import Box
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import UNKNOWN
 from decathlon.data.sources.class_folders import prepared_folders
-from decathlon.data.sources.file_names import last_part, last_two
+from decathlon.data.sources.file_names import last_part
 from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.matlab import MOST_BYTES, number, parse, read_matlab, records
 from decathlon.data.sources.readers import Offer, Place, Sample, plan_of
@@ -62,7 +62,7 @@ def _images(place: Place, name: str) -> Supply | None:
     """Returns where the images of an archive are; their names are ``<name>/<file>``."""
     archive, folder = place.find(f"{name}.tgz", *_ROOTS), place.find(name, *_ROOTS)
     if archive is not None:
-        return place.tar(archive, last_two)
+        return place.tar(archive, lambda member: f"{name}/{last_part(member)}")
     if folder is None or not folder.is_dir():
         return None
     while (folder / name).is_dir():
@@ -96,7 +96,7 @@ def _devkit(place: Place, kit: Path) -> tuple[Lists, list[SourceEntry]]:
     """Reads the lists of the devkit, an archive or the folder of its files."""
     names = (META, TRAIN_LIST, TEST_LIST)
     if kit.name == DEVKIT:
-        archive = place.tar(kit, last_two)
+        archive = place.tar(kit, str)
         found = archive.contents(names, MOST_BYTES, early=False)
         lists = {name: parse(data, f"{kit}: {name}") for name, data in found.items()}
         return lists, [archive.source()]

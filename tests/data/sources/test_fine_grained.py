@@ -230,6 +230,19 @@ def test_cars_in_every_layout(fine: Fine) -> None:
     assert same_splits[0] == same_splits[1]
 
 
+@pytest.mark.parametrize("folder", ["", "x/images/"])
+def test_cars_packed_in_another_folder(fine: Fine, folder: str) -> None:
+    made.add_cars(fine)
+    fine.write()
+    prepare(fine)
+    for half in ("cars_train", "cars_test"):
+        content = fine.tars[f"{half}.tgz"].items()
+        fine.tars[f"{half}.tgz"] = {name.replace(f"{half}/", folder): d for name, d in content}
+    fine.write()
+    prepare(fine, "other")
+    same(fine, "stanford-cars", "other")
+
+
 def test_cars_without_test_labels(fine: Fine) -> None:
     made.add_cars(fine)
     labels = fine.files.pop("cars_test_annos_withlabels.mat")
