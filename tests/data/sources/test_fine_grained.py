@@ -553,6 +553,28 @@ def test_class_folders(fine: Fine, domain: str, name: str) -> None:
     assert domain in prepare(fine, domains=[domain]).written
 
 
+@pytest.mark.parametrize(
+    "add", [made.add_cub, made.add_cars, made.add_car_ims, made.add_flowers, made.add_sketches]
+)
+def test_files_whose_names_are_in_another_case(fine: Fine, add: Callable[[Fine], None]) -> None:
+    add(fine)
+    fine.write()
+    (domain,) = prepare(fine).written
+    for archives in (fine.tars, fine.zips):
+        for name, content in archives.items():
+            archives[name] = {
+                path.replace(".jpg", ".JPG").replace(".png", ".PNG"): data
+                for path, data in content.items()
+            }
+    fine.write()
+    prepare(fine, "other")
+    same(fine, domain, "other")
+    shutil.rmtree(fine.folder)
+    fine.unpack()
+    prepare(fine, "tree")
+    same(fine, domain, "tree")
+
+
 def listed(fine: Fine, domain: str) -> dict[str, set[tuple[str, str]]]:
     """Class and file name of each image by split, as the domain's reader finds them."""
     offer = readers.reader_of(SUITE.domains[domain], SUITE)(
