@@ -456,6 +456,26 @@ def test_a_list_of_sketches_is_followed(fine: Fine) -> None:
     assert sum(counts(fine, "sketches", "unlisted").values()) == 20
 
 
+@pytest.mark.parametrize("form", ["png/{}", "png\\{}", "./{}"])
+def test_a_list_of_sketches_may_name_folders(fine: Fine, form: str) -> None:
+    made.add_sketches(fine)
+    content = fine.zips["sketches_png.zip"]
+    lines = content["png/filelist.txt"].decode().splitlines()
+    content["png/filelist.txt"] = "".join(f"{form.format(line)}\r\n" for line in lines).encode()
+    fine.write()
+    prepare(fine)
+    assert sum(counts(fine, "sketches").values()) == 20
+
+
+def test_of_two_lists_of_sketches_the_first_counts(fine: Fine) -> None:
+    made.add_sketches(fine)
+    content = fine.zips["sketches_png.zip"]
+    fine.zips["sketches_png.zip"] = content | {f"z{k}/filelist.txt": b"a/1.png" for k in range(9)}
+    fine.write()
+    prepare(fine)
+    assert sum(counts(fine, "sketches").values()) == 20
+
+
 def test_paintings(fine: Fine) -> None:
     made.add_wikiart(fine)
     fine.write()
