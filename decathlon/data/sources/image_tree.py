@@ -97,9 +97,15 @@ def _key(name: str) -> str:
 
 
 def _split(names: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Parts images in folders from other files."""
-    images = [n for n in names if n.lower().endswith(SUFFIXES) and "/" in n]
-    return images, {last_part(n): n for n in set(names).difference(images)}
+    """Parts images in folders from other files, of which the first of each name counts."""
+    images: list[str] = []
+    texts: dict[str, str] = {}
+    for name in names:
+        if name.lower().endswith(SUFFIXES) and "/" in name:
+            images.append(name)
+        else:
+            texts.setdefault(last_part(name), name)
+    return images, texts
 
 
 def _is_litter(name: str) -> bool:
