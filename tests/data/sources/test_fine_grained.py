@@ -19,7 +19,8 @@ from decathlon.data.preparing.prepare import prepare as prepare_any
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import Images, open_store
 from decathlon.data.sources import readers
-from decathlon.data.sources.wikiart import artist_names, mend
+from decathlon.data.sources.file_names import mend
+from decathlon.data.sources.wikiart import artist_names
 from decathlon.suites.fine_grained import MEAN, STD, SUITE
 from tests.data import fine_grained as made
 from tests.data.fine_grained import BOX, Fine
@@ -136,6 +137,27 @@ def test_a_changed_tree_is_prepared_again(fine: Fine) -> None:
     assert not prepare(fine).written
 
 
+def test_lists_in_deeper_folders(fine: Fine) -> None:
+    """The list in the fewest folders counts, whichever comes first."""
+    made.add_cub(fine)
+    made.add_cars(fine)
+    fine.write()
+    prepare(fine)
+    for name in ("CUB_200_2011.tgz", "car_devkit.tgz"):
+        content = fine.tars[name]
+        nested = {f"x/{path}": data for path, data in content.items()}
+        older = {f"x/old/{path}": b"" for path in content if not path.endswith(".jpg")}
+        fine.tars[name] = older | nested | {f"x/{path}": b"" for path in older}
+    fine.write()
+    prepare(fine, "other")
+    same(fine, "cubs", "other")
+    same(fine, "stanford-cars", "other")
+    fine.tars["CUB_200_2011.tgz"]["y/CUB_200_2011/images.txt"] = b""
+    fine.write()
+    with pytest.raises(DataError, match=r"y/CUB_200_2011/images\.txt: is there twice"):
+        prepare(fine, "third")
+
+
 def test_birds_without_boxes(fine: Fine) -> None:
     made.add_cub(fine)
     del fine.tars["CUB_200_2011.tgz"]["CUB_200_2011/bounding_boxes.txt"]
@@ -206,6 +228,19 @@ def test_cars_in_every_layout(fine: Fine) -> None:
     prepare(fine, "unpacked")
     same_splits = [pixels(fine, "stanford-cars", "val", name) for name in ("together", "unpacked")]
     assert same_splits[0] == same_splits[1]
+
+
+@pytest.mark.parametrize("folder", ["", "x/images/"])
+def test_cars_packed_in_another_folder(fine: Fine, folder: str) -> None:
+    made.add_cars(fine)
+    fine.write()
+    prepare(fine)
+    for half in ("cars_train", "cars_test"):
+        content = fine.tars[f"{half}.tgz"].items()
+        fine.tars[f"{half}.tgz"] = {name.replace(f"{half}/", folder): d for name, d in content}
+    fine.write()
+    prepare(fine, "other")
+    same(fine, "stanford-cars", "other")
 
 
 def test_cars_without_test_labels(fine: Fine) -> None:
@@ -421,6 +456,26 @@ def test_a_list_of_sketches_is_followed(fine: Fine) -> None:
     assert sum(counts(fine, "sketches", "unlisted").values()) == 20
 
 
+@pytest.mark.parametrize("form", ["png/{}", "png\\{}", "./{}"])
+def test_a_list_of_sketches_may_name_folders(fine: Fine, form: str) -> None:
+    made.add_sketches(fine)
+    content = fine.zips["sketches_png.zip"]
+    lines = content["png/filelist.txt"].decode().splitlines()
+    content["png/filelist.txt"] = "".join(f"{form.format(line)}\r\n" for line in lines).encode()
+    fine.write()
+    prepare(fine)
+    assert sum(counts(fine, "sketches").values()) == 20
+
+
+def test_of_two_lists_of_sketches_the_first_counts(fine: Fine) -> None:
+    made.add_sketches(fine)
+    content = fine.zips["sketches_png.zip"]
+    fine.zips["sketches_png.zip"] = content | {f"z{k}/filelist.txt": b"a/1.png" for k in range(9)}
+    fine.write()
+    prepare(fine)
+    assert sum(counts(fine, "sketches").values()) == 20
+
+
 def test_paintings(fine: Fine) -> None:
     made.add_wikiart(fine)
     fine.write()
@@ -516,6 +571,71 @@ def test_class_folders(fine: Fine, domain: str, name: str) -> None:
     same(fine, domain, "own")
     (folder / "train" / "class 0" / "new.jpg").write_bytes(made.photo(7))
     assert domain in prepare(fine, domains=[domain]).written
+
+
+@pytest.mark.parametrize(
+    "add", [made.add_cub, made.add_cars, made.add_car_ims, made.add_flowers, made.add_sketches]
+)
+def test_files_whose_names_are_in_another_case(fine: Fine, add: Callable[[Fine], None]) -> None:
+    add(fine)
+    fine.write()
+    (domain,) = prepare(fine).written
+    for archives in (fine.tars, fine.zips):
+        for name, content in archives.items():
+            archives[name] = {
+                path.replace(".jpg", ".JPG").replace(".png", ".PNG"): data
+                for path, data in content.items()
+            }
+    fine.write()
+    prepare(fine, "other")
+    same(fine, domain, "other")
+    shutil.rmtree(fine.folder)
+    fine.unpack()
+    prepare(fine, "tree")
+    same(fine, domain, "tree")
+
+
+def listed(fine: Fine, domain: str) -> dict[str, set[tuple[str, str]]]:
+    """Class and file name of each image by split, as the domain's reader finds them."""
+    offer = readers.reader_of(SUITE.domains[domain], SUITE)(
+        readers.Place(fine.folder, domain, SUITE)
+    )
+    assert offer is not None
+    plan = offer.plan
+    return {
+        split: {
+            (plan.class_names[label], Path(name.decode()).name)
+            for name, label in zip(part.names, plan.labels(split), strict=True)
+        }
+        for split, part in plan.splits.items()
+    }
+
+
+@pytest.mark.parametrize("domain", SUITE.domains)
+def test_val_is_the_same_in_every_form(fine: Fine, domain: str) -> None:
+    """The archive, the tree that it unpacks to, and folders {train,test}/CLASS."""
+    {
+        "cubs": lambda: made.add_cub(fine, each=40),
+        "stanford-cars": lambda: made.add_cars(fine, train=40),
+        "flowers": lambda: made.add_flowers(fine, each=80),
+        "wikiart": lambda: made.add_wikiart(fine, each=40, twice=0),
+        "sketches": lambda: made.add_sketches(fine, each=40),
+    }[domain]()
+    if domain == "wikiart":  # as the official archive has them, and some in upper case
+        content = fine.zips["wikiart.zip"].items()
+        fine.zips["wikiart.zip"] = {n.replace("josé", "JosÃ©"): data for n, data in content}
+    fine.write()
+    archive = listed(fine, domain)
+    assert len(archive["val"]) >= 3
+    shutil.rmtree(fine.folder)
+    fine.unpack()
+    assert listed(fine, domain) == archive
+    shutil.rmtree(fine.folder)
+    for split, part in archive.items():
+        for category, name in part:
+            place = "test" if split == "test" else "train"
+            made.put(fine.folder, {f"{domain}/{place}/{category}/{name}": b"image"})
+    assert listed(fine, domain) == archive
 
 
 def test_a_folder_with_a_val_keeps_it(fine: Fine) -> None:
@@ -633,6 +753,17 @@ def test_names_that_zip_programs_write(fine: Fine) -> None:
     raw = path.read_bytes()
     assert "josé".encode().decode("cp437").encode() in raw
     path.write_bytes(_without_flags(path))
+    prepare(fine, "other")
+    same(fine, "wikiart", "other")
+
+
+def test_names_that_begin_with_a_dot(fine: Fine) -> None:
+    made.add_wikiart(fine)
+    fine.write()
+    prepare(fine)
+    content = fine.zips["wikiart.zip"].items()
+    fine.zips["wikiart.zip"] = {"./": b"", **{f"./{name}": data for name, data in content}}
+    fine.write()
     prepare(fine, "other")
     same(fine, "wikiart", "other")
 
