@@ -139,8 +139,10 @@ def resized(crops: Tensor, extent: Tensor, height: int, width: int, flips: Tenso
     down = _weights(extent[:, 0], crops.shape[1], height)
     across = _weights(extent[:, 1], crops.shape[2], width)
     across = torch.where(flips[:, None, None], across.flip(1), across)
-    rows = torch.einsum("nyh,nhwc->nywc", down, crops.to(torch.float32))
-    return torch.einsum("nxw,nywc->nyxc", across, rows).round_().to(torch.uint8).contiguous()
+    with torch.autocast(crops.device.type, enabled=False):  # evaluation reads batches under it
+        rows = torch.einsum("nyh,nhwc->nywc", down, crops.to(torch.float32))
+        pixels = torch.einsum("nxw,nywc->nyxc", across, rows)
+    return pixels.round_().to(torch.uint8).contiguous()
 
 
 def _weights(extent: Tensor, length: int, side: int) -> Tensor:
