@@ -265,8 +265,15 @@ def difference_note(rows: Sequence[Row]) -> str | None:
     )
     if not labels:
         return None
-    text = f"{' or '.join(labels)}{' in the same group' if grouped else ''}"
-    return (
-        f"vs. baseline: mean accuracy minus that of {text}, on the same test images, in accuracy"
+    base = f"{' or '.join(labels)}{' in the same group' if grouped else ''}"
+    text = (
+        f"vs. baseline: mean accuracy minus that of {base}, on the same test images, in accuracy"
         " points, over the domains that both have."
     )
+    unlike: dict[str, list[str]] = {}
+    for row in compared:
+        for what in row.versus.unlike if row.versus else ():
+            unlike.setdefault(what, []).append(row.label)
+    if others := [f"another {what} than {', '.join(of)}" for what, of in unlike.items()]:
+        text += f" The baseline has {' and '.join(others)}, so the difference may be due to that."
+    return text

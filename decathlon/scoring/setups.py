@@ -286,6 +286,16 @@ def _facts_of(
     return texts if setup.recipe is not None else [*texts, "nothing trained"]
 
 
+def unlike(one: Setup, other: Setup) -> tuple[str, ...]:
+    """Returns what beside the method two setups have another of: ``source network``, ``crop``.
+
+    A setup without a source has another one if its network has another size.
+    """
+    both = one.source and other.source
+    sources = one.source != other.source if both else one.unit != other.unit
+    return ("source network",) * sources + ("crop",) * (one.crop != other.crop)
+
+
 def source_groups(found: Sequence[Setup]) -> dict[Setup, int]:
     """Numbers the groups of setups whose scores can be compared: 0, 1, ... by appearance.
 
