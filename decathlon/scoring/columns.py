@@ -220,6 +220,18 @@ def headings_of(board: Board) -> dict[int, str]:
     return {start: in_words(subset) for subset, start in starts.items()}
 
 
+def label_in_group(row: Row) -> str:
+    """Returns what a row is called below the heading of its group, which says the subset.
+
+    Example:
+        ``mine [epochs 2]`` for ``mine [10shot, epochs 2]``, ``mine`` for ``mine [10shot]``
+    """
+    if row.setup is None or not row.subset:
+        return row.label
+    facts = row.label.removeprefix(f"{row.method} [{row.subset}").removesuffix("]")
+    return f"{row.method} [{facts.removeprefix(', ')}]" if facts else f"{row.method}"
+
+
 def columns_of(board: Board, keys: Sequence[str]) -> list[BoardColumn]:
     """Returns the columns of those keys.
 
