@@ -10,7 +10,7 @@ from decathlon.scoring.board import Board
 from decathlon.scoring.notes import difference_note, interval_note
 from decathlon.scoring.rows import Pair, Row
 from decathlon.suites.base import Suite
-from decathlon.suites.subset import in_words
+from decathlon.suites.subset import size_in_words
 
 Better = Literal["high", "low"]
 Mark = Literal["", "best", "second"]
@@ -217,7 +217,7 @@ def headings_of(board: Board) -> dict[int, str]:
     if not any(subsets):
         return {}
     starts = {subset: subsets.index(subset) for subset in dict.fromkeys(subsets)}
-    return {start: in_words(subset) for subset, start in starts.items()}
+    return {start: size_in_words(subset) for subset, start in starts.items()}
 
 
 def label_in_group(row: Row) -> str:
