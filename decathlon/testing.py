@@ -30,10 +30,10 @@ from decathlon.method.stored import (
     load_trained,
     save_trained,
 )
+from decathlon.models.names import RUNNING
 from decathlon.models.resnet import Architecture
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (
-    RUNNING,
     Source,
     bits_of,
     read_source,

@@ -112,6 +112,6 @@ class Subset:
         return max(1, int(round(self.fraction * images, 9) + 0.5))
 
 
-def in_words(name: str) -> str:
+def size_in_words(name: str) -> str:
     """Returns the size of the subset of a name in words; ``all training images`` if empty."""
     return Subset.named(name).in_words if name else "all training images"
