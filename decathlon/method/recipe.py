@@ -84,8 +84,8 @@ class Recipe:
     line 146 (batches of 128), README (decay 1e-4).
 
     Attributes:
-        protocol: ``paper``; ``released``: the authors' code as it really runs; or another one of
-            the suite's.
+        protocol: ``paper``; ``released``: the authors' code as it really runs; or, where the
+            suite gives recipes, one of those.
         epochs: Passes over the training images; None if ``steps`` counts.
         batch_size: Images a step, over all processes.
         lr: Initial learning rate.
@@ -239,7 +239,8 @@ def apply(
     """Applies a user's settings to a method's recipe; ``protocol`` comes first.
 
     Args:
-        recipes: The method's recipes by protocol.
+        recipes: The method's recipes by protocol; of those, a suite with recipes of its own
+            offers none but ``paper``.
         settings: Values by field name, ``field.domain`` for one domain's.
         what: Whose recipe it is, for messages.
         suite: The suite whose domains the settings are for.
@@ -249,11 +250,11 @@ def apply(
             fields are listed.
     """
     protocol = _protocol(settings)
-    protocols = dict.fromkeys([*recipes, *suite.recipes])
+    protocols = dict.fromkeys(["paper", *suite.recipes]) if suite.recipes else recipes
     if protocol not in protocols:
         raise UsageError(
-            f"{what} has no protocol '{protocol}'{nearest(protocol, protocols)}"
-            f" (it has: {', '.join(protocols)})"
+            f"{what} has no protocol '{protocol}' on the suite {suite.name}"
+            f"{nearest(protocol, protocols)} (it has: {', '.join(protocols)})"
         )
     return _changed(_of_protocol(recipes, protocol).on(suite), settings, what)
 

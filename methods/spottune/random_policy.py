@@ -89,11 +89,6 @@ class RandomPolicy(Method):
     recipes: ClassVar[dict[str, Recipe]] = {"paper": RandomPolicyRecipe()}
     recipe: RandomPolicyRecipe
 
-    @classmethod
-    def refusal(cls, source: Source) -> str:
-        """Returns why SpotTune cannot start from a source network; "" if it can."""
-        return SpotTune.refusal(source)
-
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns SpotTune's network with random decisions, its last blocks tuned only."""
         key, recipe = torch.randint(KEYS, ()), self.recipe
