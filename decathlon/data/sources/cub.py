@@ -12,7 +12,7 @@ from decathlon.data.boxes import Box
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.class_folders import prepared_folders
 from decathlon.data.sources.file_names import last_two
-from decathlon.data.sources.image_folder import FolderSupply, in_lower_case, digest_over
+from decathlon.data.sources.image_folder import FolderSupply, digest_over, in_lower_case
 from decathlon.data.sources.plan import DomainPlan
 from decathlon.data.sources.readers import Offer, Place, Sample, plan_of
 from decathlon.data.sources.streaming import reading
@@ -33,7 +33,9 @@ def read(place: Place) -> Offer | None:
     listed = place.find(IMAGES, TREE, f"{TREE}/{TREE}")
     if archive is not None:
         lists = place.tar(archive, str).contents([*LISTS, BOXES], _MOST, early=True)
-        return _offer(place, archive, lists, place.tar(archive, lambda member: last_two(member).lower()), [])
+        return _offer(
+            place, archive, lists, place.tar(archive, lambda member: last_two(member).lower()), []
+        )
     if listed is None:
         return prepared_folders(place, crops=["cubs_cropped"])
     root = listed.parent
