@@ -93,7 +93,7 @@ def test_large_archives_are_not_read_again(fine: Fine, monkeypatch: pytest.Monke
     made.add_cub(fine)
     fine.write()
     prepare(fine)
-    monkeypatch.setattr("decathlon.data.preparing.prepare.SMALL_FILE", 10)
+    monkeypatch.setattr("decathlon.data.preparing.from_readers.SMALL_FILE", 10)
     path = fine.folder / "CUB_200_2011.tgz"
     path.write_bytes(bytes(path.stat().st_size))
     assert prepare(fine, domains=["cubs"]).done
