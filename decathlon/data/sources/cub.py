@@ -33,9 +33,7 @@ def read(place: Place) -> Offer | None:
     listed = place.find(IMAGES, TREE, f"{TREE}/{TREE}")
     if archive is not None:
         lists = place.tar(archive, str).contents([*LISTS, BOXES], _MOST, early=True)
-        return _offer(
-            place, archive, lists, place.tar(archive, lambda member: last_two(member).lower()), []
-        )
+        return _offer(place, archive, lists, place.tar(archive, _key), [])
     if listed is None:
         return prepared_folders(place, crops=["cubs_cropped"])
     root = listed.parent
@@ -76,13 +74,18 @@ def _plan(place: Place, where: Path, lists: dict[str, bytes]) -> DomainPlan:
             if found is not None and number not in found:
                 raise DataError(f"{where}: {list_} lacks image {number}; fetch {ARCHIVE} again")
         sample = Sample(
-            name.lower(),
+            _key(name),
             int(labels[number][0]),
             number,
             Box(*boxes[number]) if boxes is not None else None,
         )
         samples["train" if trained[number][0] else "test"].append(sample)
     return plan_of(place, str(where), samples, class_names)
+
+
+def _key(name: str) -> str:
+    """Returns what an image is called: ``<class>/<file>`` in lower case."""
+    return last_two(name.replace("\\", "/")).lower()
 
 
 def _rows(where: Path, name: str, lists: dict[str, bytes]) -> Iterator[tuple[int, str]]:

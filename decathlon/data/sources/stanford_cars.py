@@ -59,7 +59,7 @@ def read(place: Place) -> Offer | None:
 
 
 def _images(place: Place, name: str) -> Supply | None:
-    """Returns where an archive's images are; their names are ``<name>/<file>``, in lower case."""
+    """Returns where images are; they are called ``<name>/<file>``, in lower case."""
     archive, folder = place.find(f"{name}.tgz", *_ROOTS), place.find(name, *_ROOTS)
     if archive is not None:
         return place.tar(archive, lambda member: f"{name}/{last_part(member).lower()}")

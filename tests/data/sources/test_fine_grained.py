@@ -93,7 +93,7 @@ def test_large_archives_are_not_read_again(fine: Fine, monkeypatch: pytest.Monke
     made.add_cub(fine)
     fine.write()
     prepare(fine)
-    monkeypatch.setattr("decathlon.data.preparing.prepare.SMALL_FILE", 10)
+    monkeypatch.setattr("decathlon.data.preparing.from_readers.SMALL_FILE", 10)
     path = fine.folder / "CUB_200_2011.tgz"
     path.write_bytes(bytes(path.stat().st_size))
     assert prepare(fine, domains=["cubs"]).done
@@ -796,15 +796,17 @@ def test_the_commands(fine: Fine, monkeypatch: pytest.MonkeyPatch) -> None:
 
     told = run("prepare", "--suite", "fine-grained", "--archives", "archives", "--jobs", "0")
     assert "data: prepared" in told
+    assert "next: decathlon import-weights resnet50.pth source.safetensors" in told
     again = run("prepare", "--archives", "archives", "--jobs", "0", "--domain", "cubs")
     assert "nothing to do" in again
     run("show", "cubs", "--out", "plain.png", "--split", "test")
     run("show", "cubs", "--out", "boxes.png", "--split", "test", "--boxes")
     plain, boxes = (np.asarray(Image.open(f"{n}.png")).astype(int) for n in ("plain", "boxes"))
     changed = np.argwhere((plain != boxes).any(2))
-    # The sheet begins 10 pixels from its edges; boxes begin at (10 * 341 / 60, 5 * 256 / 45).
-    assert changed.min(0).tolist() == [10 + 28, 10 + 57]
-    assert (boxes[38, 67] == (230, 30, 30)).all()
+    # The sheet begins 10 pixels from its edges and halves images of 256 pixels; boxes begin at
+    # (10 * 341 / 60, 5 * 256 / 45).
+    assert changed.min(0).tolist() == [10 + 28 // 2, 10 + 57 // 2]
+    assert (boxes[24, 38] == (230, 30, 30)).all()
     with pytest.raises(UsageError, match="sketches has no bounding boxes in data; leave it out"):
         CliRunner().invoke(
             app,
