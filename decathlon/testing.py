@@ -30,8 +30,8 @@ from decathlon.method.stored import (
     load_trained,
     save_trained,
 )
-from decathlon.models.names import RUNNING
 from decathlon.models.resnet import Architecture
+from decathlon.models.tensor_names import RUNNING
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (
     Source,

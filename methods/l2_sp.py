@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.method import Batch, Method, Task
-from decathlon.models.names import HEAD
+from decathlon.models.tensor_names import HEAD
 from decathlon.models.weights import Source
 from decathlon.recipes import NonNegative, Recipe
 from decathlon.suites.base import Suite

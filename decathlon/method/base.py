@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from decathlon.common.errors import DataError
 from decathlon.method.recipe import Recipe
-from decathlon.models.names import HEAD
+from decathlon.models.tensor_names import HEAD
 from decathlon.suites.base import View, Views
 from decathlon.suites.registry import DEFAULT
 
