@@ -19,12 +19,13 @@ from decathlon.data.reading.store import open_store
 from decathlon.method.registry import registered
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import write_source
+from decathlon.results.published import published_rows
 from decathlon.results.records import find_records, read_record
 from decathlon.running.config import RunConfig
 from decathlon.running.crops import notes_on_crop
 from decathlon.running.display import PlainLines
 from decathlon.running.execution import execute
-from decathlon.running.resolve import resolve
+from decathlon.running.resolve import methods_named, resolve
 from decathlon.running.run import Run
 from decathlon.running.survey import survey
 from decathlon.running.trial import feed_of
@@ -101,6 +102,32 @@ def test_methods_run_from_the_command_line(
             assert [json.loads(line)["epochs"] for line in log.read_text().splitlines()] == [1]
     assert f"decathlon score {tmp_path}" in done.output
     assert "--baseline" not in done.output
+
+
+def test_all_methods_are_in_the_order_of_the_suite_s_table(
+    data: Path, source: Path, tmp_path: Path
+) -> None:
+    config = RunConfig(methods_named(["all"]), data, tmp_path, (str(source),))
+    names = [run.name for run in resolve(config, lambda note: None)]
+    rows = [row.method for row in published_rows(suite=SUITE) if row.table == SUITE.table]
+    last = "spottune-all-tuned"
+    assert names[-1] == last
+    table = [name for name in rows if name in names and name != last]
+    assert [name for name in names if name in table] == table
+
+
+def test_a_setting_that_one_of_all_methods_lacks_is_named(
+    data: Path, source: Path, tmp_path: Path
+) -> None:
+    config = RunConfig(
+        ("last-1", "last-k", "fine-tuning"), data, tmp_path, (str(source),), settings=("k=2",)
+    )
+    with pytest.raises(UsageError) as error:
+        resolve(config)
+    lines = str(error.value).splitlines()
+    assert "  last-1: settings that do not fit: k: Input should be 1 (given: 2)" in lines
+    assert any(line.startswith("  fine-tuning: has no setting 'k'") for line in lines)
+    assert len(lines) == 4
 
 
 def test_images_are_cut_to_boxes_where_there_are_any(
