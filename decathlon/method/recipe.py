@@ -39,6 +39,8 @@ MAX_COUNT = 10**9
 """The largest count in a recipe; a larger one is a typo."""
 MAX_NUMBER = 1e30
 """The largest number in a recipe: training computes in 32 bits, which end at 3.4e38."""
+FIELDS = "\nits fields:\n"
+"""In messages, before the list of all settings."""
 MAX_SHOWN = 60
 """Characters of a rejected value that a message repeats."""
 
@@ -291,7 +293,7 @@ def _changed(recipe: R, settings: Mapping[str, Any], what: str) -> R:
         if base not in known:
             raise UsageError(
                 f"{what} has no setting '{base}'{nearest(base, known)}"
-                f"\nits fields:\n{_listing(recipe)}"
+                f"{FIELDS}{_listing(recipe)}"
             )
         if not domain:
             changes[base] = value
@@ -312,7 +314,7 @@ def _changed(recipe: R, settings: Mapping[str, Any], what: str) -> R:
         ]
         problems = "\n".join(lines)
         raise UsageError(
-            f"{what}: settings that do not fit:\n{problems}\nits fields:\n{_listing(recipe)}"
+            f"{what}: settings that do not fit:\n{problems}{FIELDS}{_listing(recipe)}"
         ) from None
     if found.epochs is None and found.steps is None:
         raise UsageError(f"{what}: has no length; --set epochs=N or --set steps=N")
