@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from decathlon.method.base import Batch, Method, Task
-from decathlon.method.recipe import apply, without_range
+from decathlon.method.recipe import apply, from_json, without_range
 from decathlon.method.registry import find
 from decathlon.method.stored import (
     count_parameters,
@@ -31,9 +31,9 @@ from decathlon.method.stored import (
     save_trained,
 )
 from decathlon.models.resnet import Architecture
+from decathlon.models.tensor_names import RUNNING
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (
-    RUNNING,
     Source,
     bits_of,
     read_source,
@@ -114,7 +114,7 @@ def check_method(
         settings: Settings of its recipe, as with ``--set``.
         architecture: Of the source network; by default the one the method asks for, at a
             quarter of the width.
-        suite: Name of the suite whose recipe is used.
+        suite: Registered name of the suite whose recipe is used.
         network: Family of the source network, such as ``resnet50``, instead of ``architecture``;
             it has two blocks in the first macro block and one in each of the others.
 
@@ -126,15 +126,14 @@ def check_method(
             where or why.
     """
     kind = find(method) if isinstance(method, str) else method
-    on = find_suite(suite)
-    recipe = apply(kind.recipes, settings or {}, kind.__name__, on)
+    recipe = apply(kind.recipes, settings or {}, kind.__name__, find_suite(suite))
     plain = without_range(type(recipe))
     _check(
         not plain,
         f"{kind.__name__}: any number would do for {', '.join(plain)} of its recipe; give it a"
         " range with a type of decathlon.method.recipe, such as Positive, Fraction or Count",
     )
-    again = apply(kind.recipes, recipe.as_json(), kind.__name__, on)
+    again = from_json(kind.recipes, recipe.as_json(), kind.__name__)
     _check(again == recipe, f"{kind.__name__}: its recipe does not survive JSON: {again}")
     found = None
     with TemporaryDirectory() as folder:

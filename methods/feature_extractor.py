@@ -1,13 +1,37 @@
 """Feature extractor: the source network as it is, and a new linear head."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 from torch import nn
 
 from decathlon.method import Method, Task
-from decathlon.models.layers import freeze
+from decathlon.models.layers import BatchNorm2d, freeze, unfreeze
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe
+from decathlon.suites.base import Suite
+
+
+@dataclass(frozen=True)
+class FeatureExtractorRecipe(Recipe):
+    """Settings of the feature extractor.
+
+    Attributes:
+        bn: Batch normalisations are ``frozen``; or their ``stats`` follow the domain's images;
+            or they ``train``: their weights and biases are learnt too.
+    """
+
+    bn: Literal["frozen", "stats", "train"] = "frozen"
+    left_out = {**Recipe.left_out, "bn": "frozen"}
+
+    def on(self, suite: Suite) -> Self:
+        """Returns the recipe for a suite; the rate of ``piggyback`` is constant.
+
+        Its code trains classifiers alone so (arunmallya/piggyback, ``run_baselines.sh``).
+        """
+        own = super().on(suite)
+        return replace(own, milestones=()) if self.protocol == "piggyback" else own
 
 
 class FeatureExtractor(Method):
@@ -15,16 +39,27 @@ class FeatureExtractor(Method):
 
     SpotTune paper, section 4.1. Rate, epochs and decay are not given there; ours are
     Protocol R's, with the decay of 5e-4 that the residual adapters' README sets for
-    classifiers. Batch statistics stay the source's.
+    classifiers. Batch statistics stay the source's, unless the setting ``bn`` says otherwise:
+    the paper's code for the Visual Decathlon froze convolutions only, and its table does not
+    say what its feature extractor freezes.
     """
 
     paper = "SpotTune baseline, CVPR 2019, section 4.1"
     year = 2017
     trains = "head"
-    recipes = {"paper": Recipe(weight_decay={"default": 5e-4})}
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "paper": FeatureExtractorRecipe(weight_decay={"default": 5e-4})
+    }
+    recipe: FeatureExtractorRecipe
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
-        """Returns the source network, frozen, with a new head."""
+        """Returns the source network, frozen up to what ``bn`` says, with a new head."""
         network = freeze(source.network())
+        if self.recipe.bn != "frozen":
+            for layer in network.modules():
+                if isinstance(layer, BatchNorm2d):
+                    learnt = unfreeze(layer).parameters()
+                    for parameter in learnt:
+                        parameter.requires_grad_(self.recipe.bn == "train")
         network.new_head(tasks[0].num_classes)
         return network

@@ -112,7 +112,7 @@ class LwF(Method):
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """The new head alone, then theta_s, theta_o and theta_n."""
         assert isinstance(network, LwFNetwork)
-        student, new_head = network.student, network.student.head
+        student, old_head, new_head = network.student, network.old_head, network.student.head
 
         def warm_up() -> None:
             freeze(network)
@@ -120,12 +120,14 @@ class LwF(Method):
 
         def joint() -> None:
             unfreeze(student)
-            unfreeze(network.old_head)
+            unfreeze(old_head)
 
-        everything = [*student.parameters(), *network.old_head.parameters()]
+        everything = [*student.named_parameters(), *old_head.named_parameters("old_head")]
         return [
-            Phase(self.recipe.warm_up, [self.sgd(new_head.parameters(), tasks)], warm_up),
-            Phase(1.0, [self.sgd(everything, tasks)], joint),
+            Phase(
+                self.recipe.warm_up, self.groups(new_head.named_parameters("head"), tasks), warm_up
+            ),
+            Phase(1.0, self.groups(everything, tasks), joint),
         ]
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:

@@ -129,18 +129,18 @@ class Piggyback(Method):
         return network
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
-        """One phase with two groups: the masks, and head and batch norms."""
+        """One phase: the masks in a group of their own, head and batch norms in others."""
         recipe = self.recipe
-        masks: list[nn.Parameter] = []
-        rest: list[nn.Parameter] = []
-        for name, parameter in network.named_parameters():
-            (masks if name.endswith(".scores") else rest).append(parameter)
+        named = dict(network.named_parameters())
+        masks = [parameter for name, parameter in named.items() if name.endswith(".scores")]
+        rest = [item for item in named.items() if not item[0].endswith(".scores")]
         adam = Group(
             masks, recipe.mask_lr, 0.0, "adam", milestones=recipe.milestones, gamma=recipe.gamma
         )
-        head = self.sgd(rest, tasks)
-        head.optimiser = recipe.head_optimiser
-        return [Phase(1.0, [adam, head])]
+        others = self.groups(rest, tasks)
+        for group in others:
+            group.optimiser = recipe.head_optimiser
+        return [Phase(1.0, [adam, *others])]
 
     def finalise(self, network: nn.Module) -> nn.Module:
         """Puts bits in the place of the real-valued masks."""

@@ -1,13 +1,27 @@
 """Scratch: a network of its own for each domain, from random weights."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from torch import nn
 
 from decathlon.method import Method, Task
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe, by_size
+from decathlon.suites.base import Suite
+
+
+@dataclass(frozen=True)
+class ScratchRecipe(Recipe):
+    """Settings of trainings from random weights."""
+
+    def on(self, suite: Suite) -> Self:
+        """Returns the recipe for a suite, with its own rate for all layers.
+
+        A suite's rate is meant for pretrained weights.
+        """
+        return replace(super().on(suite), lr=self.lr, head_lr=None)
 
 
 class Scratch(Method):
@@ -24,9 +38,9 @@ class Scratch(Method):
     paper = "Rebuffi et al., NeurIPS 2017"
     year = 2017
     trains = "all, from random weights"
-    recipes = {
-        "paper": Recipe(weight_decay=by_size(1e-4, 5e-4, 2e-3)),
-        "released": Recipe(protocol="released"),
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "paper": ScratchRecipe(weight_decay=by_size(1e-4, 5e-4, 2e-3)),
+        "released": ScratchRecipe(protocol="released"),
     }
     source_domain = "train"
     needs_source = False

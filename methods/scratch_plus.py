@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from torch import nn
 
@@ -9,6 +10,8 @@ from decathlon.method import Method, Task
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe, by_size
+
+from .scratch import ScratchRecipe
 
 
 class ScratchPlus(Method):
@@ -27,9 +30,9 @@ class ScratchPlus(Method):
     paper = "Rebuffi et al., NeurIPS 2017"
     year = 2017
     trains = "all and adapters, from random weights"
-    recipes = {
-        "paper": Recipe(weight_decay=by_size(1e-4, 5e-4, 2e-3)),
-        "released": Recipe(protocol="released"),
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "paper": ScratchRecipe(weight_decay=by_size(1e-4, 5e-4, 2e-3)),
+        "released": ScratchRecipe(protocol="released"),
     }
     source_domain = "train"
     needs_source = False

@@ -1,6 +1,6 @@
 """Series residual adapters: a 1x1 convolution after each shared 3x3 convolution."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,6 +23,13 @@ class AdapterRecipe(Recipe):
     """
 
     rest_weight_decay: NonNegative | None = 5e-4
+
+
+def source_convolutions(network: nn.Module) -> Iterator[str]:
+    """Yields the names of all convolutions' weights but the adapters', in order."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d) and not name.endswith(".adapter.conv"):
+            yield f"{name}.weight"
 
 
 class SeriesAdapters(Method):
@@ -57,9 +64,8 @@ class SeriesAdapters(Method):
         source.expect_adapters(f"a method with {self.kind} adapters", "none", self.kind)
         network = source.network(tasks[0].num_classes)
         renew_adapters(network, self.kind)
-        for name, layer in network.named_modules():
-            if isinstance(layer, nn.Conv2d) and ".adapter." not in name:
-                layer.weight.requires_grad_(False)
+        for name in source_convolutions(network):
+            network.get_parameter(name).requires_grad_(False)
         return network
 
     @classmethod
@@ -75,16 +81,18 @@ class SeriesAdapters(Method):
         )
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
-        """One phase with two groups: adapters, and the rest with a decay of its own."""
+        """One phase: adapters, at the rate of new layers, and the rest with its own decay."""
         released = self.recipe.protocol == "released"
         adapters: list[nn.Parameter] = []
-        rest: list[nn.Parameter] = []
+        rest: list[tuple[str, nn.Parameter]] = []
         for name, parameter in network.named_parameters():
-            apart = name.startswith(self.leaked) if released else parameter.ndim != 4
-            (rest if apart else adapters).append(parameter)
+            if name.startswith(self.leaked) if released else parameter.ndim != 4:
+                rest.append((name, parameter))
+            else:
+                adapters.append(parameter)
         groups = [
-            self.sgd(adapters, tasks),
-            self.sgd(rest, tasks, weight_decay=self.recipe.rest_weight_decay),
+            self.sgd(adapters, tasks, self.recipe.head_lr),
+            *self.groups(rest, tasks, self.recipe.rest_weight_decay),
         ]
         return [Phase(1.0, groups)]
 

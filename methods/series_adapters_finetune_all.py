@@ -1,19 +1,19 @@
 """Series residual adapters with the shared convolutions trained on all domains."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
 from decathlon.method import Batch, Phase, Stored, Task
-from decathlon.models.adapters import adapted_convolutions
 from decathlon.models.resnet import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, NonNegative, Positive, Recipe, by_size
+from decathlon.suites.base import Suite
 
-from .series_adapters import AdapterRecipe, SeriesAdapters
+from .series_adapters import AdapterRecipe, SeriesAdapters, source_convolutions
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class JointRecipe(AdapterRecipe):
     adapters_until: Fraction = 0.5
     trunk_lr: Positive = 0.01
     trunk_weight_decay: NonNegative = 1e-4
+
+    def on(self, suite: Suite) -> Self:
+        """Returns the recipe for a suite; the shared convolutions learn at most at its rate."""
+        own = super().on(suite)
+        return replace(own, trunk_lr=min(own.trunk_lr, own.lr))
 
 
 class JointNetwork(nn.Module):
@@ -98,7 +103,7 @@ class FinetuneAll(SeriesAdapters):
 
     def trunk(self, network: nn.Module) -> list[str]:
         """Returns the names of what all domains share in one domain's network."""
-        return [f"{name}.weight" for name, _ in adapted_convolutions(network)]
+        return list(source_convolutions(network))
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """Adapters, batch norms and heads; then with them the shared convolutions."""

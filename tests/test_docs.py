@@ -13,13 +13,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from decathlon.method.recipe import Recipe
+from decathlon.suites.registry import find as find_suite
 from decathlon.suites.visual_decathlon import SUITE
+from tests.data.fine_grained import Fine, add_all
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -47,8 +51,8 @@ OWN_DOMAINS = ("docs/your-suite.md",)
 """Pages with domains of their own, on all of which ``run`` runs."""
 
 BEFORE = {
-    "README.md": "archives",
-    "docs/data.md": "archives photos source",
+    "README.md": "archives fine",
+    "docs/data.md": "archives fine photos source",
     "docs/running.md": "data",
     "docs/scoring.md": "data source labels results",
     "docs/methods.md": "data source",
@@ -69,6 +73,8 @@ NOT_RUN = {
     r"decathlon run .*--tensorboard .*": "needs the extra `track`; tests/running/test_track.py",
     r"decathlon prepare --download .*": "downloads 430 MB",
     r"decathlon prepare --imagenet .*": "needs photographs; tests/data/sources/test_imagenet.py",
+    r"decathlon run .*resnet101.*": "needs a ResNet-101, and trains it",
+    r"decathlon run .* --source r50\.safetensors .*": "needs a ResNet-50, and trains it",
     r"decathlon import-weights .*": "needs a checkpoint; tests/models/reference",
 }
 ELSEWHERE = {"docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written"}
@@ -98,7 +104,8 @@ def tried(command: str, page: str, folder: Path) -> list[str]:
     added = ADDED.get(name, "")
     if name == "run" and "--domain" not in words and page not in OWN_DOMAINS:
         added += f" {ONE_DOMAIN}"
-    if name == "score" and "--baseline" not in words and any(folder.glob("results/*/*")):
+    own = any(folder.glob("results/*/*")) and "--suite" not in words
+    if name == "score" and "--baseline" not in words and own:
         added = BASELINE
     return [name, *words, *added.split()]
 
@@ -163,6 +170,10 @@ def provide(request: pytest.FixtureRequest, tiny: Path) -> Callable[[Path, str],
         archives = tiny.parent / "archives"
         if thing == "photos":
             take_photos(folder / "photos")
+        elif thing == "fine":
+            fine = Fine(folder / "fine")
+            add_all(fine)
+            fine.write()
         elif thing == "source":
             source = request.getfixturevalue("tiny_source")
             shutil.copyfile(source, folder / "source.safetensors")
@@ -358,21 +369,30 @@ def _simple(value: object) -> object:
     return value["default"] if isinstance(value, dict) and len(value) == 1 else value
 
 
+def _fields(recipe: Recipe) -> dict[str, object]:
+    """All settings as JSON values, those too that the JSON of a recipe leaves out."""
+    found: dict[str, object] = json.loads(json.dumps(asdict(recipe)))
+    return found
+
+
 def test_every_method_has_a_section_with_its_settings() -> None:
-    from decathlon.method.recipe import Recipe
     from decathlon.method.registry import find, registered
 
     _, *parts = re.split(r"^## ", PAGES["docs/methods.md"], flags=re.MULTILINE)
     sections = dict(part.split("\n", 1) for part in parts)
-    common = {name: [_simple(value)] for name, value in Recipe().as_json().items()}
+    common = {name: [_simple(value)] for name, value in _fields(Recipe()).items()}
     assert _settings(sections["The common recipe"]) == common
     ours = [name for name, point in registered().items() if point.dist.name == "decathlon"]
     assert set(ours) <= set(sections)
     for name in ours:
-        recipes = [recipe.as_json() for recipe in find(name).recipes.values()]
+        recipes = [_fields(recipe) for recipe in find(name).recipes.values()]
         values = {key: [_simple(recipe[key]) for recipe in recipes] for key in recipes[0]}
         del values["protocol"]
         for key, (value,) in common.items():
             if values.get(key) == [value] * len(recipes):
                 del values[key]
         assert _settings(sections[name]) == values, name
+    protocols = find_suite("fine-grained").recipes.values()
+    values = {key: [_simple(p.get(key)) for p in protocols] for p in protocols for key in p}
+    listed = _settings(sections["The recipes of the fine-grained suite"])
+    assert listed == json.loads(json.dumps(values))

@@ -5,7 +5,9 @@
 Measured in one run, alternating, best of three rounds: batches of 64-pixel random crops
 with flips, uint8, from the prepared shard; a torch DataLoader with two workers that opens
 the same images as files with Pillow and does the same with torchvision's transforms; and
-a gather of ready crops from RAM, which is the limit. Then the anonymous resident memory
+a gather of ready crops from RAM, which is the limit. Then the same for photographs: normalised
+batches of random resized crops of 224 pixels, as training gets them, from 256-pixel shards, and a
+DataLoader with two workers over torchvision's ImageFolder. Last the anonymous resident memory
 while batches are served from a sparse stand-in of all of ImageNet, 26 GB.
 """
 
@@ -21,8 +23,9 @@ import torch
 from machine import machine, told
 from options import output_file
 from PIL import Image
-from sample import jpegs, write_archives
-from torch.utils.data import DataLoader, Dataset
+from sample import jpegs, write_archives, write_photographs
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from decathlon.common.files import write_json
@@ -30,12 +33,19 @@ from decathlon.data.preparing.prepare import prepare
 from decathlon.data.reading.batches import Batches
 from decathlon.data.reading.store import Images, open_store
 from decathlon.data.shard import Columns, Header, create, open_shard
+from decathlon.suites import fine_grained
 from decathlon.suites.visual_decathlon import AUGMENTED, DOMAINS
 from decathlon.suites.visual_decathlon import SOURCE as SOURCE_DOMAIN
+from decathlon.training.feed import Feed
+from decathlon.training.memory import keep_freed_memory
 
 BATCH = 128
-BAR, MEMORY = 15.0, 1.5e9
+BAR, PHOTOGRAPHS_BAR, MEMORY = 15.0, 8.0, 1.5e9
 ROUNDS = 3
+PHOTOGRAPHS = 400
+LONG = 1_000_000
+"""Images in an epoch of a DataLoader, so that no round comes to its end: workers start once a
+round."""
 
 
 class Files(Dataset[torch.Tensor]):
@@ -92,8 +102,7 @@ def speeds(scratch: Path, images: int, seconds: float) -> dict[str, float]:
     write_archives(scratch / "archives", images)
     prepare(scratch / "archives", scratch / "data", jobs=2)
     prepared = open_store(scratch / "data").images(SOURCE_DOMAIN, ["train"])
-    # So many that no round comes to their end: workers start once a round.
-    files = Files(scratch / "files", 1_000_000)
+    files = Files(scratch / "files", LONG)
     best = {"ours": 0.0, "loader": 0.0, "gather": 0.0}
     for _ in range(ROUNDS):
         loader = iter(DataLoader(files, BATCH, shuffle=True, num_workers=2))
@@ -104,6 +113,41 @@ def speeds(scratch: Path, images: int, seconds: float) -> dict[str, float]:
         }
         del loader
         best = {name: max(best[name], value) for name, value in found.items()}
+    return best
+
+
+def usual(folder: Path) -> DataLoader[Any]:
+    """Batches of random resized crops, as torchvision's and most training programs make them."""
+    view = fine_grained.WHOLE.train
+    transform = v2.Compose(
+        [
+            v2.RandomResizedCrop(view.crop, scale=view.scale),
+            v2.RandomHorizontalFlip(),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(fine_grained.MEAN, fine_grained.STD),
+        ]
+    )
+    files = ImageFolder(str(folder / "train"), transform)
+    return DataLoader(
+        Subset(files, [*range(len(files))] * (LONG // len(files))), 48, True, num_workers=2
+    )
+
+
+def photographs(scratch: Path, seconds: float, threads: int) -> dict[str, float]:
+    """Returns the best rates for photographs, in images per second."""
+    folder, name = scratch / "photographs", "photographs"
+    write_photographs(folder, PHOTOGRAPHS)
+    prepare(None, scratch / "fine", suite=fine_grained.SUITE, folders={name: folder}, jobs=2)
+    store, cpu = open_store(scratch / "fine"), torch.device("cpu")
+    feed = Feed(store, name, ["train"], store.suite.views_of(name).train, 48, 0, cpu)
+    keep_freed_memory()  # as training does
+    loader, best = usual(folder), {"ours": 0.0, "loader": 0.0}
+    torch.set_num_threads(threads)
+    for _ in range(ROUNDS):
+        batches = (batch.images for batch in feed.training(0, lambda _: 0.0))
+        best["ours"] = max(best["ours"], rate(batches, seconds))
+        best["loader"] = max(best["loader"], rate((images for images, _ in loader), seconds))
     return best
 
 
@@ -142,13 +186,16 @@ def main() -> None:
     options = parser.parse_args()
     here = machine()
     print(told(here))
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         large = stand_in(Path(folder), options.seconds)
         best = speeds(Path(folder), options.images, options.seconds)
+        photos = photographs(Path(folder), options.seconds, threads)
     ratios = {
         "to_loader": best["ours"] / best["loader"],
         "to_gather": best["ours"] / best["gather"],
+        "photographs_to_loader": photos["ours"] / photos["loader"],
     }
     print(f"{options.images} images, batches of {BATCH}, images/s, best of {ROUNDS} rounds")
     print(f"  batches from the shard           {best['ours']:9.0f}")
@@ -156,14 +203,19 @@ def main() -> None:
     print(f"  bare gather from RAM             {best['gather']:9.0f}")
     print(f"  shard / DataLoader               {ratios['to_loader']:9.1f}  (bar {BAR:.0f})")
     print(f"  shard / bare gather              {ratios['to_gather']:9.2f}")
+    print(f"  photographs, from the shard       {photos['ours']:9.0f}")
+    print(f"  photographs, ImageFolder         {photos['loader']:9.0f}")
+    ratio = ratios["photographs_to_loader"]
+    print(f"  shard / ImageFolder              {ratio:9.1f}  (bar {PHOTOGRAPHS_BAR:.0f})")
     print(
         f"  {large['images']:.0f} images, {large['bytes'] / 1e9:.0f} GB sparse: RssAnon"
         f" {large['anonymous'] / 1e6:.0f} MB (bar {MEMORY / 1e6:.0f}; {large['before'] / 1e6:.0f}"
         f" before opening), {large['rate']:.0f} images/s"
     )
     if options.json:
-        bars = {"to_loader": BAR, "anonymous": MEMORY}
+        bars = {"to_loader": BAR, "photographs_to_loader": PHOTOGRAPHS_BAR, "anonymous": MEMORY}
         found = {"machine": here, "images": options.images, "rates": best, "ratios": ratios}
+        found["photographs"] = {"rates": photos, "images": PHOTOGRAPHS, "threads": threads}
         write_json(options.json, {**found, "bars": bars, "large": large})
 
 

@@ -19,15 +19,23 @@ _CELLS, _QUALITY = (4, 12, 36), 95
 """Details a side, of all amplitudes alike per octave, and quality: so that a file has the size
 of an official one, 4.1 kB. Those are 1,329,405 in 6.5 GB, each with a header of 512 bytes and
 half a block of padding."""
+PHOTOGRAPHS = ((375, 500), (500, 375))
+"""(height, width) of most photographs of ImageNet and CUB."""
+_FINER = (*_CELLS, 108, 324)
+"""Details of photographs: their files have 63 kB, those of CUB 98 kB."""
 
 
-def jpegs(count: int = DISTINCT) -> list[tuple[bytes, int, int]]:
-    """Returns (file, height, width) of images as detailed as the official ones, 4.1 kB each."""
+def jpegs(
+    count: int = DISTINCT,
+    sizes: tuple[tuple[int, int], ...] = SIZES,
+    details: tuple[int, ...] = _CELLS,
+) -> list[tuple[bytes, int, int]]:
+    """Returns (file, height, width) of images; by default as detailed as the official ones."""
     rng, found = np.random.default_rng(0), []
     for k in range(count):
-        height, width = SIZES[k % len(SIZES)]
+        height, width = sizes[k % len(sizes)]
         layers = np.zeros((height, width, 3))
-        for cells in _CELLS:
+        for cells in details:
             noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
             layer = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
             layers += np.asarray(layer) / cells**0.5
@@ -36,6 +44,14 @@ def jpegs(count: int = DISTINCT) -> list[tuple[bytes, int, int]]:
         Image.fromarray(scaled).save(file, "JPEG", quality=_QUALITY)
         found.append((file.getvalue(), height, width))
     return found
+
+
+def write_photographs(folder: Path, count: int) -> None:
+    """Writes training photographs in class folders, as torchvision's ImageFolder reads them."""
+    for k, (data, _, _) in enumerate(jpegs(count, PHOTOGRAPHS, _FINER)):
+        path = folder / "train" / f"class {k % 4}" / f"{k}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def write_archives(folder: Path, count: int) -> int:

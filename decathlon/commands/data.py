@@ -23,7 +23,7 @@ def prepare(
     archives: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with the official archives, or with the unpacked tree decathlon-1.0/"
+            help="Folder with the official archives, or with what they unpack to"
             " (default: archives).",
             show_default=False,
             readable=False,
@@ -43,7 +43,7 @@ def prepare(
         list[str] | None,
         typer.Option(
             metavar="NAME=DIR",
-            help="Your own domain, or one of a suite that has no archives:"
+            help="Your own domain, or one of a suite that takes such folders:"
             " DIR/train|val|test/CLASS/IMAGE, or DIR/CLASS/IMAGE. Repeat for several.",
         ),
     ] = None,
@@ -60,7 +60,8 @@ def prepare(
         bool,
         typer.Option(
             "--skip-broken",
-            help="Skip unreadable images of a --folder; the manifest lists them.",
+            help="Skip unreadable images of a --folder, or of archives without annotations in the"
+            " decathlon's layout; the manifest lists them.",
         ),
     ] = False,
     imagenet: Annotated[
@@ -101,11 +102,13 @@ def prepare(
 
     target = data_folder(data)
     folders = _named(folder or [])
-    if not folders and (split_folders is not None or skip_broken):
-        raise UsageError("--split-folders and --skip-broken need a folder: add --folder NAME=DIR")
+    if not folders and split_folders is not None:
+        raise UsageError("--split-folders needs a folder: add --folder NAME=DIR")
     if archives is None and (download or domain or labels or imagenet or not folders):
         archives = Path("archives")
     chosen = find(suite) if suite is not None else suite_of(target, read_manifest(target))
+    if skip_broken and not folders and chosen.annotations is not None:
+        raise UsageError(f"--skip-broken needs a folder in suite '{chosen.name}': add --folder")
     if archives is not None and download:
         domain = _downloaded(archives, chosen, domain, imagenet is not None)
     prepared = run(
@@ -127,6 +130,9 @@ def prepare(
     manifest = read_manifest(target)
     if manifest is not None and chosen.source in manifest.domains:
         say_next("pretrain", "--data", target, "--out", "source.safetensors")
+    elif manifest is not None and chosen.source is None and chosen.network:
+        # The source network is imported: its authors publish its weights.
+        say_next("import-weights", f"{chosen.network}.pth", "source.safetensors")
     elif manifest is not None:
         # The source network cannot be trained here: start with a method that needs none.
         say_next("run", "--method", "scratch", "--data", target)
@@ -206,6 +212,9 @@ def show(
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
     n: Annotated[int, typer.Option("--n", help="Number of images, spread over the classes.")] = 60,
+    boxes: Annotated[
+        bool, typer.Option("--boxes", help="Draw the bounding boxes, in domains that have them.")
+    ] = False,
 ) -> None:
     """Draw a contact sheet: images of a domain with their class names.
 
@@ -216,22 +225,31 @@ def show(
 
     folder = data_folder(data)
     check_out(out, folder)
-    drawn = run(open_store(folder), domain, split, n, out)
+    drawn = run(open_store(folder), domain, split, n, out, boxes)
     print(f"{visible(str(out))}: {drawn} images of {domain} {split}")
 
 
-def domains(data: Data = None) -> None:
+def domains(
+    data: Data = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="List the domains of this suite.", show_default=False),
+    ] = None,
+) -> None:
     """List the domains and what is prepared."""
     from rich.console import Console
 
     from decathlon.commands.listing import domains_table
     from decathlon.data.manifest import read_manifest
     from decathlon.data.reading.store import data_folder
+    from decathlon.suites.registry import find
 
     console = Console()
     target = data_folder(data)
-    console.print(domains_table(target, console.width))
-    if (manifest := read_manifest(target)) is not None:
+    chosen = find(suite) if suite is not None else None
+    console.print(domains_table(target, console.width, chosen))
+    manifest = read_manifest(target)
+    if manifest is not None and suite in (None, manifest.suite):
         _print_remarks(manifest.remarks)
 
 

@@ -7,7 +7,7 @@ from decathlon.common.grid import Column, Grid
 from decathlon.common.text import visible, visible_lines
 from decathlon.method.registry import about, registered
 from decathlon.results.published import in_table_order, published_rows
-from decathlon.suites.base import SPLITS
+from decathlon.suites.base import SPLITS, Domain, Suite
 from decathlon.suites.registry import DEFAULT
 from decathlon.suites.registry import find as find_suite
 from decathlon.suites.registry import registered as registered_suites
@@ -46,12 +46,14 @@ def _more(left_out: str, wide: bool) -> str:
     return "" if wide else f"; terminals of {WIDE} columns also show {left_out}"
 
 
-def domains_table(data: Path, width: int) -> Grid:
-    """Lists the domains of a folder's suite, and counts and sizes of what is prepared.
+def domains_table(data: Path, width: int, suite: Suite | None = None) -> Grid:
+    """Lists the domains of a suite, and counts and sizes of what is prepared.
 
     Args:
         data: The data folder.
         width: Width in characters; wide tables also say what the images are.
+        suite: The suite; by default, that of the folder. Of a folder prepared for another one,
+            nothing is listed.
 
     Raises:
         DataError: What is prepared cannot be read.
@@ -59,10 +61,13 @@ def domains_table(data: Path, width: int) -> Grid:
     from decathlon.data.manifest import read_manifest, suite_of, whole
 
     manifest = read_manifest(data)
-    official_domains = suite_of(data, manifest).domains
-    prepared = manifest.domains if manifest is not None else {}
+    suite = suite or suite_of(data, manifest)
+    official_domains = suite.domains
+    prepared = manifest.domains if manifest is not None and manifest.suite == suite.name else {}
     wide = width >= WIDE
     counted = [Column(heading, right=True) for heading in ("classes", *SPLITS, "MB")]
+    boxed = any(domain.box_views for domain in official_domains.values())
+    counted += [Column("boxes")] * boxed
     texts = [Column("official counts", below=True)]
     texts += [Column("images", wraps=True, below=True)] * wide
     table = Grid([Column("domain"), *counted, Column("state"), *texts])
@@ -81,19 +86,30 @@ def domains_table(data: Path, width: int) -> Grid:
             if not whole(data, entry):
                 state = "damaged"
         classes = len(entry.class_names) if entry else official.num_classes if official else 0
-        sizes = "/".join(map(str, official.sizes)) if official else "-"
+        sizes = _official_sizes(official, suite) if official else "-"
         text = [official.text if official else ""] * wide
-        cells = [name, str(classes), *numbers.values(), state, sizes, *text]
+        boxes = ["yes" if entry and entry.boxes else "-"] * boxed
+        cells = [name, str(classes), *numbers.values(), *boxes, state, sizes, *text]
         table.add_row(*map(visible, cells))
     table.ends.add(len(table.rows) - 1)
     sums = [f"{value:.0f}" for value in totals.values()]
-    table.add_row("total", "", *sums, "", "", *[""] * wide)
+    table.add_row("total", "", *sums, *[""] * boxed, "", "", *[""] * wide)
+    held = [name for name, entry in prepared.items() if entry.held_out]
     table.caption = (
+        f"val: {suite.held_out:.0%} of the training images of each class, fixed by the images'"
+        f" names ({', '.join(held)})\n"
+    ) * bool(held) + (
         "*: labels unknown, add them with prepare --labels; official: classes, counts and images"
         " are the official ones; other: some are not; own: your own images"
         + _more("what the images are", wide)
     )
     return table
+
+
+def _official_sizes(domain: Domain, suite: Suite) -> str:
+    """Returns the official counts by split; without val if it is held out of train."""
+    train, val, test = domain.sizes
+    return "/".join(map(str, (train, test) if suite.held_out else (train, val, test)))
 
 
 def suites_table() -> Grid:

@@ -2,13 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
 from decathlon.common.errors import UsageError
 from decathlon.common.files import check_output
 from decathlon.common.world import world
+from decathlon.suites.base import Crop
 
 
 def number(minimum: float, maximum: float | None = None, **settings: Any) -> Any:
@@ -90,7 +91,8 @@ Split = Annotated[str, typer.Option(help="val or test.")]
 Baseline = Annotated[
     str | None,
     typer.Option(
-        help="Run whose mean errors, doubled, are E_max. Needed for data that is not official."
+        help="Run whose mean errors, doubled, are E_max; needed for data that is not official. In a"
+        " suite without a score, the run to compare with (default: fine-tuning)."
     ),
 ]
 Out = Annotated[
@@ -145,6 +147,17 @@ def check_split(split: str) -> None:
     """
     if split not in ("val", "test"):
         raise UsageError(f"--split '{split}': use val or test")
+
+
+def checked_crop(crop: str) -> Crop:
+    """Returns what images are cut from.
+
+    Raises:
+        UsageError: It is not image or box.
+    """
+    if crop not in get_args(Crop):
+        raise UsageError(f"--crop '{crop}': use image or box")
+    return cast(Crop, crop)
 
 
 def check_launcher(

@@ -134,7 +134,7 @@ def score(
 
 
 def plot(
-    kind: Annotated[str, typer.Argument(help="policy, usage, tradeoff, curves or domains.")],
+    kind: Annotated[str, typer.Argument(help="policy, usage, tradeoff, curves, domains or data.")],
     results: Results,
     out: Annotated[Path, typer.Option(help="File to write, .svg or .png.")],
     split: Split = "test",

@@ -22,6 +22,7 @@ from decathlon.commands.options import (
     check_launcher,
     check_out,
     check_split,
+    checked_crop,
     number,
 )
 from decathlon.common.files import CHECKPOINT_SECONDS, check_folder
@@ -112,7 +113,7 @@ def pretrain(
         process_group(),
         with_reason(out.parent, recipe.batch_size),
         bus_error_says(cut_short("pretraining", folder)),
-        progress("pretraining", recipe.epochs, "epochs") as bar,
+        progress("pretraining", config.epochs, "epochs") as bar,
     ):
 
         def report(facts: dict[str, Any]) -> None:
@@ -135,7 +136,7 @@ def pretrain(
 
 
 def import_weights(
-    source: Annotated[Path, typer.Argument(help="The authors' checkpoint (.t7, .pth).")],
+    source: Annotated[Path, typer.Argument(help="Checkpoint (.t7, .pth, .safetensors).")],
     out: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
     task: Annotated[
         int, typer.Option(min=0, help="Task to convert, from 0, if the checkpoint has several.")
@@ -144,7 +145,7 @@ def import_weights(
         bool, typer.Option("--force", help="Overwrite the file even if it holds other weights.")
     ] = False,
 ) -> None:
-    """Convert a checkpoint from the authors' code. Nothing in it is executed."""
+    """Convert a checkpoint of the authors' code or of torchvision. Nothing in it is executed."""
     from decathlon.models.reference.importing import import_weights as run
     from decathlon.models.reference.importing import is_imported
     from decathlon.models.weights import check_name
@@ -176,6 +177,20 @@ def run(
         list[int] | None, typer.Option(min=0, help="Seed (default: 0). Repeat for several.")
     ] = None,
     split: TrainedSplit = "test",
+    shots: Annotated[
+        int | None, typer.Option(help="Train on at most so many images per class.")
+    ] = None,
+    fraction: Annotated[
+        float | None, number(0, 1, help="Train on this share of each class's images, such as 0.1.")
+    ] = None,
+    draw: Annotated[
+        list[int] | None,
+        typer.Option(help="Which images --shots or --fraction takes (default: 0). Repeatable."),
+    ] = None,
+    crop: Annotated[
+        str,
+        typer.Option(help="image, or box: cut images to bounding boxes, in domains that have them"),
+    ] = "image",
     name: Annotated[
         str | None, typer.Option(help="Name of the results (default: the method's).")
     ] = None,
@@ -216,7 +231,8 @@ def run(
     from decathlon.common.interrupts import ending
     from decathlon.data.reading.store import data_folder
     from decathlon.models.processes import num_processes
-    from decathlon.running.config import Checkpointing, RunConfig
+    from decathlon.running.config import Checkpointing, RunConfig, subsets_of
+    from decathlon.running.crops import notes_on_crop
     from decathlon.running.display import display, say_interrupted, summarise
     from decathlon.running.dry_run import preview
     from decathlon.running.events import to_all
@@ -224,7 +240,7 @@ def run(
     from decathlon.running.faults import exit_code
     from decathlon.running.launchers.ray import Cluster, execute_on
     from decathlon.running.launchers.torchrun import execute_together
-    from decathlon.running.resolve import methods_named, resolve
+    from decathlon.running.resolve import ALL, methods_named, resolve
     from decathlon.running.splits import notes_on_splits
     from decathlon.running.survey import check_unmixed, survey
     from decathlon.running.tensorboard import TrialCurves, check_tensorboard
@@ -239,6 +255,7 @@ def run(
     check_launcher(launcher, address, gpus, dry_run=dry_run)
     if tensorboard is not None:
         check_tensorboard(tensorboard)
+    subsets = subsets_of(shots, fraction, draw or ())
     methods = methods_named(method)  # a wrong name is reported before data is looked for
     own = threads or (1 if launcher == "ray" else 0)
     compute = Compute(device, precision, own, sync_bn, compiled)
@@ -253,6 +270,8 @@ def run(
         domains=tuple(domain or ()),
         split=split,
         seeds=tuple(seed or (0,)),
+        subsets=subsets,
+        crop=checked_crop(crop),
         name=name,
         settings=tuple(settings or ()),
         compute=compute,
@@ -260,9 +279,12 @@ def run(
         force=force,
     )
     with fail_together():
-        runs = resolve(config)
+        notes: list[str] = []
+        runs = resolve(config, notes.append if ALL in method else None)
         states = survey(runs)
-    _print_notes(notes_on_splits(runs[0].store, runs[0].config.domains, split))
+    store, domains = runs[0].store, runs[0].config.domains
+    _print_notes([*notes, *notes_on_splits(store, domains, split)])
+    _print_notes(notes_on_crop(store, domains, config.crop))
     if dry_run:
         preview(states)
         check_unmixed(states)
@@ -293,7 +315,8 @@ def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
     from decathlon.common.progress import say_next
 
     words = [] if split == "test" else ["--split", split]
-    if any(not run.store.domains[domain].official for run in runs for domain in run.config.domains):
+    store, domains = runs[0].store, runs[0].config.domains
+    if store.suite.score and not all(store.domains[domain].official for domain in domains):
         known = (results / BASELINE).is_dir()
         words += ["--baseline", BASELINE if known else runs[0].name]
     say_next("score", results, *words)

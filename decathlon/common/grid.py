@@ -77,6 +77,11 @@ class Grid:
         self.caption = caption
         self.rows: list[list[Text]] = []
         self.ends: set[int] = set()
+        self.groups: dict[int, str] = {}
+
+    def add_heading(self, text: str) -> None:
+        """Adds a line of text above the next row, over all columns."""
+        self.groups[len(self.rows)] = text
 
     def add_row(self, *cells: str | Text, end_section: bool = False) -> None:
         """Adds a row, with a blank line below it if it ends a section."""
@@ -153,6 +158,8 @@ class Grid:
         rule = Rule(characters="-" if options.ascii_only else "─", style="")
         yield from console.render(rule, options.update(width=total))
         for number, row in enumerate(self.rows):
+            if number in self.groups:
+                yield Text(self.groups[number], style="italic")
             yield from self._lines(row, layout)
             if number in self.ends and number + 1 < len(self.rows):
                 yield Text()

@@ -21,7 +21,9 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
-def opened(path: Path, error: type[DecathlonError]) -> Iterator[zipfile.ZipFile]:
+def opened(
+    path: Path, error: type[DecathlonError], most: int = MAX_MEMBERS
+) -> Iterator[zipfile.ZipFile]:
     """Opens a zip archive.
 
     Args:
@@ -29,13 +31,14 @@ def opened(path: Path, error: type[DecathlonError]) -> Iterator[zipfile.ZipFile]
         error: What to raise if it is no archive, damaged (also when found while reading),
             encrypted, packed by an unusual method, or has too many members or one whose
             name leads outside.
+        most: Members that it may have.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
             raise error(f"{path}: is not a regular file")
         with zipfile.ZipFile(path) as archive:
-            if len(archive.infolist()) > MAX_MEMBERS:
-                raise error(f"{path}: holds more than {MAX_MEMBERS} files; it is refused")
+            if len(archive.infolist()) > most:
+                raise error(f"{path}: holds more than {most} files; it is refused")
             for info in archive.infolist():
                 _check(info, path, error)
             yield archive

@@ -125,6 +125,7 @@ class ImageFile:
     Attributes:
         height: In pixels, of the upright image.
         width: In pixels, of the upright image.
+        orientation: EXIF orientation of the file, by which the image was turned upright.
         remarks: Decisions made in decoding it; see :func:`decathlon.data.colour.remarks`.
     """
 
@@ -141,7 +142,7 @@ class ImageFile:
         """
         self._data, self._limit = data, limit
         self._formats: tuple[str, ...] = PHOTOGRAPHS if photograph else FORMATS
-        self._orientation = 1
+        self.orientation = 1
         self.height = self.width = 0
         self.remarks: list[str] = []
         self._plain = self._is_plain()
@@ -164,7 +165,7 @@ class ImageFile:
             ImageError: The file is damaged or truncated, or its mode is refused.
         """
         found = self._turbo(None) if self._plain else self._pillow()
-        found = _TURNS[self._orientation](found)
+        found = _TURNS[self.orientation](found)
         if found.shape[:2] != self.shape:
             raise ImageError(f"decodes to another size than its header says ({found.shape[:2]})")
         return found
@@ -181,12 +182,12 @@ class ImageFile:
                 enough memory.
         """
         try:
-            if self._plain and self._orientation == 1 and size == self.shape:
+            if self._plain and self.orientation == 1 and size == self.shape:
                 pixels = self._turbo(memory)
                 if self._plain:
                     return  # they are there already
             else:
-                pixels = resized(self.pixels(), *size)
+                pixels = bicubic(self.pixels(), *size)
             memory[:] = np.ascontiguousarray(pixels).data.cast("B")
         except MemoryError:
             raise ImageError(
@@ -213,8 +214,8 @@ class ImageFile:
             raise
         self.height, self.width = image.height, image.width
         if self._formats is PHOTOGRAPHS and image.format != "TIFF":  # Pillow turns TIFF itself
-            self._orientation = _orientation(image)
-            if self._orientation >= 5:
+            self.orientation = _orientation(image)
+            if self.orientation >= 5:
                 self.height, self.width = self.width, self.height
 
     def _turbo(self, memory: memoryview | None) -> Pixels:
@@ -306,8 +307,8 @@ def stored_sizes(heights: Sizes, widths: Sizes, side: int, tolerance: int) -> tu
     return stored(heights), stored(widths)
 
 
-def resized(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Resizes an image to (height, width); returns it unchanged if it has that size."""
+def bicubic(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Resizes an image to (height, width) with Pillow's bicubic filter, unless it has that size."""
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))

@@ -25,7 +25,7 @@ FILE = "manifest.json"
 FORMAT: Literal[1] = 1
 DIGEST = "digest"
 """Field of the file with the digest of all others."""
-NEW = ("split_folders", "skipped")
+NEW = ("split_folders", "skipped", "boxes", "held_out")
 """Fields of a domain that earlier versions do not know; written only if they are not empty."""
 MOST_LISTED = 10
 """Broken images that a remark names."""
@@ -126,6 +126,9 @@ class DomainEntry(StrictModel):
         split_folders: Shares of train, val and test by which a folder without splits was
             divided, see :mod:`decathlon.data.sources.stratified`; ``""`` if it had splits.
         skipped: Why image files were left out, by their paths in the folder.
+        boxes: True if the shards hold bounding boxes.
+        held_out: Share of the training images of each class that val was made of; 0 if the images
+            came with a val.
     """
 
     official: bool
@@ -133,13 +136,15 @@ class DomainEntry(StrictModel):
     category_ids: Annotated[list[int], Field(min_length=1)]
     mean: tuple[Channel, Channel, Channel]
     std: tuple[Channel, Channel, Channel]
-    statistics: Literal["official", "computed on train"]
+    statistics: Literal["official", "computed on train", "of the suite"]
     resize: str
     sources: list[SourceEntry]
     splits: dict[SplitName, SplitEntry]
     left_out: dict[SplitName, str] = {}
     split_folders: Annotated[str, Field(pattern=r"^([\d.e-]+(/[\d.e-]+){2})?$")] = ""
     skipped: dict[str, str] = {}
+    boxes: bool = False
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @property
     def num_classes(self) -> int:
@@ -154,7 +159,7 @@ class DomainEntry(StrictModel):
     @property
     def own(self) -> bool:
         """True if it was made of one folder, without annotations, as a user's own domain is."""
-        return len(self.sources) == 1
+        return len(self.sources) == 1 and self.sources[0].state is not None
 
     @property
     def remarks(self) -> list[str]:

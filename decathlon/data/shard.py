@@ -39,10 +39,14 @@ _COLUMNS = {
     "image_id": np.int64,
     "crc32": np.uint32,
 }
+BOX = "box"
+"""The data set of bounding boxes, which a shard need not have."""
 _FAULTS = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
 """What h5py raises for files that are damaged or no shards."""
 
 Int64 = npt.NDArray[np.int64]
+Boxes = npt.NDArray[np.float32]
+"""(n, 4): left, top, width and height of each box, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Columns:
         label: int64 (n,), -1 where not known.
         image_id: int64 (n,).
         crc32: int64 (n,), of each image's pixels.
+        box: Bounding boxes in stored pixels, inside the images; None if the domain has none.
     """
 
     height: Int64
@@ -83,6 +88,7 @@ class Columns:
     label: Int64
     image_id: Int64
     crc32: Int64
+    box: Boxes | None = None
 
     @property
     def offset(self) -> Int64:
@@ -125,10 +131,11 @@ class Shard:
 
     @property
     def content(self) -> str:
-        """SHA-256 of the images' checksums, labels and ids, in hex."""
-        digest = sha256()
-        for values in (self.columns.crc32, self.columns.label, self.columns.image_id):
-            digest.update(np.ascontiguousarray(values).data)
+        """SHA-256 of the images' checksums, labels and ids, and boxes if there are, in hex."""
+        digest, columns = sha256(), self.columns
+        for values in (columns.crc32, columns.label, columns.image_id, columns.box):
+            if values is not None:
+                digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()
 
     def map(self, scattered: bool = False) -> npt.NDArray[np.uint8]:
@@ -175,6 +182,8 @@ def create(path: Path, header: Header, columns: Columns) -> int:
         _set_text(file, "resize", header.resize, RESIZE_BYTES)
         for name, dtype in _COLUMNS.items():
             file.create_dataset(name, data=getattr(columns, name).astype(dtype))
+        if columns.box is not None:
+            file.create_dataset(BOX, data=columns.box)
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         layout.set_layout(h5py.h5d.CONTIGUOUS)
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -302,6 +311,7 @@ def _read(path: Path, file: h5py.File) -> Shard:
         read[name] = values[:].astype(np.int64)
     if len({len(values) for values in read.values()}) != 1:
         raise ValueError("its data sets differ in length")
+    box = _boxes(file, actual, read["height"], read["width"]) if BOX in file else None
     pixels, start = _data_set(file, "pixels", np.uint8, actual)
     size = len(pixels)
     offset = read.pop("offset")
@@ -329,18 +339,32 @@ def _read(path: Path, file: h5py.File) -> Shard:
         annotations_sha256=_text(file, "annotations_sha256"),
         resize=_text(file, "resize"),
     )
-    return Shard(path, header, Columns(**read), offset, start, size, columns_at)
+    return Shard(path, header, Columns(**read, box=box), offset, start, size, columns_at)
+
+
+def _boxes(file: h5py.File, actual: int, height: Int64, width: Int64) -> Boxes:
+    """Reads bounding boxes and checks that they lie inside their images."""
+    box: Boxes = _data_set(file, BOX, np.float32, actual, ndim=2)[0][:]
+    if box.shape != (len(height), 4):
+        raise ValueError("its data sets differ in length")
+    ends = box[:, :2] + box[:, 2:]
+    # In single precision the ends may be off by a rounding. What is no number is not inside.
+    inside = (box >= 0).all(1) & (box[:, 2:] > 0).all(1)
+    inside &= (ends <= np.stack([width, height], 1) + 0.01).all(1)
+    if not inside.all():
+        raise ValueError(f"the box of image {inside.argmin()} lies outside it")
+    return box
 
 
 def _data_set(
-    file: h5py.File, name: str, dtype: npt.DTypeLike, actual: int
+    file: h5py.File, name: str, dtype: npt.DTypeLike, actual: int, ndim: int = 1
 ) -> tuple[h5py.Dataset, int]:
     """Returns a data set that is contiguous in the file itself, and its offset."""
     # HDF5 would follow a link to another file, and wait for a pipe.
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"'{name}' is a link to elsewhere")
     found = file[name]
-    if not isinstance(found, h5py.Dataset) or found.ndim != 1 or found.dtype != dtype:
+    if not isinstance(found, h5py.Dataset) or found.ndim != ndim or found.dtype != dtype:
         raise ValueError(f"'{name}' is of another type")
     start = found.id.get_offset()
     if found.chunks is not None or found.is_virtual or start is None:

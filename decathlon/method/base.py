@@ -8,13 +8,14 @@ bench does the rest: data, loop, evaluation, records and score are the same for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from decathlon.common.errors import DataError
 from decathlon.method.recipe import Recipe
+from decathlon.models.tensor_names import HEAD
 from decathlon.suites.base import View, Views
 from decathlon.suites.registry import DEFAULT
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 WHOLE = Views.of(View(None))
 """Images as they are."""
-HEAD = "head"
-"""Beginning of the names of a head's tensors."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +147,9 @@ class Method:
             ``keep``: the source network with its own head is evaluated. ``train``: trained
             like any other. ``joint``: one of the joint domains.
         needs_source: Whether the source's weights are used, not only its architecture.
+        trained_by: Registered name of the method that trains the network; "" for the method
+            itself. Otherwise nothing is trained: the network of that method's trial of the same
+            domain, split, seed, recipe and source is evaluated.
     """
 
     paper: ClassVar[str] = ""
@@ -157,6 +159,7 @@ class Method:
     scope: ClassVar[Literal["domain", "joint"]] = "domain"
     source_domain: ClassVar[Literal["keep", "train", "joint"]] = "keep"
     needs_source: ClassVar[bool] = True
+    trained_by: ClassVar[str] = ""
 
     def __init__(self, recipe: Recipe | None = None) -> None:
         self.recipe = recipe or self.recipes["paper"].on(DEFAULT)
@@ -178,19 +181,32 @@ class Method:
         return [Phase(1.0, self.groups(network.named_parameters(), tasks))]
 
     def groups(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], tasks: Sequence[Task]
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        tasks: Sequence[Task],
+        weight_decay: float | None = None,
+        new: Collection[str] = (HEAD,),
     ) -> list[Group]:
         """Groups named parameters under the recipe's SGD.
 
+        Args:
+            parameters: By name.
+            tasks: See :meth:`sgd`.
+            weight_decay: Instead of the recipe's.
+            new: Beginnings of the names of newly drawn layers.
+
         Returns:
-            One group; two if the recipe gives the head a rate of its own.
+            One group; two if the recipe gives newly drawn layers a rate of their own.
         """
-        named = list(parameters)
-        if self.recipe.head_lr is None:
-            return [self.sgd((p for _, p in named), tasks)]
-        heads = [p for n, p in named if n.startswith(HEAD)]
-        trunk = [p for n, p in named if not n.startswith(HEAD)]
-        return [self.sgd(trunk, tasks), self.sgd(heads, tasks, self.recipe.head_lr)]
+        named, rate = list(parameters), self.recipe.head_lr
+        if rate is None:
+            return [self.sgd((p for _, p in named), tasks, None, weight_decay)]
+        drawn = [p for n, p in named if n.startswith(tuple(new))]
+        trunk = [p for n, p in named if not n.startswith(tuple(new))]
+        return [
+            self.sgd(trunk, tasks, None, weight_decay),
+            self.sgd(drawn, tasks, rate, weight_decay),
+        ]
 
     def sgd(
         self,

@@ -39,6 +39,8 @@ MAX_COUNT = 10**9
 """The largest count in a recipe; a larger one is a typo."""
 MAX_NUMBER = 1e30
 """The largest number in a recipe: training computes in 32 bits, which end at 3.4e38."""
+FIELDS = "\nits fields:\n"
+"""In messages, before the list of all settings."""
 MAX_SHOWN = 60
 """Characters of a rejected value that a message repeats."""
 
@@ -84,8 +86,8 @@ class Recipe:
     line 146 (batches of 128), README (decay 1e-4).
 
     Attributes:
-        protocol: ``paper``; ``released``: the authors' code as it really runs; or another one of
-            the suite's.
+        protocol: ``paper``; ``released``: the authors' code as it really runs; or, where the
+            suite gives recipes, one of those.
         epochs: Passes over the training images; None if ``steps`` counts.
         batch_size: Images a step, over all processes.
         lr: Initial learning rate.
@@ -94,12 +96,19 @@ class Recipe:
         gamma: See milestones.
         weight_decay: By domain.
         steps: Steps of the whole training; None if ``epochs`` counts.
-        head_lr: Initial rate of the head; None for ``lr``.
+        head_lr: Initial rate of the head and of other newly drawn layers; None for ``lr``.
         nesterov: Nesterov's momentum.
     """
 
     # JSON's types as they are ("1" and true are no numbers), and no NaN or infinity in any field.
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
+    left_out: ClassVar[Mapping[str, Any]] = {
+        "epochs": None,
+        "steps": None,
+        "head_lr": None,
+        "nesterov": False,
+    }
+    """Fields that the JSON lacks at these values: records of earlier versions lack them too."""
 
     protocol: str = "paper"
     epochs: Count | None = 120
@@ -159,13 +168,12 @@ class Recipe:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the fields as JSON values; those of :data:`OPTIONAL` only where they are set."""
+        """Returns the fields as JSON values; see :attr:`left_out`."""
         value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return {key: v for key, v in value.items() if v or key not in OPTIONAL}
+        out = self.left_out
+        return {key: v for key, v in value.items() if key not in out or v != out[key]}
 
 
-OPTIONAL = ("epochs", "steps", "head_lr", "nesterov")
-"""Fields that are left out of the JSON unless set: records of earlier versions lack them."""
 R = TypeVar("R", bound=Recipe)
 _CONSTANTS = {"True": True, "False": False, "None": None} | {
     text: float(text) for text in ("nan", "inf", "-inf")
@@ -233,7 +241,8 @@ def apply(
     """Applies a user's settings to a method's recipe; ``protocol`` comes first.
 
     Args:
-        recipes: The method's recipes by protocol.
+        recipes: The method's recipes by protocol; of those, a suite with recipes of its own
+            offers none but ``paper``.
         settings: Values by field name, ``field.domain`` for one domain's.
         what: Whose recipe it is, for messages.
         suite: The suite whose domains the settings are for.
@@ -242,26 +251,48 @@ def apply(
         UsageError: An unknown field or protocol, or a value of the wrong type; the
             fields are listed.
     """
-    protocol = str(settings.get("protocol", "paper"))
-    protocols = dict.fromkeys([*recipes, *suite.recipes])
+    protocol = _protocol(settings)
+    protocols = dict.fromkeys(["paper", *suite.recipes]) if suite.recipes else recipes
     if protocol not in protocols:
         raise UsageError(
-            f"{what} has no protocol '{protocol}'{nearest(protocol, protocols)}"
-            f" (it has: {', '.join(protocols)})"
+            f"{what} has no protocol '{protocol}' on the suite {suite.name}"
+            f"{nearest(protocol, protocols)} (it has: {', '.join(protocols)})"
         )
-    recipe = (recipes.get(protocol) or replace(recipes["paper"], protocol=protocol)).on(suite)
-    if "steps" in settings and "epochs" in settings:
-        raise UsageError(
-            f"{what}: --set steps or epochs, not both: each gives the training's length"
-        )
+    return _changed(_of_protocol(recipes, protocol).on(suite), settings, what)
+
+
+def from_json(recipes: Mapping[str, R], value: Mapping[str, Any], what: str) -> R:
+    """Reads what :meth:`Recipe.as_json` wrote, whatever suite the recipe was for.
+
+    Args:
+        recipes: The method's recipes by protocol.
+        value: By field name.
+        what: Whose recipe it is, for messages.
+
+    Raises:
+        UsageError: An unknown field, or a value of the wrong type.
+    """
+    return _changed(_of_protocol(recipes, _protocol(value)), value, what)
+
+
+def _protocol(settings: Mapping[str, Any]) -> str:
+    return str(settings.get("protocol", "paper"))
+
+
+def _of_protocol(recipes: Mapping[str, R], protocol: str) -> R:
+    """Returns a method's recipe; for a protocol of a suite's, its ``paper`` with that name."""
+    return recipes.get(protocol) or replace(recipes["paper"], protocol=protocol)
+
+
+def _changed(recipe: R, settings: Mapping[str, Any], what: str) -> R:
+    """Returns a recipe with a user's settings; see :func:`apply`."""
     known = [f.name for f in fields(recipe)]
     changes = _other_length(settings, what)
     for name, value in sorted(settings.items()):
         base, _, domain = name.partition(".")
         if base not in known:
             raise UsageError(
-                f"{what} has no setting '{base}'{nearest(base, known)}"
-                f"\nits fields:\n{_listing(recipe)}"
+                f"{what} has no setting '{base}'{nearest(base, known)}{FIELDS}{_listing(recipe)}"
             )
         if not domain:
             changes[base] = value
@@ -282,7 +313,7 @@ def apply(
         ]
         problems = "\n".join(lines)
         raise UsageError(
-            f"{what}: settings that do not fit:\n{problems}\nits fields:\n{_listing(recipe)}"
+            f"{what}: settings that do not fit:\n{problems}{FIELDS}{_listing(recipe)}"
         ) from None
     if found.epochs is None and found.steps is None:
         raise UsageError(f"{what}: has no length; --set epochs=N or --set steps=N")

@@ -22,7 +22,7 @@ from decathlon.common.files import replacing, sha256
 from decathlon.common.strict import Sha256
 from decathlon.method.base import Method, Task
 from decathlon.method.code import code_of, identity, shown
-from decathlon.method.recipe import apply
+from decathlon.method.recipe import from_json
 from decathlon.method.registry import find, registered
 from decathlon.models.resnet import Architecture
 from decathlon.models.tied import distinct
@@ -245,7 +245,7 @@ def load_trained(path: Path, kind: type[Method], given: Path | None = None) -> n
     header, tensors = read_weights(path)
     with naming(path):
         said = _Trained.model_validate_json(json.dumps(header))
-        recipe = apply(kind.recipes, said.recipe, f"method '{said.method}'")
+        recipe = from_json(kind.recipes, said.recipe, f"method '{said.method}'")
         architecture = Architecture.from_json(said.architecture)
     base = Source(architecture, said.source_classes)
     if said.source is not None:

@@ -34,11 +34,11 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift_right(x, 31)
 
 
-def keyed_uniform(key: int, ids: Tensor, width: int) -> Tensor:
+def keyed_uniform(key: int | Tensor, ids: Tensor, width: int) -> Tensor:
     """Draws ``width`` uniform numbers for each image.
 
     Args:
-        key: 64-bit signed integer, one for each use of noise.
+        key: 64-bit signed integer, one for each use of noise; or a scalar tensor of it.
         ids: Image ids, N, int64.
         width: Numbers an image.
 

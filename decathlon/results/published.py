@@ -15,7 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from decathlon.common.errors import nearest
 from decathlon.common.strict import StrictModel
-from decathlon.results.records import read_json, validated
+from decathlon.results.records import SubsetName, read_json, validated
 from decathlon.suites.base import Suite
 from decathlon.suites.registry import DEFAULT
 
@@ -39,6 +39,8 @@ class PublishedRow(StrictModel):
         row: Place among the rows of that table, from 1.
         source: Where it was read.
         note: What is known to be odd about it.
+        subset: Size of the subset of the training images that was trained on, such as ``25pct``;
+            empty for all images.
     """
 
     format: Literal[1] = 1
@@ -52,6 +54,7 @@ class PublishedRow(StrictModel):
     row: Annotated[int, Field(ge=1)]
     source: str
     note: str = ""
+    subset: SubsetName = ""
 
     @field_validator("accuracy")
     @classmethod

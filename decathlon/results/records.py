@@ -4,7 +4,7 @@ One trial, a method trained on a domain, is one JSON file, validated when it is 
 and when it is read. ``environment`` and ``timing`` are kept apart from the rest:
 two runs of the same trial agree in everything else.
 
-    RESULTS/<name>/<domain>/<split>/seed<k>/record.json
+    RESULTS/<name>/<domain>/<split>[+<subset>]/seed<k>/record.json
 """
 
 import json
@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from decathlon.common.errors import ResultError, fault_lines
 from decathlon.common.files import write_json
 from decathlon.common.oserrors import explained
 from decathlon.common.strict import Count, Sha256, StrictModel
+from decathlon.suites.base import Crop
 from decathlon.suites.registry import DEFAULT
+from decathlon.suites.subset import Subset
 
 FORMAT: Final = 2
 """Version of the records written here; records of version 1 are upgraded when they are read."""
@@ -29,6 +31,9 @@ WEIGHTS = "weights.safetensors"
 LOG = "log.jsonl"
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
+
+SubsetName = Annotated[str, AfterValidator(lambda name: str(Subset.named(name)) if name else "")]
+"""Name of a :class:`decathlon.suites.subset.Subset`; empty for all images."""
 
 M = TypeVar("M", bound=StrictModel)
 
@@ -91,6 +96,12 @@ class RunRecord(StrictModel):
         data: SHA-256 of the shards used, by split.
         source: SHA-256 of the source weights, or None where none were used.
         suite: Name of the suite; earlier versions, which know one, do not write it.
+        subset: The part of the training images that was trained on, such as ``10shot`` or
+            ``25pct.d1``; empty for all of them. Earlier versions do not write it.
+        crop: What images were cut from: ``box`` with ``--crop box`` in domains with bounding
+            boxes. Earlier versions do not write it.
+        num_trained: Images trained on; None where nothing was trained, and in records of earlier
+            versions.
         network: Architecture of the source network, or None in records of format 1.
         code: Code of the method; None in records of format 1, and where the source network
             is evaluated as it is.
@@ -119,6 +130,9 @@ class RunRecord(StrictModel):
     data: dict[str, str]
     source: str | None
     suite: str = DEFAULT.name
+    subset: SubsetName = ""
+    crop: Crop = "image"
+    num_trained: Count | None = None
     network: dict[str, Any] | None
     code: Code | None
     predictions: Sha256 | None
@@ -152,12 +166,17 @@ class RunRecord(StrictModel):
     @property
     def folder(self) -> Path:
         """The record's folder, relative to RESULTS."""
-        return trial_folder(self.name, self.domain, self.split, self.seed)
+        return trial_folder(self.name, self.domain, self.split, self.seed, self.subset)
 
 
-def trial_folder(name: str, domain: str, split: str, seed: int) -> Path:
+def trial_folder(name: str, domain: str, split: str, seed: int, subset: str = "") -> Path:
     """Returns the folder of a trial relative to RESULTS."""
-    return Path(name) / domain / split / f"seed{seed}"
+    return Path(name) / domain / (f"{split}+{subset}" if subset else split) / f"seed{seed}"
+
+
+def split_of(path: Path) -> str:
+    """Returns the split of a record by its path."""
+    return path.parts[-3].partition("+")[0]
 
 
 def pack_bits(correct: Iterable[bool]) -> str:

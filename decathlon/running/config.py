@@ -1,12 +1,16 @@
 """The configuration of a run: what a user asked for, in plain values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from decathlon.common.errors import UsageError
 from decathlon.common.files import CHECKPOINT_SECONDS
+from decathlon.suites.base import Crop
+from decathlon.suites.subset import Subset
 from decathlon.training.device import Compute
 
 
@@ -35,6 +39,8 @@ class RunConfig:
         domains: Domains; none for all that are prepared.
         split: ``val`` (trains on train) or ``test`` (trains on train and val).
         seeds: Seeds.
+        subsets: Parts of the training images, each for trials of its own; none for all images.
+        crop: What images are cut from.
         name: Name in the results, of one method only; None for the method's.
         settings: ``field=value`` arguments.
         compute: Device, precision and threads.
@@ -49,6 +55,8 @@ class RunConfig:
     domains: tuple[str, ...] = ()
     split: str = "test"
     seeds: tuple[int, ...] = (0,)
+    subsets: tuple[Subset, ...] = ()
+    crop: Crop = "image"
     name: str | None = None
     settings: tuple[str, ...] = ()
     compute: Compute = field(default_factory=Compute)
@@ -70,6 +78,21 @@ class RunConfig:
     def from_json(cls, value: dict[str, Any]) -> "RunConfig":
         """Reads what :meth:`as_json` returned."""
         return TypeAdapter(cls).validate_python(value)
+
+
+def subsets_of(
+    shots: int | None, fraction: float | None, draws: Sequence[int]
+) -> tuple[Subset, ...]:
+    """Returns the subsets of ``--shots``, ``--fraction`` and ``--draw``; none without them.
+
+    Raises:
+        UsageError: They do not fit together, or one is out of its range.
+    """
+    if shots is None and fraction is None:
+        if draws:
+            raise UsageError("--draw is of a part of the images: add --shots K or --fraction F")
+        return ()
+    return tuple(Subset(shots, fraction, draw) for draw in dict.fromkeys(draws or (0,)))
 
 
 def split_source(text: str) -> tuple[str, Path]:

@@ -25,7 +25,7 @@ from decathlon.running.run import Run, Trial
 from decathlon.running.survey import TrialState
 from decathlon.running.trial import build, feed_of
 from decathlon.training.device import to_device
-from decathlon.training.feed import Feed, task_of
+from decathlon.training.feed import Feed
 from decathlon.training.loop import Schedule, schedule_of, train
 
 MEASURED = ("begun", "failed", "to do")
@@ -42,6 +42,8 @@ WORDS = {
 """How a trial stands, by its state."""
 FEW = 16
 """Images in a measured batch on a CPU, where larger ones take as long per image."""
+FEW_PIXELS = 1 << 17
+"""Pixels in such a batch, so that large images are measured in seconds too."""
 RATE = 1e-4
 """Learning rate of measured steps: time does not depend on it, and small batches bear no large
 one."""
@@ -74,7 +76,7 @@ class Estimates:
         """
         run, trial = state.run, state.trial
         pace = self.pace(run, trial)
-        left = 1 if trial.kept else 1 - state.epoch / _schedule(run, trial).epochs
+        left = 1 - state.epoch / _schedule(run, trial).epochs if _trains(run, trial) else 0
         evaluated = sum(run.store.domains[d].splits[trial.split].num_images for d in trial.domains)
         return left * num_trained(run, trial) * pace.train + evaluated * pace.evaluate
 
@@ -95,7 +97,7 @@ class Estimates:
 
 def num_trained(run: Run, trial: Trial) -> float:
     """Counts the images that a trial trains on, over all epochs."""
-    if trial.kept:
+    if not _trains(run, trial):
         return 0
     counts, steps = _counts(run, trial), _steps(run, trial)
     # Domains that are trained jointly take turns, whatever their sizes.
@@ -103,9 +105,13 @@ def num_trained(run: Run, trial: Trial) -> float:
     return _schedule(run, trial).total * per_step
 
 
+def _trains(run: Run, trial: Trial) -> bool:
+    return not trial.kept and run.trainer is None
+
+
 def _counts(run: Run, trial: Trial) -> list[int]:
     """Returns the number of training images of each domain."""
-    return [task_of(run.store, d, run.trained_on(d)).num_images for d in trial.domains]
+    return [run.task(trial, domain).num_images for domain in trial.domains]
 
 
 def _steps(run: Run, trial: Trial) -> list[int]:
@@ -120,7 +126,7 @@ def _schedule(run: Run, trial: Trial) -> Schedule:
 def _pixels(run: Run, trial: Trial, training: bool) -> float:
     """Returns the pixels of an image as the network sees it, on average over the domains."""
     method = run.method_of(trial)
-    tasks = [task_of(run.store, domain, (trial.split,)) for domain in trial.domains]
+    tasks = [run.task(trial, domain) for domain in trial.domains]
     # Whole images have sizes of their own, but the short side is the suite's.
     sides = [method.view(task, training).crop or run.store.suite.side for task in tasks]
     return sum(side**2 for side in sides) / len(sides)
@@ -131,7 +137,7 @@ def _measure(run: Run, trial: Trial) -> Pace:
     fabric, domain = run.config.compute.fabric(), trial.domains[0]
     size = run.method.recipe.batch_size
     if fabric.device.type == "cpu":
-        size = min(size, FEW)
+        size = min(size, FEW, max(2, int(FEW_PIXELS / _pixels(run, trial, training=True))))
     method, seconds = run.method_of(trial), 0.0
     network: nn.Module = run.source.network()
     if not trial.kept:
@@ -140,6 +146,9 @@ def _measure(run: Run, trial: Trial) -> Pace:
         )
         feeds = [feed_of(run, trial, d, fabric, training=True, size=size) for d in trial.domains]
         network = build(run, trial, [feed.task for feed in feeds])
+    if not _trains(run, trial):
+        network = method.finalise(network)
+    else:
         reports: list[dict[str, Any]] = []
         streams = [_OneStep(feed, int(feed is feeds[0])) for feed in feeds]
         network = train(method, network, streams, fabric, trial.seed, reports.append)
@@ -216,12 +225,15 @@ def _words(item: TrialState) -> str:
 def _trials(states: Sequence[TrialState], seconds: Sequence[float | None]) -> Grid:
     state = Column("state", wraps=True, below=True)
     seed, time = (Column(heading, right=True) for heading in ("seed", "time"))
-    table = Grid([Column("name"), Column("domain"), seed, state, time])
+    subset = [Column("images")] if any(item.trial.subset for item in states) else []
+    table = Grid([Column("name"), Column("domain"), *subset, seed, state, time])
     for item, needed in zip(states, seconds, strict=True):
         trial = item.trial
         domains = trial.domains[0] if len(trial.domains) == 1 else f"{len(trial.domains)} jointly"
         took = "" if needed is None else duration(needed)
-        table.add_row(*map(visible, (trial.name, domains, str(trial.seed), _words(item), took)))
+        images = [trial.subset_name or "all"] if subset else []
+        cells = (trial.name, domains, *images, str(trial.seed), _words(item), took)
+        table.add_row(*map(visible, cells))
     return table
 
 

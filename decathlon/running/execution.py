@@ -31,7 +31,7 @@ POLL_SECONDS = 1.0
 
 
 class HeldError(Exception):
-    """Another process is at work on the trial."""
+    """Another process is at work on the trial, or its network has yet to be trained."""
 
 
 def announce(states: Sequence[TrialState], listener: Listener) -> list[Failure]:
@@ -81,6 +81,8 @@ def execute(states: Sequence[TrialState], listener: Listener) -> list[Failure]:
         state = left.popleft()
         check()
         try:
+            if (trainer := state.folder.trainer) and any(o.trial == trainer.trial for o in left):
+                raise HeldError
             failed = attempt(state.run, state.trial, listener, since)
         except HeldError:
             left.append(state)
@@ -110,10 +112,12 @@ def attempt(run: Run, trial: Trial, listener: Listener, since: float) -> Failure
         Why it failed, or None.
 
     Raises:
-        HeldError: Another process is at work on it.
+        HeldError: Another process is at work on it, or is training the network it evaluates.
     """
     folder = TrialFolder(run, trial)
     try:
+        if folder.is_in_training():
+            raise HeldError
         with claim(folder.first) as ours:
             if not ours:
                 raise HeldError
@@ -135,6 +139,7 @@ def _attempt_claimed(folder: TrialFolder, listener: Listener, since: float) -> F
         if folder.is_done(since):
             listener(Finished(trial, ()))
             return None
+        folder.check_trained()
         folder.clear()
         if run.source.path is not None and (run.method.needs_source or trial.kept):
             keep_source(run.source, run.config.results)

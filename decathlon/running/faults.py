@@ -131,4 +131,5 @@ def _which(trials: Sequence[Trial]) -> str:
         return str(trials[0])
     domains = dict.fromkeys(domain for trial in trials for domain in trial.domains)
     seeds = dict.fromkeys(str(trial.seed) for trial in trials)
-    return f"{trials[0].name}, {' '.join(domains)}, {trials[0].split}, seed {' '.join(seeds)}"
+    settings = dict.fromkeys(trial.setting for trial in trials)
+    return f"{trials[0].name}, {' '.join(domains)}, {' '.join(settings)}, seed {' '.join(seeds)}"

@@ -32,7 +32,7 @@ from decathlon.training.device import Compute
 from decathlon.training.distributed.collectives import broadcast
 from decathlon.training.evaluation import evaluate
 from decathlon.training.feed import Feed, task_of
-from decathlon.training.loop import Report, train
+from decathlon.training.loop import Report, schedule_of, train
 
 RECIPE = Recipe()
 """Protocol R's task schedule. How the authors pretrained was never published; theirs
@@ -109,6 +109,18 @@ class Pretraining:
     def architecture(self) -> Architecture:
         """The network's architecture."""
         return find(self.method_name)().pretraining(self.width)
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs.
+
+        Raises:
+            DataError: The data is missing, see :meth:`check_data`.
+            UsageError: The suite has no domain to train on.
+        """
+        self.check_data()
+        images = self.store.num_images(self.domain, self.trained_on)
+        return schedule_of(self.recipe, [-(-images // self.recipe.batch_size)]).epochs
 
     @property
     def trained_on(self) -> tuple[str, ...]:

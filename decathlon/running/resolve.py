@@ -1,6 +1,7 @@
 """From a configuration to checked runs, one for each method."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 from decathlon.common.errors import UsageError, nearest
 from decathlon.data.reading.store import Store, open_store
 from decathlon.method.code import code_of
-from decathlon.method.recipe import apply, parse_settings
+from decathlon.method.recipe import FIELDS, apply, parse_settings
 from decathlon.method.registry import about, find, registered
-from decathlon.models.resnet import Architecture
+from decathlon.models.resnet import FAMILIES, Architecture
 from decathlon.models.weights import Source, read_source
 from decathlon.results.published import in_table_order
 from decathlon.running.config import RunConfig, split_source
 from decathlon.running.run import Run
+from decathlon.suites.base import Suite
 
 ALL = "all"
 """In the place of a method's name: every registered one."""
@@ -30,18 +32,25 @@ def methods_named(names: Sequence[str]) -> tuple[str, ...]:
         UsageError: One is not registered; the nearest is suggested.
     """
     if ALL in names:
-        return tuple(in_table_order(registered()))
+        return tuple(registered())
     for name in names:
         about(name)
     return tuple(dict.fromkeys(names))
 
 
-def resolve(config: RunConfig) -> list[Run]:
+def resolve(config: RunConfig, refused: Callable[[str], None] | None = None) -> list[Run]:
     """Checks what a user asked for and makes it one run a method, in the order given.
+
+    Args:
+        config: What was asked for.
+        refused: Of all methods; called with a note on those that refuse to start from their
+            source, which are left out. The others are in the order of the suite's table, those
+            that evaluate another's network last. None if methods were named: a refusal is an
+            error.
 
     Raises:
         UsageError: Something named is not known or does not fit; a setting has to fit every
-            method.
+            method; no method can start from its source.
         DataError: The data or source weights are missing or damaged.
     """
     store = open_store(config.data)
@@ -50,21 +59,53 @@ def resolve(config: RunConfig) -> list[Run]:
             f"--name '{config.name}' cannot be the name of {len(config.methods)} methods; leave it"
             " out, and each has its own, or run one at a time"
         )
-    paths = _source_paths(config)
-    sources = {path: read_source(path) for path in dict.fromkeys(paths.values()) if path}
-    runs, errors = [], {}
-    for method, path in paths.items():
+    common, own = _source_paths(config)
+    sources = {path: read_source(path) for path in dict.fromkeys((*own.values(), common)) if path}
+    runs, errors, refusals = [], dict[str, UsageError](), dict[str, list[str]]()
+    methods = config.methods if refused is None else in_table_order(config.methods, store.suite)
+    for method in methods:
         try:
-            runs.append(_resolve_one(config, method, store, sources[path] if path else None))
+            path = own.get(method) or own.get(find(method).trained_by) or common
+            source = sources[path] if path else None
+            if reason := _refusal(method, source):
+                if refused is None:
+                    raise UsageError(f"method '{method}': {reason}")
+                refusals.setdefault(reason, []).append(method)
+            else:
+                runs.append(_resolve_one(config, method, store, source))
         except UsageError as error:
             errors[method] = error
+    notes = [f"left out: {', '.join(those)}: {reason}" for reason, those in refusals.items()]
     if errors:
         raise _unfit(errors, [run.method_name for run in runs])
+    if not runs:
+        raise UsageError("\n".join(["no method can start from its source", *notes]))
+    if refused is not None:
+        runs.sort(key=lambda run: run.trainer is not None)
+        for note in notes:
+            refused(note)
     return runs
 
 
-def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | None) -> Run:
+def _refusal(method: str, source: Source | None) -> str:
+    """Returns why a method, or the one that trains its network, cannot start from a source."""
     kind = find(method)
+    if source is None:
+        return ""
+    return kind.refusal(source) or (
+        find(kind.trained_by).refusal(source) if kind.trained_by else ""
+    )
+
+
+def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | None) -> Run:
+    kind, trainer = find(method), None
+    if kind.trained_by:
+        if find(kind.trained_by).trained_by:
+            raise UsageError(
+                f"method '{method}' evaluates the network of '{kind.trained_by}', which trains none"
+            )
+        asked = replace(config, name=None, force=False)
+        trainer = _resolve_one(asked, kind.trained_by, store, source)
     settings = parse_settings(config.settings)
     # A method that starts from nothing takes the width of its network as a setting.
     width = settings.pop("width", 1.0) if source is None and not kind.needs_source else None
@@ -75,22 +116,30 @@ def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | 
         domains=tuple(dict.fromkeys(config.domains or store.domains)),
         seeds=tuple(dict.fromkeys(config.seeds)),
     )
-    return Run(own, kind(recipe), source or _untrained(method, width), store, code_of(method))
+    source = source or _untrained(method, width, store.suite)
+    return Run(own, kind(recipe), source, store, code_of(method), trainer)
 
 
-def _untrained(method: str, width: Any) -> Source:
+def _untrained(method: str, width: Any, suite: Suite) -> Source:
+    """Returns the suite's network without weights, for a method that needs none.
+
+    Raises:
+        UsageError: The method needs weights, or the width is no width.
+    """
     if width is None:
+        made = "'decathlon pretrain' or " if suite.source else ""
         raise UsageError(
             f"method '{method}' starts from a source network: name it with --source"
-            " (made by 'decathlon pretrain' or 'decathlon import-weights')"
+            f" (made by {made}'decathlon import-weights')"
         )
     if isinstance(width, bool) or not isinstance(width, int | float) or not 0.05 <= width <= 32:
         raise UsageError(f"--set width={width}: write a number from 0.05 to 32")
-    return Source(Architecture(width=float(width)), 1)
+    name = suite.network if suite.network in FAMILIES else Architecture().name
+    return Source(Architecture(name, float(width)), 1)
 
 
-def _source_paths(config: RunConfig) -> dict[str, Path | None]:
-    """Returns the weights file of each method, from FILE and METHOD=FILE arguments."""
+def _source_paths(config: RunConfig) -> tuple[Path | None, dict[str, Path]]:
+    """Returns the weights file of all methods, and those of single ones by name."""
     common: Path | None = None
     own: dict[str, Path] = {}
     for text in config.sources:
@@ -109,7 +158,7 @@ def _source_paths(config: RunConfig) -> dict[str, Path | None]:
             )
         else:
             common = path
-    return {method: own.get(method, common) for method in config.methods}
+    return common, own
 
 
 def _unfit(errors: dict[str, UsageError], fit: Sequence[str]) -> UsageError:
@@ -119,7 +168,8 @@ def _unfit(errors: dict[str, UsageError], fit: Sequence[str]) -> UsageError:
         return first
     reasons: dict[str, list[str]] = {}
     for method, error in errors.items():
-        reason = str(error).splitlines()[0].removeprefix(f"method '{method}' ")
+        said = " ".join(str(error).partition(FIELDS)[0].split())
+        reason = re.sub(rf"^method '{re.escape(method)}':? ", "", said)
         reasons.setdefault(reason, []).append(method)
     lines = [f"  {', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
     rest = f" These could: {', '.join(fit)}." if fit else ""

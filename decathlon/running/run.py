@@ -5,12 +5,15 @@ from pathlib import Path
 
 from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.data.reading.store import Store
-from decathlon.method.base import Method
+from decathlon.method.base import Method, Task
 from decathlon.models.weights import Source
 from decathlon.results.records import RESERVED, Code, trial_folder
 from decathlon.running.config import RunConfig
+from decathlon.running.crops import check_crop
 from decathlon.running.splits import trained_on
 from decathlon.suites.base import DEFAULT
+from decathlon.suites.subset import Subset
+from decathlon.training.feed import task_of
 
 LONGEST = 200
 """Bytes of a name in the results, which is also that of a folder."""
@@ -26,6 +29,8 @@ class Trial:
         split: Split to evaluate on.
         seed: Seed of all randomness.
         kept: The source network is evaluated with its own head, nothing is trained.
+        subset: The part of the training images that is trained on; None for all, and where
+            nothing is trained.
     """
 
     name: str
@@ -33,14 +38,25 @@ class Trial:
     split: str
     seed: int
     kept: bool = False
+    subset: Subset | None = None
 
     def folder(self, domain: str) -> Path:
         """Returns the folder of a domain's results, relative to those of all trials."""
-        return trial_folder(self.name, domain, self.split, self.seed)
+        return trial_folder(self.name, domain, self.split, self.seed, self.subset_name)
+
+    @property
+    def subset_name(self) -> str:
+        """The subset's name in records; empty for all images."""
+        return "" if self.subset is None else str(self.subset)
+
+    @property
+    def setting(self) -> str:
+        """Split and subset, as the folder names them: ``test+10shot``."""
+        return self.folder(self.domains[0]).parent.name
 
     def __str__(self) -> str:
         domains = self.domains[0] if len(self.domains) == 1 else f"{len(self.domains)} domains"
-        return f"{self.name}, {domains}, {self.split}, seed {self.seed}"
+        return f"{self.name}, {domains}, {self.setting}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,7 @@ class Run:
         source: The pretrained network.
         store: The data.
         code: Code of the method, where it is registered.
+        trainer: The same run of the method that trains the network; None if this method does.
     """
 
     config: RunConfig
@@ -60,6 +77,7 @@ class Run:
     source: Source
     store: Store
     code: Code | None = None
+    trainer: "Run | None" = None
 
     @property
     def method_name(self) -> str:
@@ -74,6 +92,11 @@ class Run:
     def trained_on(self, domain: str) -> tuple[str, ...]:
         """Returns the splits of a domain that are trained on."""
         return trained_on(self.store, domain, self.config.split)
+
+    def task(self, trial: Trial, domain: str) -> Task:
+        """Describes one of a trial's domains, with the images that are trained on."""
+        splits = (trial.split,) if trial.kept else self.trained_on(domain)
+        return task_of(self.store, domain, splits, trial.subset, self.config.crop)
 
     def method_of(self, trial: Trial) -> Method:
         """Returns how a trial trains and predicts; the source network as it is has no method."""
@@ -90,13 +113,14 @@ class Run:
         domains, split = self.config.domains, self.config.split
         own = tuple(domain for domain in domains if not self._keeps(domain))
         joint = self.method.scope == "joint" and own
-        groups = [(group, False) for group in ([own] if joint else [(d,) for d in own])]
-        groups += [((domain,), True) for domain in domains if self._keeps(domain)]
-        return [
-            Trial(self.name, group, split, seed, kept)
-            for seed in self.config.seeds
-            for group, kept in groups
-        ]
+        groups = [own] if joint else [(domain,) for domain in own]
+        kept = [(domain,) for domain in domains if self._keeps(domain)]
+        found = []
+        for seed in self.config.seeds:
+            for subset in self.config.subsets or (None,):
+                found += [Trial(self.name, group, split, seed, subset=subset) for group in groups]
+            found += [Trial(self.name, group, split, seed, kept=True) for group in kept]
+        return found
 
     def _keeps(self, domain: str) -> bool:
         return domain == self.store.suite.source and self.method.source_domain == "keep"
@@ -115,6 +139,7 @@ class Run:
                     f"unknown domain '{domain}'{nearest(domain, domains)}"
                     f" (in {self.store.data}: {', '.join(domains)})"
                 )
+        check_crop(self.store, self.config.domains, self.config.crop)
         known = [DEFAULT, *domains]
         for setting, value in self.method.recipe.as_json().items():
             for domain in value if isinstance(value, dict) else ():

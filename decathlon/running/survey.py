@@ -1,7 +1,7 @@
 """How the trials of one or several runs stand, before anything is done."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,6 @@ from decathlon.running.faults import Failure, failure_of
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial import build
 from decathlon.running.trial_folder import TrialFolder
-from decathlon.training.feed import task_of
 
 State = Literal["done", "differs", "refused", "held", "begun", "failed", "to do"]
 SETTLED = ("done", "differs", "refused")
@@ -29,7 +28,8 @@ class TrialState:
         run: What it belongs to.
         trial: The trial.
         state: ``done``; ``differs``: finished, but with another recipe, data, source or code;
-            ``refused``: the method cannot start from the source, or a domain lacks a split;
+            ``refused``: the method cannot start from the source, a domain lacks a split, or
+            nothing trains the network that is evaluated;
             ``held``: another process is at work on it; ``begun``: there is a checkpoint;
             ``failed`` before; ``to do``.
         epoch: Epochs that are done, of one that is begun.
@@ -60,6 +60,8 @@ def survey(runs: Sequence[Run]) -> list[TrialState]:
     pairs = [(run, trial) for run in runs for trial in run.trials()]
     pairs.sort(key=lambda pair: pair[0].config.seeds.index(pair[1].seed))
     found = [_state_of(run, trial) for run, trial in pairs]
+    awaited = {state.trial for state in found if state.state not in SETTLED}
+    found = [_with_network(state, awaited) for state in found]
     for run in runs:
         _warn_of_others(run)
     refusals = {id(run): _refusal(run, found) for run in runs}
@@ -96,13 +98,34 @@ def _state_of(run: Run, trial: Trial) -> TrialState:
     return TrialState(run, trial, "to do" if epoch is None else "begun", epoch or 0)
 
 
+def _with_network(state: TrialState, awaited: Collection[Trial]) -> TrialState:
+    """Refuses a trial whose network another method has to train first, but will not.
+
+    Args:
+        state: The trial.
+        awaited: The trials of these runs that are still to be done.
+    """
+    trainer = state.folder.trainer
+    if trainer is None or state.state in SETTLED:
+        return state
+    try:
+        if trainer.trial not in awaited and not state.folder.is_in_training():
+            state.folder.check_trained()
+    except (DataError, UsageError) as error:
+        failure = failure_of(error, state.run, state.trial)
+        return TrialState(state.run, state.trial, "refused", failure=failure)
+    return state
+
+
 def _warn_of_others(run: Run) -> None:
     """Warns of a record of the same name, for another domain or seed, that does not belong."""
     trials = run.trials()
     if all(trial.kept for trial in trials):
         return
     own = {TrialFolder(run, t).record(domain) for t in trials for domain in t.domains}
-    others = (run.config.results / run.name).glob(f"*/{run.config.split}/seed*/{RECORD}")
+    here = run.config.results / run.name
+    settings = dict.fromkeys(trial.setting for trial in trials if not trial.kept)
+    others = [path for setting in settings for path in here.glob(f"*/{setting}/seed*/{RECORD}")]
     for path in sorted(others):
         if path in own or (difference := _difference(run, path)) is None:
             continue
@@ -123,17 +146,20 @@ def _difference(run: Run, path: Path) -> str | None:
         return None  # a run that asks for that trial reports it
     if not record.trained:
         return None
+    known = record.domain in run.store.domains
     was: dict[str, Any] = {
         "method": record.method,
         "recipe": {key: value for key, value in record.recipe.items() if key != "domains"},
         "source": record.source,
         "code": identity(record.code or run.code),
+        "crop": record.crop if known else None,
     }
     now: dict[str, Any] = {
         "method": run.method_name,
         "recipe": run.method.recipe.as_json(),
         "source": run.source.sha256 if run.method.needs_source else None,
         "code": identity(run.code),
+        "crop": run.store.crop_of(record.domain, run.config.crop) if known else None,
     }
     return None if was == now else first_difference(was, now)
 
@@ -146,7 +172,7 @@ def _refusal(run: Run, found: Sequence[TrialState]) -> Failure | None:
     try:
         run.check_kept()
         for trial in [trial for trial in left if not trial.kept][:1]:
-            build(run, trial, [task_of(run.store, d, run.trained_on(d)) for d in trial.domains])
+            build(run, trial, [run.task(trial, domain) for domain in trial.domains])
     except Exception as error:  # noqa: BLE001 - a stranger's method may raise anything
         return failure_of(error, run, left[0])
     return None

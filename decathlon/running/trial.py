@@ -12,8 +12,14 @@ from torch import nn
 from decathlon.common.errors import TrialError
 from decathlon.common.files import append_line, sha256, write_json, write_text
 from decathlon.common.world import world
-from decathlon.method.base import Task
-from decathlon.method.stored import count_parameters, keep_trunk, save_kept, save_trained
+from decathlon.method.base import Method, Task
+from decathlon.method.stored import (
+    count_parameters,
+    keep_trunk,
+    load_trained,
+    save_kept,
+    save_trained,
+)
 from decathlon.models.noise import noise_key
 from decathlon.results.records import (
     PREDICTIONS,
@@ -29,7 +35,7 @@ from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.checkpoints import Checkpoints
 from decathlon.training.distributed.groups import process_group
 from decathlon.training.evaluation import Evaluation, evaluate
-from decathlon.training.feed import Feed, task_of
+from decathlon.training.feed import Feed
 from decathlon.training.loop import Report, train
 
 
@@ -54,17 +60,21 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     checkpoints = _checkpoints(folder, fabric)
     started = time.perf_counter()
     if trial.kept:
-        network: nn.Module = run.source.network()
+        part_of: dict[str, nn.Module] = dict.fromkeys(trial.domains, run.source.network())
+    elif folder.trainer is not None:
+        part_of = {d: _loaded(folder.trainer, d, method) for d in trial.domains}
+        started = time.perf_counter()
     else:
         network = _trained(folder, fabric, checkpoints, on_epoch)
+        part_of = {d: method.part(network, d) for d in trial.domains}
     trained = time.perf_counter()
     trunk = None
     if method.scope == "joint" and fabric.is_global_zero:
-        one = method.part(network, trial.domains[0])
+        one = part_of[trial.domains[0]]
         trunk = keep_trunk(run.config.results, method, one, run.source)
     records = []
     for domain, feed in held_out.items():
-        part = method.part(network, domain)
+        part = part_of[domain]
         result = evaluate(method, part, feed, fabric)
         if not fabric.is_global_zero:
             continue
@@ -112,6 +122,11 @@ def _trained(
     return train(run.method, network, feeds, fabric, seed, report, checkpoints, resume, compiled)
 
 
+def _loaded(trainer: TrialFolder, domain: str, method: Method) -> nn.Module:
+    """Loads the network that another method's trial has trained."""
+    return load_trained(trainer.of(domain) / WEIGHTS, type(method))
+
+
 def build(run: Run, trial: Trial, tasks: Sequence[Task]) -> nn.Module:
     """Builds the network of a trial, as its seed draws it.
 
@@ -156,9 +171,13 @@ def feed_of(
         size: Images in a batch; 0 for the recipe's.
     """
     splits = run.trained_on(domain) if training else (trial.split,)
-    view = run.method_of(trial).view(task_of(run.store, domain, splits), training)
+    view = run.method_of(trial).view(run.task(trial, domain), training)
     size = size or run.method.recipe.batch_size
-    return Feed(run.store, domain, splits, view, size, trial.seed, fabric.device, world())
+    subset = trial.subset if training else None
+    return Feed(
+        run.store, domain, splits, view, size, trial.seed, fabric.device, world(),
+        subset=subset, crop=run.config.crop,
+    )  # fmt: skip
 
 
 def _write_weights(
@@ -171,7 +190,7 @@ def _write_weights(
         save_kept(path, source)
         bits = source.count_bits()
         return Parameters(source=bits, shared=bits, domain=0, head=0, unit=source.unit_bits())
-    tasks = [task_of(run.store, domain, run.trained_on(domain))]
+    tasks = [run.task(folder.trial, domain)]
     save_trained(path, method, network, source, tasks, trunk, run.code)
     return count_parameters(method, network, source)
 
@@ -212,6 +231,7 @@ def _record(folder: TrialFolder, domain: str, result: Evaluation, **facts: Any) 
         correctness=None if correct is None else pack_bits(correct.tolist()),
         threads=torch.get_num_threads(),
         suite=run.store.suite.name,
+        num_trained=None if trial.kept else run.task(trial, domain).num_images,
         network=run.source.architecture.as_json(),
         **facts,
         **folder.expected(domain) | {"code": None if trial.kept else run.code},

@@ -1,6 +1,6 @@
 """The folder of a trial: what is in it, and what it says about the trial.
 
-    RESULTS/<name>/<domain>/<split>/seed<k>/
+    RESULTS/<name>/<domain>/<split>[+<subset>]/seed<k>/
 
 A trial on several domains has a folder for each. Its log, checkpoints, claim and failure are in
 that of its first domain. A finished record, a checkpoint or a failure of another recipe, other
@@ -13,13 +13,13 @@ import math
 import shutil
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from decathlon.common.errors import UsageError, first_difference
+from decathlon.common.errors import DataError, UsageError, first_difference
 from decathlon.common.files import digest_of, write_json
-from decathlon.common.locks import claim
+from decathlon.common.locks import claim, is_claimed
 from decathlon.method.code import identity, shown
 from decathlon.results.records import LOG, RECORD, RunRecord, read_record
 from decathlon.running.faults import Failure
@@ -28,6 +28,8 @@ from decathlon.training.checkpoints import peek
 
 CHECKPOINTS = "checkpoints"
 FAILED = "failed.json"
+PLAIN = {"subset": "", "crop": "image"}
+"""Facts that are left out of the identity of checkpoints: those of earlier versions lack them."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,14 @@ class TrialFolder:
         """Says why the trial failed, until it is tried again."""
         return self.first / FAILED
 
+    @property
+    def trainer(self) -> "TrialFolder | None":
+        """The folder of the trial that trains this one's network; None if this one does."""
+        trainer = self.run.trainer
+        if trainer is None or self.trial.kept:
+            return None
+        return TrialFolder(trainer, replace(self.trial, name=trainer.name))
+
     def expected(self, domain: str) -> dict[str, Any]:
         """Returns the fields by which a finished record is known to be this trial's.
 
@@ -88,11 +98,16 @@ class TrialFolder:
             "data": {split: digests[split].digest for split in splits if split in digests},
             "source": run.source.sha256 if trial.kept or run.method.needs_source else None,
             "code": None if trial.kept else identity(run.code),
+            "subset": trial.subset_name,
+            "crop": run.store.crop_of(domain, run.config.crop),
         }
 
     def identity(self) -> dict[str, Any]:
         """Returns what checkpoints and failures are known by: :meth:`expected` by domain."""
-        return {domain: self.expected(domain) for domain in self.trial.domains}
+        return {
+            domain: {k: v for k, v in self.expected(domain).items() if (k, v) not in PLAIN.items()}
+            for domain in self.trial.domains
+        }
 
     def is_done(self, since: float = math.inf) -> bool:
         """Returns whether the records of all domains are there.
@@ -112,6 +127,34 @@ class TrialFolder:
                 return False
             self._check_own(domain)
         return True
+
+    def is_in_training(self) -> bool:
+        """Returns whether another process is training the network that this trial evaluates."""
+        if (trainer := self.trainer) is None or not is_claimed(trainer.first):
+            return False
+        try:
+            return not trainer.is_done()
+        except UsageError:  # check_trained reports it
+            return False
+
+    def check_trained(self) -> None:
+        """Checks that the network is there that another method's trial trains.
+
+        Raises:
+            DataError: It is not, or was trained differently.
+        """
+        if (trainer := self.trainer) is None:
+            return
+        name, method = trainer.run.name, self.run.method_name
+        try:
+            if trainer.is_done():
+                return
+        except UsageError as error:
+            raise DataError(f"{method} evaluates the network of {name}, but {error}") from None
+        raise DataError(
+            f"{trainer.first}: there is no finished trial of {name}, whose network {method}"
+            f" evaluates; run 'decathlon run --method {name}' with the same options first"
+        )
 
     def _check_own(self, domain: str) -> None:
         path = self.record(domain)

@@ -8,10 +8,13 @@ from typing import Any
 from decathlon.common.errors import UsageError, check_known, nearest
 from decathlon.scoring.board import Board
 from decathlon.scoring.columns import columns_of
-from decathlon.scoring.rows import Row, ranked
+from decathlon.scoring.rows import Row, by_size, ranked
 
 KINDS = ("published", "run")
-SORTS = ("table", "label", "params", "score", "printed", "mean", "rank", "covered", "time", "year")
+SORTS = (
+    *("table", "label", "params", "score", "printed", "mean", "diff", "rank", "covered", "time"),
+    "year",
+)
 """What rows can be sorted by, beside the domains; ``table`` is the order of the paper."""
 SCORES = ("score", "printed")
 """Those of them that a suite without a score does not have."""
@@ -30,7 +33,8 @@ def arrange(
         board: The board.
         sort: One of :data:`SORTS` or a domain; ``-`` before it reverses the order.
             Accuracies and scores go from high to low, the rest from low to high;
-            rows without a value come last. All but ``table`` ignore groups of one source.
+            rows without a value come last. All but ``table`` ignore groups of one source;
+            subsets of the training images stay apart.
         match: Shell patterns; a row is kept when its method or label matches one or is
             the same text, whatever the case. So a name keeps the rows of all its setups,
             and a label one of them. All rows where empty.
@@ -42,7 +46,8 @@ def arrange(
     if kind is not None:
         check_known("kind", kind, KINDS)
     turned, key = sort.startswith("-"), sort.removeprefix("-")
-    sorts = [name for name in SORTS if board.suite.score or name not in SCORES]
+    others = ("diff",) if board.suite.score else SCORES
+    sorts = [name for name in SORTS if name not in others]
     known = (*sorts, *board.domains)
     if key not in known:
         raise UsageError(f"cannot sort by '{key}'{nearest(key, known)} ({', '.join(known)})")
@@ -67,7 +72,8 @@ def arrange(
         rows = [replace(row, group=0) for row in with_value + without]
     elif turned:
         rows.reverse()
-    return replace(board, rows=tuple(ranked(rows, board.domains)), hidden=tuple(hidden))
+    rows = ranked(by_size(rows), board.domains)
+    return replace(board, rows=tuple(rows), hidden=tuple(hidden))
 
 
 def _matches(row: Row, patterns: Sequence[str]) -> bool:

@@ -12,7 +12,8 @@ from decathlon.scoring import setups
 from decathlon.scoring.entries import Entry, find_entry, hint_on, read_entries, suite_of
 from decathlon.scoring.integrity import check_same_images, official_problem
 from decathlon.scoring.notes import notes_on
-from decathlon.scoring.rows import Row, merit, published_row, ranked, run_row
+from decathlon.scoring.reference import REFERENCE, ambiguous, references
+from decathlon.scoring.rows import Row, by_size, merit, published_row, ranked, run_row
 from decathlon.suites.base import SPLITS, Suite
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ class Board:
         split: Split that the runs were evaluated on.
         domains: Columns: the suite's domains in its order, then others.
         e_max: E_max in [0, 1] by scored domain; empty for a suite without a score.
-        baseline: Label of the run to compare with, whose errors define E_max; or None for the
-            official values.
+        baseline: Label of the run to compare with: whose errors define E_max, or None for the
+            official values. In a suite without a score, the one whose mean accuracy the others'
+            differences are to, or None where there is none among the runs on all images.
         rows: The rows in the order in which they are shown.
         results: The folder of records, if there is one.
         entries: The records behind the runs, by label.
@@ -83,14 +85,17 @@ def board_of(
     """Makes the leaderboard of a results folder.
 
     Rows of the literature come first, in the order of their table, then the runs, best
-    first. Runs that start from different source networks are grouped by source. The
-    literature is shown beside official results on the test split only.
+    first. Runs that start from different source networks are grouped by source. Rows of subsets
+    of the training images follow, in groups by size. The literature is shown beside official
+    results on the test split only.
 
     Args:
         results: The folder of records, or None for the literature alone.
         split: Split whose records are read.
         baseline: Name or label whose mean errors define E_max (twice each); by default
-            E_max is official, which only results on the official data can use.
+            E_max is official, which only results on the official data can use. In a suite
+            without a score, what the mean accuracies are compared with; ``fine-tuning`` by
+            default, if there is such a run.
         all_rows: All published rows instead of those of the suite's main table.
         answers: Labels to check every record against; the digests of predictions are
             checked in any case.
@@ -119,21 +124,32 @@ def board_of(
             notes += audit(results, [r for e in entries.values() for r in e.records], answers)
     found = {record.domain for entry in entries.values() for record in entry.used}
     domains = tuple(suite.in_order({*suite.domains, *found}))
-    runs = _grouped([run_row(e, domains, e_max, suite, base) for e in entries.values()], suite)
+    runs = [run_row(e, domains, e_max, suite, base) for e in entries.values()]
+    if suite.score is None:
+        runs, more = _compared(runs, entries, base, suite)
+        notes += more
+        base = base or entries.get(REFERENCE)
+    runs = _grouped(runs, suite)
     literature = published_rows(results, suite) if split == "test" else []
     if suite.score and base is not None:
         literature = []  # their scores are of another E_max
     elif literature and (problem := _unofficial(entries.values(), suite)):
         literature = []
         notes.append(f"{problem}: published rows do not compare with it and are left out.")
-    shown = [row for row in literature if all_rows or row.table == suite.table]
+    subsets = {row.subset for row in runs}
+    shown = [
+        row
+        for row in literature
+        if all_rows or (row.subset in subsets if row.subset else row.table == suite.table)
+    ]
+    rows = by_size([*(published_row(row, suite) for row in shown), *runs])
     return Board(
         suite,
         split,
         domains,
         e_max,
         base.label if base else None,
-        tuple(ranked([*(published_row(row, suite) for row in shown), *runs], domains)),
+        tuple(ranked(rows, domains)),
         results,
         entries,
         tuple(published_row(row, suite) for row in literature if row not in shown),
@@ -149,9 +165,11 @@ def _grouped(runs: list[Row], suite: Suite) -> list[Row]:
     Groups without a source come last.
     """
 
-    def order(row: Row) -> tuple[bool, float, str]:
+    def order(row: Row) -> tuple[bool, int, float, str]:
         value = merit(row, suite)
-        return value is None, -(value or 0), row.label
+        # Means over different numbers of domains do not compare.
+        lacking = 0 if suite.score else -row.covered
+        return value is None, lacking, -(value or 0), row.label
 
     runs = sorted(runs, key=order)
     groups = setups.source_groups([row.setup for row in runs if row.setup])
@@ -159,6 +177,27 @@ def _grouped(runs: list[Row], suite: Suite) -> list[Row]:
         (replace(row, group=groups[row.setup]) for row in runs if row.setup),
         key=lambda row: row.group,
     )
+
+
+def _compared(
+    runs: list[Row], entries: dict[str, Entry], base: Entry | None, suite: Suite
+) -> tuple[list[Row], list[str]]:
+    """Returns rows with their differences to the baseline, and notes on those without."""
+    if not runs:
+        return runs, []
+    # Imported here: a board of published rows alone does not pay for numpy.
+    from decathlon.scoring.difference import to_baseline
+
+    found = references(entries, base)
+    done = [
+        replace(row, versus=to_baseline(entries[row.label], found[row.label], suite))
+        if row.label in found
+        else row
+        for row in runs
+    ]
+    labels = [] if base else ambiguous(entries.values(), found)
+    text = f"Several runs of {REFERENCE} could be the baseline of {', '.join(labels)}: name one"
+    return done, [f"{text} with --baseline."] if labels else []
 
 
 def defining_e_max(

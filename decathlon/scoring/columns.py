@@ -7,9 +7,11 @@ from typing import Literal
 from decathlon.common.errors import UsageError, nearest
 from decathlon.common.text import cell_duration
 from decathlon.scoring.board import Board
-from decathlon.scoring.notes import interval_note
-from decathlon.scoring.rows import Pair, Row
+from decathlon.scoring.notes import difference_note, interval_note
+from decathlon.scoring.rounding import Pair
+from decathlon.scoring.rows import Row
 from decathlon.suites.base import Suite
+from decathlon.suites.subset import size_in_words
 
 Better = Literal["high", "low"]
 Mark = Literal["", "best", "second"]
@@ -96,6 +98,36 @@ def _mean(row: Row, digits: int) -> str:
     return _number(row.mean_accuracy, digits)
 
 
+def _partial_mean(row: Row, digits: int) -> str:
+    return _mean(row, digits) + _count(row.covered, row)
+
+
+def _count(covered: int, row: Row) -> str:
+    """Returns the number of domains that a mean is over, where some are missing."""
+    return f" ({covered})" if 0 < covered < len(row.accuracy) else ""
+
+
+def _difference(row: Row, digits: int) -> str:
+    if row.versus is None:
+        return MISSING
+    covered = _count(len(row.versus.domains), row)
+    return f"{row.versus.mean.difference:+.{digits}f}{covered}"
+
+
+def _difference_ci(row: Row, digits: int) -> str:
+    if row.versus is None:
+        return MISSING
+    low, high = row.versus.mean.ci
+    return f"{low:+.{digits}f} to {high:+.{digits}f}"
+
+
+def _seeds(row: Row, digits: int) -> str:
+    seeds, draws = len(row.seeds), len(row.draws)
+    if row.subset and seeds * draws == row.num_repetitions:
+        return f"{seeds} x {draws}" if seeds else MISSING
+    return str(row.num_repetitions or MISSING)
+
+
 def _rank(row: Row, digits: int) -> str:
     return _number(row.mean_rank, 1)
 
@@ -113,13 +145,19 @@ def _columns(suite: Suite) -> dict[str, BoardColumn]:
         BoardColumn("ci", f"95 % of {s}", lambda r: None, lambda r, _: _range(r.ci, 0)),
         BoardColumn("range", "rounding", lambda r: None, lambda r, _: _range(r.score_range, 1)),
     )
+    differences = (
+        BoardColumn("diff", "vs. baseline", lambda r: r.difference, _difference),
+        BoardColumn("diff_ci", "95 %", lambda r: None, _difference_ci),
+    )
+    mean = _mean if suite.score else _partial_mean
     columns = (
         BoardColumn("params", "#par", lambda r: r.params_ratio, _params, "low"),
         *(scores if suite.score else ()),
-        BoardColumn("mean", "mean", lambda r: r.mean_accuracy, _mean, "high"),
+        BoardColumn("mean", "mean", lambda r: r.mean_accuracy, mean, "high"),
+        *(() if suite.score else differences),
         BoardColumn("rank", "rank", lambda r: r.mean_rank, _rank, "low"),
         BoardColumn("covered", "dom.", lambda r: r.covered, lambda r, _: str(r.covered)),
-        BoardColumn("seeds", "seeds", lambda r: None, lambda r, _: str(len(r.seeds) or MISSING)),
+        BoardColumn("seeds", "seeds", lambda r: None, _seeds),
         BoardColumn("time", "time", lambda r: r.training_seconds, lambda r, _: training_time(r)),
         BoardColumn("year", "year", lambda r: r.year, lambda r, _: str(r.year or MISSING)),
         BoardColumn("table", "table", lambda r: None, lambda r, _: r.table or MISSING),
@@ -131,7 +169,7 @@ def _columns(suite: Suite) -> dict[str, BoardColumn]:
 
 SENSITIVITY = ("score", "slopes")
 """How the score moves per accuracy point in each domain, at each row's own accuracies."""
-OPTIONAL = ("ci",)
+OPTIONAL = ("ci", "diff_ci")
 """Default columns that a narrow table may leave out."""
 EXTRA = ("mean", "rank", "covered", "time")
 """Columns that are shown beside the default ones where there is room."""
@@ -146,7 +184,9 @@ def default_keys(board: Board) -> list[str]:
     """
     kinds = {row.kind for row in board.rows}
     if board.suite.score is None:
-        return ["params", "domains", "mean"]
+        sized = any(row.params_ratio is not None for row in board.rows)
+        compared = any(row.versus is not None for row in board.rows)
+        return ["params"] * sized + ["domains", "mean"] + ["diff", "diff_ci"] * compared
     keys = ["params", "domains", "score"]
     return keys + ["printed"] * ("published" in kinds) + ["ci"] * ("run" in kinds)
 
@@ -162,8 +202,35 @@ def shown_domains(board: Board) -> list[str]:
 
 def notes_of(board: Board, keys: Sequence[str]) -> list[str]:
     """Returns the notes for the rows of a board and those columns."""
-    intervals = interval_note(board.rows) if "ci" in keys else None
-    return [*board.notes, *([intervals] if intervals else [])]
+    found = [
+        difference_note(board.rows) if {"diff", "diff_ci"} & set(keys) else None,
+        interval_note(board.rows) if {"ci", "diff_ci"} & set(keys) else None,
+    ]
+    return [*board.notes, *filter(None, found)]
+
+
+def headings_of(board: Board) -> dict[int, str]:
+    """Returns the heading above each group of rows, by the index of the group's first row.
+
+    The groups are of the subsets of the training images; without any there are no headings.
+    """
+    subsets = [row.subset for row in board.rows]
+    if not any(subsets):
+        return {}
+    starts = {subset: subsets.index(subset) for subset in dict.fromkeys(subsets)}
+    return {start: size_in_words(subset) for subset, start in starts.items()}
+
+
+def label_in_group(row: Row) -> str:
+    """Returns what a row is called below the heading of its group, which says the subset.
+
+    Example:
+        ``mine [epochs 2]`` for ``mine [10shot, epochs 2]``, ``mine`` for ``mine [10shot]``
+    """
+    if row.setup is None or not row.subset:
+        return row.label
+    facts = row.label.removeprefix(f"{row.method} [{row.subset}").removesuffix("]")
+    return f"{row.method} [{facts.removeprefix(', ')}]" if facts else f"{row.method}"
 
 
 def columns_of(board: Board, keys: Sequence[str]) -> list[BoardColumn]:
@@ -209,10 +276,23 @@ def cells(board: Board, columns: Sequence[BoardColumn], digits: int = 2) -> list
 
 
 def _marks(board: Board, column: BoardColumn) -> list[Mark]:
-    """Marks the best value of a column and the second best; equal values share a mark."""
-    values = [column.value(row) for row in board.rows]
-    distinct = sorted({v for v in values if v is not None}, reverse=column.better == "high")
-    if column.better is None or len(distinct) < 2:
-        return ["" for _ in values]
-    named: dict[float | None, Mark] = {distinct[0]: "best", distinct[1]: "second"}
-    return [named.get(value, "") for value in values]
+    """Marks the best value of a column and the second best; equal values share a mark.
+
+    Rows of one subset of the training images are compared, and means over the most domains.
+    """
+    marks: list[Mark] = ["" for _ in board.rows]
+    for subset in {row.subset for row in board.rows}:
+        rows = {i: row for i, row in enumerate(board.rows) if row.subset == subset}
+        most = max(row.covered for row in rows.values())
+        values = {
+            i: column.value(row)
+            for i, row in rows.items()
+            if column.key != "mean" or row.covered == most
+        }
+        known = {value for value in values.values() if value is not None}
+        distinct = sorted(known, reverse=column.better == "high")
+        if column.better is not None and len(distinct) > 1:
+            named: dict[float | None, Mark] = {distinct[0]: "best", distinct[1]: "second"}
+            for i, value in values.items():
+                marks[i] = named.get(value, "")
+    return marks

@@ -1,16 +1,14 @@
 """Two methods on the same images: is one better, or is it noise?"""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from decathlon.common.errors import ResultError, UsageError, check_known
-from decathlon.scoring import intervals, setups
+from decathlon.scoring import setups
 from decathlon.scoring.audit import audit
 from decathlon.scoring.board import check_official, defining_e_max
+from decathlon.scoring.difference import Difference, differences
 from decathlon.scoring.entries import (
     MIN_SEEDS,
     Entry,
@@ -21,38 +19,11 @@ from decathlon.scoring.entries import (
 )
 from decathlon.scoring.integrity import check_same_images
 from decathlon.scoring.notes import common_notes
-from decathlon.scoring.rows import Pair, plug_in_score
 from decathlon.suites.base import SPLITS, Suite
+from decathlon.suites.subset import size_in_words
 
 if TYPE_CHECKING:
     from decathlon.scoring.audit import Answers
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One quantity of two names.
-
-    Attributes:
-        a: Its value for the first.
-        b: Its value for the second.
-        ci: 95 % interval of a - b.
-        probability: Probability that the first is better, a tie counted half.
-    """
-
-    a: float
-    b: float
-    ci: Pair
-    probability: float
-
-    @property
-    def difference(self) -> float:
-        """How far the first is above the second."""
-        return self.a - self.b
-
-    @property
-    def within_noise(self) -> bool:
-        """Whether the interval holds 0."""
-        return self.ci[0] <= 0 <= self.ci[1]
 
 
 @dataclass(frozen=True)
@@ -129,7 +100,7 @@ def compare(
     if unsure := check_same_images(results, compared):
         raise ResultError("\n".join(unsure))
     scored = {name: limit for name, limit in e_max.items() if name in both}
-    score, accuracy = _differences(pair, domains, scored, base, suite)
+    score, accuracy = differences(pair, domains, scored, base, suite)
     notes = [
         *_notes(pair, domains, scored, score, suite),
         *common_notes(entrants, base),
@@ -149,34 +120,6 @@ def _named(entries: dict[str, Entry], name: str, split: str, results: Path) -> E
         raise UsageError(f"{error}; published rows have no predictions to compare") from None
 
 
-def _differences(
-    pair: list[Entry],
-    domains: tuple[str, ...],
-    e_max: dict[str, float],
-    base: Entry | None,
-    suite: Suite,
-) -> tuple[Difference, dict[str, Difference]]:
-    """Returns the overall difference and those of the domains."""
-    draws = intervals.draw(pair, e_max, base)
-    means = [entry.mean_errors() for entry in pair]
-    percent = [{name: 100 * (1 - mean[name]) for name in domains} for mean in means]
-
-    def difference(a: float, b: float, gap: intervals.Floats) -> Difference:
-        better = float((gap > 0).mean() + (gap == 0).mean() / 2)
-        return Difference(a, b, intervals.interval(gap), better)
-
-    gaps = {name: draws[0].accuracy[name] - draws[1].accuracy[name] for name in domains}
-    if suite.score:
-        a, b = (plug_in_score(entry, e_max) or 0.0 for entry in pair)
-        score = difference(a, b, draws[0].score - draws[1].score)
-    else:
-        a, b = (math.fsum(one.values()) / len(one) for one in percent)
-        score = difference(a, b, np.mean(list(gaps.values()), axis=0))
-    return score, {
-        name: difference(percent[0][name], percent[1][name], gap) for name, gap in gaps.items()
-    }
-
-
 def _notes(
     pair: list[Entry],
     domains: tuple[str, ...],
@@ -185,14 +128,17 @@ def _notes(
     suite: Suite,
 ) -> list[str]:
     heading = suite.score.heading if suite.score else "mean accuracy"
-    notes = []
+    notes: list[str] = []
     if score.within_noise:
         notes.append(f"The difference in {heading} is within noise: its interval holds 0.")
     groups = setups.source_groups([entry.setup for entry in pair])
     if len(set(groups.values())) > 1:
         sources = sources_of(pair)
-        texts = [f"{one.label} with {setups.in_words(one.setup, sources)}" for one in pair]
+        texts = [f"{one.label} with {setups.source_in_words(one.setup, sources)}" for one in pair]
         notes.append(f"They start from different networks, {' and '.join(texts)}.")
+    if pair[0].setup.subset != pair[1].setup.subset:
+        texts = [f"{one.label} on {size_in_words(one.setup.subset)}" for one in pair]
+        notes.append(f"They were trained on different numbers of images: {', '.join(texts)}.")
     for one, other in (pair, reversed(pair)):
         if lacking := sorted(set(other.domains) - set(one.domains)):
             notes.append(f"{one.label} lacks {', '.join(lacking)}: left out for both.")
@@ -203,5 +149,7 @@ def _notes(
     covers = "images and seeds" if min(seeds) >= MIN_SEEDS else "images only"
     if min(seeds) < MIN_SEEDS <= max(seeds):
         covers = "images, and seeds where there are five"
+    if suite.score is None:
+        notes.append("Accuracies are in percent, differences in accuracy points.")
     notes.append(f"Intervals are 95 %, paired on images, and cover the choice of {covers}.")
     return notes

@@ -6,22 +6,48 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from decathlon.common.errors import ResultError, UsageError, nearest
 from decathlon.common.files import digest_of
-from decathlon.results.records import RECORD, RunRecord, find_records, read_record, suites_in
+from decathlon.results.records import (
+    RECORD,
+    RunRecord,
+    find_records,
+    read_record,
+    split_of,
+    suites_in,
+)
 from decathlon.scoring import setups
 from decathlon.scoring.integrity import check_predictions, check_same_data
 from decathlon.scoring.setups import Setup
 from decathlon.suites import registry
 from decathlon.suites.base import Suite
+from decathlon.suites.score import domain_points
+from decathlon.suites.subset import Subset
 
 MIN_SEEDS = 5
-"""From this many seeds on, intervals cover the choice of seeds, not of images only."""
+"""From this many repetitions on, intervals cover the choice of seeds, not of images only."""
 Errors = dict[str, float]
 """Error in [0, 1] by domain."""
 ALL = "all"
 """In place of a suite's name, every installed suite."""
+
+
+class Repetition(NamedTuple):
+    """What tells the trials of one setup on one domain apart.
+
+    Attributes:
+        seed: Their seed.
+        draw: Number of the draw of their subset of the training images; 0 for all images.
+    """
+
+    seed: int
+    draw: int
+
+    def __str__(self) -> str:
+        """Returns it in words: ``seed 0``, or ``seed 0 of draw 1``."""
+        return f"seed {self.seed}" + (f" of draw {self.draw}" if self.draw else "")
 
 
 @dataclass(frozen=True)
@@ -32,60 +58,60 @@ class Entry:
         name: Folder name under RESULTS: the method's, or a variant's.
         label: The name, with what tells its setups apart where it has several.
         setup: How the records were made.
-        by_seed: Record by seed and domain.
+        by_repetition: Record by seed and draw, and by domain.
     """
 
     name: str
     label: str
     setup: Setup
-    by_seed: dict[int, dict[str, RunRecord]]
+    by_repetition: dict[Repetition, dict[str, RunRecord]]
 
     @property
     def records(self) -> list[RunRecord]:
-        """All records, by seed and domain, those of seeds that do not count too."""
-        return [record for seed in self.by_seed.values() for record in seed.values()]
+        """All records, by repetition and domain, those of repetitions that do not count too."""
+        return [record for own in self.by_repetition.values() for record in own.values()]
 
     @cached_property
     def used(self) -> list[RunRecord]:
-        """The records that the row rests on, by seed and domain.
+        """The records that the row rests on, by repetition and domain.
 
-        Those of the counted seeds, labels known or not; all where no label is known.
+        Those of the counted repetitions, labels known or not; all where no label is known.
         """
-        seeds = self.counted or self.by_seed
-        own = [record for seed in seeds for record in self.by_seed[seed].values()]
+        counted = self.counted or self.by_repetition
+        own = [record for one in counted for record in self.by_repetition[one].values()]
         return list({id(record): record for record in (*own, *self.averaged)}.values())
 
     @property
     def averaged(self) -> list[RunRecord]:
-        """The records of the counted seeds with known labels; one may stand for several seeds."""
-        return [record for seed in self.counted.values() for record in seed.values()]
+        """The counted records with known labels; one may stand for several repetitions."""
+        return [record for own in self.counted.values() for record in own.values()]
 
     @cached_property
-    def known(self) -> dict[int, dict[str, RunRecord]]:
-        """The records with known labels, by seed and domain.
+    def known(self) -> dict[Repetition, dict[str, RunRecord]]:
+        """The records with known labels, by repetition and domain.
 
-        Where nothing was trained (the source network on its own domain) the seed
-        plays no part, so that one record stands for all seeds.
+        Where nothing was trained (the source network on its own domain) seed and draw
+        play no part, so that one record stands for all repetitions.
         """
         known = {
-            seed: {name: r for name, r in records.items() if r.correct is not None}
-            for seed, records in self.by_seed.items()
+            one: {name: r for name, r in records.items() if r.correct is not None}
+            for one, records in self.by_repetition.items()
         }
         untrained = {
             name: r for records in known.values() for name, r in records.items() if not r.trained
         }
-        return {seed: {**untrained, **records} for seed, records in known.items()}
+        return {one: {**untrained, **records} for one, records in known.items()}
 
     @cached_property
-    def counted(self) -> dict[int, dict[str, RunRecord]]:
-        """The seeds that the row is the mean of: those that cover the most domains.
+    def counted(self) -> dict[Repetition, dict[str, RunRecord]]:
+        """The repetitions that the row is the mean of: those that cover the most domains.
 
-        A seed that lacks a domain others have is under way or failed; the mean over
+        A repetition that lacks a domain others have is under way or failed; the mean over
         it would mix sets of domains. Nothing of a row comes from it.
         """
-        covered = {seed: frozenset(records) for seed, records in self.known.items()}
+        covered = {one: frozenset(records) for one, records in self.known.items()}
         most = max(covered.values(), key=len)
-        return {seed: self.known[seed] for seed in covered if most and covered[seed] == most}
+        return {one: self.known[one] for one in covered if most and covered[one] == most}
 
     @property
     def domains(self) -> list[str]:
@@ -97,10 +123,10 @@ class Entry:
         """Domains that the row predicts on images whose labels are unknown."""
         return sorted({r.domain for r in self.used} - set(self.domains))
 
-    def errors(self, seed: int, domains: Collection[str] | None = None) -> Errors:
-        """Returns the errors of one counted seed, of ``domains`` only if given."""
+    def errors(self, one: Repetition, domains: Collection[str] | None = None) -> Errors:
+        """Returns the errors of one counted repetition, of ``domains`` only if given."""
         found = {}
-        for name, record in self.counted[seed].items():
+        for name, record in self.counted[one].items():
             assert record.correct is not None
             assert record.total is not None
             if domains is None or name in domains:
@@ -108,9 +134,20 @@ class Entry:
         return found
 
     def mean_errors(self) -> Errors:
-        """Returns the mean error over the counted seeds by domain."""
-        seeds = [self.errors(seed) for seed in self.counted]
-        return {name: math.fsum(s[name] for s in seeds) / len(seeds) for name in self.domains}
+        """Returns the mean error over the counted repetitions by domain."""
+        found = [self.errors(one) for one in self.counted]
+        return {name: math.fsum(e[name] for e in found) / len(found) for name in self.domains}
+
+    def score(self, e_max: Mapping[str, float]) -> float | None:
+        """Returns the mean over the counted repetitions of each one's score.
+
+        Returns:
+            The score, or None where nothing is scored.
+        """
+        if not any(name in e_max for name in self.domains):
+            return None
+        points = [domain_points(self.errors(one, e_max), e_max) for one in self.counted]
+        return math.fsum(math.fsum(p.values()) for p in points) / len(points)
 
 
 def suites_of(results: Path | None, wanted: str | None = None) -> list[Suite]:
@@ -158,7 +195,7 @@ def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
     """
     if not results.is_dir():
         raise ResultError(f"{results}: no such results folder; `decathlon run` makes one")
-    paths = [path for path in find_records(results) if path.parts[-3] == split]
+    paths = [path for path in find_records(results) if split_of(path) == split]
     read = (_placed(results, path) for path in paths)
     records = [record for record in read if record.suite == suite.name]
     by_name: dict[str, list[RunRecord]] = {}
@@ -169,13 +206,13 @@ def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
     sources = [record.source for record in records]
     entries: dict[str, Entry] = {}
     for name, own in by_name.items():
-        parts = setups.by_setup(own)
+        parts = setups.by_setup(own, suite)
         labels = setups.row_labels(name, [setup for setup, _ in parts], sources)
         for label, (setup, part) in zip(labels, parts, strict=True):
             if label in entries or (label != name and label in by_name):  # like another name
                 digest = digest_of([str(record.folder) for record in part])
                 label += f" {digest[: setups.SHORT]}"  # noqa: PLW2901
-            entries[label] = Entry(name, label, setup, _by_seed(part))
+            entries[label] = Entry(name, label, setup, _by_repetition(part))
     return entries
 
 
@@ -183,16 +220,17 @@ def _placed(results: Path, path: Path) -> RunRecord:
     record = read_record(path)
     if path.parent != results / record.folder:
         raise ResultError(
-            f"{path}: name, domain, split or seed: the record says it belongs in"
+            f"{path}: name, domain, split, subset or seed: the record says it belongs in"
             f" {record.folder}; move its folder there, or delete it"
         )
     return record
 
 
-def _by_seed(records: list[RunRecord]) -> dict[int, dict[str, RunRecord]]:
-    found: dict[int, dict[str, RunRecord]] = {}
+def _by_repetition(records: list[RunRecord]) -> dict[Repetition, dict[str, RunRecord]]:
+    found: dict[Repetition, dict[str, RunRecord]] = {}
     for record in records:
-        found.setdefault(record.seed, {})[record.domain] = record
+        draw = Subset.named(record.subset).draw if record.subset else 0
+        found.setdefault(Repetition(record.seed, draw), {})[record.domain] = record
     return dict(sorted(found.items()))
 
 
@@ -218,7 +256,7 @@ def find_entry(
         raise UsageError(_unknown(entries, wanted, results, split, role))
     if len(named) == 1:
         return named[0]
-    own = setups.differences([one.setup for one in named], sources_of(entries.values()))
+    own = setups.all_differing([one.setup for one in named], sources_of(entries.values()))
     lines = [
         f"  {one.label}" + ("" if one.label == f"{wanted} [{text}]" else f": {text}")
         for one, text in zip(named, own, strict=True)
@@ -240,7 +278,7 @@ def _unknown(
     text += f" ({where}there are: {known})"
     if results is None:
         return text
-    if others := {p.parts[-3] for p in find_records(results) if p.parts[-5] == wanted} - {split}:
+    if others := {split_of(p) for p in find_records(results) if p.parts[-5] == wanted} - {split}:
         return f"{text}; '{wanted}' has results of {' and '.join(sorted(others))}"
     return text if entries else f"{text}; {hint_on(results, split)}"
 
@@ -255,7 +293,7 @@ def hint_on(results: Path, split: str, suite: Suite | None = None) -> str:
     names = suites_in(results)
     if suite is not None and names and suite.name not in names:
         return f"{results} has records of {' and '.join(names)}; add --suite NAME"
-    others = Counter(path.parts[-3] for path in find_records(results))
+    others = Counter(split_of(path) for path in find_records(results))
     del others[split]  # of another suite
     if others:
         found = " and ".join(f"{count} of {name}" for name, count in sorted(others.items()))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from decathlon.common.text import plural
 from decathlon.results.records import RunRecord
 from decathlon.scoring import setups
 from decathlon.scoring.entries import MIN_SEEDS, Entry, sources_of
@@ -10,6 +11,7 @@ from decathlon.scoring.rows import Row
 from decathlon.scoring.setups import Setup
 from decathlon.suites.base import Suite
 from decathlon.suites.score import PERFECT, Score
+from decathlon.suites.subset import size_in_words
 
 
 def notes_on(
@@ -47,7 +49,7 @@ def notes_on(
         notes.append(f"No runs of the {split} split here: {hint}.")
     if suite.score and baseline:
         notes += _on_baseline(baseline, suite.score)
-    notes += _on_setups(rows, entries)
+    notes += _on_setups(rows, entries) + _on_subsets(rows)
     notes += common_notes(entries, baseline)
     notes += [
         f"{entry.label}: the {split} labels of {', '.join(entry.unknown)} are unknown:"
@@ -102,15 +104,15 @@ def _on_setups(rows: Sequence[Row], entries: Sequence[Entry]) -> list[str]:
     """Names the setups of each name that has several, and the source of each group of rows."""
     notes = []
     sources = sources_of(entries)
-    by_name: dict[str, list[Setup]] = {}
+    by_name: dict[tuple[str, str], list[Setup]] = {}
     for entry in entries:
-        by_name.setdefault(entry.name, []).append(entry.setup)
-    for name, same in by_name.items():
+        by_name.setdefault((entry.name, entry.setup.subset), []).append(entry.setup)
+    for (name, subset), same in by_name.items():
         if len(same) > 1:
-            texts = setups.differences(same, sources)
+            texts = setups.all_differing(same, sources)
             notes.append(
-                f"{name} was run with {len(same)} setups, a row each: {'; '.join(texts)}. The rows"
-                " are not averaged."
+                f"{name}{f' [{subset}]' if subset else ''} was run with {len(same)} setups, a row"
+                f" each: {'; '.join(texts)}. The rows are not averaged."
             )
     by_group: dict[int, tuple[Setup, list[str]]] = {}
     for row in rows:
@@ -118,13 +120,32 @@ def _on_setups(rows: Sequence[Row], entries: Sequence[Entry]) -> list[str]:
             by_group.setdefault(row.group, (row.setup, []))[1].append(row.label)
     if len(by_group) > 1:
         texts = [
-            f"{setups.in_words(setup, sources)}: {', '.join(labels)}"
+            f"{setups.source_in_words(setup, sources)}: {', '.join(labels)}"
             for setup, labels in by_group.values()
         ]
         notes.append(
             "The runs do not all start from the same source network, so a difference between their"
             f" rows may be the source's: {'; '.join(texts)}."
         )
+    return notes
+
+
+def _on_subsets(rows: Sequence[Row]) -> list[str]:
+    """Says for each subset of the training images what its rows are means over."""
+    notes = []
+    for subset in dict.fromkeys(row.subset for row in rows if row.subset and row.num_repetitions):
+        found: dict[str, list[str]] = {}
+        for row in rows:
+            if row.subset == subset and row.num_repetitions:
+                seeds, draws = plural(len(row.seeds), "seed"), plural(len(row.draws), "draw")
+                numbers = f"{seeds} x {draws} of the images ({', '.join(map(str, row.draws))})"
+                if len(row.seeds) * len(row.draws) != row.num_repetitions:
+                    numbers = f"{row.num_repetitions} of {numbers}"
+                found.setdefault(numbers, []).append(row.label)
+        texts = list(found)
+        if len(found) > 1:
+            texts = [f"{numbers} in {', '.join(labels)}" for numbers, labels in found.items()]
+        notes.append(f"{size_in_words(subset)}: means over {'; '.join(texts)}.")
     return notes
 
 
@@ -146,6 +167,7 @@ def common_notes(entries: Sequence[Entry], baseline: Entry | None) -> list[str]:
     for domain in dict.fromkeys(r.domain for r in used):
         text = f"{domain}: records disagree on whether its data is official"
         notes += _if_mixed(text, entries, lambda r: "yes" if r.official else "no", domain)
+        notes += _if_mixed(f"{domain}: images are cut from", entries, _crop, domain)
     for entry in entries:
         nameless = sum(r.code is None for r in entry.used if r.trained)
         if entry.setup.code is not None and nameless:
@@ -159,15 +181,15 @@ def common_notes(entries: Sequence[Entry], baseline: Entry | None) -> list[str]:
 def _on_seeds(entry: Entry) -> list[str]:
     """Names the seeds that were left out, and what each lacks."""
     notes = []
-    for seed, records in entry.by_seed.items():
-        lacking = [name for name in entry.domains if name not in entry.known[seed]]
+    for one, records in entry.by_repetition.items():
+        lacking = [name for name in entry.domains if name not in entry.known[one]]
         if not lacking or not any(r.trained for r in records.values()):
             continue
         unknown = [name for name in lacking if name in records]
         why = f"lacks domains that others have ({', '.join(lacking)})"
         if len(unknown) == len(lacking):
             why = f"does not know the labels of {', '.join(unknown)}"
-        notes.append(f"{entry.label}: seed {seed} {why} and is left out of the means.")
+        notes.append(f"{entry.label}: {one} {why} and is left out of the means.")
     return notes
 
 
@@ -184,13 +206,18 @@ def _on_source_of_baseline(baseline: Entry, entries: Sequence[Entry]) -> list[st
     others = [e.label for e in entries if groups[e.setup] != groups[baseline.setup]]
     text = (
         f"E_max rests on another source than these rows: it comes from {baseline.label}, with"
-        f" {setups.in_words(baseline.setup, sources)}; they are {', '.join(dict.fromkeys(others))}."
+        f" {setups.source_in_words(baseline.setup, sources)}; they are"
+        f" {', '.join(dict.fromkeys(others))}."
     )
     return [text] if others else []
 
 
 def _environment(key: str, record: RunRecord) -> str:
     return str(record.environment.get(key, "not recorded"))
+
+
+def _crop(record: RunRecord) -> str:
+    return "their bounding boxes" if record.crop == "box" else "the whole image"
 
 
 def _training_data(record: RunRecord) -> str | None:
@@ -218,12 +245,36 @@ def _if_mixed(
 
 def interval_note(rows: Sequence[Row]) -> str | None:
     """Returns what the intervals of a board cover, or None where there are none."""
-    with_ci = [row for row in rows if row.ci is not None]
-    few = [row.label for row in with_ci if len(row.seeds) < MIN_SEEDS]
+    with_ci = [row for row in rows if row.ci is not None or row.versus is not None]
+    few = [row.label for row in with_ci if row.num_repetitions < MIN_SEEDS]
     if not with_ci:
         return None
     text = "Intervals are 95 %."
     if few:
         who = "all" if len(few) == len(with_ci) else ", ".join(few)
-        text += f" Fewer than {MIN_SEEDS} seeds ({who}): they cover the choice of images only."
+        what = "seeds (or seeds x draws)" if any(row.subset for row in with_ci) else "seeds"
+        text += f" Fewer than {MIN_SEEDS} {what} ({who}): they cover the choice of images only."
+    return text
+
+
+def difference_note(rows: Sequence[Row]) -> str | None:
+    """Returns what the differences of a board are to, or None where there are none."""
+    compared = [row for row in rows if row.versus is not None]
+    grouped = any(row.subset for row in compared)
+    labels = dict.fromkeys(
+        row.versus.name if grouped else row.versus.baseline for row in compared if row.versus
+    )
+    if not labels:
+        return None
+    base = f"{' or '.join(labels)}{' in the same group' if grouped else ''}"
+    text = (
+        f"vs. baseline: mean accuracy minus that of {base}, on the same test images, in accuracy"
+        " points, over the domains that both have."
+    )
+    unlike: dict[str, list[str]] = {}
+    for row in compared:
+        for what in row.versus.unlike if row.versus else ():
+            unlike.setdefault(what, []).append(row.label)
+    if others := [f"another {what} than {', '.join(of)}" for what, of in unlike.items()]:
+        text += f" The baseline has {' and '.join(others)}, so the difference may be due to that."
     return text

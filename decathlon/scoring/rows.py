@@ -1,19 +1,23 @@
 """The rows of a board: what is known of one published result, or of runs with one setup."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import product
+from typing import TYPE_CHECKING, Literal
 
 from decathlon.results.parameters import params_ratio
 from decathlon.results.published import PublishedRow
 from decathlon.scoring import rounding
 from decathlon.scoring.entries import Entry
+from decathlon.scoring.rounding import Pair
 from decathlon.scoring.setups import Setup
 from decathlon.suites.base import Suite
 from decathlon.suites.score import domain_points, slope
+from decathlon.suites.subset import Subset
 
-Pair = tuple[float, float]
+if TYPE_CHECKING:
+    from decathlon.scoring.difference import ToBaseline
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Row:
         ci: 95 % interval of the score.
         accuracy_ci: 95 % interval of each accuracy, in percent.
         seeds: Seeds that the row is the mean of.
+        draws: Draws of a subset of the training images that it is the mean of.
+        num_repetitions: Number of combinations of seed and draw that it is the mean of.
         missing: Columns without an accuracy; they count 0.
         unknown: Those of the missing that were predicted, but have no labels.
         training_seconds: Seconds of training, the mean over seeds.
@@ -46,6 +52,8 @@ class Row:
         note: What is known to be odd about it.
         setup: How the records of a run were made.
         group: Number of the row's group on the board; rows of a group rest on one source.
+        subset: Size of the subset of the training images, such as ``10shot``; empty for all.
+        versus: How the mean accuracy differs from the baseline's, or None.
     """
 
     method: str | None
@@ -64,6 +72,8 @@ class Row:
     ci: Pair | None = None
     accuracy_ci: dict[str, Pair] | None = None
     seeds: tuple[int, ...] = ()
+    draws: tuple[int, ...] = ()
+    num_repetitions: int = 0
     unknown: tuple[str, ...] = ()
     training_seconds: float | None = None
     mean_rank: float | None = None
@@ -73,11 +83,13 @@ class Row:
     note: str = ""
     setup: Setup | None = None
     group: int = 0
+    subset: str = ""
+    versus: "ToBaseline | None" = None
 
     @property
-    def section(self) -> tuple[str, int]:
-        """Kind and group: rows that differ in it are set apart."""
-        return self.kind, self.group
+    def section(self) -> tuple[str, str, int]:
+        """Subset, kind and group: rows that differ in it are set apart."""
+        return self.subset, self.kind, self.group
 
     @property
     def covered(self) -> int:
@@ -89,6 +101,11 @@ class Row:
         """Mean accuracy in percent over the columns covered."""
         known = [value for value in self.accuracy.values() if value is not None]
         return math.fsum(known) / len(known) if known else None
+
+    @property
+    def difference(self) -> float | None:
+        """Mean accuracy minus the baseline's, in points, over the domains that both have."""
+        return self.versus.mean.difference if self.versus else None
 
 
 def merit(row: Row, suite: Suite) -> float | None:
@@ -123,15 +140,8 @@ def published_row(row: PublishedRow, suite: Suite) -> Row:
         table=row.table,
         source=row.source,
         note=row.note,
+        subset=row.subset,
     )
-
-
-def plug_in_score(entry: Entry, e_max: Mapping[str, float]) -> float | None:
-    """Returns the mean over seeds of each seed's score, or None where nothing is scored."""
-    if not any(name in e_max for name in entry.domains):
-        return None
-    seeds = [entry.errors(seed, e_max) for seed in entry.counted]
-    return _mean([math.fsum(domain_points(errors, e_max).values()) for errors in seeds])
 
 
 def run_row(
@@ -166,14 +176,17 @@ def run_row(
         accuracy=accuracy,
         points={name: _mean([p[name] for p in points]) for name in scored},
         slopes={name: _mean([slope(s[name], e_max[name]) for s in seeds]) for name in scored},
-        score=plug_in_score(entry, e_max),
+        score=entry.score(e_max),
         missing=tuple(name for name in domains if accuracy[name] is None),
         ci=ci if scored else None,
         accuracy_ci=accuracy_ci,
-        seeds=tuple(entry.counted),
+        seeds=tuple(sorted({one.seed for one in entry.counted})),
+        draws=tuple(sorted({one.draw for one in entry.counted})),
+        num_repetitions=len(entry.counted),
         unknown=tuple(name for name in domains if name in entry.unknown),
         training_seconds=_training_seconds(entry),
         setup=entry.setup,
+        subset=entry.setup.subset,
     )
 
 
@@ -201,15 +214,25 @@ def _training_seconds(entry: Entry) -> float | None:
     return _mean(by_seed) if by_seed else None
 
 
+def by_size(rows: Iterable[Row]) -> list[Row]:
+    """Puts rows of subsets of the training images after those of all, larger ones first."""
+
+    def rank(row: Row) -> tuple[bool, bool, float]:
+        return bool(row.subset), *(Subset.named(row.subset).rank if row.subset else (False, 0.0))
+
+    return sorted(rows, key=rank)
+
+
 def ranked(rows: Sequence[Row], domains: Sequence[str]) -> list[Row]:
-    """Gives each row the mean over ``domains`` of its rank among ``rows``.
+    """Gives each row the mean over ``domains`` of its rank among ``rows`` of the same subset.
 
     Equal accuracies share the mean of their ranks; missing ones share the last. Columns
     that no row has, and rows without any accuracy, are left out.
     """
     ranks: list[list[float]] = [[] for _ in rows]
-    present = [i for i, row in enumerate(rows) if row.covered]
-    for name in domains:
+    subsets = dict.fromkeys(row.subset for row in rows)
+    for name, subset in product(domains, subsets):
+        present = [i for i, row in enumerate(rows) if row.covered and row.subset == subset]
         values = {i: -1.0 if (a := rows[i].accuracy.get(name)) is None else a for i in present}
         if all(value < 0 for value in values.values()):
             continue

@@ -1,8 +1,12 @@
 """Setups: what the records of one row have in common.
 
 A row is one name run in one way: one method, one source network, one recipe, one version
-of the method's code. Records of one name that differ in any of
-these become rows of their own, and their labels say what differs.
+of the method's code, one size of the training set, one crop of the domains that have bounding
+boxes. Records of one name that differ in any of these become rows of their own, and their labels
+say what differs.
+
+* Draws of a subset of the training images are repetitions, as seeds are. Sizes of subsets are
+  groups of the board, and the labels of their rows say the size even if there is one only.
 
 * Records where nothing was trained (the source network on its own domain) have no recipe.
   They belong to every row that starts from the same source. A method that starts from no
@@ -17,13 +21,15 @@ rows in which they differ.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from decathlon.common.files import digest_of
 from decathlon.common.text import plural
 from decathlon.results.records import Code, RunRecord
+from decathlon.suites.base import Suite
+from decathlon.suites.subset import Subset
 
 SHORT = 6
 """Hex digits that stand for a digest, unless two of them begin alike."""
@@ -32,6 +38,9 @@ MAX_FACTS = 3
 MAX_VALUE = 24
 """Characters of a value in a label."""
 _UNSET = object()
+
+ALWAYS = ("method", "subset", "source", "network", "unit", "crop")
+"""Kinds of facts that setups have where nothing was trained too."""
 
 Key = tuple[str, str]
 """A fact's kind and name: ``("recipe", "epochs")``."""
@@ -49,6 +58,8 @@ class Setup:
         recipe: Settings of the method, or None where nothing was trained.
         source_domain: What the method does on the source domain.
         code: Code of the method, or None where no record names it.
+        subset: Size of the subset of the training images, such as ``10shot``; empty for all.
+        crop: What images are cut from, in domains that have bounding boxes.
     """
 
     method: str
@@ -58,15 +69,19 @@ class Setup:
     recipe: dict[str, Any] | None
     source_domain: str
     code: Code | None
+    subset: str = ""
+    crop: str = "image"
 
     @property
     def facts(self) -> dict[Key, Any]:
         """All that can differ between two setups, what matters most first."""
         found: dict[Key, Any] = {("method", "method"): self.method}
+        found["subset", "subset"] = self.subset
         found["source", "source"] = self.source
         for name, value in (self.network or {}).items():
             found["network", "network" if name == "name" else name] = value
         found["unit", "unit"] = self.unit
+        found["crop", "crop"] = self.crop
         if self.recipe is not None:
             found |= {("recipe", name): value for name, value in _flat(self.recipe).items()}
             found["source domain", "source domain"] = self.source_domain
@@ -85,7 +100,7 @@ def _flat(value: dict[str, Any], path: str = "") -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda item: item[0] != "protocol"))
 
 
-def in_words(setup: Setup, sources: Sequence[str | None]) -> str:
+def source_in_words(setup: Setup, sources: Sequence[str | None]) -> str:
     """Returns a setup's source in words: ``"source 3fa4c1 (resnet26, width 0.5)"``."""
     if setup.network is None:
         network = f"network not recorded, {setup.unit // 32:,} parameters"
@@ -107,33 +122,50 @@ def short(digest: str, among: Iterable[str | None]) -> str:
     return digest[:length]
 
 
-def by_setup(records: Sequence[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
-    """Splits the records of one name by setup, the setup with the most domains first."""
+def size_of(record: RunRecord) -> str:
+    """Returns the size of a record's subset of the training images, whatever the draw."""
+    return Subset.named(record.subset).size if record.subset else ""
+
+
+def by_setup(records: Sequence[RunRecord], suite: Suite) -> list[tuple[Setup, list[RunRecord]]]:
+    """Splits the records of one name by setup, the setup with the most domains first.
+
+    Args:
+        records: Of one suite.
+        suite: It says which domains can be cut to bounding boxes.
+    """
+    boxed = [name for name, domain in suite.domains.items() if domain.box_views]
     groups: dict[str, list[RunRecord]] = {}
     for r in (r for r in records if r.trained):
         identity = [r.method, r.source, r.parameters.unit, r.recipe, r.source_domain]
+        identity.append(size_of(r))
         groups.setdefault(digest_of(identity), []).append(r)
-    found = [part for group in groups.values() for part in _by_code(group)]
+    found = [part for group in groups.values() for part in _by_code(group, boxed)]
     kept = [record for record in records if not record.trained]
-    found = [joined for part in found for joined in _with_kept(part, kept)]
+    found = [joined for part in found for joined in _with_kept(part, kept, boxed)]
     taken = {id(record) for _, part in found for record in part}
     alone: dict[str, list[RunRecord]] = {}
     for record in (r for r in kept if id(r) not in taken):
-        alone.setdefault(digest_of([record.source, record.parameters.unit]), []).append(record)
+        identity = [record.source, record.parameters.unit, size_of(record), record.crop]
+        alone.setdefault(digest_of(identity), []).append(record)
     found += [(_setup(part), part) for part in alone.values()]
     return sorted(found, key=lambda pair: (-len({r.domain for r in pair[1]}), -len(pair[1])))
 
 
-def _by_code(records: list[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
-    """Splits by code and network; records that do not name them join those that do."""
+def _by_code(
+    records: list[RunRecord], boxed: Collection[str]
+) -> list[tuple[Setup, list[RunRecord]]]:
+    """Splits by code, network and crop; records that these say nothing of join the others."""
     codes = {r.code.sha256 for r in records if r.code}
     networks = {digest_of(r.network) for r in records if r.network is not None}
-    parts: dict[tuple[str, str], list[RunRecord]] = {}
+    crops = {r.crop for r in records if r.domain in boxed}
+    parts: dict[tuple[str, str, str], list[RunRecord]] = {}
     for record in records:
         code = record.code.sha256 if record.code and len(codes) > 1 else ""
         named = record.network is not None and len(networks) > 1
         network = digest_of(record.network) if named else ""
-        parts.setdefault((code, network), []).append(record)
+        crop = record.crop if len(crops) > 1 else ""
+        parts.setdefault((code, network, crop), []).append(record)
     return [(_setup(part), part) for part in parts.values()]
 
 
@@ -147,18 +179,21 @@ def _setup(records: list[RunRecord]) -> Setup:
         recipe=first.recipe if first.trained else None,
         source_domain=first.source_domain,
         code=next((r.code for r in records if r.code is not None), None),
+        subset=size_of(first),
+        crop="box" if any(r.crop == "box" for r in records) else "image",
     )
 
 
 def _with_kept(
-    part: tuple[Setup, list[RunRecord]], kept: list[RunRecord]
+    part: tuple[Setup, list[RunRecord]], kept: list[RunRecord], boxed: Collection[str]
 ) -> list[tuple[Setup, list[RunRecord]]]:
     """Adds the records where nothing was trained, of one source network only."""
     setup, records = part
     by_source: dict[str | None, list[RunRecord]] = {}
     for record in kept:
         same_unit = record.parameters.unit == setup.unit
-        if same_unit if setup.source is None else record.source == setup.source:
+        fits = same_unit if setup.source is None else record.source == setup.source
+        if fits and (record.crop == setup.crop or record.domain not in boxed):
             by_source.setdefault(record.source, []).append(record)
     return [
         (replace(setup, source=source, network=setup.network or own[0].network), [*records, *own])
@@ -167,7 +202,7 @@ def _with_kept(
 
 
 def row_labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
-    """Returns a label for each setup of a name: the name alone where there is only one.
+    """Returns a label for each setup of a name: the name alone if it is the only one of all images.
 
     Args:
         name: The name.
@@ -177,16 +212,23 @@ def row_labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]
     Example:
         ``fine-tuning [source 3fa4c1, epochs 1]``
     """
-    if len(setups) == 1:
-        return [name]
-    keys, known = _differing(setups), list(sources)
-    chosen = keys if len(keys) <= MAX_FACTS else _enough(setups, keys)
-    more = [plural(len(keys) - len(chosen), "more setting")] if len(keys) > len(chosen) else []
-    texts = [", ".join(_facts_of(one, chosen, known, MAX_VALUE) + more) for one in setups]
-    return [f"{name} [{text or f'setup {place}'}]" for place, text in enumerate(texts, start=1)]
+    found: dict[Setup, str] = {}
+    known = list(sources)
+    for size in dict.fromkeys(setup.subset for setup in setups):
+        same = [setup for setup in setups if setup.subset == size]
+        keys = _differing(same)
+        chosen = keys if len(keys) <= MAX_FACTS else _enough(same, keys)
+        more = [plural(len(keys) - len(chosen), "more setting")] if len(keys) > len(chosen) else []
+        for place, one in enumerate(same, start=1):
+            facts = _facts_of(one, chosen, known, MAX_VALUE) + more if len(same) > 1 else []
+            if len(same) > 1 and not facts:
+                facts = [f"setup {place}"]
+            text = ", ".join([*filter(None, [size]), *facts])
+            found[one] = f"{name} [{text}]" if text else name
+    return [found[setup] for setup in setups]
 
 
-def differences(setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
+def all_differing(setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
     """Returns in words, for each of several setups, everything in which they differ."""
     keys, known = _differing(setups), list(sources)
     return [", ".join(_facts_of(setup, keys, known, 4 * MAX_VALUE)) for setup in setups]
@@ -203,7 +245,7 @@ def _differing(setups: Sequence[Setup]) -> list[Key]:
     keys = dict.fromkeys(key for one in facts for key in one)
     found = []
     for key in keys:
-        of = facts if key[0] in ("method", "source", "network", "unit") else trained
+        of = facts if key[0] in ALWAYS else trained
         if len({_text(one[key]) if key in one else _UNSET for one in of}) > 1:
             found.append(key)
     # A source's file holds its network, and a network has a size: one of them will do.
@@ -243,6 +285,8 @@ def _facts_of(
             texts.append(f"source {short(value, sources)}" if value else "no source")
         elif kind == "code" and setup.recipe is not None:
             texts.append(f"code {value[:SHORT]}" if value else "code not recorded")
+        elif kind == "subset":
+            texts.append(setup.subset or "all images")
         elif kind == "unit":
             texts.append(f"{setup.unit // 32:,} parameters")
         elif (kind, name) in facts:
@@ -252,6 +296,16 @@ def _facts_of(
         elif setup.recipe is not None:
             texts.append(f"no {name}")
     return texts if setup.recipe is not None else [*texts, "nothing trained"]
+
+
+def unlike(one: Setup, other: Setup) -> tuple[str, ...]:
+    """Returns what beside the method two setups have another of: ``source network``, ``crop``.
+
+    A setup without a source has another one if its network has another size.
+    """
+    both = one.source and other.source
+    sources = one.source != other.source if both else one.unit != other.unit
+    return ("source network",) * sources + ("crop",) * (one.crop != other.crop)
 
 
 def source_groups(found: Sequence[Setup]) -> dict[Setup, int]:

@@ -28,18 +28,21 @@ def _domain(
     sizes: tuple[int, int],
     reader: str,
     boxes: Views | None = None,
+    narrow: str = "",
 ) -> Domain:
     train, test = sizes
     where = f"{READERS}.{reader}:read"
     return Domain(
         name, column, text, num_classes, (train, 0, test), MEAN, STD, WHOLE, "medium", "",
-        box_views=boxes, reader=where,
+        narrow=narrow, box_views=boxes, reader=where,
     )  # fmt: skip
 
 
 _TABLE = (
     _domain("cubs", "CUBS", "birds", 200, (5994, 5794), "cub", BOX),
-    _domain("stanford-cars", "Stanford Cars", "cars", 196, (8144, 8041), "stanford_cars", BOX),
+    _domain(
+        "stanford-cars", "Stanford Cars", "cars", 196, (8144, 8041), "stanford_cars", BOX, "Cars"
+    ),
     _domain("flowers", "Flowers", "flowers", 102, (2040, 6149), "oxford_flowers"),
     _domain("wikiart", "WikiArt", "paintings by artist", 195, (42129, 10628), "wikiart"),
     _domain("sketches", "Sketches", "drawings of objects", 250, (16000, 4000), "tu_berlin"),

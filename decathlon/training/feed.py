@@ -7,17 +7,17 @@ then takes one of two ways:
 * Normally the CPU crops the images out of the memory map, and :func:`send` copies the uint8
   pixels to the device from pinned memory, without waiting for the copy to finish.
 * If all images of the domain fit into a quarter of a GPU's free memory, :class:`Resident` copies
-  them there once, and the GPU crops each batch itself. 50,000 images take about 0.8 GB.
+  them there once, and the GPU crops each batch itself. 50,000 images of 72 pixels take about
+  0.8 GB.
 
-Either way :class:`Normaliser` turns pixels into float32 on the device. There are no worker
-processes: tools/bench_training.py measures which part of a step the cropping takes.
+Crops that have to be resized are resized on the device either way. Then :class:`Normaliser` turns
+pixels into float32 there. There are no worker processes: tools/bench_training.py measures which
+part of a step the cropping takes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -27,10 +27,9 @@ from decathlon.data.reading.batches import Batches, Cut, Int64
 from decathlon.data.reading.store import Images, Store
 from decathlon.method.base import Batch, Task
 from decathlon.models.noise import noise_key
-from decathlon.suites.base import View
-
-SHARE = 0.25
-"""Part of a GPU's free memory that the images of one feed may take."""
+from decathlon.suites.base import Crop, View
+from decathlon.suites.subset import Subset
+from decathlon.training.resident import Resident, fits, resized_from, send
 
 
 class Stream(Protocol):
@@ -50,20 +49,28 @@ class Stream(Protocol):
         """Yields the batches from the domain's ``start``-th step on."""
 
 
-def task_of(store: Store, domain: str, splits: Sequence[str]) -> Task:
-    """Describes a domain to a method, from the manifest alone.
+def task_of(
+    store: Store,
+    domain: str,
+    splits: Sequence[str],
+    subset: Subset | None = None,
+    crop: Crop = "image",
+) -> Task:
+    """Describes a domain to a method.
 
     Args:
         store: The data.
         domain: A prepared domain.
         splits: The splits to train on.
+        subset: The part of their images to train on; None for all.
+        crop: ``box`` to cut images to bounding boxes, if the domain has them.
     """
     info, suite = store.domain(domain), store.suite
     return Task(
         domain,
         info.num_classes,
-        sum(info.splits[split].num_images for split in splits),
-        suite.views_of(domain),
+        store.num_images(domain, splits, subset),
+        suite.views_of(domain, store.crop_of(domain, crop)),
         {name: r.views[domain] for name, r in suite.releases.items() if domain in r.views},
         domain == suite.source,
     )
@@ -83,6 +90,8 @@ class Feed:
         device: torch.device,
         world: World = ALONE,
         resident: bool | None = None,
+        subset: Subset | None = None,
+        crop: Crop = "image",
     ) -> None:
         """Opens the images.
 
@@ -96,15 +105,17 @@ class Feed:
             device: Where to put the batches.
             world: This process's rank and the world size.
             resident: Keep all images on the device; None decides by :func:`fits`.
+            subset: Only this part of the images, see :func:`task_of`.
+            crop: What the task's views cut, see :func:`task_of`.
         """
         info = store.domains[domain]
         self.domain, self.seed, self.device = domain, seed, device
         self.normalise = Normaliser(info.mean, info.std, device)
-        self.images: Images = store.images(domain, splits)
+        self.images: Images = store.images(domain, splits, subset)
         if resident is None:
             resident = fits(self.images, device)
         self._resident = Resident(self.images, device) if resident else None
-        self.task = task_of(store, domain, splits)
+        self.task = task_of(store, domain, splits, subset, crop)
         self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed, world=world)
 
     @property
@@ -137,22 +148,16 @@ class Feed:
             yield cut.index, self._batch(cut, key, 1.0)
 
     def _batch(self, cut: Cut, key: int, progress: float) -> Batch:
-        if self._resident is None:
+        if self._resident is not None:
+            pixels = self._resident.gather(cut)
+        elif cut.extent is None or self.device.type == "cpu":
             pixels = send(self.batches.gather(cut), self.device)
         else:
-            pixels = self._resident.gather(cut)
+            pixels = resized_from(self.batches.packed(cut), cut, self.device)
         ids = send(self.images.image_ids[cut.index], self.device)
         labels = send(self.images.labels[cut.index], self.device)
         images = self.normalise(pixels)
         return Batch(images, labels, ids, key, progress, self.domain, cut.share)
-
-
-def send(values: npt.NDArray[Any], device: torch.device) -> Tensor:
-    """Copies an array to a device; on a GPU, without waiting for the copy to finish."""
-    tensor = torch.from_numpy(values)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()  # from other memory, the copy blocks
-    return tensor.to(device, non_blocking=True)
 
 
 class Normaliser:
@@ -184,53 +189,11 @@ class Normaliser:
         Returns:
             N x 3 x H x W, float32, in channels-last memory order.
         """
-        return (images.to(torch.float32) * self._scale + self._shift).permute(0, 3, 1, 2)
-
-
-def fits(images: Images, device: torch.device) -> bool:
-    """Returns whether images can stay on the device: it is a GPU with room for them."""
-    if device.type != "cuda":
-        return False
-    free, _ = torch.cuda.mem_get_info(device)
-    return sum(len(pixels) for pixels in images.maps) <= SHARE * free
-
-
-class Resident:
-    """All images of a domain on a device, as uint8; batches are cropped there."""
-
-    def __init__(self, images: Images, device: torch.device) -> None:
-        """Copies all images to the device."""
-        sizes = [len(pixels) // 3 for pixels in images.maps]
-        before = np.cumsum([0, *sizes[:-1]])
-        self._pixels = torch.empty((sum(sizes), 3), dtype=torch.uint8, device=device)
-        for first, size, pixels in zip(before.tolist(), sizes, images.maps, strict=True):
-            # torch.tensor copies: the memory map is read-only, which from_numpy warns about.
-            self._pixels[first : first + size] = torch.tensor(pixels).view(-1, 3)
-        start = before[images.shard] + images.offsets // 3
-        self._start, self._height, self._width = (
-            torch.from_numpy(values).to(device) for values in (start, images.heights, images.widths)
-        )
-
-    def gather(self, cut: Cut) -> Tensor:
-        """Crops a batch, exactly as :meth:`decathlon.data.reading.batches.Batches.gather` does.
-
-        Args:
-            cut: Which images, and where to crop them.
-
-        Returns:
-            N x H x W x 3, uint8, on the device.
-        """
-        device = self._pixels.device
-        index, corner, flips = (send(part, device) for part in (cut.index, cut.corner, cut.flips))
-        height, width = self._height[index, None], self._width[index, None]
-        down = torch.arange(cut.height, device=device)
-        right = torch.arange(cut.width, device=device)
-        across = torch.where(flips[:, None], cut.width - 1 - right, right)
-        # A crop that reaches beyond the image repeats its edge pixels.
-        rows = torch.minimum((corner[:, :1] + down).clamp(min=0), height - 1)
-        columns = torch.minimum((corner[:, 1:] + across).clamp(min=0), width - 1)
-        places = (self._start[index, None] + rows * width)[:, :, None] + columns[:, None]
-        return self._pixels[places]
+        lines = images.flatten(2).to(torch.float32)
+        # In place, and whole lines at once: twice to four times as fast as colour by colour.
+        width = images.shape[2]
+        lines.mul_(self._scale.repeat(width)).add_(self._shift.repeat(width))
+        return lines.view(images.shape).permute(0, 3, 1, 2)
 
 
 def interleaved(feeds: Sequence[Stream], start: int, total: int, seed: int) -> Iterator[Batch]:

@@ -85,6 +85,7 @@ def test_unknown_method_suggests_the_nearest() -> None:
         ["pretrain", "--out", "x.safetensors", "--checkpoint"],
         ["run", "--method", "scratch", "--checkpoint"],
         ["run", "--method", "scratch", "--launcher", "ray", "--gpus"],
+        ["run", "--method", "scratch", "--fraction"],
         ["demo", "--scale"],
     ],
     ids=lambda arguments: f"{arguments[0]} {arguments[-1]}",

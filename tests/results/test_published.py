@@ -1,5 +1,6 @@
 """The literature's rows: what they say, and the audit of their scores."""
 
+import csv
 import json
 import re
 import shutil
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from decathlon.common.errors import ResultError
+from decathlon.method.registry import registered
 from decathlon.results.published import packaged, published_rows, read_published
 from decathlon.scoring import rounding
 from decathlon.scoring.board import board_of
+from decathlon.suites.base import Suite
+from decathlon.suites.fine_grained import SUITE as FINE_GRAINED
 from decathlon.suites.visual_decathlon import BASELINE, DOMAINS, SCORE, SUITE
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +110,47 @@ def test_rows_equal_the_papers_text() -> None:
         assert row.score_printed == float(score)
 
 
+def test_table_2_equals_the_printed_numbers() -> None:
+    table = ROOT.parent / "shared" / "published_table2.csv"
+    if not table.exists():
+        pytest.skip("the printed numbers are not at ../shared/published_table2.csv")
+    with table.open(encoding="utf-8", newline="") as file:
+        printed = list(csv.DictReader(file))
+    rows = [row for row in published_rows(suite=FINE_GRAINED) if row.table == FINE_GRAINED.table]
+    assert [row.row for row in rows] == list(range(1, len(printed) + 1))
+    for row, line in zip(rows, printed, strict=True):
+        assert (row.label, row.table) == (line["label"], line["source"])
+        assert row.accuracy == {name: float(line[name]) for name in FINE_GRAINED.domains}
+        assert (row.params_ratio, row.score_printed, row.subset) == (None, None, "")
+
+
+def test_rows_of_the_fine_grained_sets_that_other_tables_print() -> None:
+    rows = published_rows(suite=FINE_GRAINED)
+    assert len({(row.table, row.row) for row in rows}) == len(rows)
+    assert len({(row.label, row.subset) for row in rows}) == len(rows)
+    # The README's errors, and the individual networks whose WikiArt the SpotTune paper repeats.
+    masks = next(row for row in rows if row.table == "Piggyback README")
+    errors = {name: round(100 - (a or 0), 2) for name, a in masks.accuracy.items()}
+    assert list(errors.values()) == [18.23, 10.19, 4.77, 28.57, 19.75]
+    wikiart = {row.accuracy["wikiart"] for row in rows if row.method == "fine-tuning"}
+    assert wikiart == {75.6, None}
+    parts = {(row.label, row.subset): row.accuracy["wikiart"] for row in rows if row.subset}
+    assert parts["SpotTune", "25pct"] == 61.24  # Section 4.2.1
+    assert parts["Fine-tuning ResNet-101", "10pct"] == 47.05
+    for row in rows:
+        assert len(row.source) > 30
+        assert not re.search(r"/(work|tmp|home)/|\.txt", row.source)
+
+
+@pytest.mark.parametrize("suite", [SUITE, FINE_GRAINED], ids=lambda suite: suite.name)
+def test_methods_of_rows_are_registered(suite: Suite) -> None:
+    methods = [row.method for row in published_rows(suite=suite) if row.method]
+    assert set(methods) <= set(registered())
+    # Each row of the main table is of another method: they are listed in its order.
+    main = [row.method for row in published_rows(suite=suite) if row.table == suite.table]
+    assert len(set(main) - {None}) == len(main) - main.count(None)
+
+
 def test_a_results_folder_with_rows_of_its_own_is_read_instead(results: Path) -> None:
     (results / "published").mkdir()
     shutil.copy(packaged() / "dan.json", results / "published" / "mine.json")
@@ -119,6 +164,7 @@ def test_a_results_folder_with_rows_of_its_own_is_read_instead(results: Path) ->
         ({"accuracy": {"dtd": 101.0}}, "accuracy.dtd"),
         ({"score_printed": "3612"}, "score_printed"),
         ({"extra": 1}, "extra"),
+        ({"subset": "most"}, "subset.*names no subset"),
         ({"format": 2}, "format: is 2"),
     ],
 )

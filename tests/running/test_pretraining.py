@@ -233,3 +233,17 @@ def test_the_command_says_that_a_source_is_finished(tiny: Path, finished: Path) 
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
     assert "already finished" in done.output
+
+
+def test_the_length_of_a_pretraining_may_be_in_steps(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "source.safetensors"
+    words = ["pretrain", "--out", str(out), "--data", str(tiny), "--width", "0.1"]
+    words += ["--set", "steps=4", "--set", "batch_size=16", "--set", "milestones=[]"]
+    done = CliRunner().invoke(app, [*words, "--precision", "32", "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    store = open_store(tiny)
+    per_epoch = -(-store.domains["imagenet12"].splits["train"].num_images // 16)
+    assert f"pretraining: {-(-4 // per_epoch)}/{-(-4 // per_epoch)} epochs" in done.output
+    assert read_weights(out)[0]["recipe"]["steps"] == 4
+    config = Pretraining(store, out, recipe=Recipe(epochs=None, batch_size=16, steps=3 * per_epoch))
+    assert config.epochs == 3

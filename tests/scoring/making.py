@@ -1,11 +1,14 @@
 """Records to score."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from decathlon.results.records import Parameters, RunRecord, pack_bits
+from decathlon.results.records import Parameters, RunRecord, pack_bits, write_record
+from decathlon.suites.base import SPLITS
+from decathlon.suites.fine_grained import SUITE as FINE_GRAINED
 from decathlon.suites.visual_decathlon import DOMAINS
 
 UNIT = 32 * 1000
@@ -50,6 +53,21 @@ def bits_with(correct: int, total: int, seed: int = 0) -> list[bool]:
 def unpacked(text: str | None, total: int) -> list[bool]:
     """The first ``total`` bits of what ``pack_bits`` wrote."""
     return [bool(int(text or "0", 16) >> (4 * len(text or "") - 1 - i) & 1) for i in range(total)]
+
+
+def fine_grained(
+    results: Path, name: str, accuracy: Mapping[str, float], spread: int = 0, **fields: Any
+) -> None:
+    """Writes a record for each domain of the fine-grained suite, of its official size.
+
+    ``accuracy`` is in percent; ``spread`` draws other images that are right.
+    """
+    for domain, percent in accuracy.items():
+        known = FINE_GRAINED.domains[domain]
+        total = known.sizes[SPLITS.index(fields.get("split", "test"))] or 600
+        bits = bits_with(round(percent * total / 100), total, seed=spread)
+        values = {"suite": FINE_GRAINED.name, "num_classes": known.num_classes}
+        write_record(results, make_record(name, domain, bits, **values | fields))
 
 
 def everywhere(correct: int, total: int) -> dict[str, tuple[int, int]]:

@@ -53,6 +53,15 @@ def test_its_name_tells_its_size_and_draw(subset: Subset, name: str) -> None:
     assert str(subset) == name
 
 
+@pytest.mark.parametrize("fraction", [1 / 3, 0.33333333, 0.0012345678, 1e-9, 0.29, 0.9999999])
+def test_subsets_of_one_name_have_the_same_images(fraction: float) -> None:
+    labels, every = np.zeros(30_000, np.int64), np.arange(30_000)
+    subset = Subset(fraction=fraction)
+    named = Subset.named(str(subset))
+    assert named == subset
+    assert np.array_equal(named.of(labels, every), subset.of(labels, every))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{}, {"shots": 1, "fraction": 0.5}, {"shots": 0}, {"fraction": 0.0}, {"fraction": 1.5},
@@ -61,3 +70,26 @@ def test_its_name_tells_its_size_and_draw(subset: Subset, name: str) -> None:
 def test_what_is_no_subset_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Subset(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("subset", "name", "words"),
+    [
+        (Subset(shots=10), "10shot", "10 images per class"),
+        (Subset(shots=1, draw=2), "1shot.d2", "1 image per class"),
+        (Subset(fraction=0.25), "25pct", "25 % of the training images"),
+        (Subset(fraction=0.005, draw=1), "0.5pct.d1", "0.5 % of the training images"),
+    ],
+)
+def test_a_name_gives_its_subset(subset: Subset, name: str, words: str) -> None:
+    assert (str(subset), subset.in_words) == (name, words)
+    assert Subset.named(name) == subset
+    assert Subset.named(name).size == name.partition(".d")[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "shot", "0shot", "101pct", "1.2.3pct", "5shot.d", "5shot.d-1", "../5shot"]
+)
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        Subset.named(name)

@@ -17,9 +17,10 @@ from decathlon.models.weights import read_source
 from decathlon.suites.base import View
 from decathlon.suites.visual_decathlon import AUGMENTED, UPRIGHT
 from decathlon.training.device import Compute, to_device
-from decathlon.training.feed import Feed, Resident, fits
+from decathlon.training.feed import Feed, Normaliser
 from decathlon.training.loop import Objective
 from decathlon.training.optimisers import Optimisers
+from decathlon.training.resident import Resident, fits, resized_from
 
 CPU = torch.device("cpu")
 VIEWS = [AUGMENTED.train, UPRIGHT.train, View(90, random=True, flip=True), View(None)]
@@ -35,6 +36,68 @@ def test_batches_are_those_of_the_memory_map(tiny: Path, view: View, domain: str
     assert len(cuts) > 4
     for cut in cuts:
         np.testing.assert_array_equal(resident.gather(cut).numpy(), batches.gather(cut))
+
+
+RESIZED = [
+    View(40, random=True, flip=True, scale=(0.2, 1.0)),
+    View(100, flip=True, scale=(0.5, 1.0)),
+    View(17, flip=True, box=True),
+]
+
+
+@pytest.mark.parametrize("view", RESIZED)
+def test_resizing_on_the_device_is_that_on_the_cpu(tiny: Path, view: View) -> None:
+    """Up to rounding: the device sums in 32-bit floats, torch's uint8 kernel in 16-bit integers."""
+    images = open_store(tiny).images("aircraft", ["train", "val"])
+    rng = np.random.default_rng(0)
+    images.boxes = (rng.random((len(images), 4), np.float32) * [30, 30, 30, 40]).astype(np.float32)
+    batches = Batches(images, view, 7, domain="aircraft", seed=0)
+    resident = Resident(images, CPU)
+    cuts = [*batches.cuts(1), *batches.cuts_in_order(5)]
+    for cut in cuts:
+        expected = batches.gather(cut).astype(int)
+        with NoWaiting():
+            found = [resident.gather(cut)]
+            if cut.extent is not None:
+                found.append(resized_from(batches.packed(cut), cut, CPU))
+        assert torch.equal(found[0], found[-1])
+        difference = np.abs(found[0].numpy().astype(int) - expected)
+        assert difference.max() <= 1
+        assert difference.mean() < 0.3
+
+
+@pytest.mark.parametrize("view", RESIZED)
+def test_resizing_is_the_same_under_autocast(tiny: Path, view: View) -> None:
+    """Evaluation reads its batches under autocast, training does not."""
+    images = open_store(tiny).images("aircraft", ["train", "val"])
+    images.boxes = np.tile(np.array([[3, 5, 40, 50]], np.float32), (len(images), 1))
+    batches = Batches(images, view, 7, domain="aircraft", seed=0)
+    resident = Resident(images, CPU)
+    for cut in batches.cuts(1):
+        assert cut.extent is not None
+        expected = resident.gather(cut)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(resident.gather(cut), expected)
+            assert torch.equal(resized_from(batches.packed(cut), cut, CPU), expected)
+
+
+def test_a_resident_subset_has_its_own_images(tiny: Path) -> None:
+    whole = open_store(tiny).images("dtd", ["train"])
+    some = whole.subset(np.array([5, 0, 3]))
+    (cut,) = Batches(some, View(64), 3, domain="dtd", seed=0).cuts_in_order()
+    (expected,) = Batches(whole, View(64), len(whole), domain="dtd", seed=0).cuts_in_order()
+    expected = Batches(whole, View(64), 8, domain="dtd", seed=0).gather(expected)
+    np.testing.assert_array_equal(Resident(some, CPU).gather(cut).numpy(), expected[[5, 0, 3]])
+
+
+def test_pixels_are_normalised_by_channel() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(6).view(2, 16, 16, 3)
+    mean, std = (0.5, 0.25, 0.4), (0.2, 0.3, 0.1)
+    found = Normaliser(mean, std, CPU)(pixels)
+    scale = torch.tensor([1 / (255 * s) for s in std])
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
+    assert torch.equal(found, (pixels.to(torch.float32) * scale + shift).permute(0, 3, 1, 2))
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_feeds_give_the_same_either_way(tiny: Path) -> None:

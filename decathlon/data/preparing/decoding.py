@@ -21,12 +21,14 @@ from zlib_ng import zlib_ng
 
 from decathlon.common.errors import DataError
 from decathlon.common.interrupts import blocked
+from decathlon.data.boxes import Box, stored, turned
 from decathlon.data.image import ImageError, ImageFile, wanted_size
 
 PROCESS = "decathlon.data.preparing.decoding"
 """The module that a decoding process runs."""
 AHEAD = 2
 """Batches given to a process before its first answer."""
+OUTSIDE = "bounding boxes outside their images, replaced by the whole image"
 _PIPE = 1 << 20
 """Bytes of a pipe to a process."""
 _ROOM = 4 << 20
@@ -95,7 +97,8 @@ class Decoder:
             header: ``limit`` (pixels) and ``photographs`` (see
                 :class:`~decathlon.data.image.ImageFile`), ``side``, ``tolerance`` and
                 ``originals`` (see :func:`~decathlon.data.image.wanted_size`), ``file`` (path) and
-                ``images``, a list of (offset in the file, height, width, bytes).
+                ``images``, a list of (offset in the file, height, width, bytes). If the images
+                have bounding boxes, ``boxes``, in pixels of the files.
             data: The image files, one after the other.
 
         Returns:
@@ -103,10 +106,12 @@ class Decoder:
             of images in the batch; ``others``, (number, height, width) of images of another size
             than expected; ``broken``, (number, reason) of images that cannot be used;
             ``remarks``, number of images by remark. The others and the broken ones are not
-            written. If writing failed: ``{"errno": n, "error": text}``.
+            written. ``boxes``: those of the images that are written, in stored pixels. If writing
+            failed: ``{"errno": n, "error": text}``.
         """
         answer: dict[str, Any] = {
             "crc32": [],
+            "boxes": [],
             "resized": [],
             "others": [],
             "broken": [],
@@ -155,6 +160,11 @@ class Decoder:
         if wanted != image.shape:
             answer["resized"].append(k)
         answer["remarks"].update(image.remarks)
+        if "boxes" in header:
+            box = turned(Box(*header["boxes"][k]), *image.shape, image.orientation)
+            found = stored(box, image.shape, wanted)
+            answer["remarks"].update([] if found else [OUTSIDE])
+            answer["boxes"].append(found or (0, 0, *wanted[::-1]))
         return zlib_ng.crc32(piece)
 
     def close(self) -> None:

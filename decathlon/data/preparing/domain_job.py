@@ -1,6 +1,7 @@
 """What has to be written of one domain, and its entry in the manifest when it is done."""
 
 from pathlib import Path
+from typing import Literal
 
 from decathlon.data.image import RESIZE
 from decathlon.data.manifest import DomainEntry, ShardEntry, SourceEntry, SplitEntry, intact
@@ -40,9 +41,10 @@ class DomainJob:
         self.shards = {split: plan.shards(split, suite.side) for split in plan.splits}
         self.writers: dict[str, list[ShardWriter | None]] = {}
         self._official = suite.domains[plan.name] if plan.official(suite) else None
+        self._normalisation = suite.normalisation
         # The split whose pixels give mean and std, unless the suite does.
         self._summed = None
-        if self._official is None:
+        if self._official is None and self._normalisation is None:
             self._summed = "train" if "train" in plan.splits else next(iter(plan.splits))
 
     @property
@@ -91,7 +93,7 @@ class DomainJob:
                     writer.publish()
                     shards.append(finished[writer])
             splits[split] = self._split_entry(split, shards)
-        mean, std = self._statistics(splits)
+        mean, std, statistics = self._statistics(splits)
         resized = self.entry is not None and bool(self.entry.resize)
         resized = resized or any(writer.resized for writer in self.open_writers())
         plan = self.plan
@@ -101,13 +103,15 @@ class DomainJob:
             category_ids=list(plan.category_ids),
             mean=mean,
             std=std,
-            statistics="official" if self._official else "computed on train",
+            statistics=statistics,
             resize=RESIZE if resized else "",
             sources=sources,
             splits=splits,
             left_out=plan.left_out,
             split_folders=plan.split_folders,
             skipped=plan.skipped,
+            boxes=all(notes.boxes is not None for notes in plan.splits.values()),
+            held_out=plan.held_out,
         )
 
     def clean(self) -> None:
@@ -145,13 +149,18 @@ class DomainJob:
             shards=shards,
         )
 
-    def _statistics(self, splits: dict[str, SplitEntry]) -> tuple[Channels, Channels]:
+    def _statistics(
+        self, splits: dict[str, SplitEntry]
+    ) -> tuple[Channels, Channels, Literal["official", "computed on train", "of the suite"]]:
+        if self._normalisation is not None:
+            return *self._normalisation, "of the suite"
         if self._official is not None:
-            return self._official.mean, self._official.std
+            return self._official.mean, self._official.std, "official"
         assert self._summed is not None
-        return mean_and_std(
+        mean, std = mean_and_std(
             (writer and writer.sums) or sums_of(open_shard(self.data / shard.file))
             for writer, shard in zip(
                 self.writers[self._summed], splits[self._summed].shards, strict=True
             )
         )
+        return mean, std, "computed on train"

@@ -183,11 +183,14 @@ class Filling:
             "file": str(file),
             "images": list(zip(*columns, map(len, files), strict=True)),
         }
+        boxes = batch.writer.plan.boxes
+        if boxes is not None:
+            header["boxes"] = boxes[list(positions)].tolist()
 
         def reply(answer: dict[str, Any]) -> None:
             if "errno" in answer:
                 raise OSError(answer["errno"], answer["error"])
-            batch.writer.record(images, answer["crc32"], answer["resized"])
+            batch.writer.record(images, answer["crc32"], answer["resized"], answer["boxes"])
             for k, reason in answer["broken"]:
                 self._refuse(supply, numbers[k], where[k], reason)
             for remark, count in answer["remarks"].items():

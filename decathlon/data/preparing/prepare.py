@@ -3,6 +3,8 @@
 The flow, one module each:
 
 * :mod:`decathlon.data.sources` lists domains (annotations) and yields image files (supplies);
+* :mod:`~decathlon.data.preparing.from_readers` and :mod:`~decathlon.data.preparing.offers` tell
+  which domains of readers and of the user's own folders are out of date, and write them;
 * :class:`~decathlon.data.preparing.folder_writer.FolderWriter` takes domains and supplies,
   makes one :class:`~decathlon.data.preparing.domain_job.DomainJob` per domain, and writes the
   manifest at the end;
@@ -14,19 +16,20 @@ The flow, one module each:
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.common.locks import exclusive
 from decathlon.common.oserrors import explained
-from decathlon.common.text import printable_name
-from decathlon.data.manifest import DomainEntry, Manifest, whole
+from decathlon.data.manifest import Manifest, whole
 from decathlon.data.preparing.domain_job import same_plan
-from decathlon.data.preparing.filling import BrokenError
 from decathlon.data.preparing.folder_writer import FolderWriter
+from decathlon.data.preparing.from_readers import write_read
 from decathlon.data.preparing.labelling import SPLIT, add_labels
+from decathlon.data.preparing.offers import damaged, is_current, write_offer
 from decathlon.data.preparing.shard_writer import temporary_files
-from decathlon.data.sources.class_folders import OwnDomain, check_name, own_domain
+from decathlon.data.sources.class_folders import check_name, own_domain
 from decathlon.data.sources.imagenet import from_originals, validation
 from decathlon.data.sources.official import (
     has_annotations,
@@ -39,9 +42,6 @@ from decathlon.data.sources.official import (
 from decathlon.data.sources.stratified import Shares, parse_shares
 from decathlon.suites.base import Suite
 from decathlon.suites.registry import DEFAULT
-
-MOST_SKIPPED = 10_000
-"""Broken images of a domain that are left out at most."""
 
 
 @dataclass
@@ -87,8 +87,8 @@ def prepare(
 
     Args:
         archives: Folder that holds the archives under their official names, or the tree
-            that they unpack to (see :mod:`decathlon.data.sources.official`); None if only
-            ``folders`` are wanted.
+            that they unpack to (see :mod:`decathlon.data.sources.official` and
+            :mod:`decathlon.data.sources.readers`); None if only ``folders`` are wanted.
         data: Folder of the shards and their manifest; made when missing.
         suite: The suite to prepare data for; a folder holds data of one suite.
         domains: Domains to prepare, or None for all that the annotations describe.
@@ -98,13 +98,14 @@ def prepare(
             splits.
         folders: Folders of photographs by the name of their domain (see
             :mod:`decathlon.data.sources.folder_scan`): the user's own domains, or those of a suite
-            that has no archives.
+            that has no annotations.
         imagenet: Folder of the original ILSVRC-2012 photographs, for the suite's domain that can
             be made of them if its archive is missing (see
             :mod:`decathlon.data.sources.imagenet`).
         split_folders: Shares ``TRAIN/VAL/TEST`` by which ``folders`` without splits are divided;
             None for the shares used before, else 0.8/0.1/0.1.
-        skip_broken: Leave out images of ``folders`` that cannot be read, and record which.
+        skip_broken: Leave out images that cannot be read, and record which; not of archives that
+            come with annotations.
 
     Returns:
         What was done.
@@ -128,6 +129,7 @@ def prepare(
         preparation = _Preparation(folder, domains, imagenet, folders)
         preparation.from_folders(shares, skip_broken)
         if archives is not None:
+            preparation.from_readers(archives, skip_broken)
             preparation.from_archives(archives)
         if labels is not None:
             preparation.label(labels)
@@ -174,7 +176,7 @@ class _Preparation:
             if whole(self.data, domain):
                 _remove_temporary(self.data / name)
             elif name not in self._reported:
-                found.messages.append(_damaged(name, domain))
+                found.messages.append(damaged(name, domain))
                 self._reported.add(name)
             for split, entry in domain.splits.items():
                 if split not in found.written.get(name, {}):
@@ -192,55 +194,41 @@ class _Preparation:
             if rule is None and entry is not None and entry.split_folders:
                 rule = parse_shares(entry.split_folders)
             known = entry.skipped if entry is not None and skip_broken else {}
-            found = own_domain(name, folder, rule, known)
-            if entry is None or not self._is_current(entry, found):
-                self._write_folder(name, folder, rule, skip_broken)
+            found = own_domain(name, folder, rule, known, self.suite.held_out)
+            if entry is None or not is_current(self.folder, entry, found):
+                offered = partial(own_domain, name, folder, rule, held_out=self.suite.held_out)
+                write_offer(self.folder, offered, skip_broken)
             if shares is not None and not found.plan.split_folders:
                 self.folder.messages.append(
                     f"{folder}: has splits of its own; --split-folders does not divide them"
                 )
 
-    def _write_folder(
-        self, name: str, folder: Path, rule: Shares | None, skip_broken: bool
-    ) -> None:
-        """Writes a domain from a folder, without broken images if ``skip_broken``.
+    def from_readers(self, archives: Path, skip_broken: bool) -> None:
+        """Writes domains whose images their readers find, if missing or out of date.
 
         Raises:
-            BrokenError: Images are broken and not to be skipped, or there are too many.
+            UsageError: The user named one that neither is the suite's nor is prepared.
         """
-        skipped: dict[str, str] = {}
-        while True:  # once more if images turn out to be broken
-            found = own_domain(name, folder, rule, skipped)
-            try:
-                self.folder.write([found.supply], [found.plan], [])
-            except BrokenError as error:
-                skipped |= {printable_name(image): reason for image, reason in error.images.items()}
-                if not skip_broken or len(skipped) > MOST_SKIPPED:
-                    raise
-            else:
-                break
-        remarks = [f"{name}: {remark}" for remark in self.manifest.domains[name].remarks]
-        self.folder.messages += [*found.messages, *remarks]
-
-    def _is_current(self, entry: DomainEntry, found: OwnDomain) -> bool:
-        """Returns True if a domain is prepared from what its folder holds now."""
-        source = entry.sources[0]
-        return (
-            whole(self.data, entry)
-            and same_plan(entry, found.plan)
-            and found.supply.is_at(source.folder)
-            and source.state == found.supply.state(list(found.plan.splits.values()))
-        )
+        found = [domain for domain in self.suite.domains.values() if domain.reader]
+        if self.wanted is not None and found and self.suite.annotations is None:
+            for name in self.wanted:
+                if not self._is_own(name):
+                    self.suite.check(name)
+        names = [domain.name for domain in found] if self.wanted is None else self.wanted
+        domains = [d for d in found if d.name in names and d.name not in self.folders]
+        named = self.wanted is not None
+        self._reported.update(write_read(self.folder, archives, domains, named, skip_broken))
 
     def from_archives(self, archives: Path) -> None:
         """Writes the missing domains whose images are in archives or the unpacked tree."""
         for name in self.wanted or ():
             entry = self.manifest.domains.get(name)
             if entry is not None and self._is_own(name) and not whole(self.data, entry):
-                raise DataError(_damaged(name, entry))
+                raise DataError(damaged(name, entry))
         all_ = [*self.suite.domains, *self.manifest.domains]
         names = self.wanted if self.wanted is not None else list(dict.fromkeys(all_))
-        names = [name for name in names if not self._is_own(name)]
+        read = {domain.name for domain in self.suite.domains.values() if domain.reader}
+        names = [name for name in names if not self._is_own(name) and name not in read]
         if all(self._complete(name) for name in names):
             return
         if self.suite.annotations is None:
@@ -253,7 +241,7 @@ class _Preparation:
         if self.wanted is not None:
             self._check_known(names, known)
         else:
-            names = [name for name in known if not self._is_own(name)]
+            names = [name for name in known if not self._is_own(name) and name not in read]
         there = [name for name in names if annotated and self._has_images(archives, name)]
         self._tell_missing(archives, names, there, annotated)
         paths = {self._images(archives, n) for n in there if not self._complete(n)}
@@ -310,7 +298,7 @@ class _Preparation:
             if name in known or self._complete(name):
                 continue
             if name in self.manifest.domains:
-                raise DataError(_damaged(name, self.manifest.domains[name]))
+                raise DataError(damaged(name, self.manifest.domains[name]))
             raise UsageError(
                 f"no annotations of a domain '{name}'{nearest(name, known)}"
                 f" (there are those of {', '.join(known)})"
@@ -360,17 +348,6 @@ class _Preparation:
         if tried and self.imagenet is not None and validation(self.imagenet) != tried:
             return False
         return self.folder.same_archives(entry.sources)
-
-
-def _damaged(name: str, entry: DomainEntry) -> str:
-    """Returns a message on how to rebuild a domain whose source is not at hand."""
-    source = entry.sources[0] if entry.own else None
-    how = f" --folder {name}={source.folder or 'DIR'}" if source else " --archives DIR"
-    how += " --skip-broken" * bool(entry.skipped)
-    return (
-        f"{name}: shards are missing or damaged; run 'decathlon prepare{how}' with what they"
-        " were made of"
-    )
 
 
 def _remove_temporary(folder: Path) -> None:

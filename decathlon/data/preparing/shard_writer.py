@@ -26,7 +26,7 @@ from decathlon.data.image import RESIZE
 from decathlon.data.manifest import FILE, ShardEntry
 from decathlon.data.preparing.checking import check
 from decathlon.data.preparing.statistics import Sums
-from decathlon.data.shard import Columns, Int64, create, hdf5, open_shard
+from decathlon.data.shard import BOX, Columns, Int64, create, hdf5, open_shard
 from decathlon.data.sources.plan import ShardPlan
 
 IN_PLACE = -1
@@ -42,6 +42,8 @@ WRITTEN = np.dtype(
     ]
 )
 """What is known of images whose pixels have been written, in memory and in the journal."""
+BOXED = np.dtype([*WRITTEN.descr, ("box", "<f4", 4)])
+"""The same of images with bounding boxes: these in stored pixels."""
 Written = npt.NDArray[np.void]
 
 
@@ -79,7 +81,8 @@ class ShardWriter:
         self._identity = bytes.fromhex(digest_of([plan.digest, source]))
         self.done = np.zeros(self._count, np.uint8)
         self.resized = False
-        self._written = np.zeros(self._count, WRITTEN)
+        self._dtype = WRITTEN if plan.boxes is None else BOXED
+        self._written = np.zeros(self._count, self._dtype)
         self._spill_end = 0
         folder.mkdir(parents=True, exist_ok=True)
         for path in (self.path, self.part, self.spill, self.journal, self._laid):
@@ -106,7 +109,7 @@ class ShardWriter:
             (the file, where each image's pixels go in it in bytes, what to give to
             :meth:`record`).
         """
-        images = np.zeros(len(positions), WRITTEN)
+        images = np.zeros(len(positions), self._dtype)
         images["position"] = positions
         if sizes is None:
             columns, index = self.plan.columns, images["position"]
@@ -125,17 +128,26 @@ class ShardWriter:
             with self.part.open("rb") as written:
                 _sync(written.fileno())
 
-    def record(self, images: Written, crc32: Sequence[int | None], resized: Sequence[int]) -> None:
+    def record(
+        self,
+        images: Written,
+        crc32: Sequence[int | None],
+        resized: Sequence[int],
+        boxes: Sequence[Sequence[float]] = (),
+    ) -> None:
         """Records which pixels have been written, in memory and in the journal.
 
         Args:
             images: What :meth:`reserve` returned for n images.
             crc32: The checksum of each image's pixels, None if they were not written.
             resized: Which of the n images were resized.
+            boxes: Of the images that were written, in stored pixels; none if the plan has none.
         """
         images["resized"][list(resized)] = 1
         images = images[[value is not None for value in crc32]]
         images["crc32"] = [value for value in crc32 if value is not None]
+        if boxes:
+            images["box"] = boxes
         self._add(images)
         with self.journal.open("ab", buffering=0) as file:
             file.write(images.tobytes())
@@ -152,9 +164,13 @@ class ShardWriter:
             self._written[name].astype(np.int64) for name in ("height", "width", "crc32")
         )
         columns = replace(self.plan.columns, height=height, width=width, crc32=crc32)
+        if columns.box is not None:
+            columns = replace(columns, box=self._written["box"])
         file = self._lay_out(columns) if self._odd else self.part
         with hdf5(file, "r+") as shard:
             shard["crc32"][...] = columns.crc32.astype(np.uint32)
+            if columns.box is not None:
+                shard[BOX][...] = columns.box
             if self.resized:
                 shard.attrs.modify("resize", np.bytes_(RESIZE))
         # The disk writes what is left while it is read back, from memory.
@@ -218,8 +234,8 @@ class ShardWriter:
         if raw[:known] != self._identity:
             return None
         # A record that was cut off is dropped, so that the next ones stay aligned.
-        count = (len(raw) - known) // WRITTEN.itemsize
-        images = np.frombuffer(raw, WRITTEN, count, offset=known)
+        count = (len(raw) - known) // self._dtype.itemsize
+        images = np.frombuffer(raw, self._dtype, count, offset=known)
         return images[images["position"] < self._count]
 
     def _adopt(self) -> ShardEntry | None:

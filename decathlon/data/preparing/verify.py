@@ -82,6 +82,7 @@ def differences(listed: Listed, shard: Shard) -> list[str]:
         "split": (header.split, listed.split),
         "class names": (list(header.class_names), domain.class_names),
         "category ids": (list(header.category_ids), domain.category_ids),
+        "boxes": (shard.columns.box is not None, domain.boxes),
         "annotations": (header.annotations_sha256, split.annotations_sha256),
         "number of images": (len(shard), listed.shard.num_images),
         "size": (shard.path.stat().st_size, listed.shard.size),

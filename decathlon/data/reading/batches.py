@@ -2,7 +2,10 @@
 
 How a batch reaches the network: :meth:`Batches.cuts` decides which images are in it and how
 each is cropped and flipped; :meth:`Batches.gather` copies those pixels from the memory map of the
-shards; :mod:`decathlon.training.feed` sends them to the device, and normalises them there.
+shards; :mod:`decathlon.training.feed` sends them to the device, and normalises them there. Views
+with a random resized crop or a bounding box cut rectangles of different sizes
+(:mod:`decathlon.data.reading.rectangles`), which are resized to one. That happens on the device:
+on the CPU in :meth:`Batches.gather`, on a GPU after :meth:`Batches.packed` pixels were sent.
 
 Order, crops and flips are functions of (seed, domain, epoch, image), so that an epoch can be
 entered at any step.
@@ -17,6 +20,8 @@ import numpy.typing as npt
 from decathlon.common.errors import UsageError
 from decathlon.common.world import ALONE, World
 from decathlon.data.keyed import generator
+from decathlon.data.reading.rectangles import boxed, random_resized
+from decathlon.data.reading.resizing import resized
 from decathlon.data.reading.store import Images
 from decathlon.suites.base import View
 
@@ -32,6 +37,8 @@ class Cut:
         index: int64 (N,), numbers of the images, from 0.
         corner: int64 (N, 2), the crop's top and left pixel; negative in a smaller image, whose
             edge pixels are repeated.
+        extent: int64 (N, 2), height and width of the rectangle that is resized to the crop; None
+            for crops of pixels as they are stored.
         flips: bool (N,), True for images to mirror.
         height: H of the crops in pixels.
         width: W of the crops in pixels.
@@ -41,6 +48,7 @@ class Cut:
 
     index: Int64
     corner: Int64
+    extent: Int64 | None
     flips: npt.NDArray[np.bool_]
     height: int
     width: int
@@ -101,7 +109,8 @@ class Batches:
             )
         order = generator(self.seed, self.domain, epoch, "order").permutation(count)
         position = mirror = None
-        if self.view.random:
+        rectangles = self._rectangles(epoch)
+        if self.view.random and rectangles is None:
             crops = generator(self.seed, self.domain, epoch, "crop")
             position = crops.random((count, 2), np.float32)
         if self.view.flip:
@@ -109,7 +118,7 @@ class Batches:
         for step in range(first_step, steps):
             # Nearly equal batches: a last batch of one image would break batch norm.
             index = order[count * step // steps : count * (step + 1) // steps]
-            yield self._cut(index, step, position, mirror, self.world)
+            yield self._cut(index, step, rectangles, position, mirror, self.world)
 
     def cuts_in_order(self, batch_size: int | None = None) -> Iterator[Cut]:
         """Yields batches for evaluation: every image once, in order, cropped at the centre.
@@ -121,15 +130,31 @@ class Batches:
             batch_size: Images in every batch but the last; None for the usual number.
         """
         size = self.batch_size if batch_size is None else batch_size
+        rectangles = self._rectangles(None)
         for step, start in enumerate(range(0, len(self.images), size)):
             if step % self.world.size == self.world.rank:
                 index = np.arange(start, min(start + size, len(self.images)))
-                yield self._cut(index, step, None, None)
+                yield self._cut(index, step, rectangles, None, None)
+
+    def _rectangles(self, epoch: int | None) -> Int64 | None:
+        """Returns each image's rectangle that is resized, int64 (n, 4); None if none is.
+
+        Args:
+            epoch: Number of the epoch, or None in evaluation.
+        """
+        images = self.images
+        if self.view.box:
+            return boxed(images.boxes, images.heights, images.widths)
+        if self.view.scale is None or epoch is None:
+            return None
+        crops = generator(self.seed, self.domain, epoch, "resized crop")
+        return random_resized(images.heights, images.widths, self.view.scale, crops)
 
     def _cut(
         self,
         index: Int64,
         step: int,
+        rectangles: Int64 | None,
         position: npt.NDArray[np.float32] | None,
         mirror: npt.NDArray[np.bool_] | None,
         world: World = ALONE,
@@ -139,6 +164,11 @@ class Batches:
         high, wide = (crop, crop) if crop else (int(heights.min()), int(widths.min()))
         part, whole = world.part(len(index)), len(index)
         index, heights, widths = index[part], heights[part], widths[part]
+        flips = np.zeros(len(index), np.bool_) if mirror is None else mirror[index]
+        share = len(index) / whole
+        if rectangles is not None:
+            corner, extent = np.split(rectangles[index], 2, axis=1)
+            return Cut(index, corner, extent, flips, high, wide, step, share)
         spare = np.stack([heights - high, widths - wide], axis=1)
         # Half of an odd remainder is rounded to even, as torchvision's CenterCrop does.
         centre = np.rint(spare / 2).astype(np.int64)
@@ -149,38 +179,68 @@ class Batches:
             room = np.maximum(spare, 0) + 1
             corner = np.floor(position[index].astype(np.float64) * room).astype(np.int64)
             corner = np.where(spare < 0, centre, corner)
-        flips = np.zeros(len(index), np.bool_) if mirror is None else mirror[index]
-        return Cut(index, corner, flips, high, wide, step, len(index) / whole)
+        return Cut(index, corner, None, flips, high, wide, step, share)
 
     def gather(self, cut: Cut) -> Uint8:
-        """Reads a batch from the memory map.
+        """Reads a batch from the memory map; rectangles are resized on the CPU.
 
         Returns:
             uint8 (N, H, W, 3), contiguous.
         """
-        index, high, wide = cut.index, cut.height, cut.width
-        heights, widths = self.images.heights[index], self.images.widths[index]
-        out = np.empty((len(index), high, wide, 3), np.uint8)
-        shards = self.images.rows
+        high, wide = cut.height, cut.width
+        if cut.extent is not None:
+            return resized([*self._cutouts(cut)], high, wide, cut.flips)
+        out = np.empty((len(cut.index), high, wide, 3), np.uint8)
+        heights, widths = self.images.heights[cut.index], self.images.widths[cut.index]
         rows = zip(
-            self.images.shard[index].tolist(),
-            (self.images.offsets[index] // 3).tolist(),
-            heights.tolist(),
-            widths.tolist(),
+            self._whole(cut.index),
             cut.corner.tolist(),
             cut.flips.tolist(),
             out.view("V3")[..., 0],
             ((heights < high) | (widths < wide)).tolist(),
             strict=True,
         )
-        for shard, start, height, width, (top, left), flip, target, pad in rows:
-            image = shards[shard][start : start + height * width].reshape(height, width)
+        for image, (top, left), flip, target, pad in rows:
             if pad:
                 part = _padded(image, high, wide, top, left)
             else:
                 part = image[top : top + high, left : left + wide]
             target[...] = part[:, ::-1] if flip else part
         return out
+
+    def packed(self, cut: Cut) -> Uint8:
+        """Reads a batch's rectangles from the memory map, one after the other, as they are stored.
+
+        Returns:
+            uint8 (pixels, 3).
+        """
+        assert cut.extent is not None, "these are crops as stored"
+        ends = cut.extent.prod(axis=1).cumsum()
+        out = np.empty((ends[-1], 3), np.uint8)
+        targets = np.split(out.view("V3")[:, 0], ends[:-1])
+        for part, target in zip(self._cutouts(cut), targets, strict=True):
+            target.reshape(part.shape)[...] = part
+        return out
+
+    def _cutouts(self, cut: Cut) -> Iterator[npt.NDArray[np.void]]:
+        """Yields a batch's rectangles on the memory map, (height, width), three bytes a pixel."""
+        assert cut.extent is not None, "these are crops as stored"
+        rows = zip(self._whole(cut.index), cut.corner.tolist(), cut.extent.tolist(), strict=True)
+        for image, (top, left), (high, wide) in rows:
+            yield image[top : top + high, left : left + wide]
+
+    def _whole(self, index: Int64) -> Iterator[npt.NDArray[np.void]]:
+        """Yields whole images on the memory map, (height, width), three bytes a pixel."""
+        shards = self.images.rows
+        rows = zip(
+            self.images.shard[index].tolist(),
+            (self.images.offsets[index] // 3).tolist(),
+            self.images.heights[index].tolist(),
+            self.images.widths[index].tolist(),
+            strict=True,
+        )
+        for shard, start, height, width in rows:
+            yield shards[shard][start : start + height * width].reshape(height, width)
 
 
 def _padded(

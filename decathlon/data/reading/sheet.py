@@ -17,11 +17,15 @@ MOST = 2000
 """Images on one sheet."""
 WIDTH = 1200
 """Pixels across a sheet, unless one image is wider."""
+SHORT = 128
+"""Short side in pixels at which larger images are shown."""
 _GAP = 10
 _TEXT = 10
 _LINES = 2
 _LINE = 14
-_PAPER, _INK = (255, 255, 255), (40, 40, 40)
+_PAPER, _INK, _FRAME = (255, 255, 255), (40, 40, 40), (230, 30, 30)
+_FRAME_WIDTH = 2
+"""Pixels of the line around a bounding box."""
 _WITHHELD = "(withheld)"
 
 _LACKING = "\uffff"
@@ -38,11 +42,15 @@ class Tile:
         index: Position of the image in its split.
         left: In pixels from the sheet's left edge.
         top: In pixels from the sheet's upper edge.
+        width: Of the image as it is shown, in pixels.
+        height: Of the image as it is shown, in pixels.
     """
 
     index: int
     left: int
     top: int
+    width: int
+    height: int
 
 
 def chosen(images: Images, count: int) -> list[int]:
@@ -53,22 +61,23 @@ def chosen(images: Images, count: int) -> list[int]:
 
 
 def laid_out(images: Images, indices: Sequence[int]) -> tuple[list[Tile], int, int]:
-    """Arranges images in rows, each in its own size.
+    """Arranges images in rows, each in its own size, large ones made smaller.
 
     Returns:
         (tiles, width and height of the sheet in pixels).
     """
-    widths = images.widths[list(indices)]
-    wide = max(WIDTH, int(widths.max()) + 2 * _GAP)
+    sizes = np.stack([images.widths[list(indices)], images.heights[list(indices)]], axis=1)
+    scale = np.minimum(1, SHORT / sizes.min(axis=1, keepdims=True))
+    shown = np.rint(sizes * scale).astype(int).tolist()
+    wide = max(WIDTH, max(width for width, _ in shown) + 2 * _GAP)
     tiles: list[Tile] = []
     left, top, row = _GAP, _GAP, 0
-    for index in indices:
-        height, width = int(images.heights[index]), int(images.widths[index])
+    for index, (width, height) in zip(indices, shown, strict=True):
         if left + width + _GAP > wide and left > _GAP:
             left, top, row = _GAP, top + row + _LINES * _LINE + _GAP, 0
-        tiles.append(Tile(index, left, top))
+        tiles.append(Tile(index, left, top, width, height))
         left, row = left + width + _GAP, max(row, height)
-    used = max(t.left + int(images.widths[t.index]) for t in tiles) + _GAP
+    used = max(tile.left + tile.width for tile in tiles) + _GAP
     return tiles, used, top + row + _LINES * _LINE + _GAP
 
 
@@ -121,29 +130,41 @@ def _lines(text: str, width: int, font: _Font) -> Iterator[str]:
     yield _cut(line, width, font)
 
 
-def draw(images: Images, class_names: Sequence[str], count: int) -> Image.Image:
+def draw(
+    images: Images, class_names: Sequence[str], count: int, boxes: bool = False
+) -> Image.Image:
     """Draws a contact sheet.
 
     Args:
         images: The images.
         class_names: Name by label.
         count: Images on the sheet, at most.
+        boxes: True to draw the bounding boxes, which the images need to have.
     """
     tiles, width, height = laid_out(images, chosen(images, count))
     sheet = Image.new("RGB", (width, height), _PAPER)
     pen, font = ImageDraw.Draw(sheet), _font()
     for tile in tiles:
         pixels = images.pixels(tile.index)
-        sheet.paste(Image.fromarray(pixels), (tile.left, tile.top))
+        sheet.paste(
+            Image.fromarray(pixels).resize((tile.width, tile.height)), (tile.left, tile.top)
+        )
+        if boxes and images.boxes is not None:
+            scale = tile.width / pixels.shape[1]
+            left, top, wide, high = (scale * float(x) for x in images.boxes[tile.index])
+            left, top = left + tile.left, top + tile.top
+            # A pen draws on whole pixels, both ends included.
+            frame = (round(left), round(top), round(left + wide) - 1, round(top + high) - 1)
+            pen.rectangle(frame, outline=_FRAME, width=_FRAME_WIDTH)
         label = int(images.labels[tile.index])
         name = _WITHHELD if label == UNKNOWN else written(class_names[label], font)
-        for number, line in enumerate(_lines(name, pixels.shape[1] + _GAP // 2, font)):
-            corner = (tile.left, tile.top + pixels.shape[0] + 1 + _LINE * number)
+        for number, line in enumerate(_lines(name, tile.width + _GAP // 2, font)):
+            corner = (tile.left, tile.top + tile.height + 1 + _LINE * number)
             pen.text(corner, line, _INK, font)
     return sheet
 
 
-def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
+def show(store: Store, domain: str, split: str, count: int, out: Path, boxes: bool = False) -> int:
     """Writes a contact sheet of a prepared split.
 
     Args:
@@ -152,12 +173,14 @@ def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
         split: ``"train"``, ``"val"`` or ``"test"``.
         count: Images on the sheet, 1 to 2000; fewer if the split has fewer.
         out: A file ending in ``.png``, written whole or not at all.
+        boxes: True to draw the bounding boxes.
 
     Returns:
         Number of images drawn.
 
     Raises:
-        UsageError: The domain is not prepared, or another argument is out of its range.
+        UsageError: The domain is not prepared or has no boxes, or another argument is out of its
+            range.
         DataError: The split is missing or damaged.
         OSError: The file cannot be written.
     """
@@ -167,8 +190,11 @@ def show(store: Store, domain: str, split: str, count: int, out: Path) -> int:
         raise UsageError(f"{count} images on a sheet: give a number from 1 to {MOST}")
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out}: a contact sheet is a PNG file; name it {out.stem}.png")
+    entry = store.domain(domain)
+    if boxes and not entry.boxes:
+        raise UsageError(f"--boxes: {domain} has no bounding boxes in {store.data}; leave it out")
     images = store.images(domain, [split])
-    sheet = draw(images, store.domain(domain).class_names, count)
+    sheet = draw(images, entry.class_names, count, boxes)
     with replacing(out) as part:
         sheet.save(part, "PNG")
     return min(count, len(images))

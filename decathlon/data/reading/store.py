@@ -12,7 +12,9 @@ from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.common.limits import memory
 from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, suite_of
 from decathlon.data.preparing.verify import differences
-from decathlon.data.shard import Shard, open_shard
+from decathlon.data.shard import Int64, Shard, open_shard
+from decathlon.suites.base import Crop
+from decathlon.suites.subset import Subset
 
 VARIABLE = "DECATHLON_DATA"
 _PREPARE = (
@@ -28,6 +30,7 @@ def data_folder(option: Path | None = None) -> Path:
 
 READ_AHEAD = 0.5
 """Pixels are read ahead if they take at most this part of the memory."""
+_BY_IMAGE = ("labels", "image_ids", "heights", "widths", "boxes", "offsets", "shard")
 
 
 class Images:
@@ -43,6 +46,8 @@ class Images:
         widths: int64 (n,) in pixels.
         offsets: int64 (n,), where each image begins in its shard's pixels, in bytes.
         shard: int64 (n,), the position of its shard in ``maps``.
+        boxes: float32 (n, 4), left, top, width and height of the bounding boxes in stored pixels,
+            inside the images; None if a shard has none.
         maps: The pixels of each shard, uint8 (bytes,), read-only.
         rows: The same with three bytes an element (pixels,), which numpy mirrors twice as fast.
         digests: SHA-256 by split.
@@ -55,6 +60,10 @@ class Images:
             np.concatenate([getattr(c, name) for c in columns])
             for name in ("label", "image_id", "height", "width")
         )
+        boxes = [c.box for c in columns if c.box is not None]
+        self.boxes: npt.NDArray[np.float32] | None = None
+        if len(boxes) == len(columns):
+            self.boxes = np.concatenate(boxes)
         self.offsets = np.concatenate([shard.offset for shard in shards])
         self.shard = np.repeat(np.arange(len(shards)), [len(shard) for shard in shards])
         # Pixels that do not fit into memory are not read ahead: shuffled reading gains nothing.
@@ -63,9 +72,25 @@ class Images:
         self.maps = [shard.map(scattered) for shard in shards]
         self.rows = [pixels.view("V3") for pixels in self.maps]
         self._files = [(shard.path.absolute(), shard.content) for shard in shards]
+        self._positions: Int64 | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self._files, self.digests)
+        return _reopened, (self._files, self.digests, self._positions)
+
+    def subset(self, positions: Int64) -> "Images":
+        """Returns the images at some positions, in that order, on the same memory maps.
+
+        Args:
+            positions: int64 (m,), from 0. ``digests`` stay those of the splits.
+        """
+        chosen = object.__new__(Images)
+        chosen.__dict__.update(self.__dict__)
+        for name in _BY_IMAGE:
+            values = getattr(self, name)
+            setattr(chosen, name, None if values is None else values[positions])
+        known = self._positions
+        chosen._positions = positions if known is None else known[positions]
+        return chosen
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,7 +103,9 @@ class Images:
         return pixels[start : start + 3 * height * width].reshape(height, width, 3)
 
 
-def _reopened(files: Sequence[tuple[Path, str]], digests: dict[str, str]) -> Images:
+def _reopened(
+    files: Sequence[tuple[Path, str]], digests: dict[str, str], positions: Int64 | None
+) -> Images:
     """Opens shards again in another process.
 
     Raises:
@@ -88,7 +115,8 @@ def _reopened(files: Sequence[tuple[Path, str]], digests: dict[str, str]) -> Ima
     for shard, (path, content) in zip(shards, files, strict=True):
         if shard.content != content:
             raise DataError(f"{path}: was replaced while it was in use; load the data again")
-    return Images(shards, digests)
+    images = Images(shards, digests)
+    return images if positions is None else images.subset(positions)
 
 
 class Store:
@@ -103,6 +131,7 @@ class Store:
     def __init__(self, data: Path, manifest: Manifest) -> None:
         self.data, self.suite = data, suite_of(data, manifest)
         self._manifest, self.domains = manifest, manifest.domains
+        self._counts: dict[tuple[str, tuple[str, ...], Subset], int] = {}
 
     def domain(self, name: str) -> DomainEntry:
         """Returns the description of a prepared domain.
@@ -132,8 +161,13 @@ class Store:
                     " choose another split, or prepare this one"
                 )
 
-    def images(self, domain: str, splits: Sequence[str]) -> Images:
+    def images(self, domain: str, splits: Sequence[str], subset: Subset | None = None) -> Images:
         """Opens the images of some splits, in the order given.
+
+        Args:
+            domain: The domain.
+            splits: The splits.
+            subset: Only this part of the images of all the splits together.
 
         Raises:
             UsageError: The domain is not prepared here.
@@ -142,7 +176,28 @@ class Store:
         self.check_splits(domain, splits)
         info = self.domains[domain]
         shards = [shard for split in splits for shard in self._open(domain, split)]
-        return Images(shards, {split: info.splits[split].digest for split in splits})
+        images = Images(shards, {split: info.splits[split].digest for split in splits})
+        if subset is None:
+            return images
+        return images.subset(subset.of(images.labels, images.image_ids))
+
+    def num_images(self, domain: str, splits: Sequence[str], subset: Subset | None = None) -> int:
+        """Counts images, from the manifest alone unless a subset is named; see :meth:`images`."""
+        if subset is None:
+            return sum(self.domain(domain).splits[split].num_images for split in splits)
+        key = (domain, tuple(splits), subset)
+        if key not in self._counts:
+            self._counts[key] = len(self.images(*key))
+        return self._counts[key]
+
+    def has_boxes(self, domain: str) -> bool:
+        """Returns whether a domain has bounding boxes here, and views that cut to them."""
+        known = self.suite.domains.get(domain)
+        return known is not None and known.box_views is not None and self.domain(domain).boxes
+
+    def crop_of(self, domain: str, crop: Crop) -> Crop:
+        """Returns what a domain's images are cut from where ``crop`` is asked for."""
+        return "box" if crop == "box" and self.has_boxes(domain) else "image"
 
     def _open(self, domain: str, split: str) -> list[Shard]:
         shards = []

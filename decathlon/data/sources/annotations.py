@@ -11,7 +11,7 @@ import math
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 from typing import Any
 
@@ -40,7 +40,7 @@ _FREE_NAME_BYTES = 1 << 25
 _INT64 = 1 << 63
 _EXACT = 1 << 53
 """Largest number up to which floating point has every whole one."""
-_UNSAFE = re.compile(rf"(?:^|/)\.?\.?(?:/|\Z)|{CONTROL}")
+UNSAFE = re.compile(rf"(?:^|/)\.?\.?(?:/|\Z)|{CONTROL}")
 """A file name that does not lead down: an empty part, ``.`` or ``..``, or not printable."""
 
 
@@ -88,6 +88,8 @@ class Annotations:
         widths: int64 (n,) in pixels, 0 where not said.
         class_names: Name by category id, of all categories of the file.
         sha256: Digest of the file's bytes.
+        boxes: float64 (n, 4), bounding boxes in pixels of the image files: left, top, width,
+            height. None without any.
     """
 
     where: str
@@ -98,9 +100,23 @@ class Annotations:
     widths: npt.NDArray[np.int64]
     class_names: dict[int, str]
     sha256: str
+    boxes: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> "Annotations":
+        """Returns the annotations of some images, bool (n,)."""
+        names = [name for name, keep in zip(self.names, kept.tolist(), strict=True) if keep]
+        return replace(
+            self,
+            names=Names.of(names),
+            image_ids=self.image_ids[kept],
+            categories=self.categories[kept],
+            heights=self.heights[kept],
+            widths=self.widths[kept],
+            boxes=None if self.boxes is None else self.boxes[kept],
+        )
 
 
 def _whole(value: object) -> int | None:
@@ -184,7 +200,7 @@ class _Reader:
         joined = f"/{'/'.join(names)}/"
         if "//" in joined or "/." in joined or not joined.isprintable():
             for key, name in zip(ids, names, strict=True):
-                if _UNSAFE.search(name):
+                if UNSAFE.search(name):
                     raise self.fail(f"image {key} has the unsafe file name {name!r}")
         encoded = [name.removeprefix("data/").encode() for name in names]
         ends = accumulate(map(len, encoded), initial=len(self.text))

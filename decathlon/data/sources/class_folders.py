@@ -9,8 +9,10 @@ that the system keeps of its last change), the domain is prepared again; equal i
 equal shards.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,7 +24,8 @@ from decathlon.data.sources.annotations import MOST_CLASSES, Annotations, Names
 from decathlon.data.sources.folder_scan import LAYOUT, Found, FoundImage, scan, without
 from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
-from decathlon.data.sources.stratified import Shares
+from decathlon.data.sources.readers import Offer, Place
+from decathlon.data.sources.stratified import Shares, drawn, part_of
 from decathlon.data.sources.supply import PHOTOGRAPHS
 from decathlon.suites.base import DEFAULT, SPLITS, Suite
 
@@ -34,16 +37,16 @@ def check_name(name: str, suite: Suite, others: Iterable[str] = ()) -> None:
 
     Args:
         name: The name.
-        suite: The suite that data is prepared for. If it has archives, its own domains come
-            from them.
+        suite: The suite that data is prepared for. If it has annotations, its own domains come
+            with them.
         others: Names of domains that are prepared, or about to be.
 
     Raises:
-        UsageError: The suite has archives and a domain of that name; or the name is one of the
+        UsageError: The suite has annotations and a domain of that name; or the name is one of the
             program's files, does not fit into file names, or differs from another by case only.
     """
     # Some file systems take names for the same that differ by case only.
-    if suite.archives and name.lower() in suite.domains:
+    if suite.annotations is not None and name.lower() in suite.domains:
         raise UsageError(f"'{name}' is an official domain: give your own another name")
     if RESERVED.fullmatch(name):
         raise UsageError(
@@ -67,24 +70,13 @@ def check_name(name: str, suite: Suite, others: Iterable[str] = ()) -> None:
             )
 
 
-@dataclass(frozen=True)
-class OwnDomain:
-    """A user's own domain, as its folder stands.
-
-    Attributes:
-        plan: What is to be prepared.
-        supply: Where its images are.
-        messages: What the user should be told.
-    """
-
-    plan: DomainPlan
-    supply: FolderSupply
-    messages: list[str]
-
-
 def own_domain(
-    name: str, folder: Path, shares: Shares | None, skipped: Mapping[str, str]
-) -> OwnDomain:
+    name: str,
+    folder: Path,
+    shares: Shares | None,
+    skipped: Mapping[str, str],
+    held_out: float = 0.0,
+) -> Offer:
     """Lists a user's own domain; reads no image.
 
     Args:
@@ -92,6 +84,7 @@ def own_domain(
         folder: See :mod:`decathlon.data.sources.folder_scan`.
         shares: How a folder without splits is divided, None for the default.
         skipped: Why images are left out, by name.
+        held_out: Share of train that val is made of if the folder has train and no val.
 
     Raises:
         DataError: The folder is missing or of another layout, or a class has no training
@@ -102,13 +95,53 @@ def own_domain(
     if rule is not None:
         found = _divided(found, rule)
     _check_classes(folder, found)
+    held_out = 0.0 if rule is not None or "val" in found.images else held_out
+    if held_out:
+        found = _held_out(found, held_out)
     plan = replace(
         _plan(name, folder, found, rule),
         split_folders=str(rule or ""),
         skipped={printable_name(image): skipped[printable_name(image)] for image in gone},
+        held_out=held_out,
     )
     supply = FolderSupply(folder, name, PHOTOGRAPHS, skipped=gone, mend=MEND)
-    return OwnDomain(plan, supply, _messages(folder, found))
+    return Offer(plan, [supply], messages=_messages(folder, found))
+
+
+def prepared_folders(place: Place, crops: Sequence[str] = ()) -> Offer | None:
+    """Finds a domain as folders ``train/CLASS/IMAGE`` and ``test/CLASS/IMAGE``.
+
+    Piggyback, PackNet and CPG publish such folders.
+
+    Args:
+        place: Holds a folder of the domain's name, or of one in ``crops``.
+        crops: Folders whose images are cut to bounding boxes, and so not the official ones.
+    """
+    for name in (place.domain, *crops):
+        folder = place.folder / name
+        if not ((folder / "train").is_dir() and (folder / "test").is_dir()):
+            continue
+        offer = own_domain(place.domain, folder, None, {}, place.suite.held_out)
+        if name not in crops:
+            return offer
+        told = f"{place.domain}: {folder} holds images cut to their boxes: recorded as unofficial"
+        return replace(
+            offer, plan=replace(offer.plan, exact=False), messages=[*offer.messages, told]
+        )
+    return None
+
+
+def _held_out(found: Found, share: float) -> Found:
+    """Makes val of a share of train."""
+    parts: dict[str, dict[str, list[FoundImage]]] = {"train": {}, "val": {}}
+    for name, files in found.images["train"].items():
+        names = [os.fsdecode(image.name) for image in files]
+        for image, out in zip(
+            files, drawn([name] * len(names), names, partial(part_of, share)), strict=True
+        ):
+            parts["val" if out else "train"].setdefault(name, []).append(image)
+    images = {**found.images, **parts}
+    return replace(found, images={s: images[s] for s in SPLITS if images.get(s)})
 
 
 def _divided(found: Found, shares: Shares) -> Found:

@@ -46,8 +46,8 @@ class _InterruptedError(Exception):
 
 
 def free_archives(suite: Suite) -> list[Archive]:
-    """Returns the archives that need no account."""
-    return [archive for archive in suite.official if not archive.note]
+    """Returns the archives that need no account, and whose content can be checked."""
+    return [archive for archive in suite.official if archive.sha256 and not archive.note]
 
 
 def how_to_get(archive: Archive, folder: Path, suite: Suite) -> str:

@@ -1,11 +1,12 @@
 """Images in a tar archive, which is streamed and never unpacked."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from decathlon.common.errors import DataError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import Annotations
+from decathlon.data.sources.file_names import last_part
 from decathlon.data.sources.name_index import NameIndex
 from decathlon.data.sources.streaming import Hashed, reading, unpacked, unreadable
 from decathlon.data.sources.supply import LARGEST_IMAGE, SMALL, Rule, Supplied
@@ -20,13 +21,8 @@ def archive_entry(
     name: str, size: int, sha256: str, official: Sequence[Archive] = ()
 ) -> SourceEntry:
     """Returns the record of an archive, compared with the official one of that name."""
-    same = any(a.file == name and (a.size, a.sha256) == (size, sha256) for a in official)
+    same = any(a.file == last_part(name) and (a.size, a.sha256) == (size, sha256) for a in official)
     return SourceEntry(file=name, size=size, sha256=sha256, official=same)
-
-
-def last_part(name: str) -> str:
-    """Returns a path's file name."""
-    return name.rsplit("/", 1)[-1]
 
 
 class ArchiveSupply:
@@ -39,6 +35,7 @@ class ArchiveSupply:
         rule: How its images are decoded.
         official: Official archives; this one is compared with that of its name.
         key: Turns a member's name into the one by which it is looked for.
+        name: What it is called in the manifest, by default its file name.
     """
 
     mend = "fetch the archive again"
@@ -52,8 +49,9 @@ class ArchiveSupply:
         *,
         official: Sequence[Archive] = (),
         key: Callable[[str], str] = str,
+        name: str = "",
     ) -> None:
-        self.path, self.name, self.rule = path, path.name, rule
+        self.path, self.name, self.rule = path, name or path.name, rule
         self._tars = None if tars is None else frozenset(tars)
         self._key, self._official = key, official
         self._entry: SourceEntry | None = None
@@ -65,6 +63,10 @@ class ArchiveSupply:
         except OSError as error:
             raise unreadable(self.path, error) from None
         return [self.name, state.st_size, state.st_mtime_ns]
+
+    def unchanged(self, source: SourceEntry, splits: Sequence[Annotations]) -> bool:
+        """Returns True if the archive can be the one that data was made of."""
+        return (source.file, source.size) == (self.name, self.path.stat().st_size)
 
     def images(self, index: NameIndex) -> Iterator[Supplied]:
         """Yields the images in the order of the archive, which is read to its end."""
@@ -97,6 +99,39 @@ class ArchiveSupply:
                 pass
             digest = source.finish()
         self._entry = archive_entry(self.name, source.count, digest, self._official)
+
+    def contents(self, names: Collection[str], most: int, early: bool) -> dict[str, bytes]:
+        """Reads some files of the archive; of those with one name, the one in fewest folders.
+
+        Args:
+            names: Their file names.
+            most: Bytes that each may have.
+            early: True to stop when all are found at the top or one folder below; the archive's
+                digest is then not known.
+
+        Raises:
+            DataError: The archive is damaged, or a file is too large or there twice.
+        """
+        found: dict[str, tuple[int, bytes]] = {}
+        twice: dict[str, tuple[int, str]] = {}
+        for tar, member in self.members():
+            name, depth = last_part(member.name), member.name.count("/")
+            if name not in names or member.kind != "file":
+                continue
+            where = f"{tar.where}: {member.name}"
+            if name in found and depth >= found[name][0]:
+                if depth == found[name][0]:
+                    twice[name] = depth, where
+                continue
+            if member.size > most:
+                raise DataError(f"{where}: has {member.size} bytes (limit {most}); {self.mend}")
+            found[name] = depth, tar.read()
+            if early and len(found) == len(names) and all(d <= 1 for d, _ in found.values()):
+                break
+        for name, (depth, where) in twice.items():
+            if depth == found[name][0]:
+                raise DataError(f"{where}: is there twice; {self.mend}")
+        return {name: data for name, (_, data) in found.items()}
 
     def source(self) -> SourceEntry:
         """Returns name, size and digest of the archive."""

@@ -85,6 +85,10 @@ class FolderSupply:
         self._state = digest.hexdigest()
         return self._state
 
+    def unchanged(self, source: SourceEntry, splits: Sequence[Annotations]) -> bool:
+        """Returns True if this is the folder that data was made of, with the same files."""
+        return self.is_at(source.folder) and source.state == self.state(splits)
+
     def identity(self, splits: Sequence[Annotations]) -> list[str | int]:
         """Returns the folder's path and its state."""
         return [self.name, self.path, self.state(splits)]
@@ -120,6 +124,18 @@ class FolderSupply:
             folder=self.path,
             state=self._state,
         )
+
+
+def in_lower_case(folder: Path, prefix: str = "") -> Callable[[bytes], bytes]:
+    """Returns a ``path_of`` for images whose names are in lower case, whatever the files' case.
+
+    Args:
+        folder: Holds the images, at its top or one folder below.
+        prefix: Begins the names and is no part of the paths.
+    """
+    paths = (path.relative_to(folder) for part in ("*", "*/*") for path in folder.glob(part))
+    found = {os.fsencode(f"{prefix}{path}".lower()): os.fsencode(path) for path in sorted(paths)}
+    return lambda name: found.get(name, name)
 
 
 def _failing(error: ImageError) -> bytes:

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from decathlon.common.errors import DataError
-from decathlon.common.text import megabytes
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import (
     MOST_CLASSES,
@@ -25,6 +24,7 @@ from decathlon.data.sources.annotations import (
 from decathlon.data.sources.image_archive import ArchiveSupply, archive_entry
 from decathlon.data.sources.image_folder import FolderSupply, digest_over
 from decathlon.data.sources.plan import DOMAIN_NAME, DomainPlan, domain_plan
+from decathlon.data.sources.readers import archive_lines
 from decathlon.data.sources.streaming import Hashed, reading, unpacked
 from decathlon.data.sources.supply import Supply
 from decathlon.data.sources.tar import Tar, objection
@@ -160,9 +160,7 @@ def missing_archives(
     if not folder.is_dir():
         lines = [f"{folder}: no such folder. It should hold these archives, for {names}:"]
     for archive, paths in needed.items():
-        note = f" ({archive.note})" if archive.note else ""
-        lines.append(f"  {archive.file}: {archive.text}, {megabytes(archive.size)}")
-        lines.append(f"    from {archive.url}{note}")
+        lines += archive_lines(archive)
         lines += [f"    or the images themselves in {path}" for path in paths]
     lines.append("Put them there, or name their folder with --archives.")
     lines.append("'decathlon prepare --download' downloads the free ones.")

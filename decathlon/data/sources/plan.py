@@ -1,14 +1,16 @@
 """What a source offers and preparing writes: domains with their classes, splits and shards."""
 
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 
 import numpy as np
+import numpy.typing as npt
 
 from decathlon.common.errors import DataError
 from decathlon.common.files import digest_of
-from decathlon.common.text import megabytes
+from decathlon.common.text import megabytes, printable_name
 from decathlon.data.image import TOLERANCE, stored_sizes, too_large
 from decathlon.data.shard import UNKNOWN, Columns, Header, Int64, shard_names
 from decathlon.data.sources.annotations import MOST_CLASS_TEXT, MOST_CLASSES, Annotations
@@ -28,19 +30,23 @@ class ShardPlan:
     Attributes:
         file: Its name in the domain's folder.
         header: Its attributes.
-        columns: What it will hold of each image if the annotated sizes are right.
+        columns: What it will hold of each image if the annotated sizes are right; boxes are
+            filled in later.
+        boxes: float64 (n, 4), the bounding boxes in pixels of the image files; None without any.
     """
 
     file: str
     header: Header
     columns: Columns
+    boxes: npt.NDArray[np.float64] | None = None
 
     @property
     def digest(self) -> str:
         """SHA-256 of all of the plan."""
         columns = self.columns
-        values = (columns.height, columns.width, columns.label, columns.image_id)
-        known = [sha256(value.tobytes()).hexdigest() for value in values]
+        values = [columns.height, columns.width, columns.label, columns.image_id]
+        boxes = [] if self.boxes is None else [self.boxes]
+        known = [sha256(value.tobytes()).hexdigest() for value in [*values, *boxes]]
         return digest_of([self.file, asdict(self.header), known])
 
 
@@ -58,6 +64,7 @@ class DomainPlan:
         left_out: See :class:`decathlon.data.manifest.DomainEntry`.
         split_folders: See :class:`decathlon.data.manifest.DomainEntry`.
         skipped: See :class:`decathlon.data.manifest.DomainEntry`.
+        held_out: See :class:`decathlon.data.manifest.DomainEntry`.
     """
 
     name: str
@@ -68,17 +75,37 @@ class DomainPlan:
     left_out: dict[str, str] = field(default_factory=dict)
     split_folders: str = ""
     skipped: dict[str, str] = field(default_factory=dict)
+    held_out: float = 0.0
 
     def official(self, suite: Suite) -> bool:
         """Returns True if classes, split sizes and images are those of the suite's domain."""
         domain = suite.domains.get(self.name)
         sizes = tuple(len(self.splits[s]) if s in self.splits else 0 for s in SPLITS)
+        if suite.held_out:  # official sets have no val: it is a part of train
+            train, val, test = sizes
+            sizes = (train + val, 0, test)
         return (
             domain is not None
             and self.exact
             and domain.num_classes == len(self.class_names) == sum(map(bool, self.class_names))
             and domain.sizes == sizes
         )
+
+    def without(self, skipped: Mapping[str, str]) -> "DomainPlan":
+        """Returns the plan without broken images.
+
+        Args:
+            skipped: Why each is left out, by name as
+                :func:`~decathlon.common.text.printable_name` gives it.
+        """
+        if not skipped:
+            return self
+        splits = {}
+        for split, notes in self.splits.items():
+            kept = np.array([printable_name(name) not in skipped for name in notes.names], bool)
+            if kept.any():
+                splits[split] = notes.only(kept)
+        return replace(self, splits=splits, skipped={**self.skipped, **skipped})
 
     def labels(self, split: str) -> Int64:
         """Returns the label of each image: its category less the smallest one."""
@@ -118,8 +145,10 @@ class DomainPlan:
                 label=label[part],
                 image_id=listed.image_ids[part],
                 crc32=np.zeros(high - low, np.int64),
+                box=None if listed.boxes is None else np.zeros((high - low, 4), np.float32),
             )
-            plans.append(ShardPlan(name, header, columns))
+            boxes = None if listed.boxes is None else listed.boxes[part]
+            plans.append(ShardPlan(name, header, columns, boxes))
         return plans
 
 

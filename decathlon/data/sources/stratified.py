@@ -5,14 +5,19 @@ names (``CLASS/IMAGE``, Unicode NFC); the first go to test, the last to val, the
 So the rule needs no seed, gives the same splits on every machine, and a new image moves at
 most one other image at either end. Every split gets its share, rounded, and at least one
 image; a class of fewer than three images is all for training.
+
+Suites whose official sets have no val hold out a share of train, and sets without official splits
+are divided 80/20, by the same rule (:func:`drawn`).
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from decathlon.common.errors import UsageError
+from decathlon.data.sources.file_names import last_part, mend
 from decathlon.suites.base import SPLITS
 
 FEWEST = 3
@@ -59,9 +64,50 @@ class Shares:
         return {wanted: [name for name in names if split[name] == wanted] for wanted in SPLITS}
 
     def _part(self, share: float, count: int) -> int:
-        if share == 0 or count < FEWEST:
-            return 0
-        return max(1, int(share * count + 0.5))
+        return part_of(share, count)
+
+
+def part_of(share: float, count: int) -> int:
+    """Returns how many of a class's images are a share of them: one at least, unless too few."""
+    if share == 0 or count < FEWEST:
+        return 0
+    return max(1, int(share * count + 0.5))
+
+
+def a_fifth(count: int) -> int:
+    """Returns how many of a class's images test holds where train has 80 %, rounded down."""
+    return count - max(1, 4 * count // 5) if count else 0
+
+
+def drawn(
+    classes: Sequence[Hashable], names: Sequence[str], part: Callable[[int], int]
+) -> list[bool]:
+    """Draws images of each class in the order of the SHA-256 of their files' names.
+
+    Names are mended (:func:`~decathlon.data.sources.file_names.mend`), so that the same images are
+    drawn wherever they come from. Images of one class and name stay together: they show the same.
+    As long as there are names of single images, their numbers are exact.
+
+    Args:
+        classes: Of each image.
+        names: Of each image; folders in them do not count.
+        part: How many are drawn of so many images of a class.
+
+    Returns:
+        For each image, True if it is drawn.
+    """
+    members: dict[Hashable, Counter[str]] = defaultdict(Counter)
+    names = [mend(last_part(name)) for name in names]
+    for label, name in zip(classes, names, strict=True):
+        members[label][name] += 1
+    chosen: set[tuple[Hashable, str]] = set()
+    for label, counts in members.items():
+        left = part(counts.total())
+        for name in sorted(counts, key=lambda name: _key(name.encode(errors="surrogateescape"))):
+            if counts[name] <= left:
+                left -= counts[name]
+                chosen.add((label, name))
+    return [pair in chosen for pair in zip(classes, names, strict=True)]
 
 
 def parse_shares(text: str) -> Shares:

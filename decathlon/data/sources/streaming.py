@@ -20,7 +20,7 @@ _MAGIC = b"\x1f\x8b"
 """Begins a gzip file."""
 LARGEST_RATIO = 200
 """Unpacked bytes for each packed one; annotations reach 20, photographs 1."""
-_FREE = 64 << 20
+FREE = 64 << 20
 """Unpacked bytes before :data:`LARGEST_RATIO` is looked at."""
 
 
@@ -117,7 +117,7 @@ class _Unzipped(io.RawIOBase):
         if not self._source.count:
             raise self._truncated()
         self._count += size
-        if self._count > _FREE + LARGEST_RATIO * self._source.count:
+        if self._count > FREE + LARGEST_RATIO * self._source.count:
             raise DataError(
                 f"{self._where}: unpacks to over {LARGEST_RATIO} times its size; this is no"
                 " archive of images, fetch the official one"

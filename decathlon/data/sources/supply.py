@@ -77,6 +77,14 @@ class Supply(Protocol):
             splits: Name the images that are wanted.
         """
 
+    def unchanged(self, source: SourceEntry, splits: Sequence[Annotations]) -> bool:
+        """Returns True if this place can be what data was made of, without reading images.
+
+        Args:
+            source: What it was made of.
+            splits: Name the images that are wanted.
+        """
+
     def images(self, index: NameIndex) -> Iterator[Supplied]:
         """Yields the images that are named, each once.
 

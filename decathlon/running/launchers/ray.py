@@ -122,6 +122,7 @@ class _Fleet:
         self.logs: dict[Trial, _Log] = {}
         self.losses: Counter[Trial] = Counter()
         self.held: list[TrialState] = []
+        self.later: list[TrialState] = []
         self.failures: list[Failure] = []
 
     def run(self, todo: Sequence[TrialState]) -> list[Failure]:
@@ -132,10 +133,10 @@ class _Fleet:
             KeyboardInterrupt: A signal has arrived; the trials have ended, with checkpoints.
         """
         try:
-            for item in todo:
-                self._give(item)
+            self.later = list(todo)
             looked = time.monotonic()
-            while self.given or self.held:
+            while self.given or self.held or self.later:
+                self._give_ready()
                 self._collect()
                 if time.monotonic() - looked >= LOOK_SECONDS:
                     self._look()
@@ -144,6 +145,16 @@ class _Fleet:
             self._recall()
             raise
         return self.failures
+
+    def _give_ready(self) -> None:
+        """Starts the trials that do not wait for another one to train their network."""
+        under_way = {item.trial for item in (*self.given.values(), *self.held, *self.later)}
+        trainers = [item.folder.trainer for item in self.later]
+        waits = [trainer is not None and trainer.trial in under_way for trainer in trainers]
+        ready = [item for item, waiting in zip(self.later, waits, strict=True) if not waiting]
+        self.later = [item for item, waiting in zip(self.later, waits, strict=True) if waiting]
+        for item in ready:
+            self._give(item)
 
     def _give(self, item: TrialState) -> None:
         key = str(item.trial)
@@ -312,7 +323,8 @@ def _run_remotely(config: str, key: str, asked: str, since: float) -> str:
 
 
 def _find(config: RunConfig, key: str) -> tuple[Run, Trial]:
-    for found in ((run, trial) for run in resolve(config) for trial in run.trials()):
+    runs = resolve(config, refused=lambda note: None)  # noted where the command was given
+    for found in ((run, trial) for run in runs for trial in run.trials()):
         if str(found[1]) == key:
             return found
     raise UsageError(f"there is no trial '{key}'; all machines need the same version and data")

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pydantic import TypeAdapter
+
 from decathlon.models.processes import rank
 from decathlon.running.events import Listener
 from decathlon.running.execution import execute
@@ -57,7 +59,7 @@ def _follow(runs: dict[str, Run]) -> None:
     """
     while (called := broadcast_or_exit(None)) is not None:
         try:
-            trial = Trial(**{**called, "domains": tuple(called["domains"])})
+            trial = TypeAdapter(Trial).validate_python(called)
             run_trial(runs[trial.name], trial, lambda facts: None)
         except Exception:  # noqa: BLE001 - the first process reports it
             release_memory()

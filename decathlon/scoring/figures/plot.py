@@ -7,14 +7,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from decathlon.common.errors import ResultError, UsageError, check_known
+from decathlon.results.published import published_rows
 from decathlon.scoring.board import board_of
 from decathlon.scoring.entries import Entry, find_entry, hint_on, read_entries, suite_of
-from decathlon.scoring.figures import boards, curves, policies, style
-from decathlon.scoring.integrity import check_same_images
+from decathlon.scoring.figures import amounts, boards, curves, policies, style
+from decathlon.scoring.integrity import check_same_images, official_problem
+from decathlon.scoring.reference import REFERENCE
 from decathlon.suites.base import Suite
-
-REFERENCE = "fine-tuning"
-"""What ``domains`` compares with where nothing else is named."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,21 @@ def _domains(request: FigureRequest) -> Figure:
         raise UsageError(f"{error}{hint}") from None
     shown = {**request.entries(), reference: everything[reference]}
     check_same_images(request.results, [r for e in shown.values() for r in e.averaged])
-    return boards.differences(shown, reference, request.suite)
+    return boards.domains(shown, reference, request.suite)
 
 
 def _curves(request: FigureRequest) -> Figure:
     return curves.curves(request.results, list(request.entries().values()), request.suite)
+
+
+def _data(request: FigureRequest) -> Figure:
+    entries = list(request.entries().values())
+    check_same_images(request.results, [r for e in entries for r in e.averaged])
+    rows = published_rows(request.results, request.suite) if request.split == "test" else []
+    # Accuracies of other images than the official ones do not compare with published ones.
+    official = not any(official_problem(r, request.suite) for e in entries for r in e.used)
+    published = amounts.published_lines(rows, request.suite) if official else []
+    return amounts.data([*amounts.lines_of(entries, request.suite), *published], request.suite)
 
 
 _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
@@ -102,6 +111,7 @@ _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
     "tradeoff": _tradeoff,
     "curves": _curves,
     "domains": _domains,
+    "data": _data,
 }
 KINDS = tuple(_KINDS)
 """Names of the figures."""
@@ -121,7 +131,8 @@ def plot(
     Args:
         kind: ``policy`` (share of images fine-tuned, by block and domain), ``usage``
             (fine-tuned blocks per image), ``tradeoff`` (score against #par), ``curves``
-            (training loss) or ``domains`` (accuracies relative to the baseline).
+            (training loss), ``domains`` (accuracies relative to the baseline) or ``data``
+            (accuracy over the number of training images).
         results: The folder of records.
         out: An SVG or PNG file, written whole or not at all.
         split: Split of the records.

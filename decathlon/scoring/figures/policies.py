@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -84,13 +85,17 @@ def decisions_of(results: Path, entry: Entry, suite: Suite) -> dict[str, Decisio
 
 
 def policy(results: Path, entry: Entry, suite: Suite) -> Figure:
-    """Draws the share of images that took the fine-tuned path, by block and domain."""
+    """Draws the share of images that took the fine-tuned path, by block and domain.
+
+    Lines part the stages of the network, if the records name its blocks.
+    """
     decisions = decisions_of(results, entry, suite)
     num_blocks = max(d.shape[1] for d in decisions.values())
     shares = np.full((len(decisions), num_blocks), np.nan)
     for row, taken in enumerate(decisions.values()):
         shares[row, : taken.shape[1]] = 100 * taken.mean(axis=0)
-    drawn = style.figure(max(1.2 + 0.42 * num_blocks, 3.0), 1.2 + 0.3 * len(decisions))
+    height = max(1.2 + 0.3 * len(decisions), 1.9)  # of the text beside the scale, at least
+    drawn = style.figure(max(1.2 + 0.42 * num_blocks, 3.0), height)
     with style.styled():
         axes = drawn.subplots()
         image = axes.imshow(shares, cmap=_reds(), vmin=0, vmax=100, aspect="auto")
@@ -102,10 +107,45 @@ def policy(results: Path, entry: Entry, suite: Suite) -> Figure:
         axes.set_xlabel("routed block")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        bar = drawn.colorbar(image, ax=axes, location="top", pad=0.02, fraction=0.1, aspect=40)
+        _part_stages(axes, stages_of(entry, num_blocks))
+        bar = drawn.colorbar(image, ax=axes, location="right", pad=0.02, fraction=0.05)
         bar.set_label("images fine-tuned (%)")
         bar.outline.set_visible(False)
     return drawn
+
+
+def stages_of(entry: Entry, num_blocks: int) -> list[tuple[int, int]]:
+    """Returns (number of the stage, routed blocks in it), in order, or nothing if unknown.
+
+    The routed blocks are the network's last: a first stage may be frozen.
+
+    Args:
+        entry: The entry, whose records name the blocks in each stage of the network.
+        num_blocks: Number of routed blocks.
+    """
+    blocks = (entry.setup.network or {}).get("blocks")
+    if not isinstance(blocks, list) or not all(isinstance(count, int) for count in blocks):
+        return []
+    left, found = num_blocks, []
+    for number in range(len(blocks), 0, -1):
+        taken = min(left, blocks[number - 1])
+        if taken > 0:
+            found.append((number, taken))
+        left -= taken
+    return found[::-1] if left == 0 else []
+
+
+def _part_stages(axes: Axes, stages: list[tuple[int, int]]) -> None:
+    start = -0.5
+    for number, count in stages:
+        if start > 0:
+            axes.axvline(start, color="white", linewidth=4)
+        name = "stage " if count > 1 else ""
+        axes.text(
+            start + count / 2, 1.02, f"{name}{number}", ha="center", va="bottom", fontsize=7,
+            transform=axes.get_xaxis_transform(),
+        )  # fmt: skip
+        start += count
 
 
 def _reds() -> ListedColormap:
@@ -126,7 +166,7 @@ def usage(results: Path, entry: Entry, suite: Suite) -> Figure:
                 range(num_blocks + 1), counts, color="#b2182b", edgecolor="black", linewidth=0.4
             )
             style.set_ticks(axes.xaxis, 5, integer=True)
-            style.set_ticks(axes.yaxis, 3, integer=True)
+            style.set_ticks(axes.yaxis, 4, integer=True)
         drawn.supxlabel("fine-tuned blocks used by an image", fontsize=8)
         drawn.supylabel("images", fontsize=8)
     return drawn

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from decathlon.common.text import markdown as escaped
 from decathlon.common.text import spreadsheet
-from decathlon.scoring.columns import Cell, cells, columns_of, default_keys, notes_of
+from decathlon.scoring.columns import Cell, cells, columns_of, default_keys, headings_of, notes_of
 from decathlon.scoring.rows import Row
 
 if TYPE_CHECKING:
     import pandas
 
     from decathlon.scoring.board import Board
+
+
+SCHEMA = 1
+"""Version of the board as JSON; it grows when a key changes its meaning or goes."""
 
 
 def to_json(board: "Board", sensitivity: bool = False) -> str:
@@ -29,16 +33,32 @@ def to_json(board: "Board", sensitivity: bool = False) -> str:
         if sensitivity:
             line["sensitivity"] = row.slopes
         if board.suite.score is None:
-            line["mean_accuracy"] = row.mean_accuracy
-    value = {"suite": board.suite.name, "split": board.split, "rows": rows}
+            line |= {"mean": row.mean_accuracy, "mean_accuracy": row.mean_accuracy}
+            line["difference"] = _difference(row)
+    value = {
+        "schema": SCHEMA,
+        "suite": board.suite.name,
+        "split": board.split,
+        "baseline": board.baseline,
+        "rows": rows,
+    }
     return json.dumps(value, indent=2, allow_nan=False)
 
 
 def _json_row(row: Row) -> dict[str, Any]:
     return _of(
         row,
-        "method label kind params_ratio accuracy score score_printed consistent ci seeds missing",
+        "method label kind params_ratio accuracy score score_printed consistent ci seeds missing"
+        " subset draws",
     ) | _setup(row)
+
+
+def _difference(row: Row) -> dict[str, Any] | None:
+    """Returns the difference to the baseline, in the terms of ``compare``."""
+    if row.versus is None:
+        return None
+    facts = {"baseline": row.versus.baseline, "domains": row.versus.domains}
+    return facts | row.versus.mean.as_json()
 
 
 def _of(row: Row, names: str) -> dict[str, Any]:
@@ -47,7 +67,8 @@ def _of(row: Row, names: str) -> dict[str, Any]:
 
 def _setup(row: Row) -> dict[str, Any]:
     """Returns what a run's records have in common; None throughout for published rows."""
-    found = {key: getattr(row.setup, key, None) for key in ("source", "network", "recipe", "code")}
+    keys = ("source", "network", "recipe", "code", "crop")
+    found = {key: getattr(row.setup, key, None) for key in keys}
     return found | ({"code": found["code"].model_dump()} if found["code"] else {})
 
 
@@ -68,13 +89,22 @@ def _flat(row: Row, board: "Board") -> dict[str, Any]:
     return {
         **_of(row, "label method kind params_ratio"),
         **{name: row.accuracy.get(name) for name in board.domains},
-        **(scores if board.suite.score else {}),
+        **(scores if board.suite.score else _flat_difference(row)),
         **_of(row, "mean_accuracy mean_rank"),
         "domains_covered": row.covered,
         "num_seeds": len(row.seeds),
+        "num_draws": len(row.draws),
+        "subset": row.subset,
         **_of(row, "training_seconds year table"),
         **setup,
     }
+
+
+def _flat_difference(row: Row) -> dict[str, Any]:
+    low, high = row.versus.mean.ci if row.versus else (None, None)
+    baseline = row.versus.baseline if row.versus else None
+    found = {"baseline": baseline, "difference": row.difference}
+    return found | {"difference_low": low, "difference_high": high}
 
 
 def to_csv(board: "Board", columns: Sequence[str] | None = None) -> str:
@@ -112,7 +142,10 @@ def to_markdown(board: "Board", columns: Sequence[str] | None = None) -> str:
         "| | " + " | ".join(escaped(column.heading) for column in chosen) + " |",
         "| --- |" + " ---: |" * len(chosen),
     ]
-    for row, line in zip(board.rows, cells(board, chosen), strict=True):
+    headings = headings_of(board)
+    for i, (row, line) in enumerate(zip(board.rows, cells(board, chosen), strict=True)):
+        if i in headings:
+            lines.append(f"| *{escaped(headings[i])}* |" + " |" * len(chosen))
         lines.append(f"| {escaped(row.label)} | " + " | ".join(map(_markdown_cell, line)) + " |")
     notes = [f"* {escaped(note)}" for note in notes_of(board, keys)]
     return "\n".join([*lines, *([""] if notes else []), *notes])

@@ -22,6 +22,7 @@ from decathlon.scoring.columns import (
     cells,
     columns_of,
     default_keys,
+    headings_of,
     notes_of,
     shown_domains,
     training_time,
@@ -30,6 +31,7 @@ from decathlon.scoring.entries import Entry
 from decathlon.scoring.notes import audit_note
 from decathlon.scoring.render.terminal import conditions, legend
 from decathlon.scoring.rows import Row
+from decathlon.suites.subset import size_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +57,7 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
                 "id": f"row-{number}",
                 "label": visible(row.label),
                 "kind": row.kind,
-                "score": "" if row.score is None else f"{row.score:.0f}",
+                "brief": _brief(board, row),
                 "cells": [
                     {"text": visible(c.text), "mark": c.mark, "value": value}
                     for c, value in zip(line, values, strict=True)
@@ -72,6 +74,7 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
         heading=visible(board.suite.score.heading) if board.suite.score else "",
         conditions=visible(conditions(board)),
         mixed=len({row.kind for row in board.rows}) > 1,
+        headings=headings_of(board),
         style=Markup(style),
         script=Markup(script),
         style_hash=_digest(style),
@@ -93,6 +96,15 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+def _brief(board: Board, row: Row) -> str:
+    """Returns the score or the mean accuracy, for narrow screens."""
+    if board.suite.score:
+        heading = visible(board.suite.score.heading)
+        return "" if row.score is None else f"{heading} {row.score:.0f}"
+    (mean,) = columns_of(board, ["mean"])
+    return "" if row.mean_accuracy is None else f"{mean.heading} {mean.text(row, 2)}"
+
+
 def _facts(board: Board, row: Row) -> list[tuple[str, str]]:
     heading = board.suite.score.heading if board.suite.score else ""
     facts = [
@@ -104,6 +116,14 @@ def _facts(board: Board, row: Row) -> list[tuple[str, str]]:
         ("missing", ", ".join(row.missing)),
         ("seeds", ", ".join(map(str, row.seeds))),
     ]
+    if row.subset:
+        facts.append(("trained on", size_in_words(row.subset)))
+        facts.append(("draws", ", ".join(map(str, row.draws))))
+    if row.versus:
+        low, high = row.versus.mean.ci
+        facts.append(("baseline", row.versus.baseline))
+        facts.append(("mean - baseline", f"{row.difference:+.2f} ({low:+.2f} to {high:+.2f})"))
+        facts.append(("over", ", ".join(row.versus.domains)))
     if row.kind == "run":
         facts.append(("training time", training_time(row)))
         facts.append(("#par rests on", f"{row.params_domains or 0} target domains"))
@@ -149,6 +169,8 @@ def _provenance(entry: Entry) -> list[tuple[str, str]]:
         "data": data,
         "official data": {d: _values(r.official for r in own) for d, own in by_domain.items()},
         "predictions": {str(record.folder): record.predictions for record in records},
+        "crop": _values(record.crop for record in records),
+        "subset": _values(record.subset for record in records),
         "threads": _values(record.threads for record in records),
         "environment": {key: _values(r.environment.get(key) for r in records) for key in keys},
     }
@@ -189,10 +211,13 @@ def _board_figures(board: Board) -> list[dict[str, str]]:
         figures.append(_image(boards.tradeoff(board), text))
     if board.baseline:
         base = board.entries[board.baseline]
+        shown = {
+            label: one for label, one in shown.items() if one.setup.subset == base.setup.subset
+        }
         others = [one for one in shown.values() if one.label != base.label]
         if any(set(base.domains) & set(one.domains) for one in others):
             text = f"Accuracy by domain relative to {visible(base.label)}, with 95 % intervals"
-            drawn = boards.differences({base.label: base, **shown}, base.label, board.suite)
+            drawn = boards.domains({base.label: base, **shown}, base.label, board.suite)
             figures.append(_image(drawn, text))
     return figures
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from decathlon.common.text import latex as escaped
 from decathlon.common.text import visible
-from decathlon.scoring.columns import Cell, cells, columns_of, default_keys, notes_of
+from decathlon.scoring.columns import Cell, cells, columns_of, default_keys, headings_of, notes_of
 
 if TYPE_CHECKING:
     from decathlon.scoring.board import Board
@@ -29,10 +29,14 @@ def to_latex(board: "Board", columns: Sequence[str] | None = None) -> str:
         r"\midrule",
     ]
     section = board.rows[0].section if board.rows else None
-    for row, line in zip(board.rows, cells(board, chosen), strict=True):
+    headings = headings_of(board)
+    for i, (row, line) in enumerate(zip(board.rows, cells(board, chosen), strict=True)):
         if row.section != section:
             lines.append(r"\midrule")
             section = row.section
+        if i in headings:
+            text = rf"\multicolumn{{{len(chosen) + 1}}}{{l}}{{\emph{{{escaped(headings[i])}}}}} \\"
+            lines.append(text)
         lines.append(" & ".join([escaped(row.label), *map(_cell, line)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 

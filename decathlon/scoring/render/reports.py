@@ -12,7 +12,8 @@ from decathlon.common.errors import check_known
 from decathlon.common.files import write_text
 from decathlon.common.grid import Column, Grid, emit, plain
 from decathlon.common.text import visible
-from decathlon.scoring.compare import Comparison, Difference
+from decathlon.scoring.compare import Comparison
+from decathlon.scoring.difference import Difference
 from decathlon.scoring.evaluate import SubmissionScore
 
 FORMATS = ("table", "json")
@@ -53,14 +54,14 @@ def render_comparison(comparison: Comparison, form: str = "table", out: Path | N
         UsageError: There is no such format.
     """
     suite = comparison.suite
-    overall = _difference(comparison.score)
+    overall = comparison.score.as_json()
     value = {
         "a": comparison.a,
         "b": comparison.b,
         "split": comparison.split,
         "score": overall if suite.score else None,
         **({} if suite.score else {"mean_accuracy": overall}),
-        "accuracy": {name: _difference(d) for name, d in comparison.accuracy.items()},
+        "accuracy": {name: d.as_json() for name, d in comparison.accuracy.items()},
         "notes": list(comparison.notes),
     }
     rows = [_line(name, d, 2) for name, d in comparison.accuracy.items()]
@@ -74,11 +75,6 @@ def render_comparison(comparison: Comparison, form: str = "table", out: Path | N
         names = ("A", "B")
     grid = _grid(("", *names, "difference", "95 %", "P(first better)"), rows, below=4)
     _emit(form, out, value, grid, notes)
-
-
-def _difference(d: Difference) -> dict[str, object]:
-    keys = ("a", "b", "difference", "ci", "probability", "within_noise")
-    return {key: getattr(d, key) for key in keys}
 
 
 def _line(name: str, d: Difference, digits: int) -> list[str]:

@@ -16,6 +16,8 @@ from decathlon.scoring.columns import (
     cells,
     columns_of,
     default_keys,
+    headings_of,
+    label_in_group,
     notes_of,
 )
 from decathlon.suites.base import Suite
@@ -23,7 +25,7 @@ from decathlon.suites.base import Suite
 if TYPE_CHECKING:
     from decathlon.scoring.board import Board
 
-BESIDE = ("params", "score", "printed", "ci", "mean", "rank")
+BESIDE = ("params", "score", "printed", "ci", "mean", "diff", "rank")
 """Columns that stay beside the name where a row takes several lines."""
 STYLES = {"best": "bold", "second": "underline", "": ""}
 
@@ -47,7 +49,7 @@ def fitted(board: "Board", width: int, columns: Sequence[str] | None = None) -> 
     """Returns the columns and digits of a board that fit ``width`` characters.
 
     Where there is no room, these go first, in this order: the columns ``time``,
-    ``covered``, ``rank``, ``mean`` and ``ci``; the second digit after the point;
+    ``covered``, ``rank``, ``mean``, ``diff_ci`` and ``ci``; the second digit after the point;
     whole names on one line; and last, the accuracies move below the names.
     Columns that were asked for are never left out.
 
@@ -83,9 +85,12 @@ def _grid(board: "Board", keys: Sequence[str], digits: int) -> Grid:
         heading = c.narrow if digits == 1 and c.narrow else c.heading
         columns.append(Column(visible(heading), right=True, below=c.key not in BESIDE))
     grid = Grid(columns)
+    headings = headings_of(board)
     for i, (row, line) in enumerate(zip(board.rows, cells(board, chosen, digits), strict=True)):
+        if i in headings:
+            grid.add_heading(f"{headings[i]}:")
         last = i + 1 == len(board.rows) or board.rows[i + 1].section != row.section
-        grid.add_row(visible(row.label), *map(_text, line), end_section=last)
+        grid.add_row(visible(label_in_group(row)), *map(_text, line), end_section=last)
     return grid
 
 
@@ -138,9 +143,10 @@ def show(
     console.print()
     console.print(Text(legend(board.suite, shown.keys)))
     if shown.left_out:
+        example = "score,ci" if board.suite.score else "mean,diff"
         text = (
             f"Left out to fit {console.width} characters: {', '.join(shown.left_out)}. Choose"
-            " columns with --columns (such as --columns score,ci), use a wider terminal, or see"
+            f" columns with --columns (such as --columns {example}), use a wider terminal, or see"
             " everything with --format csv."
         )
         console.print(Text(text))

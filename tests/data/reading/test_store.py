@@ -188,6 +188,23 @@ def test_a_pickle_holds_paths_and_no_pixels(
         assert np.array_equal(found.maps[1], images.maps[1])
 
 
+def test_a_subset_is_of_the_images_at_its_positions(data: Path) -> None:
+    whole = open_store(data).images("dtd", ["train", "val"])
+    whole.boxes = np.arange(52, dtype=np.float32).reshape(13, 4)
+    chosen = whole.subset(np.array([11, 2, 5, 2])).subset(np.array([2, 0, 1]))
+    assert len(chosen) == 3
+    for k, original in enumerate([5, 11, 2]):
+        np.testing.assert_array_equal(chosen.pixels(k), whole.pixels(original))
+        np.testing.assert_array_equal(chosen.boxes[k], whole.boxes[original])
+        for name in ("labels", "image_ids", "heights", "widths"):
+            assert getattr(chosen, name)[k] == getattr(whole, name)[original]
+    assert chosen.digests == whole.digests
+    assert len(whole) == 13
+    again = pickle.loads(pickle.dumps(chosen))
+    assert again.image_ids.tolist() == chosen.image_ids.tolist()
+    np.testing.assert_array_equal(again.pixels(1), whole.pixels(11))
+
+
 def test_spawned_workers_give_the_same_images(data: Path) -> None:
     found = decathlon.load("dtd", "train", data=data)
     loader = DataLoader(found, 1, num_workers=2, multiprocessing_context="spawn")

@@ -122,9 +122,10 @@ def test_params_ratio_is_shown_with_the_domains_it_rests_on(
 def test_json_is_exactly_the_documented_one(results: Path, add_runs: AddRuns) -> None:
     add_runs("mine", {"dtd": (40, 50)})
     value = json.loads(text_of(board_of(results), "json"))
-    assert set(value) == {"suite", "split", "rows"}
+    assert set(value) == {"schema", "suite", "split", "baseline", "rows"}
+    assert value["schema"] == 1
     keys = "method label kind params_ratio accuracy score score_printed consistent ci seeds missing"
-    keys += " source network recipe code"
+    keys += " subset draws source network recipe code crop"
     assert all(set(row) == set(keys.split()) for row in value["rows"])
     mine = value["rows"][-1]
     assert (mine["kind"], mine["method"], mine["seeds"]) == ("run", "mine", [0])

@@ -1,27 +1,27 @@
 "use strict";
 const table = document.getElementById("board");
-const body = table.tBodies[0];
+const bodies = Array.from(table.tBodies);
+const dataRows = (body) => Array.from(body.rows).filter((row) => row.dataset.kind);
 const search = document.getElementById("search");
 const form = document.getElementById("filters");
 const count = document.getElementById("count");
 
 function sortBy(column, heading) {
-  const rows = Array.from(body.rows);
   const value = (row) => row.cells[column].dataset.value;
   const isText = column === 0;
   const first = isText ? "ascending" : "descending";
   const second = isText ? "descending" : "ascending";
   const order = heading.getAttribute("aria-sort") === first ? second : first;
   const sign = order === "ascending" ? 1 : -1;
-  rows.sort((a, b) => {
+  const compareRows = (a, b) => {
     const [x, y] = [value(a), value(b)];
     if (isText) return sign * x.localeCompare(y);
     if (x === "" || y === "") return (x === "") - (y === "");
     return sign * (Number(x) - Number(y));
-  });
+  };
   for (const cell of table.tHead.rows[0].cells) cell.setAttribute("aria-sort", "none");
   heading.setAttribute("aria-sort", order);
-  body.append(...rows);
+  for (const body of bodies) body.append(...dataRows(body).sort(compareRows));
 }
 
 function filter() {
@@ -31,7 +31,9 @@ function filter() {
     const fits = kind === "all" || element.dataset.kind === kind;
     element.hidden = !(fits && element.dataset.name.includes(wanted));
   }
-  const shown = Array.from(body.rows).filter((row) => !row.hidden).length;
+  const visible = (body) => dataRows(body).filter((row) => !row.hidden).length;
+  for (const body of bodies) body.hidden = !visible(body);
+  const shown = bodies.reduce((sum, body) => sum + visible(body), 0);
   count.textContent = shown + (shown === 1 ? " row" : " rows");
 }
 
@@ -67,7 +69,7 @@ table.tHead.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button) sortBy(Number(button.dataset.column), button.parentElement);
 });
-body.addEventListener("click", (event) => {
+table.addEventListener("click", (event) => {
   // A second click on the same name changes no hash, but has to open its details again.
   if (event.target.closest("a")) setTimeout(openDetails);
 });
