@@ -7,7 +7,8 @@ import pytest
 import torch
 from decathlon_methods.spottune import SpotTune, SpotTuneRecipe
 from decathlon_methods.spottune.global_network import GlobalNetwork
-from decathlon_methods.spottune.routing import RoutedBlock, RoutedNetwork
+from decathlon_methods.spottune.routed_block import RoutedBlock
+from decathlon_methods.spottune.routing import RoutedNetwork
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
