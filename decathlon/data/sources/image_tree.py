@@ -51,7 +51,7 @@ class ImageTree:
             with reading(self.path / inside) as file:
                 content = file.read(_MOST_TEXT)
         try:
-            return content.decode()
+            return content.decode("utf-8-sig")
         except UnicodeError:
             raise DataError(f"{self.path}: {inside} is no text; fetch it again") from None
 

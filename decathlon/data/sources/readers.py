@@ -237,8 +237,9 @@ def _annotations(
     if len(np.unique(ids)) < len(ids):
         raise DataError(f"{where}: an image is there twice; fetch it again")
     boxes = np.array([sample.box for sample in samples], np.float64) if boxed else None
-    if boxes is not None and not np.isfinite(boxes).all():
-        raise DataError(f"{where}: a bounding box is not a number; fetch it again")
+    if boxes is not None and not (finite := np.isfinite(boxes).all(1)).all():
+        image = ids[finite.argmin()]
+        raise DataError(f"{where}: the box of image {image} is no four numbers; fetch it again")
     return Annotations(
         where=where,
         names=Names.of([s.name.encode(errors="surrogateescape") for s in samples]),

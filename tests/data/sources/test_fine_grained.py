@@ -137,6 +137,25 @@ def test_a_changed_tree_is_prepared_again(fine: Fine) -> None:
     assert not prepare(fine).written
 
 
+def test_lists_that_other_programs_wrote(fine: Fine) -> None:
+    """A mark of the byte order, tabs, other ends of lines, and Latin-1 in a class's name."""
+    made.add_cub(fine)
+    content = fine.tars["CUB_200_2011.tgz"]
+    for name, data in content.items():
+        if name.endswith(".txt"):
+            lines = [line.replace(b" ", b"\t", 1) for line in data.splitlines()]
+            content[name] = b"\xef\xbb\xbf" + b"\r\n".join(lines)
+    content["CUB_200_2011/classes.txt"] = b"1 001.Bird_0\n2 002.Caf\xe9\n3 Jos\xc3\xa9\n"
+    made.add_sketches(fine)
+    content = fine.zips["sketches_png.zip"]
+    content["png/filelist.txt"] = b"\xef\xbb\xbf" + content["png/filelist.txt"]
+    fine.write()
+    prepare(fine)
+    assert counts(fine, "cubs") == {"train": 9, "val": 3, "test": 12}
+    assert entry(fine, "cubs").class_names == ["001.Bird_0", "002.Café", "José"]
+    assert sum(counts(fine, "sketches").values()) == 20
+
+
 def test_lists_in_deeper_folders(fine: Fine) -> None:
     """The list in the fewest folders counts, whichever comes first."""
     made.add_cub(fine)
