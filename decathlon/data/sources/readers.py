@@ -77,12 +77,15 @@ class Place:
         """Returns a file or folder, None without one.
 
         Args:
-            name: Its name.
+            name: Its name. An archive ``.tgz`` may be called ``.tar.gz``, or be unzipped to ``.tar``.
             inside: Folders to look in, besides the folder itself. All are looked for in the
                 folder, and in one of the domain's name.
         """
         places = (self.folder / top / part for top in ("", self.domain) for part in ("", *inside))
-        return next((place / name for place in places if (place / name).exists()), None)
+        stem = name.removesuffix(".tgz")
+        names = (name, f"{stem}.tar.gz", f"{stem}.tar") if stem != name else (name,)
+        paths = (place / form for place in places for form in names)
+        return next((path for path in paths if path.exists()), None)
 
     def name_of(self, path: Path) -> str:
         """Returns what a file is called in the manifest: its path in the folder."""

@@ -1,5 +1,6 @@
 """The fine-grained sets: every layout that they are found in, their splits and their boxes."""
 
+import gzip
 import io
 import shutil
 import zipfile
@@ -154,6 +155,25 @@ def test_lists_that_other_programs_wrote(fine: Fine) -> None:
     assert counts(fine, "cubs") == {"train": 9, "val": 3, "test": 12}
     assert entry(fine, "cubs").class_names == ["001.Bird_0", "002.Café", "José"]
     assert sum(counts(fine, "sketches").values()) == 20
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar"])
+def test_archives_of_another_suffix(fine: Fine, suffix: str) -> None:
+    made.add_cub(fine)
+    made.add_cars(fine)
+    made.add_flowers(fine)
+    fine.write()
+    written = prepare(fine).written
+    for path in list(fine.folder.glob("*.tgz")):
+        data = path.read_bytes()
+        path.unlink()
+        made.put(
+            fine.folder,
+            {f"{path.stem}{suffix}": data if suffix == ".tar.gz" else gzip.decompress(data)},
+        )
+    assert prepare(fine, "other").written == written
+    for domain in written:
+        same(fine, domain, "other")
 
 
 def test_lists_in_deeper_folders(fine: Fine) -> None:
