@@ -77,7 +77,7 @@ class Place:
         """Returns a file or folder, None without one.
 
         Args:
-            name: Its name. An archive ``.tgz`` may be called ``.tar.gz``, or be unzipped to ``.tar``.
+            name: Its name; instead of ``.tgz`` it may have ``.tar.gz``, or ``.tar`` if unzipped.
             inside: Folders to look in, besides the folder itself. All are looked for in the
                 folder, and in one of the domain's name.
         """
@@ -242,7 +242,9 @@ def _annotations(
     boxes = np.array([sample.box for sample in samples], np.float64) if boxed else None
     if boxes is not None and not (finite := np.isfinite(boxes).all(1)).all():
         image = ids[finite.argmin()]
-        raise DataError(f"{where}: the box of image {image} is no four numbers; fetch it again")
+        raise DataError(
+            f"{where}: the bounding box of image {image} is not a number; fetch it again"
+        )
     return Annotations(
         where=where,
         names=Names.of([s.name.encode(errors="surrogateescape") for s in samples]),

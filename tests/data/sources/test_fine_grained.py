@@ -213,7 +213,11 @@ LIES: dict[str, tuple[str, Callable[[str], str], str]] = {
     "unknown class": ("image_class_labels", lambda t: t.replace("1 1\n", "1 9\n", 1), "class 9"),
     "outside": ("images", lambda t: t.replace("001.Bird_0/", "../", 1), "unsafe name '../"),
     "no box": ("bounding_boxes", lambda t: t.replace("1 10", "1 x", 1), "bounding_boxes.txt has"),
-    "nan": ("bounding_boxes", lambda t: t.replace("1 10", "1 nan", 1), "not a number"),
+    "nan": (
+        "bounding_boxes",
+        lambda t: t.replace("1 10", "1 nan", 1),
+        "box of image 1 is not a number",
+    ),
     "lacking": ("images", lambda t: t.replace("_0000_0", "_0000_9", 1), "lacks the image"),
 }
 
@@ -531,6 +535,26 @@ def test_paintings(fine: Fine) -> None:
     fine.unpack()
     prepare(fine, "tree")
     same(fine, "wikiart", "tree")
+
+
+def test_a_style_folder_inside_another(fine: Fine) -> None:
+    """Some programs unpack each folder into one of its name."""
+    made.add_wikiart(fine)
+    fine.write()
+    prepare(fine)
+    shutil.rmtree(fine.folder)
+    content = fine.zips["wikiart.zip"].items()
+    fine.zips["wikiart.zip"] = {n.replace("/Naive/", "/Naive/Naive/"): d for n, d in content}
+    fine.unpack()
+    prepare(fine, "nested")
+    same(fine, "wikiart", "nested")
+    made.put(fine.folder, {"wikiart/Naive/anna-blau_a-study_0.jpg": b""})
+    with pytest.raises(DataError, match=r"'Naive/anna-blau_a-study_0\.jpg' is there twice"):
+        prepare(fine, "other")
+    shutil.rmtree(fine.folder)  # a half of {train,test}/CLASS/IMAGE is no such tree
+    made.put(fine.folder, {"wikiart/train/anna-blau/anna-blau_a-study_0.jpg": b""})
+    with pytest.raises(DataError, match="missing files"):
+        prepare(fine, "half", domains=["wikiart"])
 
 
 def test_broken_accents_are_mended(fine: Fine) -> None:
