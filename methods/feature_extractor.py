@@ -1,8 +1,8 @@
 """Feature extractor: the source network as it is, and a new linear head."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from decathlon.method import Method, Task
 from decathlon.models.layers import BatchNorm2d, freeze, unfreeze
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe
+from decathlon.suites.base import Suite
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,14 @@ class FeatureExtractorRecipe(Recipe):
 
     bn: Literal["frozen", "stats", "train"] = "frozen"
     left_out = {**Recipe.left_out, "bn": "frozen"}
+
+    def on(self, suite: Suite) -> Self:
+        """Returns the recipe for a suite; the rate of ``piggyback`` is constant.
+
+        Its code trains classifiers alone so (arunmallya/piggyback, ``run_baselines.sh``).
+        """
+        own = super().on(suite)
+        return replace(own, milestones=()) if self.protocol == "piggyback" else own
 
 
 class FeatureExtractor(Method):

@@ -39,6 +39,8 @@ MAX_COUNT = 10**9
 """The largest count in a recipe; a larger one is a typo."""
 MAX_NUMBER = 1e30
 """The largest number in a recipe: training computes in 32 bits, which end at 3.4e38."""
+FIELDS = "\nits fields:\n"
+"""In messages, before the list of all settings."""
 MAX_SHOWN = 60
 """Characters of a rejected value that a message repeats."""
 
@@ -84,8 +86,8 @@ class Recipe:
     line 146 (batches of 128), README (decay 1e-4).
 
     Attributes:
-        protocol: ``paper``; ``released``: the authors' code as it really runs; or another one of
-            the suite's.
+        protocol: ``paper``; ``released``: the authors' code as it really runs; or, where the
+            suite gives recipes, one of those.
         epochs: Passes over the training images; None if ``steps`` counts.
         batch_size: Images a step, over all processes.
         lr: Initial learning rate.
@@ -239,7 +241,8 @@ def apply(
     """Applies a user's settings to a method's recipe; ``protocol`` comes first.
 
     Args:
-        recipes: The method's recipes by protocol.
+        recipes: The method's recipes by protocol; of those, a suite with recipes of its own
+            offers none but ``paper``.
         settings: Values by field name, ``field.domain`` for one domain's.
         what: Whose recipe it is, for messages.
         suite: The suite whose domains the settings are for.
@@ -249,11 +252,11 @@ def apply(
             fields are listed.
     """
     protocol = _protocol(settings)
-    protocols = dict.fromkeys([*recipes, *suite.recipes])
+    protocols = dict.fromkeys(["paper", *suite.recipes]) if suite.recipes else recipes
     if protocol not in protocols:
         raise UsageError(
-            f"{what} has no protocol '{protocol}'{nearest(protocol, protocols)}"
-            f" (it has: {', '.join(protocols)})"
+            f"{what} has no protocol '{protocol}' on the suite {suite.name}"
+            f"{nearest(protocol, protocols)} (it has: {', '.join(protocols)})"
         )
     return _changed(_of_protocol(recipes, protocol).on(suite), settings, what)
 
@@ -289,8 +292,7 @@ def _changed(recipe: R, settings: Mapping[str, Any], what: str) -> R:
         base, _, domain = name.partition(".")
         if base not in known:
             raise UsageError(
-                f"{what} has no setting '{base}'{nearest(base, known)}"
-                f"\nits fields:\n{_listing(recipe)}"
+                f"{what} has no setting '{base}'{nearest(base, known)}{FIELDS}{_listing(recipe)}"
             )
         if not domain:
             changes[base] = value
@@ -311,7 +313,7 @@ def _changed(recipe: R, settings: Mapping[str, Any], what: str) -> R:
         ]
         problems = "\n".join(lines)
         raise UsageError(
-            f"{what}: settings that do not fit:\n{problems}\nits fields:\n{_listing(recipe)}"
+            f"{what}: settings that do not fit:\n{problems}{FIELDS}{_listing(recipe)}"
         ) from None
     if found.epochs is None and found.steps is None:
         raise UsageError(f"{what}: has no length; --set epochs=N or --set steps=N")

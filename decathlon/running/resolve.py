@@ -9,7 +9,7 @@ from typing import Any
 from decathlon.common.errors import UsageError, nearest
 from decathlon.data.reading.store import Store, open_store
 from decathlon.method.code import code_of
-from decathlon.method.recipe import apply, parse_settings
+from decathlon.method.recipe import FIELDS, apply, parse_settings
 from decathlon.method.registry import about, find, registered
 from decathlon.models.resnet import FAMILIES, Architecture
 from decathlon.models.weights import Source, read_source
@@ -32,7 +32,7 @@ def methods_named(names: Sequence[str]) -> tuple[str, ...]:
         UsageError: One is not registered; the nearest is suggested.
     """
     if ALL in names:
-        return tuple(in_table_order(registered()))
+        return tuple(registered())
     for name in names:
         about(name)
     return tuple(dict.fromkeys(names))
@@ -43,8 +43,10 @@ def resolve(config: RunConfig, refused: Callable[[str], None] | None = None) -> 
 
     Args:
         config: What was asked for.
-        refused: Called with a note on the methods that refuse to start from their source, which
-            are left out; None if that is an error.
+        refused: Of all methods; called with a note on those that refuse to start from their
+            source, which are left out. The others are in the order of the suite's table, those
+            that evaluate another's network last. None if methods were named: a refusal is an
+            error.
 
     Raises:
         UsageError: Something named is not known or does not fit; a setting has to fit every
@@ -60,7 +62,8 @@ def resolve(config: RunConfig, refused: Callable[[str], None] | None = None) -> 
     common, own = _source_paths(config)
     sources = {path: read_source(path) for path in dict.fromkeys((*own.values(), common)) if path}
     runs, errors, refusals = [], dict[str, UsageError](), dict[str, list[str]]()
-    for method in config.methods:
+    methods = config.methods if refused is None else in_table_order(config.methods, store.suite)
+    for method in methods:
         try:
             path = own.get(method) or own.get(find(method).trained_by) or common
             source = sources[path] if path else None
@@ -78,6 +81,7 @@ def resolve(config: RunConfig, refused: Callable[[str], None] | None = None) -> 
     if not runs:
         raise UsageError("\n".join(["no method can start from its source", *notes]))
     if refused is not None:
+        runs.sort(key=lambda run: run.trainer is not None)
         for note in notes:
             refused(note)
     return runs
@@ -164,7 +168,8 @@ def _unfit(errors: dict[str, UsageError], fit: Sequence[str]) -> UsageError:
         return first
     reasons: dict[str, list[str]] = {}
     for method, error in errors.items():
-        reason = re.sub(rf"^method '{re.escape(method)}':? ", "", str(error).splitlines()[0])
+        said = " ".join(str(error).partition(FIELDS)[0].split())
+        reason = re.sub(rf"^method '{re.escape(method)}':? ", "", said)
         reasons.setdefault(reason, []).append(method)
     lines = [f"  {', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
     rest = f" These could: {', '.join(fit)}." if fit else ""

@@ -23,6 +23,7 @@ from decathlon.scoring.integrity import check_predictions, check_same_data
 from decathlon.scoring.setups import Setup
 from decathlon.suites import registry
 from decathlon.suites.base import Suite
+from decathlon.suites.score import domain_points
 from decathlon.suites.subset import Subset
 
 MIN_SEEDS = 5
@@ -137,6 +138,17 @@ class Entry:
         found = [self.errors(one) for one in self.counted]
         return {name: math.fsum(e[name] for e in found) / len(found) for name in self.domains}
 
+    def score(self, e_max: Mapping[str, float]) -> float | None:
+        """Returns the mean over the counted repetitions of each one's score.
+
+        Returns:
+            The score, or None where nothing is scored.
+        """
+        if not any(name in e_max for name in self.domains):
+            return None
+        points = [domain_points(self.errors(one, e_max), e_max) for one in self.counted]
+        return math.fsum(math.fsum(p.values()) for p in points) / len(points)
+
 
 def suites_of(results: Path | None, wanted: str | None = None) -> list[Suite]:
     """Returns the suites to score.
@@ -194,7 +206,7 @@ def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
     sources = [record.source for record in records]
     entries: dict[str, Entry] = {}
     for name, own in by_name.items():
-        parts = setups.by_setup(own)
+        parts = setups.by_setup(own, suite)
         labels = setups.row_labels(name, [setup for setup, _ in parts], sources)
         for label, (setup, part) in zip(labels, parts, strict=True):
             if label in entries or (label != name and label in by_name):  # like another name
@@ -244,7 +256,7 @@ def find_entry(
         raise UsageError(_unknown(entries, wanted, results, split, role))
     if len(named) == 1:
         return named[0]
-    own = setups.differences([one.setup for one in named], sources_of(entries.values()))
+    own = setups.all_differing([one.setup for one in named], sources_of(entries.values()))
     lines = [
         f"  {one.label}" + ("" if one.label == f"{wanted} [{text}]" else f": {text}")
         for one, text in zip(named, own, strict=True)

@@ -173,7 +173,9 @@ class Suite:
             have no val that everyone uses; fixed by the images' names. 0 for official vals.
         normalisation: (mean, std) of all domains: those that imported source networks were
             trained with. None if each domain has its own.
-        recipes: By protocol, the values of recipe fields that replace the methods' own.
+        recipes: By protocol, the values of recipe fields that replace the methods' own. A suite
+            that gives any offers these protocols alone: the ``released`` ones of methods are for
+            another benchmark.
     """
 
     name: str

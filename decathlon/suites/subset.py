@@ -23,7 +23,8 @@ class Subset:
 
     Attributes:
         shots: Images per class, at most; None for a share.
-        fraction: Share of each class's images, rounded half up, at least one; in (0, 1].
+        fraction: Share of each class's images, rounded half up, at least one; in (0, 1]. It is
+            rounded to the digits of the name, so that the name says which images are taken.
         draw: Number of the draw; another one gives other images.
     """
 
@@ -45,6 +46,8 @@ class Subset:
             raise UsageError(f"--fraction {self.fraction:g}: give a share above 0, at most 1")
         if self.draw < 0:
             raise UsageError(f"--draw {self.draw}: give 0 or more")
+        if self.fraction is not None:
+            object.__setattr__(self, "fraction", float(_percent(self.fraction)) / 100)
 
     @classmethod
     def named(cls, name: str) -> "Subset":
@@ -70,7 +73,7 @@ class Subset:
     @property
     def size(self) -> str:
         """Its name without the draw."""
-        return f"{self.shots}shot" if self.shots else f"{100 * (self.fraction or 0):g}pct"
+        return f"{self.shots}shot" if self.shots else f"{_percent(self.fraction or 0)}pct"
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -82,7 +85,7 @@ class Subset:
         """Its size in words: ``10 images per class``, ``25 % of the training images``."""
         if self.shots:
             return f"{plural(self.shots, 'image')} per class"
-        return f"{100 * (self.fraction or 0):g} % of the training images"
+        return f"{_percent(self.fraction or 0)} % of the training images"
 
     def of(
         self, labels: "npt.NDArray[np.int64]", image_ids: "npt.NDArray[np.int64]"
@@ -112,6 +115,10 @@ class Subset:
         return max(1, int(round(self.fraction * images, 9) + 0.5))
 
 
-def in_words(name: str) -> str:
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:g}"
+
+
+def size_in_words(name: str) -> str:
     """Returns the size of the subset of a name in words; ``all training images`` if empty."""
     return Subset.named(name).in_words if name else "all training images"

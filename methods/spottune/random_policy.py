@@ -15,7 +15,8 @@ from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, Recipe
 
 from . import SpotTune
-from .routing import RoutedBlock, RoutedNetwork
+from .routed_block import RoutedBlock
+from .routing import RoutedNetwork
 
 KEYS = 1 << 31
 """Number of keys. Data-parallel training averages buffers exactly in double precision: the sum of
@@ -87,11 +88,6 @@ class RandomPolicy(Method):
     trains = "copies of blocks, head"
     recipes: ClassVar[dict[str, Recipe]] = {"paper": RandomPolicyRecipe()}
     recipe: RandomPolicyRecipe
-
-    @classmethod
-    def refusal(cls, source: Source) -> str:
-        """Returns why SpotTune cannot start from a source network; "" if it can."""
-        return SpotTune.refusal(source)
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns SpotTune's network with random decisions, its last blocks tuned only."""

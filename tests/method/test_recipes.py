@@ -212,6 +212,16 @@ def test_a_suite_gives_the_values_of_its_protocols() -> None:
         apply(recipes, {"protocol": "piggyback"}, "x")
 
 
+@pytest.mark.parametrize("name", ["fine-tuning", "spottune", "piggyback", "l2-sp"])
+def test_a_suite_with_recipes_offers_no_other_protocols(name: str) -> None:
+    suite, recipes = suites.find("fine-grained"), find(name).recipes
+    said = r"no protocol 'released' on the suite fine-grained \(it has: paper, piggyback\)"
+    with pytest.raises(UsageError, match=said):
+        apply(recipes, {"protocol": "released"}, f"method '{name}'", suite)
+    if "released" in recipes:
+        assert apply(recipes, {"protocol": "released"}, name).protocol == "released"
+
+
 def test_a_training_is_as_long_as_epochs_or_steps_say() -> None:
     assert apply(RECIPES, parse_settings(["steps=2"]), "x").epochs is None
     assert "steps" not in apply(RECIPES, parse_settings(["epochs=2"]), "x").as_json()

@@ -81,5 +81,8 @@ def test_each_protocol_of_the_suite_gives_rates(name: str, protocol: str, resnet
         assert heads == {0.01 if protocol == "paper" else 0.001}
         trunk = {rate for n, rate in found.items() if ".conv1.weight" in n and "policy" not in n}
         assert trunk <= {0.001}
+    constant = (name, protocol) == ("feature-extractor", "piggyback")
+    milestones = {group.milestones for group in last.groups if group.parameters}
+    assert milestones == {() if constant else (0.6,) if protocol == "paper" else (0.5,)}
     # A policy that is the same in both protocols has the rate of new layers too.
     assert {rate for n, rate in found.items() if n.startswith("policy.")} <= heads

@@ -19,15 +19,17 @@ from decathlon.data.reading.store import open_store
 from decathlon.method.registry import registered
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import write_source
+from decathlon.results.published import published_rows
 from decathlon.results.records import find_records, read_record
 from decathlon.running.config import RunConfig
 from decathlon.running.crops import notes_on_crop
 from decathlon.running.display import PlainLines
 from decathlon.running.execution import execute
-from decathlon.running.resolve import resolve
+from decathlon.running.resolve import methods_named, resolve
 from decathlon.running.run import Run
 from decathlon.running.survey import survey
 from decathlon.running.trial import feed_of
+from decathlon.scoring.board import board_of
 from decathlon.suites.fine_grained import BOX, SUITE, WHOLE
 from decathlon.training.device import Compute
 from tests.data.fine_grained import Fine, add_cub, add_sketches
@@ -103,6 +105,32 @@ def test_methods_run_from_the_command_line(
     assert "--baseline" not in done.output
 
 
+def test_all_methods_are_in_the_order_of_the_suite_s_table(
+    data: Path, source: Path, tmp_path: Path
+) -> None:
+    config = RunConfig(methods_named(["all"]), data, tmp_path, (str(source),))
+    names = [run.name for run in resolve(config, lambda note: None)]
+    rows = [row.method for row in published_rows(suite=SUITE) if row.table == SUITE.table]
+    last = "spottune-all-tuned"
+    assert names[-1] == last
+    table = [name for name in rows if name in names and name != last]
+    assert [name for name in names if name in table] == table
+
+
+def test_a_setting_that_one_of_all_methods_lacks_is_named(
+    data: Path, source: Path, tmp_path: Path
+) -> None:
+    config = RunConfig(
+        ("last-1", "last-k", "fine-tuning"), data, tmp_path, (str(source),), settings=("k=2",)
+    )
+    with pytest.raises(UsageError) as error:
+        resolve(config)
+    lines = str(error.value).splitlines()
+    assert "  last-1: settings that do not fit: k: Input should be 1 (given: 2)" in lines
+    assert any(line.startswith("  fine-tuning: has no setting 'k'") for line in lines)
+    assert len(lines) == 4
+
+
 def test_images_are_cut_to_boxes_where_there_are_any(
     data: Path, source: Path, tmp_path: Path
 ) -> None:
@@ -126,12 +154,25 @@ def test_images_are_cut_to_boxes_where_there_are_any(
 def test_the_crop_is_part_of_a_result_s_identity(data: Path, source: Path, tmp_path: Path) -> None:
     run = asked(data, source, tmp_path)
     assert execute(survey([run]), PlainLines()) == []
-    assert [read_record(path).crop for path in find_records(tmp_path)] == ["box", "box"]
-    whole = asked(data, source, tmp_path, crop="image", domains=("cubs",))
+    assert [read_record(path).crop for path in find_records(tmp_path)] == ["box", "image"]
+    birds, sketches = survey([asked(data, source, tmp_path, crop="image")])
+    assert birds.failure is not None
+    assert 'another crop: was "box", now "image"' in birds.failure.reason
+    assert sketches.state == "done"
     with pytest.warns(UserWarning, match=r"trained differently \(crop was \"box\", now \"image\""):
-        (state,) = survey([whole])
-    assert state.failure is not None
-    assert 'another crop: was "box", now "image"' in state.failure.reason
+        survey([asked(data, source, tmp_path, crop="image", domains=("sketches",))])
+
+
+def test_whole_images_of_a_domain_without_boxes_are_done_for_either_crop(
+    data: Path, source: Path, tmp_path: Path
+) -> None:
+    whole = asked(data, source, tmp_path, crop="image", domains=("sketches",))
+    assert execute(survey([whole]), PlainLines()) == []
+    boxes = asked(data, source, tmp_path)
+    assert [state.state for state in survey([boxes])] == ["to do", "done"]
+    assert execute(survey([boxes]), PlainLines()) == []
+    (row,) = [row for row in board_of(tmp_path, suite=SUITE).rows if row.kind == "run"]
+    assert [name for name, found in row.accuracy.items() if found] == ["cubs", "sketches"]
 
 
 def test_without_a_source_the_suite_s_network_is_trained(data: Path, tmp_path: Path) -> None:

@@ -53,6 +53,15 @@ def test_its_name_tells_its_size_and_draw(subset: Subset, name: str) -> None:
     assert str(subset) == name
 
 
+@pytest.mark.parametrize("fraction", [1 / 3, 0.33333333, 0.0012345678, 1e-9, 0.29, 0.9999999])
+def test_subsets_of_one_name_have_the_same_images(fraction: float) -> None:
+    labels, every = np.zeros(30_000, np.int64), np.arange(30_000)
+    subset = Subset(fraction=fraction)
+    named = Subset.named(str(subset))
+    assert named == subset
+    assert np.array_equal(named.of(labels, every), subset.of(labels, every))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{}, {"shots": 1, "fraction": 0.5}, {"shots": 0}, {"fraction": 0.0}, {"fraction": 1.5},
