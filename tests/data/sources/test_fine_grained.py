@@ -5,6 +5,7 @@ import io
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import Images, open_store
 from decathlon.data.sources import readers
 from decathlon.data.sources.file_names import mend
+from decathlon.data.sources.image_archive import archive_entry
 from decathlon.data.sources.wikiart import artist_names
 from decathlon.suites.fine_grained import MEAN, STD, SUITE
 from tests.data import fine_grained as made
@@ -171,7 +173,12 @@ def test_archives_of_another_suffix(fine: Fine, suffix: str) -> None:
             fine.folder,
             {f"{path.stem}{suffix}": data if suffix == ".tar.gz" else gzip.decompress(data)},
         )
-    assert prepare(fine, "other").written == written
+    found = prepare(fine, "other")
+    assert found.written == written
+    assert f"CUB_200_2011{suffix} (" in "\n".join(found.messages)  # compared with the official one
+    size, digest = (fine.folder / f"CUB_200_2011{suffix}").stat().st_size, "0" * 64
+    official = replace(SUITE.official[0], file="CUB_200_2011.tgz", size=size, sha256=digest)
+    assert archive_entry(f"CUB_200_2011{suffix}", size, digest, [official]).official
     for domain in written:
         same(fine, domain, "other")
 
@@ -795,8 +802,6 @@ def test_broken_images_can_be_left_out(fine: Fine) -> None:
 
 
 def test_a_reader_that_is_not_there(fine: Fine) -> None:
-    from dataclasses import replace
-
     broken = replace(SUITE.domains["cubs"], reader="decathlon.data.sources.cub:nothing")
     with pytest.raises(UsageError, match=r"the reader 'decathlon\.data\.sources\.cub:nothing'"):
         readers.reader_of(broken, SUITE)
