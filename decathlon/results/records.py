@@ -98,8 +98,8 @@ class RunRecord(StrictModel):
         suite: Name of the suite; earlier versions, which know one, do not write it.
         subset: The part of the training images that was trained on, such as ``10shot`` or
             ``25pct.d1``; empty for all of them. Earlier versions do not write it.
-        crop: What images were cut from, as ``--crop`` said: domains without bounding boxes are cut
-            from the whole image either way. Earlier versions do not write it.
+        crop: What images were cut from: ``box`` with ``--crop box`` in domains with bounding
+            boxes. Earlier versions do not write it.
         num_trained: Images trained on; None where nothing was trained, and in records of earlier
             versions.
         network: Architecture of the source network, or None in records of format 1.

@@ -146,19 +146,20 @@ def _difference(run: Run, path: Path) -> str | None:
         return None  # a run that asks for that trial reports it
     if not record.trained:
         return None
+    known = record.domain in run.store.domains
     was: dict[str, Any] = {
         "method": record.method,
         "recipe": {key: value for key, value in record.recipe.items() if key != "domains"},
         "source": record.source,
         "code": identity(record.code or run.code),
-        "crop": record.crop,
+        "crop": record.crop if known else None,
     }
     now: dict[str, Any] = {
         "method": run.method_name,
         "recipe": run.method.recipe.as_json(),
         "source": run.source.sha256 if run.method.needs_source else None,
         "code": identity(run.code),
-        "crop": run.config.crop,
+        "crop": run.store.crop_of(record.domain, run.config.crop) if known else None,
     }
     return None if was == now else first_difference(was, now)
 

@@ -99,7 +99,7 @@ class TrialFolder:
             "source": run.source.sha256 if trial.kept or run.method.needs_source else None,
             "code": None if trial.kept else identity(run.code),
             "subset": trial.subset_name,
-            "crop": run.config.crop,
+            "crop": run.store.crop_of(domain, run.config.crop),
         }
 
     def identity(self) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
     sources = [record.source for record in records]
     entries: dict[str, Entry] = {}
     for name, own in by_name.items():
-        parts = setups.by_setup(own)
+        parts = setups.by_setup(own, suite)
         labels = setups.row_labels(name, [setup for setup, _ in parts], sources)
         for label, (setup, part) in zip(labels, parts, strict=True):
             if label in entries or (label != name and label in by_name):  # like another name

@@ -164,10 +164,10 @@ def common_notes(entries: Sequence[Entry], baseline: Entry | None) -> list[str]:
         notes += _if_mixed(text, entries, _training_data, domain)
     for key, text in (("precision", "precision"), ("world_size", "number of processes")):
         notes += _if_mixed(f"The runs differ in {text}", entries, partial(_environment, key))
-    notes += _if_mixed("Images are cut from", entries, _crop)
     for domain in dict.fromkeys(r.domain for r in used):
         text = f"{domain}: records disagree on whether its data is official"
         notes += _if_mixed(text, entries, lambda r: "yes" if r.official else "no", domain)
+        notes += _if_mixed(f"{domain}: images are cut from", entries, _crop, domain)
     for entry in entries:
         nameless = sum(r.code is None for r in entry.used if r.trained)
         if entry.setup.code is not None and nameless:
@@ -216,7 +216,7 @@ def _environment(key: str, record: RunRecord) -> str:
 
 
 def _crop(record: RunRecord) -> str:
-    return "bounding boxes where there are any" if record.crop == "box" else "the whole image"
+    return "their bounding boxes" if record.crop == "box" else "the whole image"
 
 
 def _training_data(record: RunRecord) -> str | None:

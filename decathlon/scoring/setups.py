@@ -1,8 +1,9 @@
 """Setups: what the records of one row have in common.
 
 A row is one name run in one way: one method, one source network, one recipe, one version
-of the method's code, one size of the training set, one crop. Records of one name that differ in
-any of these become rows of their own, and their labels say what differs.
+of the method's code, one size of the training set, one crop of the domains that have bounding
+boxes. Records of one name that differ in any of these become rows of their own, and their labels
+say what differs.
 
 * Draws of a subset of the training images are repetitions, as seeds are. Sizes of subsets are
   groups of the board, and the labels of their rows say the size even if there is one only.
@@ -20,13 +21,14 @@ rows in which they differ.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from decathlon.common.files import digest_of
 from decathlon.common.text import plural
 from decathlon.results.records import Code, RunRecord
+from decathlon.suites.base import Suite
 from decathlon.suites.subset import Subset
 
 SHORT = 6
@@ -57,7 +59,7 @@ class Setup:
         source_domain: What the method does on the source domain.
         code: Code of the method, or None where no record names it.
         subset: Size of the subset of the training images, such as ``10shot``; empty for all.
-        crop: What images were cut from.
+        crop: What images are cut from, in domains that have bounding boxes.
     """
 
     method: str
@@ -125,16 +127,22 @@ def size_of(record: RunRecord) -> str:
     return Subset.named(record.subset).size if record.subset else ""
 
 
-def by_setup(records: Sequence[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
-    """Splits the records of one name by setup, the setup with the most domains first."""
+def by_setup(records: Sequence[RunRecord], suite: Suite) -> list[tuple[Setup, list[RunRecord]]]:
+    """Splits the records of one name by setup, the setup with the most domains first.
+
+    Args:
+        records: Of one suite.
+        suite: It says which domains can be cut to bounding boxes.
+    """
+    boxed = [name for name, domain in suite.domains.items() if domain.box_views]
     groups: dict[str, list[RunRecord]] = {}
     for r in (r for r in records if r.trained):
         identity = [r.method, r.source, r.parameters.unit, r.recipe, r.source_domain]
-        identity += [size_of(r), r.crop]
+        identity.append(size_of(r))
         groups.setdefault(digest_of(identity), []).append(r)
-    found = [part for group in groups.values() for part in _by_code(group)]
+    found = [part for group in groups.values() for part in _by_code(group, boxed)]
     kept = [record for record in records if not record.trained]
-    found = [joined for part in found for joined in _with_kept(part, kept)]
+    found = [joined for part in found for joined in _with_kept(part, kept, boxed)]
     taken = {id(record) for _, part in found for record in part}
     alone: dict[str, list[RunRecord]] = {}
     for record in (r for r in kept if id(r) not in taken):
@@ -144,16 +152,20 @@ def by_setup(records: Sequence[RunRecord]) -> list[tuple[Setup, list[RunRecord]]
     return sorted(found, key=lambda pair: (-len({r.domain for r in pair[1]}), -len(pair[1])))
 
 
-def _by_code(records: list[RunRecord]) -> list[tuple[Setup, list[RunRecord]]]:
-    """Splits by code and network; records that do not name them join those that do."""
+def _by_code(
+    records: list[RunRecord], boxed: Collection[str]
+) -> list[tuple[Setup, list[RunRecord]]]:
+    """Splits by code, network and crop; records that these say nothing of join the others."""
     codes = {r.code.sha256 for r in records if r.code}
     networks = {digest_of(r.network) for r in records if r.network is not None}
-    parts: dict[tuple[str, str], list[RunRecord]] = {}
+    crops = {r.crop for r in records if r.domain in boxed}
+    parts: dict[tuple[str, str, str], list[RunRecord]] = {}
     for record in records:
         code = record.code.sha256 if record.code and len(codes) > 1 else ""
         named = record.network is not None and len(networks) > 1
         network = digest_of(record.network) if named else ""
-        parts.setdefault((code, network), []).append(record)
+        crop = record.crop if len(crops) > 1 else ""
+        parts.setdefault((code, network, crop), []).append(record)
     return [(_setup(part), part) for part in parts.values()]
 
 
@@ -168,12 +180,12 @@ def _setup(records: list[RunRecord]) -> Setup:
         source_domain=first.source_domain,
         code=next((r.code for r in records if r.code is not None), None),
         subset=size_of(first),
-        crop=first.crop,
+        crop="box" if any(r.crop == "box" for r in records) else "image",
     )
 
 
 def _with_kept(
-    part: tuple[Setup, list[RunRecord]], kept: list[RunRecord]
+    part: tuple[Setup, list[RunRecord]], kept: list[RunRecord], boxed: Collection[str]
 ) -> list[tuple[Setup, list[RunRecord]]]:
     """Adds the records where nothing was trained, of one source network only."""
     setup, records = part
@@ -181,7 +193,7 @@ def _with_kept(
     for record in kept:
         same_unit = record.parameters.unit == setup.unit
         fits = same_unit if setup.source is None else record.source == setup.source
-        if fits and record.crop == setup.crop:
+        if fits and (record.crop == setup.crop or record.domain not in boxed):
             by_source.setdefault(record.source, []).append(record)
     return [
         (replace(setup, source=source, network=setup.network or own[0].network), [*records, *own])

@@ -70,7 +70,7 @@ def task_of(
         domain,
         info.num_classes,
         store.num_images(domain, splits, subset),
-        suite.views_of(domain, "box" if crop == "box" and store.has_boxes(domain) else "image"),
+        suite.views_of(domain, store.crop_of(domain, crop)),
         {name: r.views[domain] for name, r in suite.releases.items() if domain in r.views},
         domain == suite.source,
     )

@@ -29,6 +29,7 @@ from decathlon.running.resolve import methods_named, resolve
 from decathlon.running.run import Run
 from decathlon.running.survey import survey
 from decathlon.running.trial import feed_of
+from decathlon.scoring.board import board_of
 from decathlon.suites.fine_grained import BOX, SUITE, WHOLE
 from decathlon.training.device import Compute
 from tests.data.fine_grained import Fine, add_cub, add_sketches
@@ -153,12 +154,25 @@ def test_images_are_cut_to_boxes_where_there_are_any(
 def test_the_crop_is_part_of_a_result_s_identity(data: Path, source: Path, tmp_path: Path) -> None:
     run = asked(data, source, tmp_path)
     assert execute(survey([run]), PlainLines()) == []
-    assert [read_record(path).crop for path in find_records(tmp_path)] == ["box", "box"]
-    whole = asked(data, source, tmp_path, crop="image", domains=("cubs",))
+    assert [read_record(path).crop for path in find_records(tmp_path)] == ["box", "image"]
+    birds, sketches = survey([asked(data, source, tmp_path, crop="image")])
+    assert birds.failure is not None
+    assert 'another crop: was "box", now "image"' in birds.failure.reason
+    assert sketches.state == "done"
     with pytest.warns(UserWarning, match=r"trained differently \(crop was \"box\", now \"image\""):
-        (state,) = survey([whole])
-    assert state.failure is not None
-    assert 'another crop: was "box", now "image"' in state.failure.reason
+        survey([asked(data, source, tmp_path, crop="image", domains=("sketches",))])
+
+
+def test_whole_images_of_a_domain_without_boxes_are_done_for_either_crop(
+    data: Path, source: Path, tmp_path: Path
+) -> None:
+    whole = asked(data, source, tmp_path, crop="image", domains=("sketches",))
+    assert execute(survey([whole]), PlainLines()) == []
+    boxes = asked(data, source, tmp_path)
+    assert [state.state for state in survey([boxes])] == ["to do", "done"]
+    assert execute(survey([boxes]), PlainLines()) == []
+    (row,) = [row for row in board_of(tmp_path, suite=SUITE).rows if row.kind == "run"]
+    assert [name for name, found in row.accuracy.items() if found] == ["cubs", "sketches"]
 
 
 def test_without_a_source_the_suite_s_network_is_trained(data: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_the_baseline_is_of_the_same_source_and_crop(results: Path) -> None:
     row = row_of(board, "mine [source aaaaaa]")
     assert row.versus is not None
     assert "crop image" in row.versus.baseline
-    assert any(note.startswith("Images are cut from: ") for note in board.notes)
+    assert any(note.startswith("cubs: images are cut from: ") for note in board.notes)
     fine_grained(results, "fine-tuning", {"cubs": 70}, source="a" * 64, seed=8, recipe={"x": 1})
     notes = board_of(results, suite=FINE_GRAINED).notes
     assert (

@@ -13,6 +13,7 @@ from decathlon.common.limits import memory
 from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, suite_of
 from decathlon.data.preparing.verify import differences
 from decathlon.data.shard import Int64, Shard, open_shard
+from decathlon.suites.base import Crop
 from decathlon.suites.subset import Subset
 
 VARIABLE = "DECATHLON_DATA"
@@ -193,6 +194,10 @@ class Store:
         """Returns whether a domain has bounding boxes here, and views that cut to them."""
         known = self.suite.domains.get(domain)
         return known is not None and known.box_views is not None and self.domain(domain).boxes
+
+    def crop_of(self, domain: str, crop: Crop) -> Crop:
+        """Returns what a domain's images are cut from where ``crop`` is asked for."""
+        return "box" if crop == "box" and self.has_boxes(domain) else "image"
 
     def _open(self, domain: str, split: str) -> list[Shard]:
         shards = []
