@@ -247,6 +247,23 @@ def test_a_refused_source_is_an_error_if_the_method_is_named(
         asked(tiny, tiny_source, tmp_path, "picky", "fine-tuning", "least-of-picky")
 
 
+@pytest.mark.parametrize(
+    ("method", "setting", "said"),
+    [
+        ("last-k", "k=99", "--set k=99: the network has 12 residual blocks"),
+        ("random-policy", "always=99", "--set always=99: SpotTune routes 8 blocks"),
+        ("spottune-global-k", "k=99", "--set k=99: the network has 8 blocks to choose from"),
+    ],
+)
+def test_a_setting_that_the_network_does_not_allow_stops_before_any_trial(
+    method: str, setting: str, said: str, tiny: Path, tiny_source: Path, tmp_path: Path
+) -> None:
+    settings = ("epochs=1", "batch_size=16", setting)
+    runs = asked(tiny, tiny_source, tmp_path, method, settings=settings)
+    with pytest.raises(UsageError, match=f"^method '{method}': {said}"):
+        survey(runs)
+
+
 def test_of_all_methods_those_that_refuse_are_left_out_and_named(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
