@@ -31,9 +31,9 @@ from decathlon.method.stored import (
     save_trained,
 )
 from decathlon.models.resnet import Architecture
+from decathlon.models.tensor_names import RUNNING
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (
-    RUNNING,
     Source,
     bits_of,
     read_source,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.method import Batch, Method, Task
-from decathlon.method.base import HEAD
+from decathlon.models.tensor_names import HEAD
 from decathlon.models.weights import Source
 from decathlon.recipes import NonNegative, Recipe
 from decathlon.suites.base import Suite
@@ -66,7 +66,7 @@ class L2SP(Method):
         start = network.get_submodule("start").parameters()
         pairs = zip(trunk_weights(network), start, strict=True)
         to_source = torch.stack([(w - w0).square().sum() for w, w0 in pairs]).sum()
-        head = network.get_parameter(f"{HEAD}.weight").square().sum()
+        head = network.get_parameter(f"{HEAD}weight").square().sum()
         return 0.5 * (self.recipe.alpha * to_source + self.recipe.beta * head)
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:

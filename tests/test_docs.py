@@ -51,7 +51,7 @@ OWN_DOMAINS = ("docs/your-suite.md",)
 """Pages with domains of their own, on all of which ``run`` runs."""
 
 BEFORE = {
-    "README.md": "archives",
+    "README.md": "archives fine",
     "docs/data.md": "archives fine photos source",
     "docs/running.md": "data",
     "docs/scoring.md": "data source labels results",
@@ -74,6 +74,7 @@ NOT_RUN = {
     r"decathlon prepare --download .*": "downloads 430 MB",
     r"decathlon prepare --imagenet .*": "needs photographs; tests/data/sources/test_imagenet.py",
     r"decathlon run .*resnet101.*": "needs a ResNet-101, and trains it",
+    r"decathlon run .* --source r50\.safetensors .*": "needs a ResNet-50, and trains it",
     r"decathlon import-weights .*": "needs a checkpoint; tests/models/reference",
 }
 ELSEWHERE = {"docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written"}

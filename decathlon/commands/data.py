@@ -130,6 +130,9 @@ def prepare(
     manifest = read_manifest(target)
     if manifest is not None and chosen.source in manifest.domains:
         say_next("pretrain", "--data", target, "--out", "source.safetensors")
+    elif manifest is not None and chosen.source is None and chosen.network:
+        # The source network is imported: its authors publish its weights.
+        say_next("import-weights", f"{chosen.network}.pth", "source.safetensors")
     elif manifest is not None:
         # The source network cannot be trained here: start with a method that needs none.
         say_next("run", "--method", "scratch", "--data", target)

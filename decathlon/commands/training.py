@@ -136,7 +136,7 @@ def pretrain(
 
 
 def import_weights(
-    source: Annotated[Path, typer.Argument(help="The authors' checkpoint (.t7, .pth).")],
+    source: Annotated[Path, typer.Argument(help="Checkpoint (.t7, .pth, .safetensors).")],
     out: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
     task: Annotated[
         int, typer.Option(min=0, help="Task to convert, from 0, if the checkpoint has several.")
@@ -145,7 +145,7 @@ def import_weights(
         bool, typer.Option("--force", help="Overwrite the file even if it holds other weights.")
     ] = False,
 ) -> None:
-    """Convert a checkpoint from the authors' code. Nothing in it is executed."""
+    """Convert a checkpoint of the authors' code or of torchvision. Nothing in it is executed."""
     from decathlon.models.reference.importing import import_weights as run
     from decathlon.models.reference.importing import is_imported
     from decathlon.models.weights import check_name

@@ -187,7 +187,7 @@ class ImageFile:
                 if self._plain:
                     return  # they are there already
             else:
-                pixels = resized(self.pixels(), *size)
+                pixels = bicubic(self.pixels(), *size)
             memory[:] = np.ascontiguousarray(pixels).data.cast("B")
         except MemoryError:
             raise ImageError(
@@ -307,8 +307,8 @@ def stored_sizes(heights: Sizes, widths: Sizes, side: int, tolerance: int) -> tu
     return stored(heights), stored(widths)
 
 
-def resized(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Resizes an image to (height, width); returns it unchanged if it has that size."""
+def bicubic(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Resizes an image to (height, width) with Pillow's bicubic filter, unless it has that size."""
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from decathlon.common.errors import DataError
 from decathlon.method.recipe import Recipe
+from decathlon.models.tensor_names import HEAD
 from decathlon.suites.base import View, Views
 from decathlon.suites.registry import DEFAULT
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 WHOLE = Views.of(View(None))
 """Images as they are."""
-HEAD = "head"
-"""Beginning of the names of a head's tensors."""
 
 
 @dataclass(frozen=True)

@@ -292,8 +292,7 @@ def _changed(recipe: R, settings: Mapping[str, Any], what: str) -> R:
         base, _, domain = name.partition(".")
         if base not in known:
             raise UsageError(
-                f"{what} has no setting '{base}'{nearest(base, known)}"
-                f"{FIELDS}{_listing(recipe)}"
+                f"{what} has no setting '{base}'{nearest(base, known)}{FIELDS}{_listing(recipe)}"
             )
         if not domain:
             changes[base] = value

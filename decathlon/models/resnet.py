@@ -4,7 +4,7 @@ ResNet-26 is the network of all Visual Decathlon results (Rebuffi et al., CVPR 2
 graph is that of srebuffi/residual_adapters, ``models.py``, lines 41-143).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -122,8 +122,15 @@ class Architecture:
         return self
 
     def build(self, num_classes: int) -> ResidualNetwork:
-        """Builds the network with new weights from torch's random state."""
-        return FAMILIES[self.name].build(self, num_classes)
+        """Builds the network with new weights from torch's random state.
+
+        Convolutions are drawn from N(0, 2 / (k^2 C_out)) and linear layers as torch does, as in
+        the residual adapters' code (``models.py``, 110-116) and in torchvision.
+        """
+        network = FAMILIES[self.name].build(self.width, self.blocks, num_classes)
+        add_adapters(network, self.adapters)
+        initialise_convolutions(network)
+        return network
 
     @property
     def policy(self) -> "Architecture":
@@ -137,33 +144,29 @@ class Architecture:
         return FAMILIES[self.name].fixed_macros
 
 
-def resnet26(architecture: Architecture, num_classes: int) -> ResidualNetwork:
+def resnet26(width: float, blocks: Sequence[int], num_classes: int) -> ResidualNetwork:
     """Builds a ResNet of basic blocks for small images.
 
     With (4, 4, 4) blocks it has 25 convolutions and one linear layer: ResNet-26, of
     5,814,688 parameters without the head at width 1. There is no ReLU after the stem,
     shortcuts have no parameters, every macro block starts with stride 2, and one
-    more BN and ReLU come before pooling. Convolutions are drawn from
-    N(0, 2 / (k^2 C_out)); linear layers as torch does (``models.py``, 110-116).
+    more BN and ReLU come before pooling.
     """
-    channels = int(BASE_CHANNELS * architecture.width)
+    channels = int(BASE_CHANNELS * width)
     stem = Stem(channels)
     macros = []
-    for num_blocks in architecture.blocks:
-        blocks = [Block(Branch(channels, 2 * channels, 2), PoolAndPad(), nn.ReLU())]
+    for count in blocks:
+        macro = [Block(Branch(channels, 2 * channels, 2), PoolAndPad(), nn.ReLU())]
         channels *= 2
-        for _ in range(num_blocks - 1):
-            blocks.append(Block(Branch(channels, channels, 1), nn.Identity(), nn.ReLU()))
-        macros.append(blocks)
+        for _ in range(count - 1):
+            macro.append(Block(Branch(channels, channels, 1), nn.Identity(), nn.ReLU()))
+        macros.append(macro)
     tail = nn.Sequential()
     tail.add_module("bn", BatchNorm2d(channels))
     tail.add_module("relu", nn.ReLU())
     tail.add_module("pool", nn.AdaptiveAvgPool2d(1))
     tail.add_module("flatten", nn.Flatten())
-    network = ResidualNetwork(stem, macros, tail, channels, num_classes)
-    add_adapters(network, architecture.adapters)
-    initialise_convolutions(network)
-    return network
+    return ResidualNetwork(stem, macros, tail, channels, num_classes)
 
 
 @dataclass(frozen=True)
@@ -171,14 +174,14 @@ class Family:
     """Networks that differ in width and number of blocks only.
 
     Attributes:
-        build: Builds one: (architecture, number of classes) -> network.
+        build: Builds one: (width, blocks in each macro block, number of classes) -> network.
         blocks: Residual blocks in each macro block, unless an architecture has its own.
         policy: Family and blocks of the policy network that SpotTune, section 4.1, uses with it.
         fixed_macros: Macro blocks that SpotTune leaves to the source, whatever the image. The first
             one of ResNet-26 (section 4.1); none of the others, for which Figure 3 shows all blocks.
     """
 
-    build: Callable[[Architecture, int], ResidualNetwork]
+    build: Callable[[float, Sequence[int], int], ResidualNetwork]
     blocks: tuple[int, ...]
     policy: tuple[str, tuple[int, ...]]
     fixed_macros: int

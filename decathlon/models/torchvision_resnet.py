@@ -5,18 +5,13 @@ the 3x3 convolution. Layers keep its names inside stem, branch and shortcut. In 
 do the same operations in the same order, so that the logits are equal bit for bit.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from decathlon.models.adapters import add_adapters
-from decathlon.models.layers import BatchNorm2d, initialise_convolutions, normalised_exactly
+from decathlon.models.layers import BatchNorm2d, normalised_exactly
 from decathlon.models.residual import Block, ResidualNetwork
-
-if TYPE_CHECKING:
-    from decathlon.models.resnet import Architecture
 
 STEM_CHANNELS = 64
 """Channels of the stem, and of the first macro block's 3x3 convolutions, at width 1."""
@@ -92,34 +87,36 @@ class Projection(nn.Sequential):
         return normalised_exactly(self[0], self[1], x)
 
 
-def bottlenecks(architecture: Architecture, num_classes: int) -> ResidualNetwork:
+def bottlenecks(width: float, blocks: Sequence[int], num_classes: int) -> ResidualNetwork:
     """Builds a ResNet of bottlenecks; with (3, 4, 6, 3) blocks ResNet-50.
 
     ResNet-50 has 23,508,032 parameters without the head at width 1.
     """
-    return _network(Bottleneck, architecture, num_classes)
+    return _network(Bottleneck, width, blocks, num_classes)
 
 
-def basic_blocks(architecture: Architecture, num_classes: int) -> ResidualNetwork:
+def basic_blocks(width: float, blocks: Sequence[int], num_classes: int) -> ResidualNetwork:
     """Builds a ResNet of basic blocks; with (1, 1, 1, 1) blocks ResNet-10."""
-    return _network(Basic, architecture, num_classes)
+    return _network(Basic, width, blocks, num_classes)
 
 
 def _network(
-    branch: type[Basic] | type[Bottleneck], architecture: Architecture, num_classes: int
+    branch: type[Basic] | type[Bottleneck],
+    width: float,
+    num_blocks: Sequence[int],
+    num_classes: int,
 ) -> ResidualNetwork:
-    """Builds a network with new weights.
+    """Builds a network.
 
     The 3x3 convolutions of each macro block have twice the channels of those before; all but the
-    first macro block start with stride 2. Weights are drawn as torchvision does: convolutions
-    from N(0, 2 / (k^2 C_out)), the head as torch does.
+    first macro block start with stride 2.
     """
-    channels = int(STEM_CHANNELS * architecture.width)
+    channels = int(STEM_CHANNELS * width)
     stem, channels_in = Stem(channels), channels
     macros = []
-    for macro, num_blocks in enumerate(architecture.blocks):
+    for macro, count in enumerate(num_blocks):
         blocks = []
-        for index in range(num_blocks):
+        for index in range(count):
             stride = 2 if macro > 0 and index == 0 else 1
             out = branch.expansion * channels
             shortcut: nn.Module = nn.Identity()
@@ -131,7 +128,4 @@ def _network(
         macros.append(blocks)
         channels *= 2
     tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    network = ResidualNetwork(stem, macros, tail, channels_in, num_classes)
-    add_adapters(network, architecture.adapters)
-    initialise_convolutions(network)
-    return network
+    return ResidualNetwork(stem, macros, tail, channels_in, num_classes)

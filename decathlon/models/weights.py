@@ -33,13 +33,12 @@ from decathlon.common.text import encodable
 from decathlon.models.adapters import Kind
 from decathlon.models.file_kinds import check_safetensors, truncation
 from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.models.tensor_names import HEAD, RUNNING
 from decathlon.models.tied import distinct, tie, ties
 
 HEADER = "decathlon"
 FORMAT = 1
 SUFFIX = ".safetensors"
-HEAD = "head."
-RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def write_weights(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -12,7 +12,8 @@ def params_ratio(records: Iterable[RunRecord], suite: Suite) -> tuple[float, int
     Counts the tensors as stored on disk, relative to one plain network without a head:
     what the domains share, plus the mean over the target domains of what each stores for
     itself, times the number of targets; times the number of all domains where the source
-    domain has a set of its own too.
+    domain has a set of its own too. The whole source network counts as shared if its own domain is
+    one of the suite's and keeps it; otherwise only what a target needs of it counts.
 
     Args:
         records: Records of one method or variant, any seeds.
@@ -26,7 +27,7 @@ def params_ratio(records: Iterable[RunRecord], suite: Suite) -> tuple[float, int
         return None
     parameters = [record.parameters for record in targets]
     own = sum(p.domain for p in parameters) / len(targets)
-    if targets[0].source_domain == "keep":
+    if suite.source is not None and targets[0].source_domain == "keep":
         total = max(p.source for p in parameters) + len(suite.targets()) * own
     else:
         total = max(p.shared for p in parameters) + len(suite.domains) * own

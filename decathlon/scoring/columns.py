@@ -10,7 +10,7 @@ from decathlon.scoring.board import Board
 from decathlon.scoring.notes import difference_note, interval_note
 from decathlon.scoring.rows import Pair, Row
 from decathlon.suites.base import Suite
-from decathlon.suites.subset import in_words
+from decathlon.suites.subset import size_in_words
 
 Better = Literal["high", "low"]
 Mark = Literal["", "best", "second"]
@@ -217,7 +217,19 @@ def headings_of(board: Board) -> dict[int, str]:
     if not any(subsets):
         return {}
     starts = {subset: subsets.index(subset) for subset in dict.fromkeys(subsets)}
-    return {start: in_words(subset) for subset, start in starts.items()}
+    return {start: size_in_words(subset) for subset, start in starts.items()}
+
+
+def label_in_group(row: Row) -> str:
+    """Returns what a row is called below the heading of its group, which says the subset.
+
+    Example:
+        ``mine [epochs 2]`` for ``mine [10shot, epochs 2]``, ``mine`` for ``mine [10shot]``
+    """
+    if row.setup is None or not row.subset:
+        return row.label
+    facts = row.label.removeprefix(f"{row.method} [{row.subset}").removesuffix("]")
+    return f"{row.method} [{facts.removeprefix(', ')}]" if facts else f"{row.method}"
 
 
 def columns_of(board: Board, keys: Sequence[str]) -> list[BoardColumn]:

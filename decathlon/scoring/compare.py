@@ -20,7 +20,7 @@ from decathlon.scoring.entries import (
 from decathlon.scoring.integrity import check_same_images
 from decathlon.scoring.notes import common_notes
 from decathlon.suites.base import SPLITS, Suite
-from decathlon.suites.subset import in_words
+from decathlon.suites.subset import size_in_words
 
 if TYPE_CHECKING:
     from decathlon.scoring.audit import Answers
@@ -134,11 +134,10 @@ def _notes(
     groups = setups.source_groups([entry.setup for entry in pair])
     if len(set(groups.values())) > 1:
         sources = sources_of(pair)
-        texts = [f"{one.label} with {setups.in_words(one.setup, sources)}" for one in pair]
+        texts = [f"{one.label} with {setups.source_in_words(one.setup, sources)}" for one in pair]
         notes.append(f"They start from different networks, {' and '.join(texts)}.")
-    sizes = [one.setup.subset for one in pair]
-    if sizes[0] != sizes[1]:
-        texts = [f"{one.label} on {in_words(size)}" for one, size in zip(pair, sizes, strict=True)]
+    if pair[0].setup.subset != pair[1].setup.subset:
+        texts = [f"{one.label} on {size_in_words(one.setup.subset)}" for one in pair]
         notes.append(f"They were trained on different numbers of images: {', '.join(texts)}.")
     for one, other in (pair, reversed(pair)):
         if lacking := sorted(set(other.domains) - set(one.domains)):

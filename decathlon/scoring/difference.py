@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from decathlon.scoring import intervals
+from decathlon.scoring import intervals, setups
 from decathlon.scoring.entries import Entry
 from decathlon.scoring.rows import Pair, plug_in_score
 from decathlon.suites.base import Suite
@@ -53,12 +53,14 @@ class ToBaseline:
         baseline: Its label.
         domains: The domains that both have, which the means are over.
         mean: The difference, in accuracy points.
+        unlike: What the baseline has another of: ``source network``, ``crop``.
     """
 
     name: str
     baseline: str
     domains: tuple[str, ...]
     mean: Difference
+    unlike: tuple[str, ...] = ()
 
 
 def to_baseline(entry: Entry, base: Entry, suite: Suite) -> ToBaseline | None:
@@ -71,7 +73,8 @@ def to_baseline(entry: Entry, base: Entry, suite: Suite) -> ToBaseline | None:
     if not domains:
         return None
     mean, _ = differences((entry, base), domains, {}, None, suite)
-    return ToBaseline(base.name, base.label, tuple(domains), mean)
+    unlike = setups.unlike(entry.setup, base.setup)
+    return ToBaseline(base.name, base.label, tuple(domains), mean, unlike)
 
 
 def differences(

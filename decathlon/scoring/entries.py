@@ -244,7 +244,7 @@ def find_entry(
         raise UsageError(_unknown(entries, wanted, results, split, role))
     if len(named) == 1:
         return named[0]
-    own = setups.differences([one.setup for one in named], sources_of(entries.values()))
+    own = setups.all_differing([one.setup for one in named], sources_of(entries.values()))
     lines = [
         f"  {one.label}" + ("" if one.label == f"{wanted} [{text}]" else f": {text}")
         for one, text in zip(named, own, strict=True)

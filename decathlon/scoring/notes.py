@@ -11,7 +11,7 @@ from decathlon.scoring.rows import Row
 from decathlon.scoring.setups import Setup
 from decathlon.suites.base import Suite
 from decathlon.suites.score import PERFECT, Score
-from decathlon.suites.subset import in_words
+from decathlon.suites.subset import size_in_words
 
 
 def notes_on(
@@ -109,7 +109,7 @@ def _on_setups(rows: Sequence[Row], entries: Sequence[Entry]) -> list[str]:
         by_name.setdefault((entry.name, entry.setup.subset), []).append(entry.setup)
     for (name, subset), same in by_name.items():
         if len(same) > 1:
-            texts = setups.differences(same, sources)
+            texts = setups.all_differing(same, sources)
             notes.append(
                 f"{name}{f' [{subset}]' if subset else ''} was run with {len(same)} setups, a row"
                 f" each: {'; '.join(texts)}. The rows are not averaged."
@@ -120,7 +120,7 @@ def _on_setups(rows: Sequence[Row], entries: Sequence[Entry]) -> list[str]:
             by_group.setdefault(row.group, (row.setup, []))[1].append(row.label)
     if len(by_group) > 1:
         texts = [
-            f"{setups.in_words(setup, sources)}: {', '.join(labels)}"
+            f"{setups.source_in_words(setup, sources)}: {', '.join(labels)}"
             for setup, labels in by_group.values()
         ]
         notes.append(
@@ -145,7 +145,7 @@ def _on_subsets(rows: Sequence[Row]) -> list[str]:
         texts = list(found)
         if len(found) > 1:
             texts = [f"{numbers} in {', '.join(labels)}" for numbers, labels in found.items()]
-        notes.append(f"{in_words(subset)}: means over {'; '.join(texts)}.")
+        notes.append(f"{size_in_words(subset)}: means over {'; '.join(texts)}.")
     return notes
 
 
@@ -206,7 +206,8 @@ def _on_source_of_baseline(baseline: Entry, entries: Sequence[Entry]) -> list[st
     others = [e.label for e in entries if groups[e.setup] != groups[baseline.setup]]
     text = (
         f"E_max rests on another source than these rows: it comes from {baseline.label}, with"
-        f" {setups.in_words(baseline.setup, sources)}; they are {', '.join(dict.fromkeys(others))}."
+        f" {setups.source_in_words(baseline.setup, sources)}; they are"
+        f" {', '.join(dict.fromkeys(others))}."
     )
     return [text] if others else []
 
@@ -265,8 +266,15 @@ def difference_note(rows: Sequence[Row]) -> str | None:
     )
     if not labels:
         return None
-    text = f"{' or '.join(labels)}{' in the same group' if grouped else ''}"
-    return (
-        f"vs. baseline: mean accuracy minus that of {text}, on the same test images, in accuracy"
+    base = f"{' or '.join(labels)}{' in the same group' if grouped else ''}"
+    text = (
+        f"vs. baseline: mean accuracy minus that of {base}, on the same test images, in accuracy"
         " points, over the domains that both have."
     )
+    unlike: dict[str, list[str]] = {}
+    for row in compared:
+        for what in row.versus.unlike if row.versus else ():
+            unlike.setdefault(what, []).append(row.label)
+    if others := [f"another {what} than {', '.join(of)}" for what, of in unlike.items()]:
+        text += f" The baseline has {' and '.join(others)}, so the difference may be due to that."
+    return text

@@ -13,8 +13,10 @@ def references(entries: Mapping[str, Entry], base: Entry | None) -> dict[str, En
     """Returns what to compare each entry with, by the entry's label.
 
     That is the run of the baseline's name with the same subset of the training images. If there
-    are several, it is the one with the same source, then the one with the same crop. An entry
-    that leaves a choice, or none, is not compared.
+    are several, it is the one with the same source, then the one with the same crop. If there is
+    one only, its source and crop may be others; a note then says so
+    (:func:`decathlon.scoring.notes.difference_note`). An entry that leaves a choice, or none, is
+    not compared.
 
     Args:
         entries: All entries by label.

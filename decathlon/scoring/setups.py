@@ -100,7 +100,7 @@ def _flat(value: dict[str, Any], path: str = "") -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda item: item[0] != "protocol"))
 
 
-def in_words(setup: Setup, sources: Sequence[str | None]) -> str:
+def source_in_words(setup: Setup, sources: Sequence[str | None]) -> str:
     """Returns a setup's source in words: ``"source 3fa4c1 (resnet26, width 0.5)"``."""
     if setup.network is None:
         network = f"network not recorded, {setup.unit // 32:,} parameters"
@@ -228,7 +228,7 @@ def row_labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]
     return [found[setup] for setup in setups]
 
 
-def differences(setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
+def all_differing(setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
     """Returns in words, for each of several setups, everything in which they differ."""
     keys, known = _differing(setups), list(sources)
     return [", ".join(_facts_of(setup, keys, known, 4 * MAX_VALUE)) for setup in setups]
@@ -296,6 +296,16 @@ def _facts_of(
         elif setup.recipe is not None:
             texts.append(f"no {name}")
     return texts if setup.recipe is not None else [*texts, "nothing trained"]
+
+
+def unlike(one: Setup, other: Setup) -> tuple[str, ...]:
+    """Returns what beside the method two setups have another of: ``source network``, ``crop``.
+
+    A setup without a source has another one if its network has another size.
+    """
+    both = one.source and other.source
+    sources = one.source != other.source if both else one.unit != other.unit
+    return ("source network",) * sources + ("crop",) * (one.crop != other.crop)
 
 
 def source_groups(found: Sequence[Setup]) -> dict[Setup, int]:

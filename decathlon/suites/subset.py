@@ -119,6 +119,6 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:g}"
 
 
-def in_words(name: str) -> str:
+def size_in_words(name: str) -> str:
     """Returns the size of the subset of a name in words; ``all training images`` if empty."""
     return Subset.named(name).in_words if name else "all training images"

@@ -66,7 +66,7 @@ class Resident:
             return cropped(self._pixels, start, size, corner, cut.height, cut.width, flips)
         high, wide = cut.extent.max(axis=0).tolist()
         crops = cropped(self._pixels, start, size, corner, high, wide)
-        return resized(crops, send(cut.extent, device), cut.height, cut.width, flips)
+        return resized_on_device(crops, send(cut.extent, device), cut.height, cut.width, flips)
 
 
 def resized_from(packed: Uint8, cut: Cut, device: torch.device) -> Tensor:
@@ -87,7 +87,7 @@ def resized_from(packed: Uint8, cut: Cut, device: torch.device) -> Tensor:
     )
     high, wide = cut.extent.max(axis=0).tolist()
     crops = cropped(pixels, start, extent, torch.zeros_like(extent), high, wide)
-    return resized(crops, extent, cut.height, cut.width, flips)
+    return resized_on_device(crops, extent, cut.height, cut.width, flips)
 
 
 def cropped(
@@ -123,7 +123,9 @@ def cropped(
     return pixels[places]
 
 
-def resized(crops: Tensor, extent: Tensor, height: int, width: int, flips: Tensor) -> Tensor:
+def resized_on_device(
+    crops: Tensor, extent: Tensor, height: int, width: int, flips: Tensor
+) -> Tensor:
     """Resizes images with an antialiased bilinear filter, all of a batch in two products.
 
     Args:
@@ -139,8 +141,10 @@ def resized(crops: Tensor, extent: Tensor, height: int, width: int, flips: Tenso
     down = _weights(extent[:, 0], crops.shape[1], height)
     across = _weights(extent[:, 1], crops.shape[2], width)
     across = torch.where(flips[:, None, None], across.flip(1), across)
-    rows = torch.einsum("nyh,nhwc->nywc", down, crops.to(torch.float32))
-    return torch.einsum("nxw,nywc->nyxc", across, rows).round_().to(torch.uint8).contiguous()
+    with torch.autocast(crops.device.type, enabled=False):  # evaluation reads batches under it
+        rows = torch.einsum("nyh,nhwc->nywc", down, crops.to(torch.float32))
+        pixels = torch.einsum("nxw,nywc->nyxc", across, rows)
+    return pixels.round_().to(torch.uint8).contiguous()
 
 
 def _weights(extent: Tensor, length: int, side: int) -> Tensor:

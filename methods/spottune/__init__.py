@@ -1,8 +1,7 @@
 """SpotTune: decide for each image which residual blocks are fine-tuned."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -12,50 +11,13 @@ from decathlon.models.layers import freeze
 from decathlon.models.noise import keyed_gumbel
 from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
-from decathlon.recipes import DEFAULT, NonNegative, Positive, Recipe
-from decathlon.suites.base import Suite, View
+from decathlon.suites.base import View
 
 from .policy import straight_through
+from .recipe import RELEASE, SpotTuneRecipe
 from .routing import RoutedNetwork
 
-RELEASE = "spottune"
-"""The released code, as a suite calls it."""
-
-
-@dataclass(frozen=True)
-class SpotTuneRecipe(Recipe):
-    """Settings of SpotTune.
-
-    Attributes:
-        tau: Temperature of equation 4. Not given in the paper; 1 is ours, as the policy
-            learns too slowly in short trainings with the released code's 5
-            (``gumbel_softmax.py``, line 15).
-        policy_lr: Initial rate of the policy network. The paper has one optimiser for all, so it
-            is the network's: that of its head, which is new too, where a suite gives rates. 0.01
-            in the released code (``main.py``, line 29).
-        policy_weight_decay: Its decay, the network's too; 1e-3 in the released code (``main.py``,
-            line 259).
-        test_routing: ``argmax`` of the policy, or ``sample`` from it.
-    """
-
-    tau: Positive = 1.0
-    policy_lr: Positive = 0.1
-    policy_weight_decay: NonNegative = 1e-4
-    test_routing: Literal["argmax", "sample"] = "argmax"
-
-    def on(self, suite: Suite) -> Self:
-        """Returns the recipe for a suite; ``released`` has the released weight decay.
-
-        Where the suite gives rates and decay, the policy has those of the head.
-        """
-        release = suite.releases.get(RELEASE)
-        if self.protocol == "paper" or release is None or set(self.weight_decay) != {DEFAULT}:
-            own = super().on(suite)
-            if "lr" not in suite.recipes.get(self.protocol, {}):
-                return own
-            lr, decay = own.head_lr or own.lr, own.decay(DEFAULT)
-            return replace(own, policy_lr=lr, policy_weight_decay=decay)
-        return replace(self, weight_decay={**self.weight_decay, **release.weight_decay})
+__all__ = ["SpotTune", "SpotTuneRecipe"]
 
 
 class SpotTune(Method):
@@ -65,7 +27,7 @@ class SpotTune(Method):
     block too, and the other blocks are routed (section 4.1); the frozen path stays the source's,
     its batch statistics included; the decision is the policy's argmax at test time. A shortcut
     with parameters, such as ResNet-50's at strided blocks, is part of either path (see
-    :class:`~.routing.RoutedBlock`), so that both are the source's block at step 0.
+    :class:`~.routed_block.RoutedBlock`), so that both are the source's block at step 0.
 
     ``released``: gyhui14/spottune as it runs: all blocks routed, the mixture is taken
     after the activation, the stem and the BN layers of both paths are trained

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from decathlon.models.resnet import Architecture, Block, ResidualNetwork
 
-from .routing import RoutedBlock, RoutedNetwork
+from .routed_block import RoutedBlock
+from .routing import RoutedNetwork
 
 MEMORY = 0.99
 """Weight of the past in the running mean of the fractions v."""

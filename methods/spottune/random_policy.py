@@ -15,7 +15,8 @@ from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, Recipe
 
 from . import SpotTune
-from .routing import RoutedBlock, RoutedNetwork
+from .routed_block import RoutedBlock
+from .routing import RoutedNetwork
 
 KEYS = 1 << 31
 """Number of keys. Data-parallel training averages buffers exactly in double precision: the sum of

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from decathlon.data import colour
-from decathlon.data.image import PHOTOGRAPH_PIXELS, ImageError, ImageFile, resized
+from decathlon.data.image import PHOTOGRAPH_PIXELS, ImageError, ImageFile, bicubic
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.reading.store import open_store
 from tests.data.official import decoded, encoded, picture
@@ -369,7 +369,7 @@ def test_photographs_are_turned_upright_and_official_images_are_not(
     for size in (image.shape, (100, 100)):
         room = np.empty((*size, 3), np.uint8)
         image.decode_into(room.data.cast("B"), size)
-        np.testing.assert_array_equal(room, resized(upright, *size))
+        np.testing.assert_array_equal(room, bicubic(upright, *size))
     if kind == "TIFF":
         with pytest.raises(ImageError, match="no image that can be read"):
             ImageFile(data, PHOTOGRAPH_PIXELS)

@@ -206,7 +206,8 @@ def test_of_built_in_methods_the_file_and_the_network_code_count() -> None:
     ours = "decathlon_methods"
     packages = {ours, "decathlon.models"}
     assert modules("fine-tuning") == network | packages | {f"{ours}.fine_tuning"}
-    routed = {f"{ours}.spottune.{name}" for name in ("routing", "paths", "policy")}
+    parts = ("routing", "routed_block", "paths", "policy", "recipe")
+    routed = {f"{ours}.spottune.{name}" for name in parts}
     routed |= {"decathlon.models.noise", f"{ours}.spottune"}
     assert modules("spottune") == network | packages | routed
     assert f"{ours}.spottune" in modules("spottune-global-k")

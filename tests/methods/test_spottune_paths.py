@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from decathlon_methods.spottune import routing
+from decathlon_methods.spottune import routed_block
 from decathlon_methods.spottune.policy import straight_through
-from decathlon_methods.spottune.routing import RoutedBlock, RoutedNetwork
+from decathlon_methods.spottune.routed_block import RoutedBlock
+from decathlon_methods.spottune.routing import RoutedNetwork
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
@@ -81,7 +82,7 @@ def test_training_is_that_of_the_plain_formula(
     if elsewhere:  # as on devices where it is not known which images take which path
         monkeypatch.setattr("decathlon_methods.spottune.paths.knows_rows", lambda x: False)
     found = trained(one, batch, chosen)
-    monkeypatch.setattr(routing, "choose", plainly)
+    monkeypatch.setattr(routed_block, "choose", plainly)
     expected = trained(two, batch, chosen)
     assert found.keys() == expected.keys()
     assert {"decisions", "macros.1.0.tuned.conv1.weight", "head.weight"} < found.keys()
@@ -99,7 +100,7 @@ def test_the_policy_learns_as_with_the_plain_formula(monkeypatch: pytest.MonkeyP
         policy = straight_through(beta, torch.zeros_like(beta), 1.0)
         routed(batch, policy=policy).square().sum().backward()
         gradients.append({n: p.grad for n, p in routed.policy.named_parameters()})
-        monkeypatch.setattr(routing, "choose", plainly)
+        monkeypatch.setattr(routed_block, "choose", plainly)
     for name, expected in gradients[1].items():
         assert expected is not None
         torch.testing.assert_close(gradients[0][name], expected, rtol=1e-4, atol=1e-5, msg=name)

@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 from decathlon_methods.spottune.policy import straight_through
-from decathlon_methods.spottune.routing import RoutedBlock, RoutedNetwork
+from decathlon_methods.spottune.routed_block import RoutedBlock
+from decathlon_methods.spottune.routing import RoutedNetwork
 from torch import nn
 
 from decathlon.models.layers import freeze

@@ -18,8 +18,9 @@ from decathlon.results.records import (
     split_of,
     write_record,
 )
+from decathlon.suites.base import Suite
 from decathlon.suites.visual_decathlon import SUITE
-from tests.scoring.making import make_record, unpacked
+from tests.scoring.making import FINE_GRAINED, make_record, unpacked
 
 
 @given(st.lists(st.booleans()))
@@ -117,21 +118,44 @@ def test_what_is_no_json_is_one_message(tmp_path: Path, text: str) -> None:
         read_record(path)
 
 
+UNIT = 5_814_688 * 32
+"""Bits of one ResNet-26 without a head."""
+
+
+def ratio_of(suite: Suite, domain: int, shared: int, source_domain: str) -> float:
+    """#par of a method from the record of one target, given the bits it stores there."""
+    bits = Parameters(source=UNIT, shared=shared, domain=domain, head=1, unit=UNIT)
+    name = suite.targets()[-1]
+    record = make_record("mine", name, [True], parameters=bits, source_domain=source_domain)
+    found = params_ratio([record], suite)
+    assert found is not None
+    return found[0]
+
+
 def test_params_ratio_of_table_3s_kinds_of_methods() -> None:
-    """Computed values of one ResNet-26 of 5,814,688 parameters without a head."""
-    unit = 5_814_688 * 32
+    def of(domain: int, source_domain: str = "keep", shared: int = UNIT) -> float:
+        return ratio_of(SUITE, domain, shared, source_domain)
 
-    def of(domain: int, source_domain: str = "keep", shared: int = unit) -> float:
-        bits = Parameters(source=unit, shared=shared, domain=domain, head=1, unit=unit)
-        record = make_record("mine", "dtd", [True], parameters=bits, source_domain=source_domain)
-        found = params_ratio([record], SUITE)
-        assert found is not None
-        return found[0]
-
-    assert of(unit) == pytest.approx(10)
+    assert of(UNIT) == pytest.approx(10)
     assert of(0) == pytest.approx(1)
     assert of(7_744 * 32) == pytest.approx(1.012, abs=5e-4)
     assert of((645_216 + 7_744) * 32) == pytest.approx(2.01, abs=5e-3)
     assert of(5_806_944) == pytest.approx(1.28, abs=5e-3)
-    assert of(unit, "train", shared=0) == pytest.approx(10)
+    assert of(UNIT, "train", shared=0) == pytest.approx(10)
     assert params_ratio([make_record("mine", "imagenet12", [True])], SUITE) is None
+
+
+@pytest.mark.parametrize(
+    ("domain", "shared", "expected"),
+    [
+        (UNIT, 0, 5.0),  # fine-tuning
+        (0, UNIT, 1.0),  # feature-extractor
+        (UNIT // 4, 3 * UNIT // 4, 2.0),  # the last quarter is tuned
+        (UNIT, UNIT, 6.0),  # SpotTune without its policy
+    ],
+)
+def test_params_ratio_without_a_source_domain_counts_what_is_needed(
+    domain: int, shared: int, expected: float
+) -> None:
+    assert ratio_of(FINE_GRAINED, domain, shared, "keep") == expected
+    assert ratio_of(FINE_GRAINED, domain, shared, "train") == expected

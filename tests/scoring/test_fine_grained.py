@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from decathlon.common.errors import UsageError
+from decathlon.results.records import Parameters
 from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import Board, board_of
 from decathlon.scoring.columns import cells, columns_of, default_keys
 from decathlon.scoring.compare import compare
+from decathlon.scoring.notes import difference_note
 from decathlon.scoring.render.dispatch import FORMATS, text_of
 from decathlon.scoring.rows import Row
-from tests.scoring.making import FINE_GRAINED, fine_grained
+from tests.scoring.making import FINE_GRAINED, UNIT, fine_grained
 
 FULL = dict(zip(FINE_GRAINED.domains, (80.0, 88.0, 92.0, 70.0, 76.0), strict=True))
 """Of mean 81.2."""
@@ -110,6 +112,26 @@ def test_the_baseline_is_of_the_same_source_and_crop(results: Path) -> None:
         "Several runs of fine-tuning could be the baseline of mine [source aaaaaa]: name one with"
         " --baseline." in notes
     )
+
+
+def test_rows_whose_only_baseline_has_another_source_or_crop_are_named(results: Path) -> None:
+    fine_grained(results, "fine-tuning", FULL, source="a" * 64)
+    fine_grained(results, "alike", FULL, source="a" * 64)
+    fine_grained(results, "scratch", FULL)
+    bits = Parameters(source=0, shared=0, domain=2 * UNIT, head=9, unit=2 * UNIT)
+    fine_grained(results, "wide-scratch", FULL, parameters=bits)
+    fine_grained(results, "resnet101", FULL, source="b" * 64)
+    fine_grained(results, "squeezed", FULL, source="a" * 64, crop="box")
+    board = board_of(results, suite=FINE_GRAINED)
+    assert all(row_of(board, name).versus for name in ("resnet101", "squeezed", "scratch"))
+    note = difference_note(board.rows)
+    assert note is not None
+    assert note.endswith(
+        "The baseline has another crop than squeezed and another source network than resnet101,"
+        " wide-scratch, so the difference may be due to that."
+    )
+    for form in ("table", "markdown", "latex", "html"):
+        assert "another source network than resnet101" in text_of(board, form)
 
 
 def test_every_format_has_the_difference(results: Path) -> None:

@@ -10,7 +10,7 @@ from decathlon.common.files import write_json
 from decathlon.results.records import find_records, read_record
 from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import board_of
-from decathlon.scoring.columns import headings_of
+from decathlon.scoring.columns import headings_of, label_in_group
 from decathlon.scoring.compare import compare
 from decathlon.scoring.entries import read_entries
 from decathlon.scoring.figures import amounts, policies
@@ -74,6 +74,22 @@ def test_published_subsets_stand_in_their_group_when_it_is_there(parts: Path) ->
         19: "10 images per class",
     }
     assert headings_of(board_of(None, suite=FINE_GRAINED)) == {}
+
+
+def test_on_a_terminal_labels_leave_out_the_subset_of_their_heading(parts: Path) -> None:
+    for epochs in (1, 2):
+        more = {"subset": "25pct", "recipe": {"epochs": epochs}, "seed": epochs}
+        fine_grained(parts, "twice", {"cubs": 70.0 + epochs}, **more)
+    board = board_of(parts, suite=FINE_GRAINED)
+    assert [label_in_group(row) for row in board.rows if row.kind == "run"] == [
+        "mine", "fine-tuning",
+        "mine", "fine-tuning", "twice [epochs 2]", "twice [epochs 1]",
+        "mine", "fine-tuning",
+    ]  # fmt: skip
+    table, _, notes = text_of(board, "table").partition("Bold is best")
+    assert "[25pct" not in table
+    assert "[25pct" in notes
+    assert "mine \\[25pct\\]" in text_of(board, "markdown")
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex", "html"])

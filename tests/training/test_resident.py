@@ -66,6 +66,21 @@ def test_resizing_on_the_device_is_that_on_the_cpu(tiny: Path, view: View) -> No
         assert difference.mean() < 0.3
 
 
+@pytest.mark.parametrize("view", RESIZED)
+def test_resizing_is_the_same_under_autocast(tiny: Path, view: View) -> None:
+    """Evaluation reads its batches under autocast, training does not."""
+    images = open_store(tiny).images("aircraft", ["train", "val"])
+    images.boxes = np.tile(np.array([[3, 5, 40, 50]], np.float32), (len(images), 1))
+    batches = Batches(images, view, 7, domain="aircraft", seed=0)
+    resident = Resident(images, CPU)
+    for cut in batches.cuts(1):
+        assert cut.extent is not None
+        expected = resident.gather(cut)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(resident.gather(cut), expected)
+            assert torch.equal(resized_from(batches.packed(cut), cut, CPU), expected)
+
+
 def test_a_resident_subset_has_its_own_images(tiny: Path) -> None:
     whole = open_store(tiny).images("dtd", ["train"])
     some = whole.subset(np.array([5, 0, 3]))

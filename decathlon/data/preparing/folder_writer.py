@@ -25,7 +25,7 @@ from decathlon.data.preparing.domain_job import DomainJob, same_plan
 from decathlon.data.preparing.filling import Filling
 from decathlon.data.preparing.shard_writer import ShardWriter, temporary_files
 from decathlon.data.preparing.verify import examine, marked
-from decathlon.data.sources.image_archive import last_part
+from decathlon.data.sources.file_names import last_part
 from decathlon.data.sources.official import ANNOTATIONS
 from decathlon.data.sources.plan import DomainPlan
 from decathlon.data.sources.supply import Supply

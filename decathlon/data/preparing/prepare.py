@@ -3,6 +3,8 @@
 The flow, one module each:
 
 * :mod:`decathlon.data.sources` lists domains (annotations) and yields image files (supplies);
+* :mod:`~decathlon.data.preparing.from_readers` and :mod:`~decathlon.data.preparing.offers` tell
+  which domains of readers and of the user's own folders are out of date, and write them;
 * :class:`~decathlon.data.preparing.folder_writer.FolderWriter` takes domains and supplies,
   makes one :class:`~decathlon.data.preparing.domain_job.DomainJob` per domain, and writes the
   manifest at the end;
@@ -11,25 +13,23 @@ The flow, one module each:
   :class:`~decathlon.data.preparing.shard_writer.ShardWriter`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from decathlon.common.errors import DataError, UsageError, nearest
-from decathlon.common.files import sha256
 from decathlon.common.locks import exclusive
 from decathlon.common.oserrors import explained
-from decathlon.common.text import printable_name
-from decathlon.data.manifest import DomainEntry, Manifest, SourceEntry, whole
+from decathlon.data.manifest import Manifest, whole
 from decathlon.data.preparing.domain_job import same_plan
-from decathlon.data.preparing.filling import BrokenError
 from decathlon.data.preparing.folder_writer import FolderWriter
+from decathlon.data.preparing.from_readers import write_read
 from decathlon.data.preparing.labelling import SPLIT, add_labels
+from decathlon.data.preparing.offers import damaged, is_current, write_offer
 from decathlon.data.preparing.shard_writer import temporary_files
-from decathlon.data.shard import UNKNOWN
 from decathlon.data.sources.class_folders import check_name, own_domain
-from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.imagenet import from_originals, validation
 from decathlon.data.sources.official import (
     has_annotations,
@@ -39,22 +39,9 @@ from decathlon.data.sources.official import (
     read_plans,
     supplies,
 )
-from decathlon.data.sources.readers import (
-    MissingError,
-    Offer,
-    Place,
-    missing_files,
-    reader_of,
-)
 from decathlon.data.sources.stratified import Shares, parse_shares
-from decathlon.data.sources.supply import Supply
-from decathlon.suites.base import Archive, Domain, Suite
+from decathlon.suites.base import Suite
 from decathlon.suites.registry import DEFAULT
-
-MOST_SKIPPED = 10_000
-"""Broken images of a domain that are left out at most."""
-SMALL_FILE = 1 << 20
-"""Bytes up to which a source is read again to notice a change; of others the size is compared."""
 
 
 @dataclass
@@ -189,7 +176,7 @@ class _Preparation:
             if whole(self.data, domain):
                 _remove_temporary(self.data / name)
             elif name not in self._reported:
-                found.messages.append(_damaged(name, domain))
+                found.messages.append(damaged(name, domain))
                 self._reported.add(name)
             for split, entry in domain.splits.items():
                 if split not in found.written.get(name, {}):
@@ -208,89 +195,16 @@ class _Preparation:
                 rule = parse_shares(entry.split_folders)
             known = entry.skipped if entry is not None and skip_broken else {}
             found = own_domain(name, folder, rule, known, self.suite.held_out)
-            if entry is None or not self._is_current(entry, found):
-                self._write_folder(name, folder, rule, skip_broken)
+            if entry is None or not is_current(self.folder, entry, found):
+                offered = partial(own_domain, name, folder, rule, held_out=self.suite.held_out)
+                write_offer(self.folder, offered, skip_broken)
             if shares is not None and not found.plan.split_folders:
                 self.folder.messages.append(
                     f"{folder}: has splits of its own; --split-folders does not divide them"
                 )
 
-    def _write_folder(
-        self, name: str, folder: Path, rule: Shares | None, skip_broken: bool
-    ) -> None:
-        """Writes a domain from a folder, without broken images if ``skip_broken``."""
-        self._write(
-            lambda skipped: own_domain(name, folder, rule, skipped, self.suite.held_out),
-            skip_broken,
-        )
-
-    def _write(self, offered: Callable[[dict[str, str]], Offer], skip_broken: bool) -> None:
-        """Writes a domain, without broken images if ``skip_broken``.
-
-        Args:
-            offered: Returns the domain without images that are known to be broken.
-            skip_broken: True to leave out those that turn out to be.
-
-        Raises:
-            BrokenError: Images are broken and not to be skipped, or there are too many.
-        """
-        skipped: dict[str, str] = {}
-        while True:  # once more if images turn out to be broken
-            found = offered(skipped)
-            try:
-                self.folder.write(found.supplies, [found.plan], found.annotations)
-            except BrokenError as error:
-                skipped |= {printable_name(image): reason for image, reason in error.images.items()}
-                if not skip_broken or len(skipped) > MOST_SKIPPED:
-                    raise
-            else:
-                break
-        name = found.plan.name
-        remarks = [f"{name}: {remark}" for remark in self.manifest.domains[name].remarks]
-        self.folder.messages += [*found.messages, *remarks]
-
-    def _is_current(self, entry: DomainEntry, found: Offer) -> bool:
-        """Returns True if a domain is prepared from what its source holds now."""
-        notes, count = found.annotations, len(found.annotations)
-        splits = list(found.plan.splits.values())
-        return (
-            whole(self.data, entry)
-            and same_plan(entry, found.plan)
-            and [note.sha256 for note in notes] == [s.sha256 for s in entry.sources[:count]]
-            and len(found.supplies) == len(entry.sources) - count
-            and all(
-                supply.unchanged(source, splits)
-                for supply, source in zip(found.supplies, entry.sources[count:], strict=True)
-            )
-        )
-
     def from_readers(self, archives: Path, skip_broken: bool) -> None:
-        """Writes domains whose images their readers find, if missing or out of date."""
-        lacking: dict[str, Sequence[Archive]] = {}
-        for domain in self._readable():
-            name, entry = domain.name, self.manifest.domains.get(domain.name)
-            if entry is not None and self._is_settled(archives, entry):
-                continue
-            try:
-                found = reader_of(domain, self.suite)(Place(archives, name, self.suite))
-            except MissingError as error:
-                if entry is None or not whole(self.data, entry):
-                    lacking[name] = error.archives
-                continue
-            if entry is None:
-                if found is None:
-                    lacking[name] = [a for a in self.suite.archives if name in a.domains]
-                else:
-                    self._write_read(name, found, skip_broken)
-            elif found is not None and self._is_outdated(entry, found):
-                self._write_read(name, found, skip_broken)
-            elif self.wanted is not None and not whole(self.data, entry):
-                raise DataError(_damaged(name, entry))
-        if lacking:
-            self._tell_lacking(archives, lacking)
-
-    def _readable(self) -> list[Domain]:
-        """Returns the domains that readers should look for.
+        """Writes domains whose images their readers find, if missing or out of date.
 
         Raises:
             UsageError: The user named one that neither is the suite's nor is prepared.
@@ -301,70 +215,16 @@ class _Preparation:
                 if not self._is_own(name):
                     self.suite.check(name)
         names = [domain.name for domain in found] if self.wanted is None else self.wanted
-        return [d for d in found if d.name in names and d.name not in self.folders]
-
-    def _is_outdated(self, entry: DomainEntry, found: Offer) -> bool:
-        """Returns True if a prepared domain is damaged, has changed, or can get labels."""
-        if self._is_current(entry, found):
-            return False
-        unlabelled = any((part.categories == UNKNOWN).any() for part in found.plan.splits.values())
-        if not whole(self.data, entry) or not (_labelled(entry) or unlabelled):
-            return True
-        # What was made of other files, which may be gone, stays as it is.
-        return any(_same_place(s, source) for s in found.supplies for source in entry.sources)
-
-    def _write_read(self, name: str, found: Offer, skip_broken: bool) -> None:
-        """Writes what a reader has found."""
-
-        def offered(skipped: dict[str, str]) -> Offer:
-            return replace(found, plan=found.plan.without(skipped))
-
-        for note in found.annotations:
-            self.folder.tell(note)
-        self._write(offered, skip_broken)
-        if any(isinstance(supply, FolderSupply) for supply in found.supplies):
-            self.folder.messages.append(
-                f"{name}: is made of unpacked files, which have no official digest to compare with"
-            )
-        official, plan = self.suite.domains[name], found.plan
-        if not plan.official(self.suite):
-            counts = {split: len(notes) for split, notes in plan.splits.items()}
-            trained = counts.get("train", 0) + counts.get("val", 0)
-            self.folder.messages.append(
-                f"{name}: {trained:,} images to train on and {counts.get('test', 0):,} to test on,"
-                f" of {sum(map(bool, plan.class_names))} classes; official are"
-                f" {sum(official.sizes[:2]):,}, {official.sizes[2]:,} and"
-                f" {official.num_classes}: recorded as unofficial"
-            )
-
-    def _tell_lacking(self, archives: Path, lacking: Mapping[str, Sequence[Archive]]) -> None:
-        """Adds a message on domains whose files are missing.
-
-        Raises:
-            DataError: Nothing is prepared and nothing can be, or the user named such a domain.
-        """
-        files = list(dict.fromkeys(file for part in lacking.values() for file in part))
-        text = missing_files(archives, list(lacking), files)
-        if self.wanted is not None or not self.manifest.domains:
-            raise DataError(text)
-        self.folder.messages.append(text)
-        self._reported.update(lacking)
-
-    def _is_settled(self, archives: Path, entry: DomainEntry) -> bool:
-        """Returns True if a domain is prepared, as far as can be told without its reader."""
-        return (
-            whole(self.data, entry)
-            and _labelled(entry)
-            and not any(source.folder for source in entry.sources)
-            and all(_is_same(archives / source.file, source) for source in entry.sources)
-        )
+        domains = [d for d in found if d.name in names and d.name not in self.folders]
+        named = self.wanted is not None
+        self._reported.update(write_read(self.folder, archives, domains, named, skip_broken))
 
     def from_archives(self, archives: Path) -> None:
         """Writes the missing domains whose images are in archives or the unpacked tree."""
         for name in self.wanted or ():
             entry = self.manifest.domains.get(name)
             if entry is not None and self._is_own(name) and not whole(self.data, entry):
-                raise DataError(_damaged(name, entry))
+                raise DataError(damaged(name, entry))
         all_ = [*self.suite.domains, *self.manifest.domains]
         names = self.wanted if self.wanted is not None else list(dict.fromkeys(all_))
         read = {domain.name for domain in self.suite.domains.values() if domain.reader}
@@ -438,7 +298,7 @@ class _Preparation:
             if name in known or self._complete(name):
                 continue
             if name in self.manifest.domains:
-                raise DataError(_damaged(name, self.manifest.domains[name]))
+                raise DataError(damaged(name, self.manifest.domains[name]))
             raise UsageError(
                 f"no annotations of a domain '{name}'{nearest(name, known)}"
                 f" (there are those of {', '.join(known)})"
@@ -488,36 +348,6 @@ class _Preparation:
         if tried and self.imagenet is not None and validation(self.imagenet) != tried:
             return False
         return self.folder.same_archives(entry.sources)
-
-
-def _damaged(name: str, entry: DomainEntry) -> str:
-    """Returns a message on how to rebuild a domain whose source is not at hand."""
-    source = entry.sources[0] if entry.own else None
-    how = f" --folder {name}={source.folder or 'DIR'}" if source else " --archives DIR"
-    how += " --skip-broken" * bool(entry.skipped)
-    return (
-        f"{name}: shards are missing or damaged; run 'decathlon prepare{how}' with what they"
-        " were made of"
-    )
-
-
-def _labelled(entry: DomainEntry) -> bool:
-    return all(split.labelled for split in entry.splits.values())
-
-
-def _is_same(path: Path, source: SourceEntry) -> bool:
-    """Returns True if a file that data was made of is gone, or the same as far as is looked."""
-    if not path.is_file():
-        return True
-    size = path.stat().st_size
-    return size == source.size and (size > SMALL_FILE or sha256(path) == source.sha256)
-
-
-def _same_place(supply: Supply, source: SourceEntry) -> bool:
-    """Returns True if data was made of this archive or folder, whatever it held then."""
-    if isinstance(supply, FolderSupply):
-        return supply.is_at(source.folder)
-    return supply.name == source.file
 
 
 def _remove_temporary(folder: Path) -> None:

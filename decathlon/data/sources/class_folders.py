@@ -22,7 +22,6 @@ from decathlon.common.errors import DataError, UsageError, listed, nearest
 from decathlon.common.text import printable_name
 from decathlon.data.sources.annotations import MOST_CLASSES, Annotations, Names
 from decathlon.data.sources.folder_scan import LAYOUT, Found, FoundImage, scan, without
-from decathlon.data.sources.image_archive import last_part
 from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.plan import DOMAIN_NAME, RESERVED, DomainPlan, domain_plan
 from decathlon.data.sources.readers import Offer, Place
@@ -136,9 +135,9 @@ def _held_out(found: Found, share: float) -> Found:
     """Makes val of a share of train."""
     parts: dict[str, dict[str, list[FoundImage]]] = {"train": {}, "val": {}}
     for name, files in found.images["train"].items():
-        keys = [last_part(os.fsdecode(image.name)) for image in files]
+        names = [os.fsdecode(image.name) for image in files]
         for image, out in zip(
-            files, drawn([name] * len(keys), keys, partial(part_of, share)), strict=True
+            files, drawn([name] * len(names), names, partial(part_of, share)), strict=True
         ):
             parts["val" if out else "train"].setdefault(name, []).append(image)
     images = {**found.images, **parts}

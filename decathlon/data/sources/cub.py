@@ -11,8 +11,8 @@ from decathlon.common.errors import DataError
 from decathlon.data.boxes import Box
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.class_folders import prepared_folders
-from decathlon.data.sources.image_archive import last_part, last_two
-from decathlon.data.sources.image_folder import FolderSupply, digest_over
+from decathlon.data.sources.file_names import last_two
+from decathlon.data.sources.image_folder import FolderSupply, digest_over, in_lower_case
 from decathlon.data.sources.plan import DomainPlan
 from decathlon.data.sources.readers import Offer, Place, Sample, plan_of
 from decathlon.data.sources.streaming import reading
@@ -32,13 +32,14 @@ def read(place: Place) -> Offer | None:
     archive = place.find(ARCHIVE)
     listed = place.find(IMAGES, TREE, f"{TREE}/{TREE}")
     if archive is not None:
-        lists = place.tar(archive, last_two).contents([*LISTS, BOXES], _MOST, early=True)
-        return _offer(place, archive, lists, place.tar(archive, last_two), [])
+        lists = place.tar(archive, str).contents([*LISTS, BOXES], _MOST, early=True)
+        return _offer(place, archive, lists, place.tar(archive, _key), [])
     if listed is None:
         return prepared_folders(place, crops=["cubs_cropped"])
     root = listed.parent
     lists = {name: _content(root / name) for name in (*LISTS, BOXES) if (root / name).is_file()}
-    supply = FolderSupply(root / "images", f"{TREE}/images", PHOTOGRAPHS)
+    images = root / "images"
+    supply = FolderSupply(images, f"{TREE}/images", PHOTOGRAPHS, path_of=in_lower_case(images))
     parts = [(name, place.entry(root / name)) for name in lists]
     entry = SourceEntry(
         file=TREE,
@@ -73,14 +74,18 @@ def _plan(place: Place, where: Path, lists: dict[str, bytes]) -> DomainPlan:
             if found is not None and number not in found:
                 raise DataError(f"{where}: {list_} lacks image {number}; fetch {ARCHIVE} again")
         sample = Sample(
-            name,
+            _key(name),
             int(labels[number][0]),
             number,
-            last_part(name),
             Box(*boxes[number]) if boxes is not None else None,
         )
         samples["train" if trained[number][0] else "test"].append(sample)
     return plan_of(place, str(where), samples, class_names)
+
+
+def _key(name: str) -> str:
+    """Returns what an image is called: ``<class>/<file>`` in lower case."""
+    return last_two(name.replace("\\", "/")).lower()
 
 
 def _rows(where: Path, name: str, lists: dict[str, bytes]) -> Iterator[tuple[int, str]]:

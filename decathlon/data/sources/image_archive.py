@@ -6,6 +6,7 @@ from pathlib import Path
 from decathlon.common.errors import DataError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import Annotations
+from decathlon.data.sources.file_names import last_part
 from decathlon.data.sources.name_index import NameIndex
 from decathlon.data.sources.streaming import Hashed, reading, unpacked, unreadable
 from decathlon.data.sources.supply import LARGEST_IMAGE, SMALL, Rule, Supplied
@@ -22,16 +23,6 @@ def archive_entry(
     """Returns the record of an archive, compared with the official one of that name."""
     same = any(a.file == last_part(name) and (a.size, a.sha256) == (size, sha256) for a in official)
     return SourceEntry(file=name, size=size, sha256=sha256, official=same)
-
-
-def last_part(name: str) -> str:
-    """Returns a path's file name."""
-    return name.rsplit("/", 1)[-1]
-
-
-def last_two(name: str) -> str:
-    """Returns a path's folder and file name."""
-    return "/".join(name.rsplit("/", 2)[-2:])
 
 
 class ArchiveSupply:
@@ -110,30 +101,37 @@ class ArchiveSupply:
         self._entry = archive_entry(self.name, source.count, digest, self._official)
 
     def contents(self, names: Collection[str], most: int, early: bool) -> dict[str, bytes]:
-        """Reads some files that are at the top of the archive, or one folder below.
+        """Reads some files of the archive; of those with one name, the one in fewest folders.
 
         Args:
             names: Their file names.
             most: Bytes that each may have.
-            early: True to stop when all are found; the archive's digest is then not known.
+            early: True to stop when all are found at the top or one folder below; the archive's
+                digest is then not known.
 
         Raises:
             DataError: The archive is damaged, or a file is too large or there twice.
         """
-        found: dict[str, bytes] = {}
+        found: dict[str, tuple[int, bytes]] = {}
+        twice: dict[str, tuple[int, str]] = {}
         for tar, member in self.members():
-            name = last_part(member.name)
-            if name not in names or member.kind != "file" or member.name.count("/") > 1:
+            name, depth = last_part(member.name), member.name.count("/")
+            if name not in names or member.kind != "file":
                 continue
             where = f"{tar.where}: {member.name}"
-            if name in found:
-                raise DataError(f"{where}: is there twice; {self.mend}")
+            if name in found and depth >= found[name][0]:
+                if depth == found[name][0]:
+                    twice[name] = depth, where
+                continue
             if member.size > most:
                 raise DataError(f"{where}: has {member.size} bytes (limit {most}); {self.mend}")
-            found[name] = tar.read()
-            if early and len(found) == len(names):
+            found[name] = depth, tar.read()
+            if early and len(found) == len(names) and all(d <= 1 for d, _ in found.values()):
                 break
-        return found
+        for name, (depth, where) in twice.items():
+            if depth == found[name][0]:
+                raise DataError(f"{where}: is there twice; {self.mend}")
+        return {name: data for name, (_, data) in found.items()}
 
     def source(self) -> SourceEntry:
         """Returns name, size and digest of the archive."""

@@ -126,6 +126,18 @@ class FolderSupply:
         )
 
 
+def in_lower_case(folder: Path, prefix: str = "") -> Callable[[bytes], bytes]:
+    """Returns a ``path_of`` for images whose names are in lower case, whatever the files' case.
+
+    Args:
+        folder: Holds the images, at its top or one folder below.
+        prefix: Begins the names and is no part of the paths.
+    """
+    paths = (path.relative_to(folder) for part in ("*", "*/*") for path in folder.glob(part))
+    found = {os.fsencode(f"{prefix}{path}".lower()): os.fsencode(path) for path in sorted(paths)}
+    return lambda name: found.get(name, name)
+
+
 def _failing(error: ImageError) -> bytes:
     raise error
 

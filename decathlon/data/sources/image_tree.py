@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decathlon.common.errors import DataError
+from decathlon.data.sources.file_names import last_part, last_two
 from decathlon.data.sources.folder_scan import LITTER, SUFFIXES
-from decathlon.data.sources.image_archive import last_part, last_two
 from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.readers import Place
 from decathlon.data.sources.streaming import reading, unreadable
@@ -97,9 +97,15 @@ def _key(name: str) -> str:
 
 
 def _split(names: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Parts images in folders from other files."""
-    images = [n for n in names if n.lower().endswith(SUFFIXES) and "/" in n]
-    return images, {last_part(n): n for n in set(names).difference(images)}
+    """Parts images in folders from other files, of which the first of each name counts."""
+    images: list[str] = []
+    texts: dict[str, str] = {}
+    for name in names:
+        if name.lower().endswith(SUFFIXES) and "/" in name:
+            images.append(name)
+        else:
+            texts.setdefault(last_part(name), name)
+    return images, texts
 
 
 def _is_litter(name: str) -> bool:

@@ -38,8 +38,9 @@ from decathlon.common.progress import progress
 from decathlon.data.image import PHOTOGRAPH_PIXELS, ImageError, ImageFile, stored_size
 from decathlon.data.shard import Int64
 from decathlon.data.sources.annotations import Annotations, Names
+from decathlon.data.sources.file_names import last_part
 from decathlon.data.sources.folder_scan import LITTER
-from decathlon.data.sources.image_archive import ArchiveSupply, last_part
+from decathlon.data.sources.image_archive import ArchiveSupply
 from decathlon.data.sources.image_folder import FolderSupply, read_regular
 from decathlon.data.sources.plan import DomainPlan
 from decathlon.data.sources.streaming import unreadable

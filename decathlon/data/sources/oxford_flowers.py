@@ -14,8 +14,8 @@ import numpy as np
 from decathlon.common.errors import DataError
 from decathlon.data.shard import Int64
 from decathlon.data.sources.class_folders import prepared_folders
-from decathlon.data.sources.image_archive import last_part
-from decathlon.data.sources.image_folder import FolderSupply
+from decathlon.data.sources.file_names import last_part
+from decathlon.data.sources.image_folder import FolderSupply, in_lower_case
 from decathlon.data.sources.matlab import read_matlab
 from decathlon.data.sources.readers import Offer, Place, Sample, plan_of
 from decathlon.data.sources.supply import PHOTOGRAPHS, Supply
@@ -41,7 +41,7 @@ def read(place: Place) -> Offer | None:
     _check(place, sets, train, val, test, len(numbers))
     splits = {
         split: [
-            Sample(f"image_{image:05d}.jpg", numbers.item(image - 1), image, f"image_{image:05d}")
+            Sample(f"image_{image:05d}.jpg", numbers.item(image - 1), image)
             for image in sorted(ids.tolist())
         ]
         for split, ids in (("train", np.concatenate([train, val])), ("test", test))
@@ -53,13 +53,13 @@ def read(place: Place) -> Offer | None:
 def _images(place: Place) -> Supply | None:
     archive = place.find(ARCHIVE, _TREE)
     if archive is not None:
-        return place.tar(archive, last_part)
+        return place.tar(archive, lambda member: last_part(member).lower())
     folder = place.find("jpg", _TREE, "102flowers", f"{_TREE}/102flowers")
     if folder is None or not folder.is_dir():
         return None
     while (folder / "jpg").is_dir():
         folder = folder / "jpg"
-    return FolderSupply(folder, "jpg", PHOTOGRAPHS)
+    return FolderSupply(folder, "jpg", PHOTOGRAPHS, path_of=in_lower_case(folder))
 
 
 def _vector(variables: dict[str, Any], name: str, where: Path) -> Int64:

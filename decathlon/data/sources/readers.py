@@ -173,14 +173,12 @@ class Sample(NamedTuple):
         name: What the supply knows it by.
         category: Its category id, -1 where not known.
         image_id: No other image of the domain has it.
-        key: Fixes what is held out of train; the same wherever the images come from.
         box: Its bounding box in pixels of the file; all images of a domain have one, or none.
     """
 
     name: str
     category: int
     image_id: int
-    key: str
     box: Box | None = None
 
 
@@ -206,7 +204,7 @@ def plan_of(
     splits = {split: list(part) for split, part in samples.items()}
     share, train = place.suite.held_out, splits.get("train", [])
     if share:
-        held = drawn([s.category for s in train], [s.key for s in train], partial(part_of, share))
+        held = drawn([s.category for s in train], [s.name for s in train], partial(part_of, share))
         splits["train"] = [s for s, out in zip(train, held, strict=True) if not out]
         splits["val"] = [s for s, out in zip(train, held, strict=True) if out]
     boxed = all(s.box is not None for part in splits.values() for s in part)

@@ -17,8 +17,8 @@ from decathlon.data.boxes import Box
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import UNKNOWN
 from decathlon.data.sources.class_folders import prepared_folders
-from decathlon.data.sources.image_archive import last_part, last_two
-from decathlon.data.sources.image_folder import FolderSupply
+from decathlon.data.sources.file_names import last_part
+from decathlon.data.sources.image_folder import FolderSupply, in_lower_case
 from decathlon.data.sources.matlab import MOST_BYTES, number, parse, read_matlab, records
 from decathlon.data.sources.readers import Offer, Place, Sample, plan_of
 from decathlon.data.sources.supply import PHOTOGRAPHS, Supply
@@ -59,15 +59,15 @@ def read(place: Place) -> Offer | None:
 
 
 def _images(place: Place, name: str) -> Supply | None:
-    """Returns where the images of an archive are; their names are ``<name>/<file>``."""
+    """Returns where images are; they are called ``<name>/<file>``, in lower case."""
     archive, folder = place.find(f"{name}.tgz", *_ROOTS), place.find(name, *_ROOTS)
     if archive is not None:
-        return place.tar(archive, last_two)
+        return place.tar(archive, lambda member: f"{name}/{last_part(member).lower()}")
     if folder is None or not folder.is_dir():
         return None
     while (folder / name).is_dir():
         folder = folder / name
-    return FolderSupply(folder.parent, name, PHOTOGRAPHS)
+    return FolderSupply(folder, name, PHOTOGRAPHS, path_of=in_lower_case(folder, f"{name}/"))
 
 
 def _halves(place: Place, kit: Path, supplies: list[Supply]) -> Offer:
@@ -96,7 +96,7 @@ def _devkit(place: Place, kit: Path) -> tuple[Lists, list[SourceEntry]]:
     """Reads the lists of the devkit, an archive or the folder of its files."""
     names = (META, TRAIN_LIST, TEST_LIST)
     if kit.name == DEVKIT:
-        archive = place.tar(kit, last_two)
+        archive = place.tar(kit, str)
         found = archive.contents(names, MOST_BYTES, early=False)
         lists = {name: parse(data, f"{kit}: {name}") for name, data in found.items()}
         return lists, [archive.source()]
@@ -136,6 +136,6 @@ def _samples(
         )
         box = Box(left - 1, top - 1, right - left + 1, bottom - top + 1)
         category = int(number(record, "class", where)) if "class" in record else UNKNOWN
-        file = last_part(file.replace("\\", "/"))
-        samples.append(Sample(f"{folder}/{file}", category, image_id, file, box))
+        file = last_part(file.replace("\\", "/")).lower()
+        samples.append(Sample(f"{folder}/{file}", category, image_id, box))
     return samples

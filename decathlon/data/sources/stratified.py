@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from decathlon.common.errors import UsageError
+from decathlon.data.sources.file_names import last_part, mend
 from decathlon.suites.base import SPLITS
 
 FEWEST = 3
@@ -81,20 +82,22 @@ def a_fifth(count: int) -> int:
 def drawn(
     classes: Sequence[Hashable], names: Sequence[str], part: Callable[[int], int]
 ) -> list[bool]:
-    """Draws images of each class in the order of the SHA-256 of their names.
+    """Draws images of each class in the order of the SHA-256 of their files' names.
 
-    Images of one class and name stay together: they show the same. As long as there are names
-    of single images, their numbers are exact.
+    Names are mended (:func:`~decathlon.data.sources.file_names.mend`), so that the same images are
+    drawn wherever they come from. Images of one class and name stay together: they show the same.
+    As long as there are names of single images, their numbers are exact.
 
     Args:
         classes: Of each image.
-        names: Of each image.
+        names: Of each image; folders in them do not count.
         part: How many are drawn of so many images of a class.
 
     Returns:
         For each image, True if it is drawn.
     """
     members: dict[Hashable, Counter[str]] = defaultdict(Counter)
+    names = [mend(last_part(name)) for name in names]
     for label, name in zip(classes, names, strict=True):
         members[label][name] += 1
     chosen: set[tuple[Hashable, str]] = set()

@@ -6,6 +6,7 @@ There is no official split. Train has 80 % of each class, rounded down, by the n
 
 from decathlon.common.errors import DataError, listed
 from decathlon.data.sources.class_folders import prepared_folders
+from decathlon.data.sources.file_names import last_two
 from decathlon.data.sources.image_tree import find_tree
 from decathlon.data.sources.readers import Offer, Place, Sample, plan_of
 from decathlon.data.sources.stratified import a_fifth, drawn
@@ -22,8 +23,9 @@ def read(place: Place) -> Offer | None:
         return folders
     names, messages = tree.names, []
     if (text := tree.text(LIST)) is not None:
-        wanted = {line.strip() for line in text.splitlines() if line.strip()}
-        lacking = sorted(wanted - set(names))
+        lines = (line.strip().replace("\\", "/") for line in text.splitlines())
+        wanted = {last_two(line).lower() for line in lines if line}
+        lacking = sorted(wanted.difference(name.lower() for name in names))
         if lacking:
             raise DataError(
                 f"{tree.path}: lacks {len(lacking):,} sketches that {LIST} names:"
@@ -32,14 +34,14 @@ def read(place: Place) -> Offer | None:
         others = len(names) - len(wanted)
         if others:
             messages.append(f"{place.domain}: {LIST} does not name {others:,} images: left out")
-        names = [name for name in names if name in wanted]
+        names = [name for name in names if name.lower() in wanted]
     classes = sorted({name.split("/")[0] for name in names}, key=str.encode)
     category = {text: number for number, text in enumerate(classes, start=1)}
     samples = [
-        Sample(name, category[name.split("/")[0]], number, name.split("/")[1])
+        Sample(name, category[name.split("/")[0]], number)
         for number, name in enumerate(names, start=1)
     ]
-    test = drawn([s.category for s in samples], [s.key for s in samples], a_fifth)
+    test = drawn([s.category for s in samples], [s.name for s in samples], a_fifth)
     splits = {
         split: [s for s, out in zip(samples, test, strict=True) if out == (split == "test")]
         for split in ("train", "test")

@@ -10,12 +10,11 @@ are taken if all are there, and otherwise every artist.
 * Some paintings are filed under two styles. Both files count, and stay on one side of each split.
 """
 
-import re
-import unicodedata
 from importlib.resources import files
 
 from decathlon.common.errors import DataError, listed
 from decathlon.data.sources.class_folders import prepared_folders
+from decathlon.data.sources.file_names import last_part, mend
 from decathlon.data.sources.image_tree import find_tree
 from decathlon.data.sources.readers import Offer, Place, Sample, plan_of
 from decathlon.data.sources.stratified import a_fifth, drawn
@@ -30,7 +29,6 @@ STYLES = (
     "Synthetic_Cubism", "Ukiyo_e",
 )  # fmt: skip
 """The 27 style folders of the archive."""
-_BROKEN = re.compile("\xe2[^\x00-\x7f]{2}|[\xc2-\xdf\xe2-\xff][^\x00-\x7f]")
 
 
 def read(place: Place) -> Offer | None:
@@ -39,7 +37,7 @@ def read(place: Place) -> Offer | None:
     folders = prepared_folders(place) if tree is None or not tree.archive else None
     if folders is not None or tree is None:
         return folders
-    mended = {name: mend(name.split("/")[1]) for name in tree.names}
+    mended = {name: mend(last_part(name)) for name in tree.names}
     artists = {name: artist for name, key in mended.items() if (artist := artist_of(key))}
     if not artists:
         raise DataError(f"{tree.path}: no file is named STYLE/ARTIST_TITLE; fetch {ARCHIVE} again")
@@ -52,10 +50,9 @@ def read(place: Place) -> Offer | None:
     )
     category = {artist: number for number, artist in enumerate(sorted(chosen), start=1)}
     samples = [
-        Sample(name, category[artists[name]], number, mended[name])
-        for number, name in enumerate(names, start=1)
+        Sample(name, category[artists[name]], number) for number, name in enumerate(names, start=1)
     ]
-    test = drawn([s.category for s in samples], [s.key for s in samples], a_fifth)
+    test = drawn([s.category for s in samples], [s.name for s in samples], a_fifth)
     splits = {
         split: [s for s, out in zip(samples, test, strict=True) if out == (split == "test")]
         for split in ("train", "test")
@@ -64,7 +61,7 @@ def read(place: Place) -> Offer | None:
     messages = [*_on_styles(tree.names), *_on_artists(known, found)]
     if nameless := len(tree.names) - len(artists):
         messages.append(f"{nameless:,} images without an artist in their name are left out")
-    if twice := len(samples) - len({sample.key for sample in samples}):
+    if twice := len(samples) - len({mended[sample.name] for sample in samples}):
         messages.append(
             f"{twice:,} images show a painting that is filed under another style too: all files of"
             " a painting are on the same side of each split"
@@ -82,24 +79,6 @@ def artist_of(name: str) -> str:
     """Returns the artist in a file's name, ``""`` without one."""
     artist, sign, _ = name.partition("_")
     return artist if sign else ""
-
-
-def mend(name: str) -> str:
-    """Mends accents: UTF-8 that was read as Latin-1 (or Windows-1252) and perhaps lower-cased."""
-    name = unicodedata.normalize("NFC", name)
-    return unicodedata.normalize("NFC", _BROKEN.sub(_mended, name)).lower()
-
-
-def _mended(match: re.Match[str]) -> str:
-    # Lower-casing turned the first of two or three bytes, C3 for instance, into E3.
-    first, rest = match[0][0], match[0][1:]
-    for start in (first, first.upper()):
-        for coding in ("latin-1", "cp1252"):
-            try:
-                return (start + rest).encode(coding).decode()
-            except UnicodeError:
-                continue
-    return match[0]
 
 
 def _on_styles(names: list[str]) -> list[str]:

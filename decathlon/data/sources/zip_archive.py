@@ -76,12 +76,12 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """Returns a member's name; many programs write UTF-8 without saying so, or backslashes."""
+    """Returns a member's name; programs write UTF-8 without saying so, backslashes, or ``./``."""
     name = info.filename
     if not info.flag_bits & _UTF8:
         with suppress(UnicodeError):
             name = name.encode("cp437").decode()
-    return name.replace("\\", "/")
+    return name.replace("\\", "/").removeprefix("./")
 
 
 class ZipSupply:

@@ -92,7 +92,7 @@ def _key(drawn: Figure, rows: list[Row]) -> None:
     style.legend(drawn, list(handles.values()), list(handles))
 
 
-def differences(entries: dict[str, Entry], reference: str, suite: Suite) -> Figure:
+def domains(entries: dict[str, Entry], reference: str, suite: Suite) -> Figure:
     """Draws each run's accuracy per domain relative to a reference, paired on images.
 
     Args:

@@ -88,7 +88,7 @@ def _domains(request: FigureRequest) -> Figure:
         raise UsageError(f"{error}{hint}") from None
     shown = {**request.entries(), reference: everything[reference]}
     check_same_images(request.results, [r for e in shown.values() for r in e.averaged])
-    return boards.differences(shown, reference, request.suite)
+    return boards.domains(shown, reference, request.suite)
 
 
 def _curves(request: FigureRequest) -> Figure:

@@ -31,7 +31,7 @@ from decathlon.scoring.entries import Entry
 from decathlon.scoring.notes import audit_note
 from decathlon.scoring.render.terminal import conditions, legend
 from decathlon.scoring.rows import Row
-from decathlon.suites.subset import in_words
+from decathlon.suites.subset import size_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,7 +117,7 @@ def _facts(board: Board, row: Row) -> list[tuple[str, str]]:
         ("seeds", ", ".join(map(str, row.seeds))),
     ]
     if row.subset:
-        facts.append(("trained on", in_words(row.subset)))
+        facts.append(("trained on", size_in_words(row.subset)))
         facts.append(("draws", ", ".join(map(str, row.draws))))
     if row.versus:
         low, high = row.versus.mean.ci
@@ -217,7 +217,7 @@ def _board_figures(board: Board) -> list[dict[str, str]]:
         others = [one for one in shown.values() if one.label != base.label]
         if any(set(base.domains) & set(one.domains) for one in others):
             text = f"Accuracy by domain relative to {visible(base.label)}, with 95 % intervals"
-            drawn = boards.differences({base.label: base, **shown}, base.label, board.suite)
+            drawn = boards.domains({base.label: base, **shown}, base.label, board.suite)
             figures.append(_image(drawn, text))
     return figures
 

@@ -17,6 +17,7 @@ from decathlon.scoring.columns import (
     columns_of,
     default_keys,
     headings_of,
+    label_in_group,
     notes_of,
 )
 from decathlon.suites.base import Suite
@@ -89,7 +90,7 @@ def _grid(board: "Board", keys: Sequence[str], digits: int) -> Grid:
         if i in headings:
             grid.add_heading(f"{headings[i]}:")
         last = i + 1 == len(board.rows) or board.rows[i + 1].section != row.section
-        grid.add_row(visible(row.label), *map(_text, line), end_section=last)
+        grid.add_row(visible(label_in_group(row)), *map(_text, line), end_section=last)
     return grid
 
 

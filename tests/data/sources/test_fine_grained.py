@@ -19,7 +19,8 @@ from decathlon.data.preparing.prepare import prepare as prepare_any
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import Images, open_store
 from decathlon.data.sources import readers
-from decathlon.data.sources.wikiart import artist_names, mend
+from decathlon.data.sources.file_names import mend
+from decathlon.data.sources.wikiart import artist_names
 from decathlon.suites.fine_grained import MEAN, STD, SUITE
 from tests.data import fine_grained as made
 from tests.data.fine_grained import BOX, Fine
@@ -92,7 +93,7 @@ def test_large_archives_are_not_read_again(fine: Fine, monkeypatch: pytest.Monke
     made.add_cub(fine)
     fine.write()
     prepare(fine)
-    monkeypatch.setattr("decathlon.data.preparing.prepare.SMALL_FILE", 10)
+    monkeypatch.setattr("decathlon.data.preparing.from_readers.SMALL_FILE", 10)
     path = fine.folder / "CUB_200_2011.tgz"
     path.write_bytes(bytes(path.stat().st_size))
     assert prepare(fine, domains=["cubs"]).done
@@ -134,6 +135,27 @@ def test_a_changed_tree_is_prepared_again(fine: Fine) -> None:
     photo.write_bytes(made.photo(999))
     assert "cubs" in prepare(fine).written
     assert not prepare(fine).written
+
+
+def test_lists_in_deeper_folders(fine: Fine) -> None:
+    """The list in the fewest folders counts, whichever comes first."""
+    made.add_cub(fine)
+    made.add_cars(fine)
+    fine.write()
+    prepare(fine)
+    for name in ("CUB_200_2011.tgz", "car_devkit.tgz"):
+        content = fine.tars[name]
+        nested = {f"x/{path}": data for path, data in content.items()}
+        older = {f"x/old/{path}": b"" for path in content if not path.endswith(".jpg")}
+        fine.tars[name] = older | nested | {f"x/{path}": b"" for path in older}
+    fine.write()
+    prepare(fine, "other")
+    same(fine, "cubs", "other")
+    same(fine, "stanford-cars", "other")
+    fine.tars["CUB_200_2011.tgz"]["y/CUB_200_2011/images.txt"] = b""
+    fine.write()
+    with pytest.raises(DataError, match=r"y/CUB_200_2011/images\.txt: is there twice"):
+        prepare(fine, "third")
 
 
 def test_birds_without_boxes(fine: Fine) -> None:
@@ -206,6 +228,19 @@ def test_cars_in_every_layout(fine: Fine) -> None:
     prepare(fine, "unpacked")
     same_splits = [pixels(fine, "stanford-cars", "val", name) for name in ("together", "unpacked")]
     assert same_splits[0] == same_splits[1]
+
+
+@pytest.mark.parametrize("folder", ["", "x/images/"])
+def test_cars_packed_in_another_folder(fine: Fine, folder: str) -> None:
+    made.add_cars(fine)
+    fine.write()
+    prepare(fine)
+    for half in ("cars_train", "cars_test"):
+        content = fine.tars[f"{half}.tgz"].items()
+        fine.tars[f"{half}.tgz"] = {name.replace(f"{half}/", folder): d for name, d in content}
+    fine.write()
+    prepare(fine, "other")
+    same(fine, "stanford-cars", "other")
 
 
 def test_cars_without_test_labels(fine: Fine) -> None:
@@ -421,6 +456,26 @@ def test_a_list_of_sketches_is_followed(fine: Fine) -> None:
     assert sum(counts(fine, "sketches", "unlisted").values()) == 20
 
 
+@pytest.mark.parametrize("form", ["png/{}", "png\\{}", "./{}"])
+def test_a_list_of_sketches_may_name_folders(fine: Fine, form: str) -> None:
+    made.add_sketches(fine)
+    content = fine.zips["sketches_png.zip"]
+    lines = content["png/filelist.txt"].decode().splitlines()
+    content["png/filelist.txt"] = "".join(f"{form.format(line)}\r\n" for line in lines).encode()
+    fine.write()
+    prepare(fine)
+    assert sum(counts(fine, "sketches").values()) == 20
+
+
+def test_of_two_lists_of_sketches_the_first_counts(fine: Fine) -> None:
+    made.add_sketches(fine)
+    content = fine.zips["sketches_png.zip"]
+    fine.zips["sketches_png.zip"] = content | {f"z{k}/filelist.txt": b"a/1.png" for k in range(9)}
+    fine.write()
+    prepare(fine)
+    assert sum(counts(fine, "sketches").values()) == 20
+
+
 def test_paintings(fine: Fine) -> None:
     made.add_wikiart(fine)
     fine.write()
@@ -516,6 +571,71 @@ def test_class_folders(fine: Fine, domain: str, name: str) -> None:
     same(fine, domain, "own")
     (folder / "train" / "class 0" / "new.jpg").write_bytes(made.photo(7))
     assert domain in prepare(fine, domains=[domain]).written
+
+
+@pytest.mark.parametrize(
+    "add", [made.add_cub, made.add_cars, made.add_car_ims, made.add_flowers, made.add_sketches]
+)
+def test_files_whose_names_are_in_another_case(fine: Fine, add: Callable[[Fine], None]) -> None:
+    add(fine)
+    fine.write()
+    (domain,) = prepare(fine).written
+    for archives in (fine.tars, fine.zips):
+        for name, content in archives.items():
+            archives[name] = {
+                path.replace(".jpg", ".JPG").replace(".png", ".PNG"): data
+                for path, data in content.items()
+            }
+    fine.write()
+    prepare(fine, "other")
+    same(fine, domain, "other")
+    shutil.rmtree(fine.folder)
+    fine.unpack()
+    prepare(fine, "tree")
+    same(fine, domain, "tree")
+
+
+def listed(fine: Fine, domain: str) -> dict[str, set[tuple[str, str]]]:
+    """Class and file name of each image by split, as the domain's reader finds them."""
+    offer = readers.reader_of(SUITE.domains[domain], SUITE)(
+        readers.Place(fine.folder, domain, SUITE)
+    )
+    assert offer is not None
+    plan = offer.plan
+    return {
+        split: {
+            (plan.class_names[label], Path(name.decode()).name)
+            for name, label in zip(part.names, plan.labels(split), strict=True)
+        }
+        for split, part in plan.splits.items()
+    }
+
+
+@pytest.mark.parametrize("domain", SUITE.domains)
+def test_val_is_the_same_in_every_form(fine: Fine, domain: str) -> None:
+    """The archive, the tree that it unpacks to, and folders {train,test}/CLASS."""
+    {
+        "cubs": lambda: made.add_cub(fine, each=40),
+        "stanford-cars": lambda: made.add_cars(fine, train=40),
+        "flowers": lambda: made.add_flowers(fine, each=80),
+        "wikiart": lambda: made.add_wikiart(fine, each=40, twice=0),
+        "sketches": lambda: made.add_sketches(fine, each=40),
+    }[domain]()
+    if domain == "wikiart":  # as the official archive has them, and some in upper case
+        content = fine.zips["wikiart.zip"].items()
+        fine.zips["wikiart.zip"] = {n.replace("josé", "JosÃ©"): data for n, data in content}
+    fine.write()
+    archive = listed(fine, domain)
+    assert len(archive["val"]) >= 3
+    shutil.rmtree(fine.folder)
+    fine.unpack()
+    assert listed(fine, domain) == archive
+    shutil.rmtree(fine.folder)
+    for split, part in archive.items():
+        for category, name in part:
+            place = "test" if split == "test" else "train"
+            made.put(fine.folder, {f"{domain}/{place}/{category}/{name}": b"image"})
+    assert listed(fine, domain) == archive
 
 
 def test_a_folder_with_a_val_keeps_it(fine: Fine) -> None:
@@ -637,6 +757,17 @@ def test_names_that_zip_programs_write(fine: Fine) -> None:
     same(fine, "wikiart", "other")
 
 
+def test_names_that_begin_with_a_dot(fine: Fine) -> None:
+    made.add_wikiart(fine)
+    fine.write()
+    prepare(fine)
+    content = fine.zips["wikiart.zip"].items()
+    fine.zips["wikiart.zip"] = {"./": b"", **{f"./{name}": data for name, data in content}}
+    fine.write()
+    prepare(fine, "other")
+    same(fine, "wikiart", "other")
+
+
 def _without_flags(path: Path) -> bytes:
     """Writes the names as they are, in code page 437, without the flag of UTF-8."""
     out = io.BytesIO()
@@ -665,15 +796,17 @@ def test_the_commands(fine: Fine, monkeypatch: pytest.MonkeyPatch) -> None:
 
     told = run("prepare", "--suite", "fine-grained", "--archives", "archives", "--jobs", "0")
     assert "data: prepared" in told
+    assert "next: decathlon import-weights resnet50.pth source.safetensors" in told
     again = run("prepare", "--archives", "archives", "--jobs", "0", "--domain", "cubs")
     assert "nothing to do" in again
     run("show", "cubs", "--out", "plain.png", "--split", "test")
     run("show", "cubs", "--out", "boxes.png", "--split", "test", "--boxes")
     plain, boxes = (np.asarray(Image.open(f"{n}.png")).astype(int) for n in ("plain", "boxes"))
     changed = np.argwhere((plain != boxes).any(2))
-    # The sheet begins 10 pixels from its edges; boxes begin at (10 * 341 / 60, 5 * 256 / 45).
-    assert changed.min(0).tolist() == [10 + 28, 10 + 57]
-    assert (boxes[38, 67] == (230, 30, 30)).all()
+    # The sheet begins 10 pixels from its edges and halves images of 256 pixels; boxes begin at
+    # (10 * 341 / 60, 5 * 256 / 45).
+    assert changed.min(0).tolist() == [10 + 28 // 2, 10 + 57 // 2]
+    assert (boxes[24, 38] == (230, 30, 30)).all()
     with pytest.raises(UsageError, match="sketches has no bounding boxes in data; leave it out"):
         CliRunner().invoke(
             app,

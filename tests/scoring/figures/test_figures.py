@@ -202,7 +202,7 @@ def test_no_text_is_cut_or_covered(
     check_text(policies.policy(results, trials[names[0]], SUITE))
     check_text(policies.usage(results, trials[names[0]], SUITE))
     if num_methods > 1:
-        check_text(boards.differences(trials, names[0], SUITE))
+        check_text(boards.domains(trials, names[0], SUITE))
 
 
 @pytest.mark.parametrize("all_rows", [False, True])
