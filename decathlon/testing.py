@@ -101,6 +101,7 @@ def check_method(
     settings: Mapping[str, Any] | None = None,
     architecture: Architecture | None = None,
     suite: str = DEFAULT.name,
+    network: str | None = None,
 ) -> Conformance:
     """Checks that a method keeps to what the bench relies on.
 
@@ -114,12 +115,15 @@ def check_method(
         architecture: Of the source network; by default the one the method asks for, at a
             quarter of the width.
         suite: Registered name of the suite whose recipe is used.
+        network: Family of the source network, such as ``resnet50``, instead of ``architecture``;
+            it has two blocks in the first macro block and one in each of the others.
 
     Returns:
         What was found.
 
     Raises:
-        AssertionError: The method does not conform; the message says where.
+        AssertionError: The method does not conform, or refuses the network; the message says
+            where or why.
     """
     kind = find(method) if isinstance(method, str) else method
     recipe = apply(kind.recipes, settings or {}, kind.__name__, find_suite(suite))
@@ -135,7 +139,13 @@ def check_method(
     with TemporaryDirectory() as folder:
         for steps in BUDGETS:
             one = kind(replace(recipe, epochs=1, steps=None))
-            source = made_up_source(Path(folder), architecture or one.pretraining(WIDTH))
+            wanted = architecture or one.pretraining(WIDTH)
+            if network is not None:
+                wanted = Architecture(network, WIDTH, adapters=wanted.adapters)
+                wanted = replace(wanted, blocks=(2, *(1 for _ in wanted.blocks[1:])))
+            source = made_up_source(Path(folder), wanted)
+            reason = kind.refusal(source)
+            _check(not reason, f"{kind.__name__}: refuses the network: {reason}")
             found = _Trial(one, source, steps, Path(folder) / "results").check()
             if found.loss < 0.5 * math.log(CLASSES):
                 return found

@@ -8,7 +8,8 @@ from decathlon.common.errors import UsageError, nearest
 from decathlon.common.text import cell_duration
 from decathlon.scoring.board import Board
 from decathlon.scoring.notes import difference_note, interval_note
-from decathlon.scoring.rows import Pair, Row
+from decathlon.scoring.rounding import Pair
+from decathlon.scoring.rows import Row
 from decathlon.suites.base import Suite
 from decathlon.suites.subset import size_in_words
 

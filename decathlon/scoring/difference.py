@@ -8,7 +8,7 @@ import numpy as np
 
 from decathlon.scoring import intervals, setups
 from decathlon.scoring.entries import Entry
-from decathlon.scoring.rows import Pair, plug_in_score
+from decathlon.scoring.rounding import Pair
 from decathlon.suites.base import Suite
 
 
@@ -103,7 +103,7 @@ def differences(
 
     gaps = {name: draws[0].accuracy[name] - draws[1].accuracy[name] for name in domains}
     if suite.score:
-        a, b = (plug_in_score(entry, e_max) or 0.0 for entry in pair)
+        a, b = (entry.score(e_max) or 0.0 for entry in pair)
         score = difference(a, b, draws[0].score - draws[1].score)
     else:
         a, b = (math.fsum(one.values()) / len(one) for one in percent)

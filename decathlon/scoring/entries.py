@@ -23,6 +23,7 @@ from decathlon.scoring.integrity import check_predictions, check_same_data
 from decathlon.scoring.setups import Setup
 from decathlon.suites import registry
 from decathlon.suites.base import Suite
+from decathlon.suites.score import domain_points
 from decathlon.suites.subset import Subset
 
 MIN_SEEDS = 5
@@ -136,6 +137,17 @@ class Entry:
         """Returns the mean error over the counted repetitions by domain."""
         found = [self.errors(one) for one in self.counted]
         return {name: math.fsum(e[name] for e in found) / len(found) for name in self.domains}
+
+    def score(self, e_max: Mapping[str, float]) -> float | None:
+        """Returns the mean over the counted repetitions of each one's score.
+
+        Returns:
+            The score, or None where nothing is scored.
+        """
+        if not any(name in e_max for name in self.domains):
+            return None
+        points = [domain_points(self.errors(one, e_max), e_max) for one in self.counted]
+        return math.fsum(math.fsum(p.values()) for p in points) / len(points)
 
 
 def suites_of(results: Path | None, wanted: str | None = None) -> list[Suite]:

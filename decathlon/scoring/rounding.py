@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from decathlon.suites.score import points
 
+Pair = tuple[float, float]
+"""The least and the greatest value."""
 HALF_ACCURACY = 0.00005
 """Half a unit of the last printed digit (0.01 %) of an accuracy, as a share."""
 HALF_SCORE = 0.5

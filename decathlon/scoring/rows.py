@@ -10,6 +10,7 @@ from decathlon.results.parameters import params_ratio
 from decathlon.results.published import PublishedRow
 from decathlon.scoring import rounding
 from decathlon.scoring.entries import Entry
+from decathlon.scoring.rounding import Pair
 from decathlon.scoring.setups import Setup
 from decathlon.suites.base import Suite
 from decathlon.suites.score import domain_points, slope
@@ -17,8 +18,6 @@ from decathlon.suites.subset import Subset
 
 if TYPE_CHECKING:
     from decathlon.scoring.difference import ToBaseline
-
-Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -145,14 +144,6 @@ def published_row(row: PublishedRow, suite: Suite) -> Row:
     )
 
 
-def plug_in_score(entry: Entry, e_max: Mapping[str, float]) -> float | None:
-    """Returns the mean over seeds of each seed's score, or None where nothing is scored."""
-    if not any(name in e_max for name in entry.domains):
-        return None
-    seeds = [entry.errors(seed, e_max) for seed in entry.counted]
-    return _mean([math.fsum(domain_points(errors, e_max).values()) for errors in seeds])
-
-
 def run_row(
     entry: Entry,
     domains: tuple[str, ...],
@@ -185,7 +176,7 @@ def run_row(
         accuracy=accuracy,
         points={name: _mean([p[name] for p in points]) for name in scored},
         slopes={name: _mean([slope(s[name], e_max[name]) for s in seeds]) for name in scored},
-        score=plug_in_score(entry, e_max),
+        score=entry.score(e_max),
         missing=tuple(name for name in domains if accuracy[name] is None),
         ci=ci if scored else None,
         accuracy_ci=accuracy_ci,

@@ -15,7 +15,7 @@ from decathlon.results.records import RunRecord
 from decathlon.scoring import intervals, setups
 from decathlon.scoring.entries import Entry, sources_of
 from decathlon.scoring.figures import style
-from decathlon.scoring.rows import Pair
+from decathlon.scoring.rounding import Pair
 from decathlon.scoring.setups import Setup
 from decathlon.suites.base import SPLITS, Suite
 from decathlon.suites.subset import Subset
