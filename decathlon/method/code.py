@@ -58,8 +58,8 @@ def identity(code: Code | None) -> dict[str, str] | None:
 
     ``equal_code.json`` lists, for each built-in method, digests of code that computes the same
     numbers bit for bit; they all count as the first one. So results stay usable when code is
-    moved or reworded. After such a change, ``tools/equal_code.py`` puts the present digests in
-    the last place. After a change that alters a method's numbers, remove the method's entry.
+    moved or reworded. After such a change, ``tools/equal_code.py`` adds the present digests. After
+    a change that alters a method's numbers, remove the method's entry.
     """
     if code is None:
         return None

@@ -54,7 +54,8 @@ def survey(runs: Sequence[Run]) -> list[TrialState]:
     Warns if the results have trials of the same name that were trained differently.
 
     Raises:
-        UsageError: A run's name is reserved, or a domain is not prepared.
+        UsageError: A run's name is reserved, a domain is not prepared, or a setting does not fit
+            the network.
         ResultError: A record cannot be read.
     """
     pairs = [(run, trial) for run in runs for trial in run.trials()]
@@ -165,7 +166,11 @@ def _difference(run: Run, path: Path) -> str | None:
 
 
 def _refusal(run: Run, found: Sequence[TrialState]) -> Failure | None:
-    """Tries once whether a method takes its source, if there is anything left to do."""
+    """Tries once whether a method takes its source, if there is anything left to do.
+
+    Raises:
+        UsageError: One of its settings does not fit the network.
+    """
     left = [s.trial for s in found if s.run is run and s.state not in SETTLED]
     if not left:
         return None
@@ -173,6 +178,8 @@ def _refusal(run: Run, found: Sequence[TrialState]) -> Failure | None:
         run.check_kept()
         for trial in [trial for trial in left if not trial.kept][:1]:
             build(run, trial, [run.task(trial, domain) for domain in trial.domains])
+    except UsageError as error:
+        raise UsageError(f"method '{run.method_name}': {error}") from None
     except Exception as error:  # noqa: BLE001 - a stranger's method may raise anything
         return failure_of(error, run, left[0])
     return None

@@ -216,7 +216,7 @@ def test_of_built_in_methods_the_file_and_the_network_code_count() -> None:
 def test_results_of_earlier_code_that_computes_the_same_stay_usable() -> None:
     for method, digests in json.loads(code.EQUAL.read_text()).items():
         now = code_of(method)
-        assert digests[-1] == now.sha256, (
+        assert now.sha256 in digests, (
             f"{method}: its code has changed; if it computes the same numbers, run"
             " tools/equal_code.py, else remove it from decathlon/method/equal_code.json"
         )

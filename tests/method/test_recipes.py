@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import pytest
 from pydantic import Field
@@ -93,13 +93,17 @@ def test_a_recipe_survives_json() -> None:
 RECIPES_OF_ALL = [("pretraining", {"paper": RECIPE})] + [
     (name, find(name).recipes) for name in registered()
 ]
-FIELDS = [
-    pytest.param(recipes, protocol, field.name, id=f"{name}-{protocol}-{field.name}")
+FIELDS = {  # one of those of a name and type that many recipes have
+    (
+        field.name,
+        str(get_type_hints(type(recipe), include_extras=True)[field.name]),
+        type(getattr(recipe, field.name)),
+    ): pytest.param(recipes, protocol, field.name, id=f"{name}-{protocol}-{field.name}")
     for name, recipes in RECIPES_OF_ALL
     for protocol, recipe in recipes.items()
     for field in fields(recipe)
     if field.name != "protocol"
-]
+}
 NEVER = [
     "NaN",
     "Infinity",
@@ -129,7 +133,7 @@ def numbers(value: Any) -> list[Any]:
     return [] if value is None or isinstance(value, str | bool) else [value]
 
 
-@pytest.mark.parametrize(("recipes", "protocol", "field"), FIELDS)
+@pytest.mark.parametrize(("recipes", "protocol", "field"), FIELDS.values())
 def test_no_field_takes_what_is_no_number_of_its_range(
     recipes: dict[str, Recipe], protocol: str, field: str
 ) -> None:

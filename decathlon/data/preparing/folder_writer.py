@@ -25,7 +25,7 @@ from decathlon.data.preparing.domain_job import DomainJob, same_plan
 from decathlon.data.preparing.filling import Filling
 from decathlon.data.preparing.shard_writer import ShardWriter, temporary_files
 from decathlon.data.preparing.verify import examine, marked
-from decathlon.data.sources.file_names import last_part
+from decathlon.data.sources.file_names import archive_stem
 from decathlon.data.sources.official import ANNOTATIONS
 from decathlon.data.sources.plan import DomainPlan
 from decathlon.data.sources.supply import Supply
@@ -138,8 +138,8 @@ class FolderWriter:
 
     def tell(self, source: SourceEntry) -> None:
         """Adds a message if a source is not the official file of its name."""
-        name = last_part(source.file)
-        if any(archive.file == name and archive.sha256 for archive in self.suite.official):
+        stem = archive_stem(source.file)
+        if any(archive_stem(a.file) == stem and a.sha256 for a in self.suite.official):
             if not source.official:
                 self.messages.append(
                     f"{source.file} ({source.size:,} bytes, SHA-256 {source.sha256[:12]}...) is"

@@ -67,7 +67,7 @@ def _plan(place: Place, where: Path, lists: dict[str, bytes]) -> DomainPlan:
     labels = dict(_numbers(where, LABELS, lists, 1))
     trained = dict(_numbers(where, SPLITS, lists, 1))
     boxes = dict(_numbers(where, BOXES, lists, 4)) if BOXES in lists else None
-    class_names = dict(_rows(where, CLASSES, lists))
+    class_names = {number: _text(name) for number, name in _rows(where, CLASSES, lists)}
     samples: dict[str, list[Sample]] = {"train": [], "test": []}
     for number, name in names.items():
         for list_, found in ((LABELS, labels), (SPLITS, trained), (BOXES, boxes)):
@@ -91,9 +91,10 @@ def _key(name: str) -> str:
 def _rows(where: Path, name: str, lists: dict[str, bytes]) -> Iterator[tuple[int, str]]:
     """Yields number and value of each line of a list, each number once."""
     seen: set[int] = set()
-    for line in lists[name].decode(errors="surrogateescape").splitlines():
-        number, _, value = line.strip().partition(" ")
-        if not number and not value:
+    for line in lists[name].decode("utf-8-sig", "surrogateescape").splitlines():
+        number, value = [*line.split(maxsplit=1), "", ""][:2]
+        value = value.rstrip()
+        if not number:
             continue
         if not (number.isascii() and number.isdigit() and len(number) < 10 and value):
             raise DataError(f"{where}: {name} has the line {line[:80]!r}; fetch {ARCHIVE} again")
@@ -101,6 +102,15 @@ def _rows(where: Path, name: str, lists: dict[str, bytes]) -> Iterator[tuple[int
             raise DataError(f"{where}: {name} has {number} twice; fetch {ARCHIVE} again")
         seen.add(int(number))
         yield int(number), value
+
+
+def _text(name: str) -> str:
+    """Returns a class's name, which is Latin-1 if it is no UTF-8."""
+    data = name.encode(errors="surrogateescape")
+    try:
+        return data.decode()
+    except UnicodeError:
+        return data.decode("latin-1")
 
 
 def _numbers(

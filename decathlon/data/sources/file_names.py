@@ -16,6 +16,11 @@ def last_two(name: str) -> str:
     return "/".join(name.rsplit("/", 2)[-2:])
 
 
+def archive_stem(name: str) -> str:
+    """Returns an archive's file name without ``.tgz``, ``.tar.gz`` or ``.tar``."""
+    return last_part(name).removesuffix(".tgz").removesuffix(".gz").removesuffix(".tar")
+
+
 def mend(name: str) -> str:
     """Mends accents: UTF-8 that was read as Latin-1 (or Windows-1252) and perhaps lower-cased."""
     name = unicodedata.normalize("NFC", name)

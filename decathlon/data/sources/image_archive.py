@@ -6,7 +6,7 @@ from pathlib import Path
 from decathlon.common.errors import DataError
 from decathlon.data.manifest import SourceEntry
 from decathlon.data.sources.annotations import Annotations
-from decathlon.data.sources.file_names import last_part
+from decathlon.data.sources.file_names import archive_stem, last_part
 from decathlon.data.sources.name_index import NameIndex
 from decathlon.data.sources.streaming import Hashed, reading, unpacked, unreadable
 from decathlon.data.sources.supply import LARGEST_IMAGE, SMALL, Rule, Supplied
@@ -21,7 +21,8 @@ def archive_entry(
     name: str, size: int, sha256: str, official: Sequence[Archive] = ()
 ) -> SourceEntry:
     """Returns the record of an archive, compared with the official one of that name."""
-    same = any(a.file == last_part(name) and (a.size, a.sha256) == (size, sha256) for a in official)
+    stem, digest = archive_stem(name), (size, sha256)
+    same = any(archive_stem(a.file) == stem and (a.size, a.sha256) == digest for a in official)
     return SourceEntry(file=name, size=size, sha256=sha256, official=same)
 
 

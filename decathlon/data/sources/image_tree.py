@@ -1,7 +1,7 @@
-"""Images in folders of folders, ``<folder>/<image>``: in a zip archive, or unpacked."""
+"""Images in folders, ``<folder>/<image>`` at any depth: in a zip archive, or unpacked."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class ImageTree:
             with reading(self.path / inside) as file:
                 content = file.read(_MOST_TEXT)
         try:
-            return content.decode()
+            return content.decode("utf-8-sig")
         except UnicodeError:
             raise DataError(f"{self.path}: {inside} is no text; fetch it again") from None
 
@@ -69,25 +69,20 @@ def find_tree(place: Place, archive: str, folders: Sequence[str]) -> ImageTree |
     """
     path = place.find(archive)
     if path is not None:
-        names, texts = _split([name for name in zip_names(path) if not _is_litter(name)])
-        if not names:
+        found, texts = _split(path, zip_names(path))
+        if not found:
             raise DataError(f"{path}: holds no images in folders; fetch it again")
-        found: dict[str, str] = {}
-        for name in names:
-            if found.setdefault(last_two(name), name) != name:
-                raise DataError(
-                    f"{path}: {last_two(name)!r} is there twice, as {found[last_two(name)]!r} and"
-                    f" {name!r}; fetch it again"
-                )
         supply = ZipSupply(path, _key, official=place.suite.official, name=place.name_of(path))
         return ImageTree(path, True, _ordered(found), supply, texts)
     for name in (*folders, *(f"{place.domain}/{name}" for name in folders)):
         folder = place.folder / name
-        if folder.is_dir() and (names := _inside(folder)):
-            texts = {entry.name: entry.name for entry in _entries(folder) if entry.is_file()}
-            return ImageTree(
-                folder, False, _ordered(names), FolderSupply(folder, name, PHOTOGRAPHS), texts
-            )
+        if not folder.is_dir() or (folder / "train").is_dir():
+            continue
+        found, texts = _split(folder, _files(folder))
+        if found:
+            paths = {key.encode(errors="surrogateescape"): os.fsencode(found[key]) for key in found}
+            images = FolderSupply(folder, name, PHOTOGRAPHS, path_of=paths.__getitem__)
+            return ImageTree(folder, False, _ordered(found), images, texts)
     return None
 
 
@@ -96,15 +91,32 @@ def _key(name: str) -> str:
     return name if _is_litter(name) else last_two(name)
 
 
-def _split(names: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Parts images in folders from other files, of which the first of each name counts."""
-    images: list[str] = []
+def _split(where: Path, names: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Parts images in folders from other files.
+
+    Args:
+        where: The archive or folder.
+        names: Paths in it.
+
+    Returns:
+        Paths of images by ``<folder>/<image>``, and of other files by file name; of these the first
+        of each name.
+
+    Raises:
+        DataError: Two images have one name.
+    """
+    images: dict[str, str] = {}
     texts: dict[str, str] = {}
     for name in names:
-        if name.lower().endswith(SUFFIXES) and "/" in name:
-            images.append(name)
-        else:
+        if _is_litter(name):
+            continue
+        if not (name.lower().endswith(SUFFIXES) and "/" in name):
             texts.setdefault(last_part(name), name)
+        elif images.setdefault(last_two(name), name) != name:
+            raise DataError(
+                f"{where}: {last_two(name)!r} is there twice, as {images[last_two(name)]!r} and"
+                f" {name!r}; fetch it again"
+            )
     return images, texts
 
 
@@ -112,22 +124,21 @@ def _is_litter(name: str) -> bool:
     return any(part.startswith(".") or part in LITTER for part in name.split("/"))
 
 
-def _inside(folder: Path) -> list[str]:
-    return [
-        f"{outer.name}/{inner.name}"
-        for outer in _entries(folder)
-        if outer.is_dir() and not _is_litter(outer.name)
-        for inner in _entries(Path(outer.path))
-        if inner.name.lower().endswith(SUFFIXES) and not _is_litter(inner.name)
-    ]
+def _files(folder: Path) -> Iterator[str]:
+    """Yields the paths of the files in a folder, at any depth, those of fewest folders first."""
+    inside = [""]
+    for prefix in inside:
+        try:
+            with os.scandir(folder / prefix) as entries:
+                ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            raise unreadable(folder / prefix, error) from None
+        for entry in ordered:
+            if not entry.is_dir():
+                yield f"{prefix}{entry.name}"
+            elif not _is_litter(entry.name):
+                inside.append(f"{prefix}{entry.name}/")
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        return list(os.scandir(folder))
-    except OSError as error:
-        raise unreadable(folder, error) from None
-
-
-def _ordered(names: "Sequence[str] | dict[str, str]") -> list[str]:
+def _ordered(names: Iterable[str]) -> list[str]:
     return sorted(names, key=os.fsencode)

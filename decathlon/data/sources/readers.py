@@ -77,12 +77,15 @@ class Place:
         """Returns a file or folder, None without one.
 
         Args:
-            name: Its name.
+            name: Its name; instead of ``.tgz`` it may have ``.tar.gz``, or ``.tar`` if unzipped.
             inside: Folders to look in, besides the folder itself. All are looked for in the
                 folder, and in one of the domain's name.
         """
         places = (self.folder / top / part for top in ("", self.domain) for part in ("", *inside))
-        return next((place / name for place in places if (place / name).exists()), None)
+        stem = name.removesuffix(".tgz")
+        names = (name, f"{stem}.tar.gz", f"{stem}.tar") if stem != name else (name,)
+        paths = (place / form for place in places for form in names)
+        return next((path for path in paths if path.exists()), None)
 
     def name_of(self, path: Path) -> str:
         """Returns what a file is called in the manifest: its path in the folder."""
@@ -237,8 +240,11 @@ def _annotations(
     if len(np.unique(ids)) < len(ids):
         raise DataError(f"{where}: an image is there twice; fetch it again")
     boxes = np.array([sample.box for sample in samples], np.float64) if boxed else None
-    if boxes is not None and not np.isfinite(boxes).all():
-        raise DataError(f"{where}: a bounding box is not a number; fetch it again")
+    if boxes is not None and not (finite := np.isfinite(boxes).all(1)).all():
+        image = ids[finite.argmin()]
+        raise DataError(
+            f"{where}: the bounding box of image {image} is not a number; fetch it again"
+        )
     return Annotations(
         where=where,
         names=Names.of([s.name.encode(errors="surrogateescape") for s in samples]),

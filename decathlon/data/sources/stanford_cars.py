@@ -95,7 +95,7 @@ def _halves(place: Place, kit: Path, supplies: list[Supply]) -> Offer:
 def _devkit(place: Place, kit: Path) -> tuple[Lists, list[SourceEntry]]:
     """Reads the lists of the devkit, an archive or the folder of its files."""
     names = (META, TRAIN_LIST, TEST_LIST)
-    if kit.name == DEVKIT:
+    if kit.suffix != ".mat":
         archive = place.tar(kit, str)
         found = archive.contents(names, MOST_BYTES, early=False)
         lists = {name: parse(data, f"{kit}: {name}") for name, data in found.items()}

@@ -1,9 +1,11 @@
 """The fine-grained sets: every layout that they are found in, their splits and their boxes."""
 
+import gzip
 import io
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.store import Images, open_store
 from decathlon.data.sources import readers
 from decathlon.data.sources.file_names import mend
+from decathlon.data.sources.image_archive import archive_entry
 from decathlon.data.sources.wikiart import artist_names
 from decathlon.suites.fine_grained import MEAN, STD, SUITE
 from tests.data import fine_grained as made
@@ -137,6 +140,49 @@ def test_a_changed_tree_is_prepared_again(fine: Fine) -> None:
     assert not prepare(fine).written
 
 
+def test_lists_that_other_programs_wrote(fine: Fine) -> None:
+    """A mark of the byte order, tabs, other ends of lines, and Latin-1 in a class's name."""
+    made.add_cub(fine)
+    content = fine.tars["CUB_200_2011.tgz"]
+    for name, data in content.items():
+        if name.endswith(".txt"):
+            lines = [line.replace(b" ", b"\t", 1) for line in data.splitlines()]
+            content[name] = b"\xef\xbb\xbf" + b"\r\n".join(lines)
+    content["CUB_200_2011/classes.txt"] = b"1 001.Bird_0\n2 002.Caf\xe9\n3 Jos\xc3\xa9\n"
+    made.add_sketches(fine)
+    content = fine.zips["sketches_png.zip"]
+    content["png/filelist.txt"] = b"\xef\xbb\xbf" + content["png/filelist.txt"]
+    fine.write()
+    prepare(fine)
+    assert counts(fine, "cubs") == {"train": 9, "val": 3, "test": 12}
+    assert entry(fine, "cubs").class_names == ["001.Bird_0", "002.Café", "José"]
+    assert sum(counts(fine, "sketches").values()) == 20
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar"])
+def test_archives_of_another_suffix(fine: Fine, suffix: str) -> None:
+    made.add_cub(fine)
+    made.add_cars(fine)
+    made.add_flowers(fine)
+    fine.write()
+    written = prepare(fine).written
+    for path in list(fine.folder.glob("*.tgz")):
+        data = path.read_bytes()
+        path.unlink()
+        made.put(
+            fine.folder,
+            {f"{path.stem}{suffix}": data if suffix == ".tar.gz" else gzip.decompress(data)},
+        )
+    found = prepare(fine, "other")
+    assert found.written == written
+    assert f"CUB_200_2011{suffix} (" in "\n".join(found.messages)  # compared with the official one
+    size, digest = (fine.folder / f"CUB_200_2011{suffix}").stat().st_size, "0" * 64
+    official = replace(SUITE.official[0], file="CUB_200_2011.tgz", size=size, sha256=digest)
+    assert archive_entry(f"CUB_200_2011{suffix}", size, digest, [official]).official
+    for domain in written:
+        same(fine, domain, "other")
+
+
 def test_lists_in_deeper_folders(fine: Fine) -> None:
     """The list in the fewest folders counts, whichever comes first."""
     made.add_cub(fine)
@@ -174,7 +220,11 @@ LIES: dict[str, tuple[str, Callable[[str], str], str]] = {
     "unknown class": ("image_class_labels", lambda t: t.replace("1 1\n", "1 9\n", 1), "class 9"),
     "outside": ("images", lambda t: t.replace("001.Bird_0/", "../", 1), "unsafe name '../"),
     "no box": ("bounding_boxes", lambda t: t.replace("1 10", "1 x", 1), "bounding_boxes.txt has"),
-    "nan": ("bounding_boxes", lambda t: t.replace("1 10", "1 nan", 1), "not a number"),
+    "nan": (
+        "bounding_boxes",
+        lambda t: t.replace("1 10", "1 nan", 1),
+        "box of image 1 is not a number",
+    ),
     "lacking": ("images", lambda t: t.replace("_0000_0", "_0000_9", 1), "lacks the image"),
 }
 
@@ -494,6 +544,26 @@ def test_paintings(fine: Fine) -> None:
     same(fine, "wikiart", "tree")
 
 
+def test_a_style_folder_inside_another(fine: Fine) -> None:
+    """Some programs unpack each folder into one of its name."""
+    made.add_wikiart(fine)
+    fine.write()
+    prepare(fine)
+    shutil.rmtree(fine.folder)
+    content = fine.zips["wikiart.zip"].items()
+    fine.zips["wikiart.zip"] = {n.replace("/Naive/", "/Naive/Naive/"): d for n, d in content}
+    fine.unpack()
+    prepare(fine, "nested")
+    same(fine, "wikiart", "nested")
+    made.put(fine.folder, {"wikiart/Naive/anna-blau_a-study_0.jpg": b""})
+    with pytest.raises(DataError, match=r"'Naive/anna-blau_a-study_0\.jpg' is there twice"):
+        prepare(fine, "other")
+    shutil.rmtree(fine.folder)  # a half of {train,test}/CLASS/IMAGE is no such tree
+    made.put(fine.folder, {"wikiart/train/anna-blau/anna-blau_a-study_0.jpg": b""})
+    with pytest.raises(DataError, match="missing files"):
+        prepare(fine, "half", domains=["wikiart"])
+
+
 def test_broken_accents_are_mended(fine: Fine) -> None:
     assert mend("joaquã­n-sorolla") == mend("JoaquÃ­n-Sorolla") == "joaquín-sorolla"
     assert mend("arnold-bã¶cklin") == "arnold-böcklin"
@@ -732,8 +802,6 @@ def test_broken_images_can_be_left_out(fine: Fine) -> None:
 
 
 def test_a_reader_that_is_not_there(fine: Fine) -> None:
-    from dataclasses import replace
-
     broken = replace(SUITE.domains["cubs"], reader="decathlon.data.sources.cub:nothing")
     with pytest.raises(UsageError, match=r"the reader 'decathlon\.data\.sources\.cub:nothing'"):
         readers.reader_of(broken, SUITE)
