@@ -7,10 +7,13 @@ import pytest
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """As many processes as there are cores for them, quotas of containers included."""
+    """One process more than there are cores, quotas of containers included.
+
+    A third of the time, tests wait for the processes that they start.
+    """
     from decathlon.common.limits import cores
 
-    return cores()
+    return cores() + 1
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,11 @@ from decathlon.testing import check_method
 
 QUICK = {("piggyback", "released"): {"lr": 1e-2}}
 """A rate for the head that learns too slowly for a few seconds."""
-CASES = [(name, protocol) for name in registered() for protocol in find(name).recipes]
+CASES = [
+    pytest.param(name, protocol, marks=[] if protocol == "paper" else pytest.mark.slow)
+    for name in registered()
+    for protocol in find(name).recipes
+]
 
 
 @pytest.mark.parametrize(("name", "protocol"), CASES)

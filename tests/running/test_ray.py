@@ -120,6 +120,7 @@ def outcome(results: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_continued(
     tiny: Path, tiny_source: Path, tmp_path: Path, nodes: Nodes
 ) -> None:
@@ -156,6 +157,7 @@ def test_failures_are_told_with_their_reasons(
     assert "no machine of the cluster has them (there are: 1 cores, 0 GPUs" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_process_that_always_dies_stops_no_other(
     tiny: Path, tiny_source: Path, tmp_path: Path, nodes: Nodes, path: str
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_process_that_always_dies_stops_no_other(
     assert done.stderr.count("faulty, svhn, test, seed 0: started") == 2
 
 
+@pytest.mark.slow
 def test_a_lost_node_loses_nothing(
     tiny: Path, tiny_source: Path, tmp_path: Path, nodes: Nodes
 ) -> None:

@@ -132,7 +132,7 @@ def test_a_killed_pretraining_goes_on(tiny: Path, tmp_path: Path) -> None:
                 "--out",
                 str(out),
             ),
-            *("--width", "0.25", "--set", "epochs=2", "--set", "batch_size=16"),
+            *("--width", "0.1", "--set", "epochs=2", "--set", "batch_size=16"),
             *("--precision", "32", "--checkpoint", "0"),
         ]
 
