@@ -12,8 +12,8 @@ LOWEST := .venv-lowest
 # depend on how many there are.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # A worker that crashes is not replaced: its replacement would wait for ever for the tests that
-# the first one had.
-IN_PARALLEL := -n auto --maxprocesses 8 --dist worksteal --max-worker-restart 0
+# loadscope had given to the first.
+IN_PARALLEL := -n auto --maxprocesses 8 --dist loadscope --max-worker-restart 0
 TESTS ?=
 
 .DEFAULT_GOAL := help

@@ -7,13 +7,10 @@ import pytest
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores, quotas of containers included.
-
-    A third of the time, tests wait for the processes that they start.
-    """
+    """As many processes as there are cores for them, quotas of containers included."""
     from decathlon.common.limits import cores
 
-    return cores() + 1
+    return cores()
 
 
 @pytest.fixture(scope="session")

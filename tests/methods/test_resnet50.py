@@ -154,6 +154,7 @@ def test_global_k_keeps_the_sources_names_and_k_whole_blocks(source: Source) -> 
     assert torch.equal(final(images()), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TAKEN)
 def test_methods_that_work_on_both_networks(name: str) -> None:
     assert find(name).refusal(Source(Architecture("resnet50"), 1000)) == ""
