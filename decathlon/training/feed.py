@@ -160,6 +160,10 @@ class Feed:
         return Batch(images, labels, ids, key, progress, self.domain, cut.share)
 
 
+IN_CACHE = 200_000
+"""Pixels that are normalised at a time on a CPU; they take 2.4 MB."""
+
+
 class Normaliser:
     """Turns uint8 pixels into a network's input, on the device they are on."""
 
@@ -189,11 +193,15 @@ class Normaliser:
         Returns:
             N x 3 x H x W, float32, in channels-last memory order.
         """
-        lines = images.flatten(2).to(torch.float32)
-        # In place, and whole lines at once: twice to four times as fast as colour by colour.
-        width = images.shape[2]
-        lines.mul_(self._scale.repeat(width)).add_(self._shift.repeat(width))
-        return lines.view(images.shape).permute(0, 3, 1, 2)
+        # In place, and whole lines at once: twice to four times as fast as colour by colour. On a
+        # CPU so few images at a time that they stay in its cache, which is 1.7 times as fast.
+        count, height, width, _ = images.shape
+        few = max(1, IN_CACHE // (height * width)) if images.device.type == "cpu" else count
+        scale, shift = self._scale.repeat(width), self._shift.repeat(width)
+        out = torch.empty(images.shape, device=images.device)
+        for part, pixels in zip(torch.split(out, few), torch.split(images, few), strict=True):
+            part.flatten(2).copy_(pixels.flatten(2)).mul_(scale).add_(shift)
+        return out.permute(0, 3, 1, 2)
 
 
 def interleaved(feeds: Sequence[Stream], start: int, total: int, seed: int) -> Iterator[Batch]:
