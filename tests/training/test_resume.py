@@ -67,6 +67,7 @@ def killed(words: list[str], checkpoints: Path, seconds: float) -> bool:
     return process.wait() == -signal.SIGKILL
 
 
+@pytest.mark.slow  # test_interrupts ends a run at two steps, and a killed pretraining follows
 def test_a_run_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
