@@ -25,7 +25,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help=f"The {DEFAULT.title}: {DEFAULT.text}.",
+    help=f"Benchmarks of where and how to fine-tune, such as the {DEFAULT.title}: data, the"
+    " published methods, leaderboards.",
     epilog="Start with 'decathlon demo'. Exit codes: 0 done, 1 a trial failed or output was lost,"
     " 2 wrong usage, 3 bad or missing data or weights, 4 invalid result, 130 interrupted.",
 )
