@@ -26,13 +26,11 @@ def archive_entry(
     return SourceEntry(file=name, size=size, sha256=sha256, official=same)
 
 
-class ArchiveSupply:
-    """A tar archive, which may hold further tars: a supply of images.
+class ArchiveFile:
+    """One archive of images, whatever its format.
 
     Args:
         path: The archive.
-        tars: Names of members that are tars and are read too; None for all that end in
-            ``.tar``.
         rule: How its images are decoded.
         official: Official archives; this one is compared with that of its name.
         key: Turns a member's name into the one by which it is looked for.
@@ -40,22 +38,18 @@ class ArchiveSupply:
     """
 
     mend = "fetch the archive again"
-    apart = False
 
     def __init__(
         self,
         path: Path,
-        tars: Iterable[str] | None,
-        rule: Rule = SMALL,
+        rule: Rule,
         *,
         official: Sequence[Archive] = (),
         key: Callable[[str], str] = str,
         name: str = "",
     ) -> None:
         self.path, self.name, self.rule = path, name or path.name, rule
-        self._tars = None if tars is None else frozenset(tars)
         self._key, self._official = key, official
-        self._entry: SourceEntry | None = None
 
     def identity(self, splits: Sequence[Annotations]) -> list[str | int]:
         """Returns name, size and time of the file."""
@@ -68,6 +62,36 @@ class ArchiveSupply:
     def unchanged(self, source: SourceEntry, splits: Sequence[Annotations]) -> bool:
         """Returns True if the archive can be the one that data was made of."""
         return (source.file, source.size) == (self.name, self.path.stat().st_size)
+
+
+class ArchiveSupply(ArchiveFile):
+    """A tar archive, which may hold further tars: a supply of images.
+
+    Args:
+        path: The archive.
+        tars: Names of members that are tars and are read too; None for all that end in
+            ``.tar``.
+        rule: As for :class:`ArchiveFile`, like the rest.
+        official: See there.
+        key: See there.
+        name: See there.
+    """
+
+    apart = False
+
+    def __init__(
+        self,
+        path: Path,
+        tars: Iterable[str] | None,
+        rule: Rule = SMALL,
+        *,
+        official: Sequence[Archive] = (),
+        key: Callable[[str], str] = str,
+        name: str = "",
+    ) -> None:
+        super().__init__(path, rule, official=official, key=key, name=name)
+        self._tars = None if tars is None else frozenset(tars)
+        self._entry: SourceEntry | None = None
 
     def images(self, index: NameIndex) -> Iterator[Supplied]:
         """Yields the images in the order of the archive, which is read to its end."""

@@ -72,7 +72,8 @@ def find_tree(place: Place, archive: str, folders: Sequence[str]) -> ImageTree |
         found, texts = _split(path, zip_names(path))
         if not found:
             raise DataError(f"{path}: holds no images in folders; fetch it again")
-        supply = ZipSupply(path, _key, official=place.suite.official, name=place.name_of(path))
+        official, name = place.suite.official, place.name_of(path)
+        supply = ZipSupply(path, PHOTOGRAPHS, official=official, key=_key, name=name)
         return ImageTree(path, True, _ordered(found), supply, texts)
     for name in (*folders, *(f"{place.domain}/{name}" for name in folders)):
         folder = place.folder / name

@@ -2,7 +2,7 @@
 
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,14 +12,13 @@ from decathlon.common.files import sha256
 from decathlon.common.text import printable
 from decathlon.common.zipped import member, opened
 from decathlon.data.manifest import SourceEntry
-from decathlon.data.sources.annotations import MOST_IMAGES, Annotations
-from decathlon.data.sources.image_archive import archive_entry
+from decathlon.data.sources.annotations import MOST_IMAGES
+from decathlon.data.sources.image_archive import ArchiveFile, archive_entry
 from decathlon.data.sources.name_index import NameIndex
 from decathlon.data.sources.streaming import FREE, LARGEST_RATIO, unreadable
-from decathlon.data.sources.supply import LARGEST_IMAGE, PHOTOGRAPHS, Rule, Supplied
-from decathlon.suites.base import Archive
+from decathlon.data.sources.supply import LARGEST_IMAGE, Supplied
 
-MEND = "fetch the archive again"
+MEND = ArchiveFile.mend
 _UTF8 = 0x800
 """Flag of a member whose name is UTF-8."""
 _UNIX = 3
@@ -84,43 +83,10 @@ def _name(info: zipfile.ZipInfo) -> str:
     return name.replace("\\", "/").removeprefix("./")
 
 
-class ZipSupply:
-    """A zip archive: a supply of images.
+class ZipSupply(ArchiveFile):
+    """A zip archive: a supply of images."""
 
-    Args:
-        path: The archive.
-        key: Turns a member's name into the one by which it is looked for.
-        rule: How its images are decoded.
-        official: Official archives; this one is compared with that of its name.
-        name: What it is called in the manifest, by default its file name.
-    """
-
-    mend = MEND
     apart = True  # each member has a checksum of its own
-
-    def __init__(
-        self,
-        path: Path,
-        key: Callable[[str], str] = str,
-        rule: Rule = PHOTOGRAPHS,
-        *,
-        official: Sequence[Archive] = (),
-        name: str = "",
-    ) -> None:
-        self.path, self.name, self.rule = path, name or path.name, rule
-        self._key, self._official = key, official
-
-    def identity(self, splits: Sequence[Annotations]) -> list[str | int]:
-        """Returns name, size and time of the file."""
-        try:
-            state = self.path.stat()
-        except OSError as error:
-            raise unreadable(self.path, error) from None
-        return [self.name, state.st_size, state.st_mtime_ns]
-
-    def unchanged(self, source: SourceEntry, splits: Sequence[Annotations]) -> bool:
-        """Returns True if the archive can be the one that data was made of."""
-        return (source.file, source.size) == (self.name, self.path.stat().st_size)
 
     def images(self, index: NameIndex) -> Iterator[Supplied]:
         """Yields the images in the order of the archive."""
