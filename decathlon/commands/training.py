@@ -125,9 +125,9 @@ def pretrain(
     if curves is not None:
         curves.accuracy(done.accuracy)
         curves.close()
-    known = f"{done.accuracy:.2f} % on {config.domain} {split}"
-    if done.accuracy is None:
-        known = f"accuracy unknown, as the data has no labels for {config.domain} {split}"
+    known = f"accuracy unknown, as the data has no labels for {config.domain} {split}"
+    if done.accuracy is not None:
+        known = f"{done.accuracy:.2f} % on {config.domain} {split}"
     took = "already finished; --force trains it again"
     if done.seconds is not None:
         took = f"trained in {done.seconds:.0f} s"

@@ -14,7 +14,9 @@ from decathlon.cli import app
 from decathlon.common.errors import UsageError
 from decathlon.common.locks import claim
 from decathlon.data.manifest import DIGEST
+from decathlon.data.preparing.prepare import prepare
 from decathlon.data.reading.store import Store, open_store
+from decathlon.demo.archives import write_archives
 from decathlon.method.code import code_of
 from decathlon.method.recipe import Recipe
 from decathlon.models.weights import read_weights, write_weights
@@ -247,3 +249,14 @@ def test_the_length_of_a_pretraining_may_be_in_steps(tiny: Path, tmp_path: Path)
     assert read_weights(out)[0]["recipe"]["steps"] == 4
     config = Pretraining(store, out, recipe=Recipe(epochs=None, batch_size=16, steps=3 * per_epoch))
     assert config.epochs == 3
+
+
+def test_the_command_ends_well_without_labels(tmp_path: Path) -> None:
+    archives, data = tmp_path / "archives", tmp_path / "data"
+    write_archives(archives, scale=0.05)
+    prepare(archives, data, domains=["imagenet12"], jobs=1)
+    words = ["pretrain", "--data", str(data), "--out", str(tmp_path / "source.safetensors")]
+    words += ["--split", "test", "--width", "0.1", "--set", "epochs=1", "--device", "cpu"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "accuracy unknown, as the data has no labels for imagenet12 test" in done.output
