@@ -18,7 +18,7 @@ from decathlon.training.loop import train
 
 NETWORK = Architecture("resnet50", width=0.125)
 SUITE = suites.find("fine-grained")
-QUICK = {"steps": 20, "lr": 0.02, "head_lr": 0.05}
+QUICK = {"steps": 30, "lr": 0.02, "head_lr": 0.05}
 """Rates for random weights, which the suite's are not meant for."""
 REFUSING = {
     "dan",
@@ -37,7 +37,7 @@ def resnet50(tmp_path_factory: pytest.TempPathFactory) -> Source:
 
 
 def loss(method: Method, network: nn.Module, batch: Batch) -> float:
-    """Cross-entropy with the statistics of the batch: running ones lag behind in 20 steps.
+    """Cross-entropy with the statistics of the batch: running ones lag behind in 30 steps.
 
     Of routed networks, under the decisions of training.
     """
@@ -50,7 +50,7 @@ def loss(method: Method, network: nn.Module, batch: Batch) -> float:
 
 @pytest.mark.parametrize("name", [name for name in TAKING if not find(name).trained_by])
 def test_every_method_learns_on_the_fine_grained_suite(name: str, resnet50: Source) -> None:
-    kind, stream = find(name), OneBatch(Task("cubs", 4, 16), 20)
+    kind, stream = find(name), OneBatch(Task("cubs", 4, 16), 30)
     method = kind(apply(kind.recipes, QUICK, name, SUITE))
     torch.manual_seed(0)
     network = method.build(resnet50, [stream.task])
