@@ -47,6 +47,13 @@ SUITES = [
     "visual-decathlon = decathlon.suites.visual_decathlon:SUITE",
     "fine-grained = decathlon.suites.fine_grained:SUITE",
 ]
+NETWORKS = [
+    "resnet26 = decathlon.models.resnet:RESNET26",
+    "resnet50 = decathlon.models.torchvision_resnet:RESNET50",
+    "resnet101 = decathlon.models.torchvision_resnet:RESNET101",
+    "resnet10 = decathlon.models.torchvision_resnet:RESNET10",
+    "timm = decathlon.models.timm_networks:family",
+]
 
 setup(
     name="decathlon",
@@ -119,11 +126,13 @@ setup(
             "setuptools>=77.0.1",
         ],
         "cluster": ["ray[default]>=2.55.1"],
+        "timm": ["timm>=1.0.12"],
         "track": ["tensorboard>=2.16.2"],
     },
     entry_points={
         "console_scripts": ["decathlon = decathlon.__main__:main"],
         "decathlon.methods": METHODS,
         "decathlon.suites": SUITES,
+        "decathlon.networks": NETWORKS,
     },
 )

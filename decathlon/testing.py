@@ -30,7 +30,7 @@ from decathlon.method.stored import (
     load_trained,
     save_trained,
 )
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.tensor_names import RUNNING
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (

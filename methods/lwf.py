@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from decathlon.method import Batch, Method, Phase, Task
 from decathlon.models.layers import freeze, unfreeze
-from decathlon.models.resnet import ResidualNetwork
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Fraction, NonNegative, Positive, Recipe
 

@@ -1,6 +1,6 @@
 """Parallel residual adapters: a 1x1 convolution beside each shared 3x3 convolution."""
 
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 
 from .series_adapters import SeriesAdapters

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from decathlon.method import Method, Phase, Task
 from decathlon.models.layers import Conv2d, freeze, initialise_convolutions
-from decathlon.models.resnet import ResidualNetwork
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.tensor_names import HEAD
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Recipe

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from decathlon.method import Method, Task
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe, by_size
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from decathlon.method import Method, Phase, Task
 from decathlon.models.adapters import Kind, renew_adapters
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.recipes import NonNegative, Recipe
 

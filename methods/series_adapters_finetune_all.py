@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from torch import Tensor, nn
 
 from decathlon.method import Batch, Phase, Stored, Task
-from decathlon.models.resnet import ResidualNetwork
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, NonNegative, Positive, Recipe, by_size
 from decathlon.suites.base import Suite

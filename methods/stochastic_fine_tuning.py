@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from decathlon.method import Batch, Method, Task
 from decathlon.models.layers import freeze, unfreeze
 from decathlon.models.noise import keyed_uniform, noise_key
-from decathlon.models.resnet import ResidualNetwork
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Fraction, Recipe
 

@@ -339,7 +339,7 @@ def test_score_example() -> None:
 
 def test_method_example() -> None:
     from decathlon.method.base import Task
-    from decathlon.models.resnet import Architecture
+    from decathlon.models.networks import Architecture
     from decathlon.models.weights import Source
 
     (code,) = [c for c in blocks("README.md", "python") if "class NormsOnly" in c]

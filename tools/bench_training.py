@@ -32,7 +32,7 @@ from decathlon.data.preparing.prepare import prepare
 from decathlon.data.reading.store import open_store
 from decathlon.method.base import Batch, Method, Task
 from decathlon.method.registry import find
-from decathlon.models.resnet import FAMILIES, Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.training.device import Compute, has_native_bf16, to_device
 from decathlon.training.feed import Feed
@@ -246,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--methods", default=f"{BASELINE},spottune")
     parser.add_argument("--precision", default="auto", choices=["auto", "32", "bf16"])
-    parser.add_argument("--network", default="resnet26", choices=FAMILIES)
+    parser.add_argument("--network", default="resnet26", help="as in 'decathlon networks'")
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--batch", type=int, help="default: 64, with --side 16")
     parser.add_argument("--side", type=int, help="default: the feed's, for resnet50 and 101 224")

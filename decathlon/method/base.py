@@ -22,7 +22,7 @@ from decathlon.suites.registry import DEFAULT
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from decathlon.models.resnet import Architecture
+    from decathlon.models.networks import Architecture
     from decathlon.models.weights import Source
 
 
@@ -326,7 +326,7 @@ class Method:
 
     def pretraining(self, width: float) -> Architecture:
         """Returns the source network that the method wants; by default the plain one."""
-        from decathlon.models.resnet import Architecture
+        from decathlon.models.networks import Architecture
 
         return Architecture(width=width)
 

@@ -5,7 +5,7 @@ packages and modules that the distribution lists, the package that the method is
 beside it that no other distribution lists. Nothing is imported to find them.
 
 For built-in methods, the method's file and the network code it uses count: modules of
-``decathlon_methods`` and of ``decathlon.models``, always including the source network's. A
+``decathlon_methods`` and of ``decathlon.models``, always including the built-in source networks'. A
 corrected error message elsewhere in ``decathlon`` does not invalidate results.
 
 * Compiled modules, bytecode without source and modules in zip files count with their bytes; the
@@ -28,7 +28,8 @@ from decathlon.results.records import Code
 
 OURS = "decathlon"
 COUNTED = ("decathlon_methods", "decathlon.models")
-SOURCE = "decathlon.models.resnet"
+SOURCES = ("decathlon.models.resnet", "decathlon.models.torchvision_resnet")
+"""Built-in source networks, which no method imports by name."""
 FILES = "decathlon.models.weights"
 """Reads and writes files, and is no part of a network."""
 EQUAL = Path(__file__).with_name("equal_code.json")
@@ -107,7 +108,7 @@ def _reached(module: str, own: _Own) -> dict[str, bytes]:
     """Returns the content of a module, its packages, and all that they import of their own."""
     found: dict[str, bytes] = {}
     passed: set[str] = set()
-    waiting = [module, SOURCE]
+    waiting = [module, *SOURCES]
     while waiting:
         name = waiting.pop()
         if name in passed or not own.has(name):

@@ -24,7 +24,7 @@ from decathlon.method.base import Method, Task
 from decathlon.method.code import code_of, identity, shown
 from decathlon.method.recipe import from_json
 from decathlon.method.registry import find, registered
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (
     Source,

@@ -1,6 +1,7 @@
 """Layers that stay frozen, and the one way to exchange layers of a network."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar, cast
 
 import torch
@@ -8,11 +9,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from decathlon.common.errors import UsageError
+
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B", bound="BatchNorm2d")
 
 
-class BatchNorm2d(nn.BatchNorm2d):
+class Freezable(nn.BatchNorm2d):
     """Batch normalisation that can be frozen.
 
     A frozen layer normalises by its running statistics and leaves them alone, whatever
@@ -24,10 +27,25 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     frozen = False
 
-    def train(self, mode: bool = True) -> "BatchNorm2d":
+    def train(self, mode: bool = True) -> "Freezable":
         """Sets the mode, unless frozen."""
         super().train(mode and not self.frozen)
         return self
+
+
+class BatchNorm2d(Freezable):
+    """Batch normalisation that can be frozen, and does nothing else."""
+
+
+@cache
+def _freezable(kind: type[nn.BatchNorm2d]) -> type[Freezable]:
+    """Returns the class of a batch normalisation, such that it can be frozen.
+
+    Other libraries' layers may do more than normalise: timm's apply the activation too.
+    """
+    if issubclass(kind, Freezable):
+        return kind
+    return BatchNorm2d if kind is nn.BatchNorm2d else type(kind.__name__, (Freezable, kind), {})
 
 
 class SyncedBatchNorm2d(BatchNorm2d, nn.SyncBatchNorm):
@@ -102,19 +120,15 @@ def freeze(module: M) -> M:
     """Freezes a module in place: no gradients, and batch statistics as they are.
 
     Args:
-        module: Any module; its plain batch normalisations are exchanged for ones that
-            can be frozen.
+        module: Any module; its batch normalisations become ones that can be frozen.
 
     Returns:
         The same module.
     """
-    replace(
-        module,
-        nn.BatchNorm2d,
-        lambda _, layer: layer if isinstance(layer, BatchNorm2d) else _twin(BatchNorm2d, layer),
-    )
     for child in module.modules():
-        if isinstance(child, BatchNorm2d):
+        if isinstance(child, nn.BatchNorm2d):
+            child.__class__ = _freezable(type(child))  # type: ignore[arg-type]
+            assert isinstance(child, Freezable)
             child.frozen = True
             child.eval()
     for parameter in module.parameters():
@@ -125,7 +139,7 @@ def freeze(module: M) -> M:
 def unfreeze(module: M) -> M:
     """Undoes :func:`freeze`: parameters get gradients, batch statistics move again."""
     for child in module.modules():
-        if isinstance(child, BatchNorm2d):
+        if isinstance(child, Freezable):
             child.frozen = False
     for parameter in module.parameters():
         parameter.requires_grad_(True)
@@ -141,8 +155,13 @@ def synchronise(module: nn.Module, group: dist.ProcessGroup | None) -> None:
     """
 
     def synced(name: str, layer: nn.BatchNorm2d) -> nn.BatchNorm2d:
-        if isinstance(layer, BatchNorm2d) and layer.frozen:
+        if isinstance(layer, Freezable) and layer.frozen:
             return layer
+        if type(layer) not in (nn.BatchNorm2d, BatchNorm2d):
+            raise UsageError(
+                f"--sync-bn: {name} is a {type(layer).__name__}, which torch cannot synchronise;"
+                " leave the option out"
+            )
         twin = _twin(SyncedBatchNorm2d, layer)
         twin.process_group = group
         return twin
@@ -246,6 +265,6 @@ def frozen_names(network: nn.Module) -> set[str]:
     parameters = network.named_parameters(remove_duplicate=False)
     names = {name for name, p in parameters if not p.requires_grad}
     for prefix, layer in network.named_modules(remove_duplicate=False):
-        if isinstance(layer, BatchNorm2d) and layer.frozen:
+        if isinstance(layer, Freezable) and layer.frozen:
             names |= {name for name, _ in layer.named_buffers(prefix, recurse=False)}
     return names

@@ -24,6 +24,18 @@ class Block(nn.Module):
         return out
 
 
+class WholeBlock(Block):
+    """A residual block whose parts do not come apart: all of it is its branch."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__(block, nn.Identity(), nn.Identity())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes the block."""
+        out: Tensor = self.branch(x)
+        return out
+
+
 class ResidualNetwork(nn.Module):
     """A classifier made of a stem, macro blocks, a tail and a head.
 

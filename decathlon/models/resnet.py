@@ -1,28 +1,20 @@
-"""The networks that are known by name, and ResNet-26.
+"""ResNet-26.
 
-ResNet-26 is the network of all Visual Decathlon results (Rebuffi et al., CVPR 2018; the
+It is the network of all Visual Decathlon results (Rebuffi et al., CVPR 2018; the
 graph is that of srebuffi/residual_adapters, ``models.py``, lines 41-143).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from decathlon.common.errors import DataError
-from decathlon.models.adapters import KINDS, Kind, add_adapters
-from decathlon.models.layers import BatchNorm2d, initialise_convolutions, normalised
+from decathlon.models.layers import BatchNorm2d, normalised
+from decathlon.models.networks import Family
 from decathlon.models.residual import Block, ResidualNetwork
-from decathlon.models.torchvision_resnet import basic_blocks, bottlenecks
-
-__all__ = ["FAMILIES", "Architecture", "Block", "Family", "PoolAndPad", "ResidualNetwork"]
 
 BASE_CHANNELS = 32
 """Channels of the stem at width 1."""
-MAX_WIDTH, MAX_BLOCKS = 64, 1000
-"""No file describes a larger network unless it is damaged."""
 
 
 class Branch(nn.Module):
@@ -71,79 +63,6 @@ class PoolAndPad(nn.Module):
         return torch.cat([x, torch.zeros_like(x)], dim=1)
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """All that is needed to build a network again.
-
-    Attributes:
-        name: Family, a key of :data:`FAMILIES`.
-        width: Factor on all channel numbers.
-        blocks: Residual blocks in each macro block; by default as many as the family has.
-        adapters: ``none``, ``series`` or ``parallel``: residual adapters at every 3x3
-            convolution.
-    """
-
-    name: str = "resnet26"
-    width: float = 1.0
-    blocks: tuple[int, ...] = ()
-    adapters: Kind = "none"
-
-    def __post_init__(self) -> None:
-        if not self.blocks and self.name in FAMILIES:
-            object.__setattr__(self, "blocks", FAMILIES[self.name].blocks)
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return {**asdict(self), "blocks": list(self.blocks)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Architecture":
-        """Reads what :meth:`as_json` wrote.
-
-        Raises:
-            DataError: The value does not describe a network that is known here.
-        """
-        try:
-            self = cls(**{**value, "blocks": tuple(value.get("blocks", ()))})
-        except (AttributeError, TypeError) as error:
-            raise DataError(f"the weights describe no known network ({error})") from None
-        if self.name not in FAMILIES:
-            raise DataError(f"the weights are of a network '{self.name}', which is not known here")
-        sizes = [self.width, *self.blocks]
-        if any(isinstance(n, bool) or not isinstance(n, int | float) for n in sizes) or not (
-            0 < self.width <= MAX_WIDTH and all(n in range(1, MAX_BLOCKS + 1) for n in self.blocks)
-        ):
-            raise DataError(
-                f"the weights describe no possible network (width {self.width}, blocks"
-                f" {list(self.blocks)})"
-            )
-        if self.adapters not in KINDS:
-            raise DataError(f"the weights have adapters '{self.adapters}', not known here")
-        return self
-
-    def build(self, num_classes: int) -> ResidualNetwork:
-        """Builds the network with new weights from torch's random state.
-
-        Convolutions are drawn from N(0, 2 / (k^2 C_out)) and linear layers as torch does, as in
-        the residual adapters' code (``models.py``, 110-116) and in torchvision.
-        """
-        network = FAMILIES[self.name].build(self.width, self.blocks, num_classes)
-        add_adapters(network, self.adapters)
-        initialise_convolutions(network)
-        return network
-
-    @property
-    def policy(self) -> "Architecture":
-        """The network of the same width that decides for SpotTune (section 4.1 of the paper)."""
-        name, blocks = FAMILIES[self.name].policy
-        return Architecture(name, self.width, blocks)
-
-    @property
-    def fixed_macros(self) -> int:
-        """Macro blocks at the beginning among whose blocks SpotTune does not choose."""
-        return FAMILIES[self.name].fixed_macros
-
-
 def resnet26(width: float, blocks: Sequence[int], num_classes: int) -> ResidualNetwork:
     """Builds a ResNet of basic blocks for small images.
 
@@ -169,28 +88,6 @@ def resnet26(width: float, blocks: Sequence[int], num_classes: int) -> ResidualN
     return ResidualNetwork(stem, macros, tail, channels, num_classes)
 
 
-@dataclass(frozen=True)
-class Family:
-    """Networks that differ in width and number of blocks only.
-
-    Attributes:
-        build: Builds one: (width, blocks in each macro block, number of classes) -> network.
-        blocks: Residual blocks in each macro block, unless an architecture has its own.
-        policy: Family and blocks of the policy network that SpotTune, section 4.1, uses with it.
-        fixed_macros: Macro blocks that SpotTune leaves to the source, whatever the image. The first
-            one of ResNet-26 (section 4.1); none of the others, for which Figure 3 shows all blocks.
-    """
-
-    build: Callable[[float, Sequence[int], int], ResidualNetwork]
-    blocks: tuple[int, ...]
-    policy: tuple[str, tuple[int, ...]]
-    fixed_macros: int
-
-
-FAMILIES = {
-    "resnet26": Family(resnet26, (4, 4, 4), ("resnet26", (1, 1, 1)), 1),
-    "resnet50": Family(bottlenecks, (3, 4, 6, 3), ("resnet10", (1, 1, 1, 1)), 0),
-    "resnet101": Family(bottlenecks, (3, 4, 23, 3), ("resnet10", (1, 1, 1, 1)), 0),
-    "resnet10": Family(basic_blocks, (1, 1, 1, 1), ("resnet10", (1, 1, 1, 1)), 0),
-}
-"""Families by name."""
+RESNET26 = Family(
+    "ResNet-26, of the Visual Decathlon", resnet26, (4, 4, 4), ("resnet26", (1, 1, 1)), 1
+)

@@ -11,6 +11,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from decathlon.models.layers import BatchNorm2d, normalised_exactly
+from decathlon.models.networks import Family
 from decathlon.models.residual import Block, ResidualNetwork
 
 STEM_CHANNELS = 64
@@ -129,3 +130,9 @@ def _network(
         channels *= 2
     tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return ResidualNetwork(stem, macros, tail, channels_in, num_classes)
+
+
+_POLICY = ("resnet10", (1, 1, 1, 1))
+RESNET10 = Family("the policy network of ResNet-50", basic_blocks, _POLICY[1], _POLICY)
+RESNET50 = Family("ResNet-50 as torchvision builds it", bottlenecks, (3, 4, 6, 3), _POLICY)
+RESNET101 = Family("ResNet-101 as torchvision builds it", bottlenecks, (3, 4, 23, 3), _POLICY)

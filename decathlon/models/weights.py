@@ -32,7 +32,8 @@ from decathlon.common.oserrors import explained
 from decathlon.common.text import encodable
 from decathlon.models.adapters import Kind
 from decathlon.models.file_kinds import check_safetensors, truncation
-from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.models.networks import Architecture
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.tensor_names import HEAD, RUNNING
 from decathlon.models.tied import distinct, tie, ties
 

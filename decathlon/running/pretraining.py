@@ -19,9 +19,10 @@ from decathlon.method.base import Method
 from decathlon.method.code import code_of, identity
 from decathlon.method.recipe import Recipe
 from decathlon.method.registry import find
+from decathlon.models.networks import Architecture
 from decathlon.models.noise import noise_key
 from decathlon.models.processes import rank
-from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import naming, write_source, written_by_us
 from decathlon.results.records import Code
 from decathlon.running.config import Checkpointing

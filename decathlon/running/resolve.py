@@ -11,7 +11,8 @@ from decathlon.data.reading.store import Store, open_store
 from decathlon.method.code import code_of
 from decathlon.method.recipe import FIELDS, apply, parse_settings
 from decathlon.method.registry import about, find, registered
-from decathlon.models.resnet import FAMILIES, Architecture
+from decathlon.models import networks
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source, read_source
 from decathlon.results.published import in_table_order
 from decathlon.running.config import RunConfig, split_source
@@ -134,7 +135,7 @@ def _untrained(method: str, width: Any, suite: Suite) -> Source:
         )
     if isinstance(width, bool) or not isinstance(width, int | float) or not 0.05 <= width <= 32:
         raise UsageError(f"--set width={width}: write a number from 0.05 to 32")
-    name = suite.network if suite.network in FAMILIES else Architecture().name
+    name = suite.network if suite.network in networks.registered() else Architecture.name
     return Source(Architecture(name, float(width)), 1)
 
 

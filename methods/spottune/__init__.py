@@ -8,8 +8,8 @@ from torch.nn.functional import cross_entropy
 
 from decathlon.method import Batch, Group, Method, Phase, Task
 from decathlon.models.layers import freeze
+from decathlon.models.networks import Architecture
 from decathlon.models.noise import keyed_gumbel
-from decathlon.models.resnet import Architecture
 from decathlon.models.weights import Source
 from decathlon.suites.base import View
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from decathlon.models.resnet import Architecture, Block, ResidualNetwork
+from decathlon.models.networks import Architecture
+from decathlon.models.residual import Block, ResidualNetwork
 
 from .routed_block import RoutedBlock
 from .routing import RoutedNetwork

@@ -24,13 +24,13 @@ def choose(x: Tensor, decision: Tensor, tuned: Tensor, frozen: Branch) -> Tensor
     """Equation 2's mixture, decision * tuned + (1 - decision) * frozen(x), to be trained.
 
     Args:
-        x: The block's input, N x C x H x W.
+        x: The block's input, N x C x H x W, or N x T x C of a transformer.
         decision: N, in {0, 1}; 1 takes the tuned branch.
         tuned: What the tuned branch makes of ``x``, N x C' x H' x W'.
         frozen: A branch that has neither trainable parameters nor batch statistics.
 
     Returns:
-        N x C' x H' x W', differentiable in ``x``, ``decision`` and ``tuned``.
+        Of tuned's shape, differentiable in ``x``, ``decision`` and ``tuned``.
     """
     chosen: Tensor = _Choice.apply(x, decision, tuned, frozen)
     return chosen
@@ -61,7 +61,7 @@ class _Choice(autograd.Function):
             frozen = ctx.inner[1].detach()
         ctx.save_for_backward(taken, tuned, frozen)
         ctx.like = torch.empty_like(x, device="meta")
-        return torch.where(_wide(taken), tuned, frozen)
+        return torch.where(wide(taken, tuned), tuned, frozen)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -71,13 +71,13 @@ class _Choice(autograd.Function):
         if ctx.inner is not None:
             leaf, out = ctx.inner
             if ctx.rows is None:
-                (to_x,) = autograd.grad(out, leaf, gradient.where(_wide(~taken), 0))
+                (to_x,) = autograd.grad(out, leaf, gradient.where(wide(~taken, gradient), 0))
             else:
                 (part,) = autograd.grad(out, leaf, take(gradient, ctx.rows))
                 to_x = torch.zeros_like(ctx.like, device=part.device)
                 put(to_x, ctx.rows, part)
         to_decision = (gradient * (tuned - frozen)).flatten(1).sum(1, dtype=torch.float32)
-        return to_x, to_decision, gradient.where(_wide(taken), 0), None
+        return to_x, to_decision, gradient.where(wide(taken, gradient), 0), None
 
 
 def knows_rows(x: Tensor) -> bool:
@@ -93,23 +93,29 @@ def _with_graph(branch: Branch, x: Tensor) -> tuple[Tensor, Tensor]:
         return leaf, branch(leaf.view_as(leaf))
 
 
-def _wide(decisions: Tensor) -> Tensor:
-    return decisions[:, None, None, None]
+def wide(decisions: Tensor, x: Tensor) -> Tensor:
+    """Returns decisions, N, in a shape that broadcasts to x, N x ..."""
+    return decisions.view(-1, *(1 for _ in x.shape[1:]))
 
 
 def take(x: Tensor, rows: Tensor) -> Tensor:
-    """Returns some images of a batch, in channels-last memory order.
+    """Returns some images of a batch; feature maps stay in channels-last memory order.
 
     Args:
-        x: N x C x H x W.
+        x: N x C x H x W, or N x T x C.
         rows: M, int64.
 
     Returns:
-        M x C x H x W.
+        M x C x H x W, or M x T x C.
     """
+    if x.ndim != 4:
+        return x.index_select(0, rows)
     return x.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
 
 
 def put(out: Tensor, rows: Tensor, part: Tensor) -> None:
     """Sets some images of a batch."""
-    out.permute(0, 2, 3, 1).index_copy_(0, rows, part.permute(0, 2, 3, 1))
+    if out.ndim != 4:
+        out.index_copy_(0, rows, part)
+    else:
+        out.permute(0, 2, 3, 1).index_copy_(0, rows, part.permute(0, 2, 3, 1))

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.models.networks import Architecture
+from decathlon.models.residual import ResidualNetwork
 
 
 def policy_network(architecture: Architecture, num_routed: int) -> ResidualNetwork:

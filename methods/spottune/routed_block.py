@@ -6,17 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.models.layers import unfreeze
-from decathlon.models.resnet import Block
+from decathlon.models.residual import Block, WholeBlock
 
-from .paths import choose
+from .paths import choose, wide
 
 
 class RoutedBlock(nn.Module):
     """A residual block with a frozen path and a tuned copy of it.
 
-    A shortcut without parameters is the x that equation 2 adds to either path. One that has
-    parameters belongs to the residual block, so that each path has its own: the frozen path
-    then is the source's block, and the tuned path that of fine-tuning.
+    Of a :class:`WholeBlock`, each path is all of it. Else a shortcut without parameters is the x
+    that equation 2 adds to either path. One that has parameters belongs to the residual block, so
+    that each path has its own: the frozen path then is the source's block, and the tuned path that
+    of fine-tuning.
 
     Attributes:
         frozen: F_l; with the sum with its shortcut if that has parameters.
@@ -29,8 +30,10 @@ class RoutedBlock(nn.Module):
 
     def __init__(self, block: Block, mix_outputs: bool) -> None:
         super().__init__()
-        own = any(True for _ in block.shortcut.parameters())
-        whole = Block(block.branch, block.shortcut, nn.Identity())
+        own = isinstance(block, WholeBlock) or any(True for _ in block.shortcut.parameters())
+        whole = block
+        if type(block) is Block:
+            whole = Block(block.branch, block.shortcut, nn.Identity())
         self.frozen: nn.Module = whole if own else block.branch
         self.tuned: nn.Module = unfreeze(copy.deepcopy(self.frozen))
         self.shortcut = None if own else block.shortcut
@@ -41,13 +44,13 @@ class RoutedBlock(nn.Module):
         """Equation 2, followed by the block's activation.
 
         Args:
-            x: N x C x H x W.
+            x: N x C x H x W, or N x T x C of a transformer.
             decision: I_l(x), N, in {0, 1}; 1 takes the tuned branch.
         """
         tuned, skip = self.tuned(x), self._skip(x)
         if not self.mix_outputs:
             return self._sum(choose(x, decision, tuned, self.frozen), skip)
-        share = decision.to(tuned.dtype)[:, None, None, None]
+        share = wide(decision.to(tuned.dtype), tuned)
         frozen = self._sum(self.frozen(x), skip)
         return share * self._sum(tuned, skip) + (1 - share) * frozen
 
@@ -57,6 +60,8 @@ class RoutedBlock(nn.Module):
         if self.shortcut is not None:
             return Block(path, self.shortcut, self.activation)
         assert isinstance(path, Block)
+        if isinstance(path, WholeBlock):
+            return path
         return Block(path.branch, path.shortcut, self.activation)
 
     def _skip(self, x: Tensor) -> Tensor | None:
@@ -69,7 +74,7 @@ class RoutedBlock(nn.Module):
     def split(self, x: Tensor, num_frozen: int) -> Tensor:
         """Takes the first ``num_frozen`` images through the frozen path, the others not.
 
-        Equation 2 for images, N x C x H x W, that are in the order of their decisions.
+        Equation 2 for images that are in the order of their decisions.
         """
         skip = self._skip(x)
         halves = (self.frozen, x[:num_frozen]), (self.tuned, x[num_frozen:])

@@ -201,7 +201,7 @@ def test_of_built_in_methods_the_file_and_the_network_code_count() -> None:
         point = registered()[name]
         return set(code._reached(point.module, code._Own(point.module, point.dist)))
 
-    parts = ("resnet", "residual", "torchvision_resnet", "layers", "adapters")
+    parts = ("resnet", "residual", "torchvision_resnet", "networks", "layers", "adapters")
     network = {f"decathlon.models.{part}" for part in parts}
     ours = "decathlon_methods"
     packages = {ours, "decathlon.models"}

@@ -13,7 +13,7 @@ from decathlon.common.errors import DataError
 from decathlon.method.base import Task
 from decathlon.method.registry import find
 from decathlon.method.stored import count_parameters, keep_source, save_kept, save_trained
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import (
     Source,
     read_source,

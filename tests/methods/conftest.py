@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from decathlon.method.base import Batch, Method, Task
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.testing import OneBatch, made_up_source
 from decathlon.training.device import Compute

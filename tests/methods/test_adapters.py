@@ -9,7 +9,7 @@ from decathlon.common.errors import DataError
 from decathlon.method.base import Method, Task
 from decathlon.method.recipe import apply
 from decathlon.method.registry import find
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.testing import made_up_source
 

@@ -14,7 +14,7 @@ from decathlon.method.base import Batch, Method, Task
 from decathlon.method.recipe import apply
 from decathlon.method.registry import find
 from decathlon.method.stored import keep_source, load_trained, save_trained
-from decathlon.models.resnet import ResidualNetwork
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.training.device import Compute
 from decathlon.training.optimisers import Optimisers

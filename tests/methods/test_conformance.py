@@ -10,7 +10,7 @@ from decathlon import testing
 from decathlon.method.base import Batch, Method, Stored
 from decathlon.method.recipe import Recipe
 from decathlon.method.registry import find, registered
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.testing import check_method
 
 QUICK = {("piggyback", "released"): {"lr": 1e-2}}

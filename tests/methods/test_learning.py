@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from decathlon.method.base import Batch, Method, Task
 from decathlon.method.recipe import apply
 from decathlon.method.registry import find, registered
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.suites import registry as suites
 from decathlon.testing import OneBatch, made_up_source

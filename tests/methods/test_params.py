@@ -14,7 +14,7 @@ from decathlon.method.recipe import apply
 from decathlon.method.registry import find
 from decathlon.method.stored import count_parameters
 from decathlon.models.adapters import Kind
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.results.parameters import params_ratio
 from decathlon.results.records import RunRecord

@@ -17,7 +17,8 @@ from decathlon.method.recipe import apply
 from decathlon.method.registry import find
 from decathlon.method.stored import count_parameters
 from decathlon.models.layers import freeze
-from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.models.networks import Architecture
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.torchvision_resnet import Projection
 from decathlon.models.weights import Source
 from decathlon.suites.registry import find as find_suite

@@ -16,7 +16,7 @@ from decathlon.common.errors import UsageError
 from decathlon.method.base import Batch, Method, Task
 from decathlon.method.recipe import apply
 from decathlon.method.stored import keep_source, save_trained
-from decathlon.models.resnet import ResidualNetwork
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source, read_weights
 from decathlon.training.device import to_device
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from decathlon.models.layers import freeze
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.training.device import to_device
 
 IMAGES = 6

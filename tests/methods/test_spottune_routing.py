@@ -11,8 +11,9 @@ from decathlon_methods.spottune.routing import RoutedNetwork
 from torch import nn
 
 from decathlon.models.layers import freeze
+from decathlon.models.networks import Architecture
 from decathlon.models.noise import keyed_gumbel
-from decathlon.models.resnet import Architecture, Block
+from decathlon.models.residual import Block
 
 
 def routed(mix_outputs: bool = False) -> RoutedNetwork:

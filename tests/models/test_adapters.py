@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from decathlon.common.errors import DataError
 from decathlon.models.adapters import AdaptedConv2d, adapted_convolutions
 from decathlon.models.layers import freeze
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 
 
 def test_series_adapter_comes_after_the_convolution() -> None:

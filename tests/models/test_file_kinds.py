@@ -14,7 +14,7 @@ import torch
 
 from decathlon import load_model
 from decathlon.common.errors import DataError, UnreadableError
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import read_source, read_weights, write_source, write_weights
 
 MORTAL = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from decathlon.common.errors import DataError
-from decathlon.models.resnet import Architecture, Block, PoolAndPad
+from decathlon.models.networks import Architecture
+from decathlon.models.residual import Block
+from decathlon.models.resnet import PoolAndPad
 
 
 def parameters_without_head(width: float) -> int:

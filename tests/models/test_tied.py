@@ -11,7 +11,7 @@ from decathlon.common.errors import TrialError
 from decathlon.method.base import Batch, Group, Method, Phase, Task
 from decathlon.method.stored import count_parameters
 from decathlon.models.layers import freeze
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.tied import distinct, ties
 from decathlon.models.weights import Source, bits_of, read_weights, write_weights
 from decathlon.testing import check_method

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from decathlon.models.layers import freeze
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.torchvision_resnet import Projection
 from tests.models.torchvision_networks import images, torchvision_network
 

@@ -17,7 +17,7 @@ from decathlon.common.errors import UsageError
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.reading.store import open_store
 from decathlon.method.registry import registered
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import write_source
 from decathlon.results.published import published_rows
 from decathlon.results.records import find_records, read_record

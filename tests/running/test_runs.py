@@ -163,7 +163,7 @@ def test_source_domain_is_kept_or_trained(tiny: Path, tiny_source: Path, tmp_pat
 def test_a_source_of_other_classes_is_refused_for_its_own_domain(
     tiny: Path, tmp_path: Path
 ) -> None:
-    from decathlon.models.resnet import Architecture
+    from decathlon.models.networks import Architecture
     from decathlon.models.weights import write_source
 
     other = tmp_path / "other.safetensors"

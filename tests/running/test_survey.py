@@ -15,7 +15,7 @@ from decathlon.common.locks import claim
 from decathlon.common.text import duration
 from decathlon.data.reading.store import open_store
 from decathlon.method.registry import registered
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import write_source
 from decathlon.results.published import published_rows
 from decathlon.results.records import find_records, read_record

@@ -17,7 +17,7 @@ import torch
 
 from decathlon.method.base import Batch, Method, Task
 from decathlon.method.registry import find
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.testing import made_up_source
 from decathlon.training.device import Compute, to_device
 from decathlon.training.loop import train

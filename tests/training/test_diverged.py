@@ -12,7 +12,7 @@ from decathlon.common.world import ALONE
 from decathlon.data.reading.store import open_store
 from decathlon.method.base import Batch, Method, Task
 from decathlon.method.recipe import Recipe
-from decathlon.models.resnet import Architecture
+from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.suites.visual_decathlon import AUGMENTED
 from decathlon.testing import OneBatch

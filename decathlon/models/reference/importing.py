@@ -11,11 +11,12 @@ import torch
 
 from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import sha256
+from decathlon.models.networks import Architecture
 from decathlon.models.reference import mapping, torchvision_names
 from decathlon.models.reference.named_layers import Layers, as_layers, is_state_dict, plain
 from decathlon.models.reference.pickles import CheckpointError, Described
 from decathlon.models.reference.torch_files import Checkpoint, read_checkpoint
-from decathlon.models.resnet import Architecture, ResidualNetwork
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import (
     SUFFIX,
     check_sound,

@@ -29,9 +29,10 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.models.adapters import Kind, adapted_convolutions
+from decathlon.models.networks import Architecture
 from decathlon.models.reference.named_layers import Layers
 from decathlon.models.reference.pickles import CheckpointError, shown
-from decathlon.models.resnet import BASE_CHANNELS, Architecture
+from decathlon.models.resnet import BASE_CHANNELS
 
 _UNIT = re.compile(r"(?:pre_layers_conv|layer(\d+)\.(\d+)\.conv(1|2\.1))\.(.+)", re.ASCII)
 _SERIES = re.compile(r"\.bns\.\d+\.0\.conv\.", re.ASCII)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from torch import nn
 
+from decathlon.models.networks import Architecture, find
 from decathlon.models.reference.mapping import COUNTER, Place, macro_blocks, num_rows
 from decathlon.models.reference.named_layers import Layers
 from decathlon.models.reference.pickles import CheckpointError
-from decathlon.models.resnet import FAMILIES, Architecture
 from decathlon.models.torchvision_resnet import STEM_CHANNELS
 
 UNKNOWN = "unknown (none of the published files has this SHA-256)"
@@ -83,7 +83,7 @@ def described(layers: Layers) -> tuple[Architecture, int]:
             " bottlenecks: ResNet-50 and ResNet-101"
         )
     channels, blocks = macro_blocks(layers, "conv1", r"layer(\d+)\.(\d+)\.", 1)
-    name = "resnet101" if blocks == FAMILIES["resnet101"].blocks else "resnet50"
+    name = "resnet101" if blocks == find("resnet101").blocks else "resnet50"
     return Architecture(name, channels / STEM_CHANNELS, blocks), num_rows(layers, "fc")
 
 

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from decathlon import load_model
 from decathlon.cli import app
 from decathlon.common.errors import DataError, UsageError
+from decathlon.models.networks import Architecture
 from decathlon.models.reference import torchvision_names
 from decathlon.models.reference.importing import import_weights
 from decathlon.models.reference.torchvision_names import UNKNOWN, which
-from decathlon.models.resnet import Architecture
 from decathlon.models.weights import read_source
 from tests.models.torchvision_networks import images, torchvision_network
 
