@@ -1,4 +1,4 @@
-"""Commands that train: methods, pretrain, import-weights, run, demo."""
+"""Commands that train: methods, networks, pretrain, import-weights, run, demo."""
 
 import time
 from pathlib import Path
@@ -44,6 +44,20 @@ def methods() -> None:
 
     console = Console()
     console.print(methods_table(console.width))
+
+
+def networks(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="One network, such as timm:resnet34 (default: all registered ones)."),
+    ] = None,
+) -> None:
+    """List the installed networks, including those from other packages."""
+    from rich.console import Console
+
+    from decathlon.commands.listing import networks_table
+
+    Console().print(networks_table(name))
 
 
 def pretrain(
@@ -138,7 +152,10 @@ def pretrain(
 def import_weights(
     source: Annotated[
         Path,
-        typer.Argument(help="Checkpoint (.t7, .pth, .safetensors).", show_default=False),
+        typer.Argument(
+            help="Checkpoint (.t7, .pth, .safetensors). With --from-package, the file to write.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -156,8 +173,7 @@ def import_weights(
         typer.Option(
             "--from-package",
             metavar="NAME",
-            help="Take the weights from an installed package, such as efficientnet-lite0, and"
-            " write them to the one file that is named.",
+            help="Take the weights from an installed package, such as efficientnet-lite0.",
         ),
     ] = None,
     task: Annotated[

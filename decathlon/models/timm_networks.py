@@ -46,16 +46,6 @@ FINE = 8
 """SpotTune leaves stages to the source whose output has at least 1/8 of the image's side. In
 EfficientNet-Lite0 these are the first three stages, blocks 0 to 4."""
 
-SHOWN = (
-    "resnet18",
-    "resnet50",
-    "mobilenetv3_small_050",
-    "tf_efficientnet_lite0",
-    "vit_tiny_patch16_224",
-    "convnext_atto",
-)
-"""Names that lists show; hundreds more work."""
-
 
 @dataclass(frozen=True)
 class Parts:
