@@ -57,6 +57,7 @@ BEFORE = {
     "docs/scoring.md": "data source labels results",
     "docs/methods.md": "data source",
     "docs/your-suite.md": "photos source",
+    "docs/your-network.md": "data source",
     "docs/file-formats.md": "data source results",
     "docs/faq.md": "data source",
 }
