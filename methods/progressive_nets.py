@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.method import Method, Phase, Task
-from decathlon.models.layers import Conv2d, freeze, initialise_convolutions
+from decathlon.models.layers import Conv2d, freeze, initialise_convolutions, normalise_by
 from decathlon.models.residual import ResidualNetwork
 from decathlon.models.tensor_names import HEAD
 from decathlon.models.weights import Source
-from decathlon.recipes import Count, Recipe
+from decathlon.recipes import Count, Recipe, TuningRecipe
 
 LATERALS = "laterals"
 
 
 @dataclass(frozen=True)
-class ProgressiveRecipe(Recipe):
+class ProgressiveRecipe(TuningRecipe):
     """Settings of progressive nets.
 
     Attributes:
@@ -108,7 +108,7 @@ class ProgressiveNets(Method):
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the source network twice, one of them with a new head, and the adapters."""
-        own = source.network(tasks[0].num_classes)
+        own = normalise_by(source.network(tasks[0].num_classes), self.recipe.bn)
         return ProgressiveNetwork(own, source.network(), self.recipe.reduction)
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
