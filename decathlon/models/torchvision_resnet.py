@@ -132,7 +132,7 @@ def _network(
     return ResidualNetwork(stem, macros, tail, channels_in, num_classes)
 
 
-_POLICY = ("resnet10", (1, 1, 1, 1))
-RESNET10 = Family("the policy network of ResNet-50", basic_blocks, _POLICY[1], _POLICY)
-RESNET50 = Family("ResNet-50 as torchvision builds it", bottlenecks, (3, 4, 6, 3), _POLICY)
-RESNET101 = Family("ResNet-101 as torchvision builds it", bottlenecks, (3, 4, 23, 3), _POLICY)
+POLICY = ("resnet10", (1, 1, 1, 1))
+RESNET10 = Family("the policy network of ResNet-50", basic_blocks, POLICY[1], POLICY)
+RESNET50 = Family("ResNet-50 as torchvision builds it", bottlenecks, (3, 4, 6, 3), POLICY)
+RESNET101 = Family("ResNet-101 as torchvision builds it", bottlenecks, (3, 4, 23, 3), POLICY)
