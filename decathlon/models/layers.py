@@ -65,8 +65,11 @@ def _has_modes(layer: nn.Module) -> bool:
     other libraries may read their mode for anything: timm's attention drops entries, its paths
     drop whole images.
     """
-    if isinstance(layer, _NormBase | _DropoutNd):
-        return True
+    return isinstance(layer, _NormBase | _DropoutNd) or is_foreign(layer)
+
+
+def is_foreign(layer: nn.Module) -> bool:
+    """Whether a layer is of another library than torch and this one."""
     return not type(layer).__module__.startswith(KNOWN)
 
 

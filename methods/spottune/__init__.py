@@ -62,7 +62,8 @@ class SpotTune(Method):
         if released:
             for layer in base.macros.modules():
                 if isinstance(layer, nn.Conv2d | nn.Linear):
-                    layer.requires_grad_(False)
+                    for parameter in layer.parameters(recurse=False):
+                        parameter.requires_grad_(False)
         else:
             freeze(base.stem)
             freeze(base.macros)
