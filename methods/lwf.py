@@ -143,5 +143,6 @@ class LwF(Method):
         return l_new + self.recipe.lambda_o * l_old
 
     def finalise(self, network: nn.Module) -> nn.Module:
-        """Keeps the network with the new head."""
-        return network.student if isinstance(network, LwFNetwork) else network
+        """Keeps the network with the new head, all of which is the domain's."""
+        assert isinstance(network, LwFNetwork)
+        return normalise_by(unfreeze(network.student), self.recipe.bn)
