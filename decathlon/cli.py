@@ -58,6 +58,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Training": (
         training.demo,
         training.methods,
+        training.networks,
         training.pretrain,
         training.import_weights,
         training.run,

@@ -1,6 +1,7 @@
-"""The tables of methods, domains and suites."""
+"""The tables of methods, networks, domains and suites."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from decathlon.common.errors import UsageError
 from decathlon.common.grid import Column, Grid
@@ -12,8 +13,29 @@ from decathlon.suites.registry import DEFAULT
 from decathlon.suites.registry import find as find_suite
 from decathlon.suites.registry import registered as registered_suites
 
+if TYPE_CHECKING:
+    from decathlon.models.networks import Family
+
 WIDE = 140
 """Characters from which on a table has more columns."""
+
+SIDE = 224
+"""Side in pixels at which networks are counted that take images of any size."""
+
+EXAMPLES = {
+    "timm": (
+        "resnet18",
+        "resnet50",
+        "mobilenetv3_small_050",
+        "tf_efficientnet_lite0",
+        "vit_tiny_patch16_224",
+        "convnext_atto",
+    )
+}
+"""Some of the networks of a registered name that stands for many."""
+
+CLASSES = {"timm": "ResNets, EfficientNets, MobileNets, VisionTransformers and ConvNeXts of timm"}
+"""All that such a name stands for."""
 
 
 def methods_table(width: int) -> Grid:
@@ -132,3 +154,64 @@ def suites_table() -> Grid:
         table.add_row(*map(visible, [name, *facts, package]))
     table.caption = "\n".join(map(visible_lines, notes))
     return table
+
+
+def networks_table(name: str | None = None) -> Grid:
+    """Lists networks with their sizes; the caption says why one cannot be imported.
+
+    Args:
+        name: The only one to list, see :func:`decathlon.models.networks.find`; None for all that
+            are registered.
+
+    Raises:
+        UsageError: There is none of the name.
+    """
+    from decathlon.models.networks import find, registered
+
+    numbers = [Column(heading, right=True) for heading in ("parameters", "GFLOPs")]
+    texts = map(Column, ("blocks", "input", "package"))
+    table = Grid([Column("network"), *numbers, *texts])
+    counted = (
+        "parameters: without the head; GFLOPs: 10^9 multiply-adds of convolutions and matrix"
+        f" products, for an image of the input's side (any: {SIDE} px)"
+    )
+    notes = [counted]
+    if name is not None:
+        find(name)
+    for prefix, point in registered().items():
+        if name is None:
+            shown = [f"{prefix}:{rest}" for rest in EXAMPLES.get(prefix, ())] or [prefix]
+            if prefix in CLASSES:
+                notes.append(f"{prefix}:NAME works for all {CLASSES[prefix]}")
+        else:
+            shown = [name] * (prefix == name.partition(":")[0])
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else "-"
+        for one in shown:
+            try:
+                facts = _sizes(find(one))
+            except UsageError as error:
+                notes.append(str(error))
+                table.add_row(*map(visible, [prefix, *["-"] * 4, package]))
+                break
+            table.add_row(*map(visible, [one, *facts, package]))
+    table.caption = "\n".join(map(visible_lines, notes))
+    return table
+
+
+def _sizes(family: "Family") -> list[str]:
+    """Returns the cells on a network: parameters, multiply-adds, blocks and input."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    side = family.input.side if family.input else SIDE
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        network = family.build(1.0, family.blocks, 1).eval()
+        network(torch.empty(1, 3, side, side))
+    parts = network.named_parameters()
+    parameters = sum(p.numel() for name, p in parts if not name.startswith("head."))
+    images = "any"
+    if family.input:
+        images = f"{side} px only" if family.input.fixed else f"{side} px"
+    flops = counter.get_total_flops() / 2  # it counts a multiply-add as two
+    blocks = "+".join(map(str, family.blocks))
+    return [f"{parameters / 1e6:.2f} M", f"{flops / 1e9:.2f}", blocks, images]

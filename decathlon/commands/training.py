@@ -1,4 +1,4 @@
-"""Commands that train: methods, pretrain, import-weights, run, demo."""
+"""Commands that train: methods, networks, pretrain, import-weights, run, demo."""
 
 import time
 from pathlib import Path
@@ -44,6 +44,20 @@ def methods() -> None:
 
     console = Console()
     console.print(methods_table(console.width))
+
+
+def networks(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="One network, such as timm:resnet34 (default: all registered ones)."),
+    ] = None,
+) -> None:
+    """List the installed networks, including those from other packages."""
+    from rich.console import Console
+
+    from decathlon.commands.listing import networks_table
+
+    Console().print(networks_table(name))
 
 
 def pretrain(
@@ -136,8 +150,32 @@ def pretrain(
 
 
 def import_weights(
-    source: Annotated[Path, typer.Argument(help="Checkpoint (.t7, .pth, .safetensors).")],
-    out: Annotated[Path, typer.Argument(help="Weights file to write (.safetensors).")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Checkpoint (.t7, .pth, .safetensors). With --from-package, the file to write.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Argument(help="Weights file to write (.safetensors).", show_default=False),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="The network, such as timm:resnet18 (default: recognise it); see 'decathlon"
+            " networks'."
+        ),
+    ] = None,
+    package: Annotated[
+        str | None,
+        typer.Option(
+            "--from-package",
+            metavar="NAME",
+            help="Take the weights from an installed package, such as efficientnet-lite0.",
+        ),
+    ] = None,
     task: Annotated[
         int, typer.Option(min=0, help="Task to convert, from 0, if the checkpoint has several.")
     ] = 0,
@@ -145,17 +183,25 @@ def import_weights(
         bool, typer.Option("--force", help="Overwrite the file even if it holds other weights.")
     ] = False,
 ) -> None:
-    """Convert a checkpoint of the authors' code or of torchvision. Nothing in it is executed."""
+    """Convert a checkpoint of the authors' code, torchvision or timm. Nothing in it is executed."""
+    from decathlon.common.errors import UsageError
     from decathlon.models.reference.importing import import_weights as run
     from decathlon.models.reference.importing import is_imported
+    from decathlon.models.reference.packages import packaged
     from decathlon.models.weights import check_name
 
+    if package is not None:
+        if out is not None or network is not None:
+            raise UsageError("with --from-package, name only the file to write")
+        out, (source, network) = source, packaged(package)
+    if out is None:
+        raise UsageError(f"{source}: name the file to write after the checkpoint")
     check_out(out, source)
     check_name(out)
-    if not force and is_imported(source, out, task):
+    if not force and is_imported(source, out, task, network):
         print(f"{visible(str(out))}: holds these weights already; --force converts them again")
     else:
-        print(visible_lines(str(run(source, out, task))))
+        print(visible_lines(str(run(source, out, task, network))))
 
 
 def run(

@@ -56,7 +56,8 @@ class Batch:
     """What a network sees in one step.
 
     Attributes:
-        images: N x 3 x H x W, float, normalised by the domain's mean and std.
+        images: N x 3 x H x W, float, normalised by the mean and std that the source network was
+            made for, or by the domain's.
         labels: N, int64.
         ids: N, int64: the images' ids, to draw noise by.
         key: 64-bit key of the noise of this (seed, domain, epoch).

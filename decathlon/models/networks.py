@@ -4,7 +4,7 @@ A registered value is a :class:`Family`, or a function from a name to one: ``tim
 what is registered as ``timm`` with ``resnet18``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,8 @@ class Family:
             suite as they are.
         scalable: Whether there are networks of other widths and numbers of blocks.
         initialise: Draws the weights of a network that ``build`` returned.
+        names: Returns the names of tensors here by those in published files, for ``import-weights
+            --network``; None if no files are published, or ``import-weights`` knows them itself.
     """
 
     text: str
@@ -69,6 +71,7 @@ class Family:
     input: Input | None = None
     scalable: bool = True
     initialise: Callable[[nn.Module], None] = initialise_convolutions
+    names: Callable[[], Mapping[str, str]] | None = None
 
 
 @cache

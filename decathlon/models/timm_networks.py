@@ -46,16 +46,6 @@ FINE = 8
 """SpotTune leaves stages to the source whose output has at least 1/8 of the image's side. In
 EfficientNet-Lite0 these are the first three stages, blocks 0 to 4."""
 
-SHOWN = (
-    "resnet18",
-    "resnet50",
-    "mobilenetv3_small_050",
-    "tf_efficientnet_lite0",
-    "vit_tiny_patch16_224",
-    "convnext_atto",
-)
-"""Names that lists show; hundreds more work."""
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -73,7 +63,7 @@ class Parts:
     stem: nn.Module
     macros: Sequence[Sequence[Block]]
     tail: nn.Module
-    head: nn.Module
+    head: nn.Linear
     fixed_macros: int = 0
     policy_width: float = NARROW
 
@@ -109,6 +99,7 @@ def family(name: str) -> Family:
         ),
         scalable=False,
         initialise=_drawn_by_timm,
+        names=partial(_names, name),
     )
 
 
@@ -130,12 +121,26 @@ def _create(name: str, num_classes: int) -> Any:
 
 def _build(name: str, width: float, blocks: Sequence[int], num_classes: int) -> ResidualNetwork:
     """Builds a network of ours; width and blocks are those that it has."""
-    parts = _parts(name, _create(name, num_classes))
+    return _network(_parts(name, _create(name, num_classes)))
+
+
+def _network(parts: Parts) -> ResidualNetwork:
     head = parts.head
-    assert isinstance(head, nn.Linear)
-    network = ResidualNetwork(parts.stem, parts.macros, parts.tail, head.in_features, num_classes)
+    network = ResidualNetwork(
+        parts.stem, parts.macros, parts.tail, head.in_features, head.out_features
+    )
     network.head = head
     return network
+
+
+def _names(name: str) -> dict[str, str]:
+    """Returns the names of tensors here by timm's: the same tensor stands under both."""
+    with torch.device("meta"):
+        model = _create(name, 1)
+        theirs = model.state_dict(keep_vars=True)
+        ours = _network(_parts(name, model)).state_dict(keep_vars=True)
+    ours_of = {id(tensor): key for key, tensor in ours.items()}
+    return {key: ours_of[id(tensor)] for key, tensor in theirs.items()}
 
 
 def _parts(name: str, model: nn.Module) -> Parts:

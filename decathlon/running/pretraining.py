@@ -136,8 +136,10 @@ class Pretraining:
     def feed(self, splits: tuple[str, ...], training: bool, fabric: Fabric) -> Feed:
         """Opens splits of the domain."""
         view = Method(self.recipe).view(task_of(self.store, self.domain, splits), training)
-        size, device = self.recipe.batch_size, fabric.device
-        return Feed(self.store, self.domain, splits, view, size, self.seed, device, world())
+        return Feed(
+            self.store, self.domain, splits, view, self.recipe.batch_size, self.seed,
+            fabric.device, world(), made_for=self.architecture.family.input,
+        )  # fmt: skip
 
     def identity(self, fabric: Fabric) -> dict[str, Any]:
         """Returns the facts by which two source networks are known to be the same.

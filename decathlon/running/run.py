@@ -148,6 +148,28 @@ class Run:
                         f"--set {setting}.{domain}: unknown domain{nearest(domain, known)}"
                     )
 
+    def check_input(self, trial: Trial) -> None:
+        """Checks that the network takes images of the size that a trial's domains are cut to.
+
+        Raises:
+            UsageError: It takes those of one size only, which is another.
+        """
+        made_for = self.source.architecture.family.input
+        if made_for is None or not made_for.fixed:
+            return
+        for domain in trial.domains:
+            task = self.task(trial, domain)
+            for training in (False,) if trial.kept else (True, False):
+                side = self.method_of(trial).view(task, training).crop
+                if side != made_for.side:
+                    cut = f"cut to {side} x {side}" if side else "whole"
+                    raise UsageError(
+                        f"{self.source.path}: a {self.source.architecture.name} takes images of"
+                        f" {made_for.side} x {made_for.side} pixels only, and those of {domain} are"
+                        f" {cut} in the suite '{self.store.suite.name}'; choose a source that takes"
+                        " images of any size, or a suite that cuts them to this one"
+                    )
+
     def check_splits(self, trial: Trial) -> None:
         """Checks that a trial's domains have the splits that it needs.
 

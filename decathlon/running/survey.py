@@ -169,13 +169,15 @@ def _refusal(run: Run, found: Sequence[TrialState]) -> Failure | None:
     """Tries once whether a method takes its source, if there is anything left to do.
 
     Raises:
-        UsageError: One of its settings does not fit the network.
+        UsageError: One of its settings, or the size of the images, does not fit the network.
     """
     left = [s.trial for s in found if s.run is run and s.state not in SETTLED]
     if not left:
         return None
     try:
         run.check_kept()
+        for trial in left:
+            run.check_input(trial)
         for trial in [trial for trial in left if not trial.kept][:1]:
             build(run, trial, [run.task(trial, domain) for domain in trial.domains])
     except UsageError as error:

@@ -176,7 +176,7 @@ def feed_of(
     subset = trial.subset if training else None
     return Feed(
         run.store, domain, splits, view, size, trial.seed, fabric.device, world(),
-        subset=subset, crop=run.config.crop,
+        subset=subset, crop=run.config.crop, made_for=run.source.architecture.family.input,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from decathlon.data.keyed import generator
 from decathlon.data.reading.batches import Batches, Cut, Int64
 from decathlon.data.reading.store import Images, Store
 from decathlon.method.base import Batch, Task
+from decathlon.models.networks import Input
 from decathlon.models.noise import noise_key
 from decathlon.suites.base import Crop, View
 from decathlon.suites.subset import Subset
@@ -92,6 +93,7 @@ class Feed:
         resident: bool | None = None,
         subset: Subset | None = None,
         crop: Crop = "image",
+        made_for: Input | None = None,
     ) -> None:
         """Opens the images.
 
@@ -107,10 +109,12 @@ class Feed:
             resident: Keep all images on the device; None decides by :func:`fits`.
             subset: Only this part of the images, see :func:`task_of`.
             crop: What the task's views cut, see :func:`task_of`.
+            made_for: Images of the network, by whose mean and std to normalise; None for the
+                domain's own.
         """
-        info = store.domains[domain]
+        statistics = made_for or store.domains[domain]
         self.domain, self.seed, self.device = domain, seed, device
-        self.normalise = Normaliser(info.mean, info.std, device)
+        self.normalise = Normaliser(statistics.mean, statistics.std, device)
         self.images: Images = store.images(domain, splits, subset)
         if resident is None:
             resident = fits(self.images, device)

@@ -1,4 +1,4 @@
-"""Imports networks of the authors' codes and of torchvision as weights of ours."""
+"""Imports networks of the authors' codes, of torchvision and of timm as weights of ours."""
 
 import os
 import re
@@ -11,8 +11,8 @@ import torch
 
 from decathlon.common.errors import DataError, UsageError
 from decathlon.common.files import sha256
-from decathlon.models.networks import Architecture
-from decathlon.models.reference import mapping, torchvision_names
+from decathlon.models.networks import Architecture, find
+from decathlon.models.reference import mapping, named_networks, torchvision_names
 from decathlon.models.reference.named_layers import Layers, as_layers, is_state_dict, plain
 from decathlon.models.reference.pickles import CheckpointError, Described
 from decathlon.models.reference.torch_files import Checkpoint, read_checkpoint
@@ -42,7 +42,7 @@ class ImportSummary:
     Attributes:
         path: The file written.
         structure: ``plain``, ``series``, ``parallel`` or ``spottune`` of the authors' networks;
-            the family of others.
+            the name of others.
         width: Factor on all channel numbers.
         blocks: Residual blocks in each macro block.
         num_classes: Classes of the head.
@@ -70,40 +70,58 @@ class ImportSummary:
         return "\n".join((first, *self.messages))
 
 
-def import_weights(source: Path, target: Path, task: int = 0) -> ImportSummary:
-    """Converts a checkpoint of the authors' codes or of torchvision; nothing in it is executed.
+def import_weights(
+    source: Path, target: Path, task: int = 0, network: str | None = None
+) -> ImportSummary:
+    """Converts a checkpoint of the authors' codes, torchvision or timm; nothing in it is executed.
 
     Supports networks of srebuffi/residual_adapters (plain, series, parallel; any width, number
     of blocks and classes) and SpotTune's network with its policy (gyhui14/spottune): whole
     modules as the authors save them, wrapped in DataParallel or not, and state dicts. Of
-    torchvision's ResNets of bottlenecks, state dicts of any width and number of classes.
+    torchvision's ResNets of bottlenecks, state dicts of any width and number of classes. Of timm's
+    networks, and others that are named, state dicts of any number of classes.
     :func:`decathlon.load_model` reads the result; all but SpotTune can also be a source network.
 
     Args:
         source: The checkpoint, in torch's old or new format; a state dict also as safetensors.
         target: The safetensors file to write.
         task: Number of the domain to import, if the network has several.
+        network: Name of the network; None to recognise it.
 
     Raises:
         DataError: The checkpoint is missing, damaged, of another network, or names
             anything but tensors, plain values and these networks' modules.
-        UsageError: There is no such task, or source and target are the same file.
+        UsageError: There is no such task or network, no files of the network are known, or source
+            and target are the same file.
     """
+    if network is not None and find(network).names is None:
+        raise UsageError(
+            f"--network {network}: leave it out, files of this network are recognised; it is for"
+            " networks whose package knows their files, such as timm:resnet18"
+        )
     if target.exists() and source.exists() and target.samefile(source):
         raise UsageError(f"{target}: is the checkpoint itself; name another file to write")
-    network, policy = _read(source)
-    facts = {"imported": {"file": source.name, "sha256": sha256(source), "task": task}}
+    layers, policy = _read(source)
+    facts = _facts(source, task, network)
     try:
-        if torchvision_names.recognises(network):
-            return _import_torchvision(network, source, target, facts, task)
+        if network is not None:
+            return _import_named(layers, source, target, facts, network)
+        if torchvision_names.recognises(layers):
+            return _import_torchvision(layers, source, target, facts, task)
         if policy is None:
-            return _import_residual(network, source, target, facts, task)
-        return _import_spottune(network, policy, source, target, facts, task)
+            return _import_residual(layers, source, target, facts, task)
+        return _import_spottune(layers, policy, source, target, facts, task)
     except CheckpointError as error:
         raise DataError(f"{source}: {error}") from None
 
 
-def is_imported(source: Path, target: Path, task: int = 0) -> bool:
+def _facts(source: Path, task: int, network: str | None) -> dict[str, Any]:
+    """Returns what the header says of the file, and how it was read."""
+    named = {} if network is None else {"network": network}
+    return {"imported": {"file": source.name, "sha256": sha256(source), "task": task, **named}}
+
+
+def is_imported(source: Path, target: Path, task: int = 0, network: str | None = None) -> bool:
     """Returns whether a file already holds what importing a checkpoint would write.
 
     Raises:
@@ -113,9 +131,11 @@ def is_imported(source: Path, target: Path, task: int = 0) -> bool:
     if not target.exists() or not os.access(source, os.R_OK) or target.samefile(source):
         return False  # import_weights reports what is wrong
     found = (written_by_us(target) or {}).get("imported")
-    if found is not None and (found["sha256"], found["task"]) == (sha256(source), task):
-        return True
-    what = "another checkpoint or task" if found is not None else "something else"
+    if found is not None:
+        held = (found["sha256"], found["task"], found.get("network"))
+        if held == (sha256(source), task, network):
+            return True
+    what = "another checkpoint, task or network" if found is not None else "something else"
     raise UsageError(
         f"{target}: exists already, and is of {what}; name another file to write, or overwrite it"
         " with --force"
@@ -192,6 +212,28 @@ def _import_residual(
         num_tasks=len(classes),
         num_values=sum(tensor.numel() for tensor in tensors.values()),
         messages=tuple(messages),
+    )
+
+
+def _import_named(
+    layers: Layers, source: Path, target: Path, facts: Mapping[str, Any], name: str
+) -> ImportSummary:
+    if facts["imported"]["task"]:
+        raise UsageError(f"{source}: files of '{name}' have one task, 0")
+    network, tensors = named_networks.fitted(layers, name)
+    check_sound(source, tensors)
+    network.load_state_dict(tensors, assign=True)
+    architecture = Architecture(name)
+    write_source(target, network, architecture, facts)
+    return ImportSummary(
+        target,
+        name,
+        architecture.width,
+        architecture.blocks,
+        num_classes=network.head.out_features,
+        num_tasks=1,
+        num_values=sum(tensor.numel() for tensor in tensors.values()),
+        messages=(),
     )
 
 

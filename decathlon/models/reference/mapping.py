@@ -113,9 +113,9 @@ def num_rows(layers: Layers, layer: str) -> int:
     weight = layers.tensors.get(f"{layer}.weight")
     if weight is None or weight.dim() == 0 or not 0 < len(weight) <= 1 << 20:
         raise CheckpointError(
-            f"has no layer '{layer}' with weights; imported are the residual networks of the"
+            f"has no layer '{layer}' with weights; recognised are the residual networks of the"
             " authors, plain or with series or parallel adapters, SpotTune with its policy, and"
-            " torchvision's ResNets of bottlenecks"
+            " torchvision's ResNets of bottlenecks; name any other network: --network timm:NAME"
         )
     return len(weight)
 

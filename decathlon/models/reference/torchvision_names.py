@@ -79,8 +79,8 @@ def described(layers: Layers) -> tuple[Architecture, int]:
     """
     if "layer1.0.conv3.weight" not in layers.tensors:
         raise CheckpointError(
-            "is a ResNet of basic blocks, such as ResNet-18 and ResNet-34; imported are those of"
-            " bottlenecks: ResNet-50 and ResNet-101"
+            "is a ResNet of basic blocks, such as ResNet-18 and ResNet-34; import it as timm's, by"
+            " --network timm:resnet18 or another name"
         )
     channels, blocks = macro_blocks(layers, "conv1", r"layer(\d+)\.(\d+)\.", 1)
     name = "resnet101" if blocks == find("resnet101").blocks else "resnet50"
