@@ -28,6 +28,7 @@ METHODS = [
     "last-2 = decathlon_methods.last_k:LastTwo",
     "last-1 = decathlon_methods.last_k:LastOne",
     "l2-sp = decathlon_methods.l2_sp:L2SP",
+    "lp-ft = decathlon_methods.lp_ft:LPFT",
     "progressive-nets = decathlon_methods.progressive_nets:ProgressiveNets",
     "bn-adapt = decathlon_methods.bn_adapt:BNAdapt",
     "lwf = decathlon_methods.lwf:LwF",

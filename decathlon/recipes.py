@@ -8,6 +8,7 @@ from decathlon.method.recipe import (
     Positive,
     Recipe,
     Threshold,
+    TuningRecipe,
     Width,
     by_size,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Positive",
     "Recipe",
     "Threshold",
+    "TuningRecipe",
     "Width",
     "by_size",
 ]

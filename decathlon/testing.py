@@ -30,6 +30,8 @@ from decathlon.method.stored import (
     load_trained,
     save_trained,
 )
+from decathlon.models.adapters import Kind
+from decathlon.models.layers import batch_norms
 from decathlon.models.networks import Architecture
 from decathlon.models.tensor_names import RUNNING
 from decathlon.models.tied import distinct
@@ -50,7 +52,9 @@ WIDTH = 0.25
 CLASSES = 4
 SOURCE_CLASSES = 6
 IMAGES = 16
-SIDE = 16
+SIDE, REDUCED = 16, 32
+"""Side of the images in pixels; the second is for networks that cannot be made narrow, which may
+reduce it to a 32nd."""
 BUDGETS = (40, 300)
 """Steps on the one batch; the second is for methods that learn slowly."""
 
@@ -79,15 +83,15 @@ class OneBatch:
         batch: The images: gratings and colours that tell the classes apart, and noise.
     """
 
-    def __init__(self, task: Task, steps: int) -> None:
+    def __init__(self, task: Task, steps: int, side: int = SIDE) -> None:
         self.task, self.steps_per_epoch = task, steps
         generator = torch.Generator().manual_seed(sum(map(ord, task.domain)))
         labels = torch.arange(IMAGES) % task.num_classes
-        grid = torch.linspace(0, 1, SIDE)
+        grid = torch.linspace(0, 1, side)
         waves = torch.sin(4 * (labels[:, None] + 1) * grid)
         colours = torch.randn(task.num_classes, 3, generator=generator)[labels]
         images = colours[:, :, None, None] + waves[:, None, None, :]
-        images = images + 0.3 * torch.randn(IMAGES, 3, SIDE, SIDE, generator=generator)
+        images = images + 0.3 * torch.randn(IMAGES, 3, side, side, generator=generator)
         self.batch = Batch(images, labels, torch.arange(IMAGES) + 7, 11, 0.0, task.domain)
 
     def training(self, start: int, progress: Callable[[int], float]) -> Iterator[Batch]:
@@ -116,7 +120,8 @@ def check_method(
             quarter of the width.
         suite: Registered name of the suite whose recipe is used.
         network: Family of the source network, such as ``resnet50``, instead of ``architecture``;
-            it has two blocks in the first macro block and one in each of the others.
+            where it can be scaled, it has a quarter of the width, two blocks in the first macro
+            block and one in each of the others.
 
     Returns:
         What was found.
@@ -141,8 +146,7 @@ def check_method(
             one = kind(replace(recipe, epochs=1, steps=None))
             wanted = architecture or one.pretraining(WIDTH)
             if network is not None:
-                wanted = Architecture(network, WIDTH, adapters=wanted.adapters)
-                wanted = replace(wanted, blocks=(2, *(1 for _ in wanted.blocks[1:])))
+                wanted = _small(network, wanted.adapters)
             source = made_up_source(Path(folder), wanted)
             reason = kind.refusal(source)
             _check(not reason, f"{kind.__name__}: refuses the network: {reason}")
@@ -157,14 +161,32 @@ def check_method(
     )
 
 
+def _small(network: str, adapters: Kind) -> Architecture:
+    """Returns the smallest network of a family that has its parts."""
+    whole = Architecture(network, adapters=adapters)
+    if not whole.family.scalable:
+        return whole
+    return replace(whole, width=WIDTH, blocks=(2, *(1 for _ in whole.blocks[1:])))
+
+
+def side_of(architecture: Architecture) -> int:
+    """Returns the side of the smallest images that a network is checked with, in pixels."""
+    family = architecture.family
+    if family.input is not None and family.input.fixed:
+        return family.input.side
+    return SIDE if family.scalable else REDUCED
+
+
 def made_up_source(folder: Path, architecture: Architecture) -> Source:
     """Writes and reads a source network with random weights and moved batch statistics."""
+    side = side_of(architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         network = architecture.build(SOURCE_CLASSES)
-        with torch.no_grad():
-            for _ in range(20):
-                network(torch.randn(IMAGES, 3, SIDE, SIDE))
+        if any(True for _ in batch_norms(network)):
+            with torch.no_grad():
+                for _ in range(20):
+                    network(torch.randn(IMAGES, 3, side, side))
     path = folder / "source.safetensors"
     write_source(path, network, architecture, {})
     return read_source(path)
@@ -180,7 +202,8 @@ class _Trial:
         if method.scope == "joint":
             tasks += [Task("second", CLASSES, IMAGES)]
             tasks += [Task("source", SOURCE_CLASSES, IMAGES, is_source=True)]
-        self.streams = [OneBatch(task, steps) for task in tasks]
+        side = side_of(source.architecture)
+        self.streams = [OneBatch(task, steps, side) for task in tasks]
 
     def check(self) -> Conformance:
         with torch.random.fork_rng(devices=[]):

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from decathlon.method import Method, Task
+from decathlon.models.capabilities import lacks_batch_norms
+from decathlon.models.layers import batch_norms, freeze, unfreeze
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe
 
@@ -25,9 +27,14 @@ class BNAdapt(Method):
     recipes = {"paper": Recipe(weight_decay={"default": 5e-4})}
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
-        """Returns the source network with frozen convolutions and a new head."""
-        network = source.network(tasks[0].num_classes)
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.weight.requires_grad_(False)
+        """Returns the source network with a new head, frozen but for batch norms and head."""
+        network = freeze(source.network())
+        for layer in batch_norms(network):
+            unfreeze(layer)
+        network.new_head(tasks[0].num_classes)
         return network
+
+    @classmethod
+    def refusal(cls, source: Source) -> str:
+        """Refuses networks without batch normalisation."""
+        return lacks_batch_norms(source.architecture)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.method import Method, Task
-from decathlon.models.layers import BatchNorm2d, ExtendedConv2d, replace
+from decathlon.models.capabilities import lacks_convolutions, outline
+from decathlon.models.layers import ExtendedConv2d, batch_norms, replace
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe
 
@@ -88,18 +89,26 @@ class DAN(Method):
         source.expect_adapters("DAN", "none")
         network = source.network(tasks[0].num_classes)
         replace(network, nn.Conv2d, lambda name, conv: ControlledConv2d(conv))
-        for layer in network.modules():
-            if isinstance(layer, BatchNorm2d):
-                layer.weight.requires_grad_(self.recipe.train_bn)
-                layer.bias.requires_grad_(self.recipe.train_bn)
+        for layer in batch_norms(network):
+            for parameter in layer.parameters():
+                parameter.requires_grad_(self.recipe.train_bn)
         return network
 
     @classmethod
     def refusal(cls, source: Source) -> str:
-        """Refuses networks whose controllers would have more numbers than their filters."""
-        with torch.device("meta"):
-            layers = source.architecture.build(1).modules()
+        """Refuses networks whose controllers would have more numbers than their filters.
+
+        Filters of a convolution in groups see different channels, and are not recombined.
+        """
+        if reason := lacks_convolutions(source.architecture):
+            return reason
+        layers = outline(source.architecture).modules()
         convs = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+        if any(conv.groups > 1 for conv in convs):
+            return (
+                f"filters of a {source.architecture.name} see different groups of channels, and"
+                " controllers cannot recombine them"
+            )
         filters = sum(conv.weight.numel() for conv in convs)
         controllers = sum(conv.out_channels**2 for conv in convs)
         if controllers <= filters:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from torch import nn
 
 from decathlon.method import Method, Task
-from decathlon.models.layers import BatchNorm2d, freeze, unfreeze
+from decathlon.models.layers import batch_norms, freeze, unfreeze
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe
 from decathlon.suites.base import Suite
@@ -56,10 +56,8 @@ class FeatureExtractor(Method):
         """Returns the source network, frozen up to what ``bn`` says, with a new head."""
         network = freeze(source.network())
         if self.recipe.bn != "frozen":
-            for layer in network.modules():
-                if isinstance(layer, BatchNorm2d):
-                    learnt = unfreeze(layer).parameters()
-                    for parameter in learnt:
-                        parameter.requires_grad_(self.recipe.bn == "train")
+            for layer in batch_norms(network):
+                for parameter in unfreeze(layer).parameters():
+                    parameter.requires_grad_(self.recipe.bn == "train")
         network.new_head(tasks[0].num_classes)
         return network

@@ -1,7 +1,14 @@
 """Fine-tuning: everything is trained on, starting from the source network."""
 
-from decathlon.method import Method
-from decathlon.recipes import Recipe
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import nn
+
+from decathlon.method import Method, Task
+from decathlon.models.layers import normalise_by
+from decathlon.models.weights import Source
+from decathlon.recipes import Recipe, TuningRecipe
 
 
 class FineTuning(Method):
@@ -18,4 +25,12 @@ class FineTuning(Method):
     paper = "Rebuffi et al., CVPR 2018"
     year = 2018
     trains = "all"
-    recipes = {"paper": Recipe(), "released": Recipe(protocol="released")}
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "paper": TuningRecipe(),
+        "released": TuningRecipe(protocol="released"),
+    }
+    recipe: TuningRecipe
+
+    def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
+        """Returns the source network with a new head."""
+        return normalise_by(super().build(source, tasks), self.recipe.bn)

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.method import Batch, Method, Task
+from decathlon.models.layers import normalise_by
 from decathlon.models.tensor_names import HEAD
 from decathlon.models.weights import Source
-from decathlon.recipes import NonNegative, Recipe
+from decathlon.recipes import NonNegative, Recipe, TuningRecipe
 from decathlon.suites.base import Suite
 
 
 @dataclass(frozen=True)
-class L2SPRecipe(Recipe):
+class L2SPRecipe(TuningRecipe):
     """Settings of L2-SP.
 
     Attributes:
@@ -56,7 +57,7 @@ class L2SP(Method):
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the source network with a new head, and w0 beside it."""
-        network = super().build(source, tasks)
+        network = normalise_by(super().build(source, tasks), self.recipe.bn)
         start = [w.detach().clone() for w in trunk_weights(network)]
         network.add_module("start", nn.ParameterList(nn.Parameter(w, False) for w in start))
         return network

@@ -8,13 +8,13 @@ from torch import nn
 
 from decathlon.common.errors import UsageError
 from decathlon.method import Method, Task
-from decathlon.models.layers import freeze, unfreeze
+from decathlon.models.layers import freeze, normalise_by, unfreeze
 from decathlon.models.weights import Source
-from decathlon.recipes import Count, Recipe
+from decathlon.recipes import Count, Recipe, TuningRecipe
 
 
 @dataclass(frozen=True)
-class LastKRecipe(Recipe):
+class LastKRecipe(TuningRecipe):
     """Settings of fine-tuning the last blocks.
 
     Attributes:
@@ -62,7 +62,7 @@ class LastK(Method):
                 " most that"
             )
         for block in blocks[-self.recipe.k :]:
-            unfreeze(block)
+            normalise_by(unfreeze(block), self.recipe.bn)
         network.new_head(tasks[0].num_classes)
         return network
 

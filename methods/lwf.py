@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from decathlon.method import Batch, Method, Phase, Task
-from decathlon.models.layers import freeze, unfreeze
+from decathlon.models.layers import freeze, normalise_by, unfreeze
 from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source
-from decathlon.recipes import Fraction, NonNegative, Positive, Recipe
+from decathlon.recipes import Fraction, NonNegative, Positive, Recipe, TuningRecipe
 
 WARM_UP = 0
 """Index of the phase in which only the new head is trained."""
 
 
 @dataclass(frozen=True)
-class LwFRecipe(Recipe):
+class LwFRecipe(TuningRecipe):
     """Settings of LwF.
 
     Attributes:
@@ -119,7 +119,7 @@ class LwF(Method):
             unfreeze(new_head)
 
         def joint() -> None:
-            unfreeze(student)
+            normalise_by(unfreeze(student), self.recipe.bn)
             unfreeze(old_head)
 
         everything = [*student.named_parameters(), *old_head.named_parameters("old_head")]
@@ -143,5 +143,6 @@ class LwF(Method):
         return l_new + self.recipe.lambda_o * l_old
 
     def finalise(self, network: nn.Module) -> nn.Module:
-        """Keeps the network with the new head."""
-        return network.student if isinstance(network, LwFNetwork) else network
+        """Keeps the network with the new head, all of which is the domain's."""
+        assert isinstance(network, LwFNetwork)
+        return normalise_by(unfreeze(network.student), self.recipe.bn)

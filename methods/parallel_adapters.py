@@ -1,5 +1,6 @@
 """Parallel residual adapters: a 1x1 convolution beside each shared 3x3 convolution."""
 
+from decathlon.models.capabilities import lacks_3x3_convolutions
 from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 
@@ -26,8 +27,8 @@ class ParallelAdapters(SeriesAdapters):
 
     @classmethod
     def refusal(cls, source: Source) -> str:
-        """Refuses no network: the adapters are beside convolutions that stay as they are."""
-        return ""
+        """Refuses networks without 3x3 convolutions to stand beside."""
+        return lacks_3x3_convolutions(source.architecture)
 
     def pretraining(self, width: float) -> Architecture:
         """Returns the plain network."""

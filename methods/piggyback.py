@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.method import Group, Method, Phase, Task
-from decathlon.models.layers import BatchNorm2d, ExtendedConv2d, freeze, replace, unfreeze
+from decathlon.models.capabilities import lacks_convolutions
+from decathlon.models.layers import ExtendedConv2d, batch_norms, freeze, replace, unfreeze
 from decathlon.models.weights import Source
 from decathlon.recipes import Positive, Recipe, Threshold
 
@@ -123,10 +124,14 @@ class Piggyback(Method):
             lambda name, conv: MaskedConv2d(conv, recipe.mask_init, recipe.threshold),
         )
         if recipe.train_bn:
-            for layer in network.modules():
-                if isinstance(layer, BatchNorm2d):
-                    unfreeze(layer)
+            for layer in batch_norms(network):
+                unfreeze(layer)
         return network
+
+    @classmethod
+    def refusal(cls, source: Source) -> str:
+        """Refuses networks whose weights are not those of convolutions."""
+        return lacks_convolutions(source.architecture)
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """One phase: the masks in a group of their own, head and batch norms in others."""

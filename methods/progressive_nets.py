@@ -8,17 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.method import Method, Phase, Task
-from decathlon.models.layers import Conv2d, freeze, initialise_convolutions
+from decathlon.models.capabilities import stage_channels
+from decathlon.models.layers import Conv2d, freeze, initialise_convolutions, normalise_by
 from decathlon.models.residual import ResidualNetwork
 from decathlon.models.tensor_names import HEAD
 from decathlon.models.weights import Source
-from decathlon.recipes import Count, Recipe
+from decathlon.recipes import Count, Recipe, TuningRecipe
 
 LATERALS = "laterals"
 
 
 @dataclass(frozen=True)
-class ProgressiveRecipe(Recipe):
+class ProgressiveRecipe(TuningRecipe):
     """Settings of progressive nets.
 
     Attributes:
@@ -63,14 +64,25 @@ class ProgressiveNetwork(nn.Module):
         laterals: An adapter for each macro block.
     """
 
-    def __init__(self, own: ResidualNetwork, source: ResidualNetwork, reduction: int) -> None:
-        """Takes over the parts of two networks of the same build."""
+    def __init__(
+        self,
+        own: ResidualNetwork,
+        source: ResidualNetwork,
+        channels: Sequence[int],
+        reduction: int,
+    ) -> None:
+        """Takes over the parts of two networks of the same build.
+
+        Args:
+            own: Is tuned.
+            source: Is frozen.
+            channels: Of each macro block's output.
+            reduction: See :class:`ProgressiveRecipe`.
+        """
         super().__init__()
         self.stem, self.macros, self.tail, self.head = own.stem, own.macros, own.tail, own.head
         self.source_stem, self.source_macros = freeze(source.stem), freeze(source.macros)
-        self.laterals = nn.ModuleList(
-            Lateral(channels_of(macro), reduction) for macro in self.macros
-        )
+        self.laterals = nn.ModuleList(Lateral(number, reduction) for number in channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps images, N x 3 x H x W, normalised, to logits, N x classes."""
@@ -81,11 +93,6 @@ class ProgressiveNetwork(nn.Module):
             x = macro(x) + lateral(h)
         logits: Tensor = self.head(self.tail(x))
         return logits
-
-
-def channels_of(macro: nn.Module) -> int:
-    """Returns the channels of a macro block's output: those of its last convolution."""
-    return [layer.out_channels for layer in macro.modules() if isinstance(layer, nn.Conv2d)][-1]
 
 
 class ProgressiveNets(Method):
@@ -108,8 +115,20 @@ class ProgressiveNets(Method):
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the source network twice, one of them with a new head, and the adapters."""
-        own = source.network(tasks[0].num_classes)
-        return ProgressiveNetwork(own, source.network(), self.recipe.reduction)
+        own = normalise_by(source.network(tasks[0].num_classes), self.recipe.bn)
+        channels = stage_channels(source.architecture)
+        assert channels is not None
+        return ProgressiveNetwork(own, source.network(), channels, self.recipe.reduction)
+
+    @classmethod
+    def refusal(cls, source: Source) -> str:
+        """Refuses networks whose stages do not return feature maps."""
+        if stage_channels(source.architecture) is not None:
+            return ""
+        return (
+            f"the adapters are convolutions of feature maps, and the stages of a"
+            f" {source.architecture.name} return tokens"
+        )
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """One phase: the tuned column; head and adapters at the rate of new layers."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from decathlon.method import Method, Task
+from decathlon.models.capabilities import lacks_3x3_convolutions
 from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe, by_size
@@ -40,6 +41,11 @@ class ScratchPlus(Method):
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns a network with series adapters of the source's width, with new weights."""
         return replace(source.architecture, adapters="series").build(tasks[0].num_classes)
+
+    @classmethod
+    def refusal(cls, source: Source) -> str:
+        """Refuses networks without 3x3 convolutions to adapt."""
+        return lacks_3x3_convolutions(source.architecture)
 
     def pretraining(self, width: float) -> Architecture:
         """Returns a network with series adapters."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from decathlon.method import Method, Phase, Task
 from decathlon.models.adapters import Kind, renew_adapters
+from decathlon.models.capabilities import lacks_3x3_convolutions
 from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.recipes import NonNegative, Recipe
@@ -72,6 +73,8 @@ class SeriesAdapters(Method):
     def refusal(cls, source: Source) -> str:
         """Refuses plain networks that cannot be pretrained with series adapters here."""
         given = source.architecture
+        if reason := lacks_3x3_convolutions(given):
+            return reason
         if given.adapters != "none" or given.name == cls().pretraining(given.width).name:
             return ""
         return (

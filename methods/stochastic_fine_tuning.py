@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.method import Batch, Method, Task
-from decathlon.models.layers import freeze, unfreeze
+from decathlon.models.layers import freeze, normalise_by, unfreeze
 from decathlon.models.noise import keyed_uniform, noise_key
 from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source
-from decathlon.recipes import Fraction, Recipe
+from decathlon.recipes import Fraction, Recipe, TuningRecipe
 
 
 @dataclass(frozen=True)
-class StochasticRecipe(Recipe):
+class StochasticRecipe(TuningRecipe):
     """Settings of stochastic fine-tuning.
 
     Attributes:
@@ -82,9 +82,12 @@ class StochasticFineTuning(Method):
         tuned = drawn(key or 0, len(blocks), share)
         for index, block in enumerate(blocks):
             if index in tuned:
-                unfreeze(block).train(network.training)
+                self._learn(block).train(network.training)
             else:
                 freeze(block)
+
+    def _learn(self, block: nn.Module) -> nn.Module:
+        return normalise_by(unfreeze(block), self.recipe.bn)
 
     def finalise(self, network: nn.Module) -> nn.Module:
         """Keeps all blocks that were drawn in any step."""
@@ -97,5 +100,5 @@ class StochasticFineTuning(Method):
         assert isinstance(network, ResidualNetwork)
         for name, block in network.blocks():
             stored = any(key.startswith(f"{name}.") for key in tensors)
-            (unfreeze if stored else freeze)(block)
+            (self._learn if stored else freeze)(block)
         return super().restore(network, tensors)

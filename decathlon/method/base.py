@@ -116,7 +116,7 @@ class Phase:
 
     until: float
     groups: list[Group]
-    begin: Callable[[], None] | None = None
+    begin: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)

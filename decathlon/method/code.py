@@ -76,7 +76,7 @@ def _first() -> dict[str, str]:
 
 
 def shown(code: Code | None) -> str:
-    """Describes code in a message: ``lp-ft 0.1 (a1b2c3d4e5f6)``."""
+    """Describes code in a message: ``gradual 0.1 (a1b2c3d4e5f6)``."""
     if code is None:
         return "unknown code"
     return f"{code.distribution} {code.version} ({code.sha256[:12]})"

@@ -14,6 +14,7 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
+    Literal,
     Self,
     TypeVar,
     get_args,
@@ -172,6 +173,22 @@ class Recipe:
         value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         out = self.left_out
         return {key: v for key, v in value.items() if key not in out or v != out[key]}
+
+
+@dataclass(frozen=True)
+class TuningRecipe(Recipe):
+    """Settings of methods that train layers of the source network.
+
+    Attributes:
+        bn: What batch normalisations of trained layers normalise by while training: ``batch``, the
+            images of the step, and the running statistics follow; or ``source``, the source's
+            statistics, which stay (see :func:`decathlon.models.layers.normalise_by`). Their weights
+            and biases learn either way. Networks without batch normalisation are trained the same.
+    """
+
+    left_out = {**Recipe.left_out, "bn": "batch"}
+
+    bn: Literal["batch", "source"] = field(default="batch", kw_only=True)
 
 
 R = TypeVar("R", bound=Recipe)

@@ -1,25 +1,29 @@
 """Layers that stay frozen, and the one way to exchange layers of a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 
 from decathlon.common.errors import UsageError
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B", bound="BatchNorm2d")
+KNOWN = ("torch.", "decathlon")
+"""Beginnings of the modules whose layers are known to ignore their mode, but for few."""
 
 
-class Freezable(nn.BatchNorm2d):
-    """Batch normalisation that can be frozen.
+class Freezable(nn.Module):
+    """A layer that can be frozen: it then stays in evaluation mode, whatever the loop asks for.
 
-    A frozen layer normalises by its running statistics and leaves them alone, whatever
-    mode the training loop asks for.
+    A frozen batch normalisation normalises by its running statistics and leaves them alone; a
+    frozen dropout drops nothing. The mode of layers inside is their own.
 
     Attributes:
         frozen: Whether the layer stays in evaluation mode.
@@ -28,24 +32,45 @@ class Freezable(nn.BatchNorm2d):
     frozen = False
 
     def train(self, mode: bool = True) -> "Freezable":
-        """Sets the mode, unless frozen."""
-        super().train(mode and not self.frozen)
+        """Sets the mode, of this layer unless frozen."""
+        super().train(mode)
+        self.training = mode and not self.frozen
         return self
 
 
-class BatchNorm2d(Freezable):
+class BatchNorm2d(Freezable, nn.BatchNorm2d):
     """Batch normalisation that can be frozen, and does nothing else."""
 
 
 @cache
-def _freezable(kind: type[nn.BatchNorm2d]) -> type[Freezable]:
-    """Returns the class of a batch normalisation, such that it can be frozen.
-
-    Other libraries' layers may do more than normalise: timm's apply the activation too.
-    """
+def _freezable(kind: type[nn.Module]) -> type[Freezable]:
+    """Returns the class of a layer, such that it can be frozen."""
     if issubclass(kind, Freezable):
         return kind
     return BatchNorm2d if kind is nn.BatchNorm2d else type(kind.__name__, (Freezable, kind), {})
+
+
+def _set_frozen(layer: nn.Module) -> None:
+    """Keeps a layer in evaluation mode, in place."""
+    layer.__class__ = _freezable(type(layer))  # type: ignore[arg-type] # mypy: not hashable
+    assert isinstance(layer, Freezable)
+    layer.frozen = True
+    layer.training = False
+
+
+def _has_modes(layer: nn.Module) -> bool:
+    """Whether a layer may compute something else in training: by other images, or at random.
+
+    Of torch's layers that networks here are built of, normalisations and dropout do. Layers of
+    other libraries may read their mode for anything: timm's attention drops entries, its paths
+    drop whole images.
+    """
+    return isinstance(layer, _NormBase | _DropoutNd) or is_foreign(layer)
+
+
+def is_foreign(layer: nn.Module) -> bool:
+    """Whether a layer is of another library than torch and this one."""
+    return not type(layer).__module__.startswith(KNOWN)
 
 
 class SyncedBatchNorm2d(BatchNorm2d, nn.SyncBatchNorm):
@@ -116,21 +141,45 @@ def _is_fixed(conv: nn.Conv2d, norm: BatchNorm2d) -> bool:
     return norm.frozen and not conv.weight.requires_grad
 
 
-def freeze(module: M) -> M:
-    """Freezes a module in place: no gradients, and batch statistics as they are.
+def batch_norms(module: nn.Module) -> Iterator[_BatchNorm]:
+    """Yields all batch normalisations inside a module, in order."""
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            yield layer
+
+
+def normalise_by(module: M, bn: Literal["batch", "source"]) -> M:
+    """Chooses what the batch normalisations of a module that is trained normalise by, in place.
 
     Args:
-        module: Any module; its batch normalisations become ones that can be frozen.
+        module: Any module. Nothing changes in one without batch normalisations.
+        bn: ``batch``: they stay as they are; those that are not frozen take the images of each
+            step, and their running statistics follow. ``source``: all take their running
+            statistics, which stay as they are. Weights and biases may learn either way.
+
+    Returns:
+        The same module.
+    """
+    if bn == "source":
+        for layer in batch_norms(module):
+            _set_frozen(layer)
+    return module
+
+
+def freeze(module: M) -> M:
+    """Freezes a module in place: no gradients, batch statistics as they are, and nothing random.
+
+    What it makes of an image then depends on that image alone.
+
+    Args:
+        module: Any module; its layers that have modes become ones that can be frozen.
 
     Returns:
         The same module.
     """
     for child in module.modules():
-        if isinstance(child, nn.BatchNorm2d):
-            child.__class__ = _freezable(type(child))  # type: ignore[arg-type]
-            assert isinstance(child, Freezable)
-            child.frozen = True
-            child.eval()
+        if _has_modes(child):
+            _set_frozen(child)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module

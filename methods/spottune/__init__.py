@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from decathlon.method import Batch, Group, Method, Phase, Task
-from decathlon.models.layers import freeze
+from decathlon.models.layers import freeze, normalise_by
 from decathlon.models.networks import Architecture
 from decathlon.models.noise import keyed_gumbel
 from decathlon.models.weights import Source
@@ -57,18 +57,21 @@ class SpotTune(Method):
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the source with routed blocks and a policy network."""
-        released = self.recipe.protocol == "released"
+        released, fixed = self.recipe.protocol == "released", self.recipe.fixed_macros(source)
         base = source.network()
         if released:
             for layer in base.macros.modules():
-                if isinstance(layer, nn.Conv2d):
-                    layer.weight.requires_grad_(False)
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    for parameter in layer.parameters(recurse=False):
+                        parameter.requires_grad_(False)
         else:
             freeze(base.stem)
             freeze(base.macros)
         base.new_head(tasks[0].num_classes)
-        fixed = 0 if released else source.architecture.fixed_macros
-        return self.routed(base, source.architecture, fixed, released)
+        network = self.routed(base, source.architecture, fixed, released)
+        for part in (network.stem, network.macros, network.tail):
+            normalise_by(part, self.recipe.bn)
+        return network
 
     @classmethod
     def imported(cls, header: Mapping[str, Any]) -> nn.Module:

@@ -10,7 +10,6 @@ from torch.nn.functional import cross_entropy
 
 from decathlon.common.errors import UsageError
 from decathlon.method import Batch, Phase, Task
-from decathlon.models.layers import freeze
 from decathlon.models.processes import mean_over_processes
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, NonNegative, Recipe
@@ -71,14 +70,12 @@ class SpotTuneGlobalK(SpotTune):
     trains = "copies of k blocks, head"
     recipes: ClassVar[dict[str, Recipe]] = {"paper": GlobalRecipe()}
     recipe: GlobalRecipe
+    routed = GlobalNetwork
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the source with routed blocks and a policy network."""
-        base = source.network()
-        freeze(base.stem)
-        freeze(base.macros)
-        base.new_head(tasks[0].num_classes)
-        network = GlobalNetwork(base, source.architecture)
+        network = super().build(source, tasks)
+        assert isinstance(network, GlobalNetwork)
         if self.recipe.k > network.num_routed:
             raise UsageError(
                 f"--set k={self.recipe.k}: the network has {network.num_routed} blocks to choose"

@@ -36,9 +36,15 @@ class GlobalNetwork(RoutedNetwork):
 
     usage: Tensor
 
-    def __init__(self, base: ResidualNetwork, architecture: Architecture) -> None:
-        """Takes over the parts of ``base``; the blocks that SpotTune's paper routes are routed."""
-        super().__init__(base, architecture, architecture.fixed_macros, mix_outputs=False)
+    def __init__(
+        self,
+        base: ResidualNetwork,
+        architecture: Architecture,
+        fixed_macros: int,
+        mix_outputs: bool,
+    ) -> None:
+        """Takes over the parts of ``base``, as :class:`RoutedNetwork` does."""
+        super().__init__(base, architecture, fixed_macros, mix_outputs)
         self.register_buffer("usage", torch.full((self.num_routed,), 0.5))
         self.fixed: tuple[bool, ...] | None = None
 

@@ -14,7 +14,8 @@ from decathlon.models.noise import keyed_uniform
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, Recipe
 
-from . import SpotTune
+from . import SpotTune, SpotTuneRecipe
+from .recipe import RoutingRecipe
 from .routed_block import RoutedBlock
 from .routing import RoutedNetwork
 
@@ -24,7 +25,7 @@ as many keys as there are processes has to fit."""
 
 
 @dataclass(frozen=True)
-class RandomPolicyRecipe(Recipe):
+class RandomPolicyRecipe(RoutingRecipe):
     """Settings of the random policy.
 
     Attributes:
@@ -92,7 +93,8 @@ class RandomPolicy(Method):
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns SpotTune's network with random decisions, its last blocks tuned only."""
         key, recipe = torch.randint(KEYS, ()), self.recipe
-        network = SpotTune().build(source, tasks)
+        routing = SpotTuneRecipe(bn=recipe.bn, fixed=recipe.fixed)
+        network = SpotTune(routing).build(source, tasks)
         assert isinstance(network, RoutedNetwork)
         if recipe.always > network.num_routed:
             raise UsageError(

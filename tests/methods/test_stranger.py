@@ -29,7 +29,7 @@ class Stranger:
         self.work.mkdir()
         method, _ = blocks("python")
         (pyproject,) = blocks("toml")
-        (self.package / "lp_ft.py").write_text(method)
+        (self.package / "gradual.py").write_text(method)
         (self.package / "pyproject.toml").write_text(pyproject)
 
     def run(self, *command: str | Path, cwd: Path | None = None) -> str:
@@ -77,10 +77,10 @@ def test_it_is_listed_run_and_scored(stranger: Stranger, tiny: Path, tiny_source
         assert program == "decathlon"
         quick = shlex.split(QUICK) if command == "run" else []
         outputs[command] = stranger.decathlon([command, *arguments, *quick])
-    assert "lp-ft" in outputs["methods"]
-    assert "Kumar et al., ICLR 2022" in outputs["methods"]
+    assert "gradual" in outputs["methods"]
+    assert "Howard and Ruder, ACL 2018" in outputs["methods"]
     assert "Trains the head on frozen features" in outputs["methods"]
-    scored = [line for line in outputs["score"].splitlines() if "lp-ft" in line]
+    scored = [line for line in outputs["score"].splitlines() if "gradual" in line]
     assert len(scored) == 1
     assert re.search(r"10(\.0+)?x", scored[0])
 

@@ -1,5 +1,7 @@
 """Freezing and exchanging layers."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from decathlon.models.layers import (
     Conv2d,
     freeze,
     frozen_names,
+    normalise_by,
     normalised,
     replace,
     unfreeze,
@@ -114,3 +117,57 @@ def test_strided_1x1_convolutions_compute_what_torch_does(
         assert x.grad is not None
         results.append([out, x.grad, *(p.grad for p in conv.parameters())])
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
+
+
+class Noisy(nn.Module):
+    """A layer of another library, which is random while training."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.randn_like(x) if self.training else x
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Dropout(0.5), nn.BatchNorm1d(5), nn.InstanceNorm1d(4, track_running_stats=True)]
+)
+def test_what_is_frozen_computes_the_same_in_both_modes(layer: nn.Module) -> None:
+    Noisy.__module__ = "another.library"
+    network = freeze(nn.Sequential(nn.Sequential(layer, Noisy()), Noisy()))
+    x = torch.randn(4, 5) if not isinstance(layer, nn.InstanceNorm1d) else torch.randn(2, 4, 5)
+    expected = network.eval()(x)
+    assert torch.equal(network.train()(x), expected)
+    assert not torch.equal(unfreeze(network).train()(x), expected)
+
+
+def test_a_tuned_part_of_a_frozen_layer_of_another_library_has_its_own_mode() -> None:
+    outer = Noisy()
+    outer.add_module("norm", nn.BatchNorm2d(3))
+    freeze(outer)
+    unfreeze(outer.get_submodule("norm"))
+    outer.train()
+    assert not outer.training
+    assert outer.get_submodule("norm").training
+
+
+@pytest.mark.parametrize("bn", ["batch", "source"])
+def test_statistics_are_those_of_the_batch_or_of_the_source(bn: Literal["batch", "source"]) -> None:
+    network = normalise_by(small(), bn).train()
+    assert all(p.requires_grad for p in network.parameters())
+    x = torch.randn(8, 3, 8, 8)
+    before = network[1].running_mean.clone()
+    assert torch.equal(network(x), network.eval()(x)) == (bn == "source")
+    assert torch.equal(before, network[1].running_mean) == (bn == "source")
+    assert {name.rpartition(".")[2] for name in frozen_names(network)} == (
+        {"running_mean", "running_var", "num_batches_tracked"} if bn == "source" else set()
+    )
+
+
+def test_attention_and_drop_path_of_timm_drop_nothing_when_frozen() -> None:
+    timm = pytest.importorskip("timm")
+    network = timm.create_model(
+        "vit_tiny_patch16_224", drop_rate=0.3, attn_drop_rate=0.3, drop_path_rate=0.3,
+        proj_drop_rate=0.3, img_size=32,
+    )  # fmt: skip
+    x = torch.randn(2, 3, 32, 32)
+    expected = network.eval()(x)
+    assert not torch.equal(network.train()(x), expected)
+    assert torch.equal(freeze(network).train()(x), expected)
