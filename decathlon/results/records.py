@@ -18,7 +18,7 @@ from decathlon.common.errors import ResultError, fault_lines
 from decathlon.common.files import write_json
 from decathlon.common.oserrors import explained
 from decathlon.common.strict import Count, Sha256, StrictModel
-from decathlon.results.routing import Routing
+from decathlon.results.controls import Routing
 from decathlon.suites.base import Crop
 from decathlon.suites.registry import DEFAULT
 from decathlon.suites.subset import Subset

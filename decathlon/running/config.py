@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from decathlon.common.errors import UsageError, check_known
 from decathlon.common.files import CHECKPOINT_SECONDS
-from decathlon.results.routing import CONTROLS, DRAWN, Control
+from decathlon.results.controls import CONTROLS, DRAWN, Control
 from decathlon.suites.base import Crop
 from decathlon.suites.subset import Subset
 from decathlon.training.device import Compute

@@ -7,8 +7,8 @@ from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.data.reading.store import Store
 from decathlon.method.base import Method, Task
 from decathlon.models.weights import Source
+from decathlon.results.controls import Routing, control_name
 from decathlon.results.records import RESERVED, Code, trial_folder
-from decathlon.results.routing import Routing, control_name
 from decathlon.running.config import RunConfig
 from decathlon.running.crops import check_crop
 from decathlon.running.splits import trained_on

@@ -33,7 +33,7 @@ from decathlon.results.records import (
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.checkpoints import Checkpoints
-from decathlon.training.controls import evaluate_control, policy_of
+from decathlon.training.decisions import evaluate_control, policy_of
 from decathlon.training.distributed.groups import process_group
 from decathlon.training.evaluation import Evaluation, evaluate
 from decathlon.training.feed import Feed

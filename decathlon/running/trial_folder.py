@@ -21,8 +21,8 @@ from decathlon.common.errors import DataError, UsageError, first_difference
 from decathlon.common.files import digest_of, write_json
 from decathlon.common.locks import claim, is_claimed
 from decathlon.method.code import identity, shown
+from decathlon.results.controls import Routing
 from decathlon.results.records import LOG, RECORD, RunRecord, read_record
-from decathlon.results.routing import Routing
 from decathlon.running.faults import Failure
 from decathlon.running.run import Run, Trial
 from decathlon.training.checkpoints import peek

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from decathlon.common.text import plural
+from decathlon.results.controls import CONTROLS
 from decathlon.results.records import RunRecord
-from decathlon.results.routing import CONTROLS
 from decathlon.scoring import setups
 from decathlon.scoring.entries import MIN_SEEDS, Entry, sources_of
 from decathlon.scoring.rows import Row

@@ -2,8 +2,8 @@
 
 A row is one name run in one way: one method, one source network, one recipe, one version
 of the method's code, one size of the training set, one crop of the domains that have bounding
-boxes, one control of routing. Records of one name that differ in any of these become rows of their own, and their labels
-say what differs.
+boxes, one control of routing. Records of one name that differ in any of these become rows of their
+own, and their labels say what differs.
 
 * Draws of a subset of the training images are repetitions, as seeds are. Sizes of subsets are
   groups of the board, and the labels of their rows say the size even if there is one only.
@@ -27,8 +27,8 @@ from typing import Any
 
 from decathlon.common.files import digest_of
 from decathlon.common.text import plural
+from decathlon.results.controls import Routing
 from decathlon.results.records import Code, RunRecord
-from decathlon.results.routing import Routing
 from decathlon.suites.base import Suite
 from decathlon.suites.subset import Subset
 
@@ -143,7 +143,7 @@ def by_setup(records: Sequence[RunRecord], suite: Suite) -> list[tuple[Setup, li
     boxed = [name for name, domain in suite.domains.items() if domain.box_views]
     groups: dict[str, list[RunRecord]] = {}
     for r in (r for r in records if r.trained):
-        identity = [r.method, r.source, r.parameters.unit, r.recipe, r.source_domain]
+        identity: list[Any] = [r.method, r.source, r.parameters.unit, r.recipe, r.source_domain]
         identity += [size_of(r), r.routing and r.routing.model_dump()]
         groups.setdefault(digest_of(identity), []).append(r)
     found = [part for group in groups.values() for part in _by_code(group, boxed)]

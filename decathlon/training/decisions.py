@@ -13,7 +13,7 @@ from decathlon.data.keyed import generator
 from decathlon.data.shard import Int64
 from decathlon.method.base import Batch, Method, Policy
 from decathlon.models.noise import keyed_uniform, noise_key
-from decathlon.results.routing import Control
+from decathlon.results.controls import Control
 from decathlon.training.evaluation import (
     Evaluation,
     Rows,
