@@ -136,14 +136,15 @@ def _on_routing(rows: Sequence[Row]) -> list[str]:
     found = [(row.label, row.setup.routing) for row in rows if row.setup and row.setup.routing]
     return [
         f"{label}: the networks of {routing.weights}, evaluated as a control:"
-        f" {CONTROLS[routing.control]}{times_note(routing.routes)}."
+        f" {CONTROLS[routing.control]}{_times(routing.routes)}."
         for label, routing in found
     ]
 
 
-def times_note(routes: int) -> str:
+def _times(routes: int) -> str:
     """Returns what averaging several routes costs; nothing for a single one."""
-    return f" (mean of {routes} draws, {routes} times the inference)" if routes > 1 else ""
+    text = f" (routes={routes}: the mean of {routes} draws, {routes} times the inference)"
+    return text if routes > 1 else ""
 
 
 def _on_subsets(rows: Sequence[Row]) -> list[str]:

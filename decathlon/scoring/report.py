@@ -136,7 +136,8 @@ def report_of(path: Path, data: Path, named: bool) -> TrialReport:
             f"{folder}: holds no {RECORD}; give the folder of a finished trial, such as"
             " results/METHOD/DOMAIN/test/seed0"
         )
-    results = folder.parents[len(read_record(folder / RECORD).folder.parts) - 1]
+    depth = len(read_record(folder / RECORD).folder.parts)
+    results = Path(*folder.parts[:-depth])
     record = read_placed(results, folder / RECORD)
     check_predictions(results, [record])
     suite = find(record.suite)
@@ -150,7 +151,7 @@ def report_of(path: Path, data: Path, named: bool) -> TrialReport:
     notes = ["Its labels are unknown: prepare the data with --labels and run it again."]
     found = TrialReport(folder, record, suite, ci, tuned, (), (), tuple(notes * (ci is None)))
     if (answers := _answers(data, named, record)) is None:
-        note = "Classes and counts are not looked at: --data DATA names the trial's data."
+        note = "Without the trial's data (--data DATA), no count is checked and no class shown."
         return replace(found, notes=(*found.notes, note))
     checked = audit(results, [record], answers)
     classes = _classes(results, record, answers)
@@ -206,13 +207,24 @@ def with_controls(
         _, gaps = differences((entry, learned), [record.domain], {}, None, suite)
         controls.append(ControlReport(control, routes, gaps[record.domain]))
     again = sum(found[0][2])
-    notes = list(report.notes)
+    notes = [*report.notes, _verdict(controls[1:])]
     if again != record.correct:
         notes.append(
             f"The learned decisions are right for {again} images here, for {record.correct} in the"
             " record: another device, precision or library rounds otherwise."
         )
     return replace(report, controls=tuple(controls), notes=tuple(notes))
+
+
+def _verdict(controls: Sequence[ControlReport]) -> str:
+    """Says which controls the learned decisions differ from by more than chance."""
+    sides: dict[str, list[str]] = {"better than": [], "within noise of": [], "worse than": []}
+    for one in controls:
+        gap = one.to_learned
+        side = "within noise of" if gap.within_noise else "better than"
+        sides["worse than" if gap.ci[0] > 0 else side].append(one.name)
+    texts = [f"{side} {', '.join(names)}" for side, names in sides.items() if names]
+    return f"The learned decisions are {'; '.join(texts)}."
 
 
 def _as_control(

@@ -1,5 +1,6 @@
 """The report of one trial as tables and JSON."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def _facts(report: TrialReport) -> Grid:
     rows = {
         "method": record.method,
         "protocol": str(record.recipe.get("protocol", "")),
-        "recipe": ", ".join(f"{k} {v}" for k, v in record.recipe.items() if k != "protocol"),
+        "recipe": _recipe(record.recipe),
         "source": source_in_words(report.setup, []),
         "suite": report.suite.title,
         "domain": f"{record.domain}, {record.split} split",
@@ -70,6 +71,16 @@ def _facts(report: TrialReport) -> Grid:
         if text:
             grid.add_row(name, visible(text))
     return grid
+
+
+def _recipe(recipe: dict[str, Any]) -> str:
+    """Returns settings in words, fractions rounded: ``epochs 120, milestones [0.6667, 0.8333]``."""
+    rounded = json.loads(json.dumps(recipe), parse_float=lambda text: round(float(text), 4))
+    settings = {key: value for key, value in rounded.items() if key != "protocol"}
+    return ", ".join(
+        f"{key} {value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in settings.items()
+    )
 
 
 def _classes(report: TrialReport) -> Grid:
