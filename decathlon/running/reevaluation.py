@@ -23,6 +23,9 @@ ALL_CONTROLS: tuple[tuple[Control, int], ...] = (*((one, 1) for one in CONTROLS)
 NUM_PASSES = 1 + sum(routes for _, routes in ALL_CONTROLS)
 """Passes over the images: one for the policy, and one for each route of each control."""
 
+EXACT = "32-true"
+"""What records call 32 bits."""
+
 
 @dataclass(frozen=True)
 class ControlResult:
@@ -70,7 +73,7 @@ def evaluate_controls(
         folder: The trial's folder, with its weights.
         record: Its record; see :func:`check_routes`.
         data: The data folder that it was evaluated on.
-        compute: Device and precision.
+        compute: Device and precision; ``auto`` is 32 bits if the trial was evaluated in 32 bits.
         on_pass: Called with the number of passes over the images that are done, and for what.
 
     Returns:
@@ -85,7 +88,10 @@ def evaluate_controls(
     method = kind(from_json(kind.recipes, recipe, f"method '{record.method}'"))
     store, domain = open_store(data), record.domain
     _check_same(store, record)
-    network, fabric = load_model(folder / WEIGHTS), compute.fabric()
+    network, exact = load_model(folder / WEIGHTS), record.environment.get("precision") == EXACT
+    if exact and compute.precision == "auto":
+        compute = replace(compute, precision="32")
+    fabric = compute.fabric()
     task = task_of(store, domain, (record.split,), crop=record.crop)
     view = method.view(replace(task, num_images=record.num_trained or 0), training=False)
     size, seed = method.recipe.batch_size, record.seed
