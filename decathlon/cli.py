@@ -63,7 +63,14 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         training.import_weights,
         training.run,
     ),
-    "Results": (scores.score, scores.compare, scores.plot, scores.submit, scores.evaluate),
+    "Results": (
+        scores.score,
+        scores.report,
+        scores.compare,
+        scores.plot,
+        scores.submit,
+        scores.evaluate,
+    ),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -241,6 +241,14 @@ class _Trial:
             binary = bool(((routing == 0) | (routing == 1)).all())
             _check(routing.ndim == 2 and len(routing) == IMAGES, f"{self.name}: routing's shape")
             _check(binary, f"{self.name}.predict: routing is not made of 0 and 1")
+        if self.method.routes_images:
+            with torch.inference_mode():
+                policy = self.method.policy(network, batch)
+                routed = self.method.predict_on(network, batch, policy.decisions)
+            same = torch.equal(routed[0], logits) and routing is not None
+            _check(same, f"{self.name}.predict_on: differs from predict with policy's decisions")
+            shapes = policy.decisions.shape == policy.probabilities.shape
+            _check(shapes, f"{self.name}.policy: decisions and probabilities differ in shape")
         return logits
 
     def _check_shared(self, network: nn.Module, built: Mapping[str, Tensor]) -> None:

@@ -1,12 +1,22 @@
-"""Commands about results: score, plot, compare, submit, evaluate."""
+"""Commands about results: score, report, plot, compare, submit, evaluate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from decathlon.commands.options import Baseline, Out, Results, Split, check_out, check_split
-from decathlon.common.errors import UsageError
+from decathlon.commands.options import (
+    Baseline,
+    Device,
+    Out,
+    Precision,
+    Results,
+    Split,
+    Threads,
+    check_out,
+    check_split,
+)
+from decathlon.common.errors import UsageError, check_known
 from decathlon.common.progress import say
 from decathlon.common.text import visible
 from decathlon.suites.registry import DEFAULT, find
@@ -134,7 +144,9 @@ def score(
 
 
 def plot(
-    kind: Annotated[str, typer.Argument(help="policy, usage, tradeoff, curves, domains or data.")],
+    kind: Annotated[
+        str, typer.Argument(help="policy, usage, tradeoff, curves, domains, data or controls.")
+    ],
     results: Results,
     out: Annotated[Path, typer.Option(help="File to write, .svg or .png.")],
     split: Split = "test",
@@ -176,6 +188,57 @@ def compare(
     answers = _answers(data, labels, split, chosen)
     done = run(a, b, results, split, baseline, answers, chosen)
     render_comparison(done, form, out)
+
+
+def report(
+    record: Annotated[
+        Path, typer.Argument(help="Folder of a trial, or its record.json.", readable=False)
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Prepared data folder (default: $DECATHLON_DATA, else ./data, if it holds the"
+            " data of the trial).",
+            readable=False,
+        ),
+    ] = None,
+    routing_controls: Annotated[
+        bool,
+        typer.Option(
+            "--routing-controls",
+            help="Evaluate the network again with other decisions than its policy's.",
+        ),
+    ] = False,
+    form: TableOrJson = "table",
+    out: Out = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Describe one trial: its accuracy, its routing, and whether the routing is worth it.
+
+    --routing-controls needs the trial's weights and data, and trains nothing.
+    """
+    from decathlon.data.reading.store import data_folder
+    from decathlon.scoring.render.trials import render_trial
+    from decathlon.scoring.report import report_of, with_controls
+
+    check_known("format", form, ("table", "json"))
+    check_out(out, record, *filter(None, (data,)))
+    folder = data_folder(data)
+    done = report_of(record, folder, named=data is not None)
+    if routing_controls:
+        from decathlon.common.progress import progress
+        from decathlon.running.reevaluation import NUM_PASSES, check_routes, evaluate_controls
+        from decathlon.training.device import Compute
+
+        check_routes(done.folder, done.record)
+        compute = Compute(device, precision, threads)
+        with progress("routing controls", NUM_PASSES, "passes") as bar:
+            found = evaluate_controls(done.folder, done.record, folder, compute, bar.advance)
+        bits = [(one.control, one.routes, one.correct.tolist()) for one in found]
+        done = with_controls(done, bits)
+    render_trial(done, form, out)
 
 
 def submit(

@@ -237,6 +237,17 @@ def run(
         str,
         typer.Option(help="image, or box: cut images to bounding boxes, in domains that have them"),
     ] = "image",
+    routing: Annotated[
+        str | None,
+        typer.Option(
+            help="Train nothing: evaluate finished trials with other decisions. learned, sampled,"
+            " shuffled, mean, tuned, frozen or random."
+        ),
+    ] = None,
+    routes: Annotated[
+        int | None,
+        typer.Option(help="Average so many draws of --routing sampled or random (default: 1)."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the results (default: the method's).")
     ] = None,
@@ -277,7 +288,7 @@ def run(
     from decathlon.common.interrupts import ending
     from decathlon.data.reading.store import data_folder
     from decathlon.models.processes import num_processes
-    from decathlon.running.config import Checkpointing, RunConfig, subsets_of
+    from decathlon.running.config import Checkpointing, RunConfig, routing_of, subsets_of
     from decathlon.running.crops import notes_on_crop
     from decathlon.running.display import display, say_interrupted, summarise
     from decathlon.running.dry_run import preview
@@ -302,6 +313,7 @@ def run(
     if tensorboard is not None:
         check_tensorboard(tensorboard)
     subsets = subsets_of(shots, fraction, draw or ())
+    control, num_routes = routing_of(routing, routes)
     methods = methods_named(method)  # a wrong name is reported before data is looked for
     own = threads or (1 if launcher == "ray" else 0)
     compute = Compute(device, precision, own, sync_bn, compiled)
@@ -318,6 +330,8 @@ def run(
         seeds=tuple(seed or (0,)),
         subsets=subsets,
         crop=checked_crop(crop),
+        routing=control,
+        routes=num_routes,
         name=name,
         settings=tuple(settings or ()),
         compute=compute,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from decathlon.common.errors import DataError
+from decathlon.common.errors import DataError, UsageError
 from decathlon.method.recipe import Recipe
 from decathlon.models.tensor_names import HEAD
 from decathlon.suites.base import View, Views
@@ -76,6 +76,19 @@ class Batch:
     domain: str
     share: float = 1.0
     phase: int = -1
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a method that routes images decides for some of them.
+
+    Attributes:
+        decisions: What it predicts with, N x L in {0, 1}; 1 takes the tuned path of a block.
+        probabilities: Of the tuned path, N x L.
+    """
+
+    decisions: Tensor
+    probabilities: Tensor
 
 
 @dataclass
@@ -151,6 +164,8 @@ class Method:
         trained_by: Registered name of the method that trains the network; "" for the method
             itself. Otherwise nothing is trained: the network of that method's trial of the same
             domain, split, seed, recipe and source is evaluated.
+        routes_images: Whether the final network has blocks whose path is decided for each image;
+            then :meth:`policy` and :meth:`predict_on` say how.
     """
 
     paper: ClassVar[str] = ""
@@ -161,6 +176,7 @@ class Method:
     source_domain: ClassVar[Literal["keep", "train", "joint"]] = "keep"
     needs_source: ClassVar[bool] = True
     trained_by: ClassVar[str] = ""
+    routes_images: ClassVar[bool] = False
 
     def __init__(self, recipe: Recipe | None = None) -> None:
         self.recipe = recipe or self.recipes["paper"].on(DEFAULT)
@@ -251,6 +267,29 @@ class Method:
     def predict(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Returns (logits N x classes, routing N x L in {0, 1} or None) for evaluation."""
         return self.logits(network, batch), None
+
+    def policy(self, network: nn.Module, batch: Batch) -> Policy:
+        """Decides for a batch, of L routed blocks, what :meth:`predict` decides.
+
+        Raises:
+            UsageError: The method does not route images.
+        """
+        raise UsageError(f"{type(self).__name__} does not route images")
+
+    def predict_on(
+        self, network: nn.Module, batch: Batch, decisions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Predicts as :meth:`predict` does, but with given decisions.
+
+        Args:
+            network: The final network.
+            batch: The images.
+            decisions: N x L in {0, 1}, of the blocks that :meth:`policy` decides on.
+
+        Raises:
+            UsageError: The method does not route images.
+        """
+        raise UsageError(f"{type(self).__name__} does not route images")
 
     def finalise(self, network: nn.Module) -> nn.Module:
         """Turns the trained network into the one that is kept, possibly a smaller one."""

@@ -18,6 +18,7 @@ from decathlon.common.errors import ResultError, fault_lines
 from decathlon.common.files import write_json
 from decathlon.common.oserrors import explained
 from decathlon.common.strict import Count, Sha256, StrictModel
+from decathlon.results.controls import Routing
 from decathlon.suites.base import Crop
 from decathlon.suites.registry import DEFAULT
 from decathlon.suites.subset import Subset
@@ -100,6 +101,8 @@ class RunRecord(StrictModel):
             ``25pct.d1``; empty for all of them. Earlier versions do not write it.
         crop: What images were cut from: ``box`` with ``--crop box`` in domains with bounding
             boxes. Earlier versions do not write it.
+        routing: Of a control of routing: which one, and whose weights; else None. Earlier versions
+            do not write it.
         num_trained: Images trained on; None where nothing was trained, and in records of earlier
             versions.
         network: Architecture of the source network, or None in records of format 1.
@@ -132,6 +135,7 @@ class RunRecord(StrictModel):
     suite: str = DEFAULT.name
     subset: SubsetName = ""
     crop: Crop = "image"
+    routing: Routing | None = None
     num_trained: Count | None = None
     network: dict[str, Any] | None
     code: Code | None

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter
 
-from decathlon.common.errors import UsageError
+from decathlon.common.errors import UsageError, check_known
 from decathlon.common.files import CHECKPOINT_SECONDS
+from decathlon.results.controls import CONTROLS, DRAWN, Control
 from decathlon.suites.base import Crop
 from decathlon.suites.subset import Subset
 from decathlon.training.device import Compute
@@ -41,6 +42,8 @@ class RunConfig:
         seeds: Seeds.
         subsets: Parts of the training images, each for trials of its own; none for all images.
         crop: What images are cut from.
+        routing: Evaluate finished trials with the decisions of this control, and train nothing.
+        routes: Draws of decisions that the control averages.
         name: Name in the results, of one method only; None for the method's.
         settings: ``field=value`` arguments.
         compute: Device, precision and threads.
@@ -57,6 +60,8 @@ class RunConfig:
     seeds: tuple[int, ...] = (0,)
     subsets: tuple[Subset, ...] = ()
     crop: Crop = "image"
+    routing: Control | None = None
+    routes: int = 1
     name: str | None = None
     settings: tuple[str, ...] = ()
     compute: Compute = field(default_factory=Compute)
@@ -93,6 +98,22 @@ def subsets_of(
             raise UsageError("--draw is of a part of the images: add --shots K or --fraction F")
         return ()
     return tuple(Subset(shots, fraction, draw) for draw in dict.fromkeys(draws or (0,)))
+
+
+def routing_of(control: str | None, routes: int | None) -> tuple[Control | None, int]:
+    """Returns the control of ``--routing`` and the draws of ``--routes``.
+
+    Raises:
+        UsageError: There is no such control, or it draws no decisions.
+    """
+    if control is not None:
+        check_known("routing", control, CONTROLS)
+    known = cast(Control | None, control)
+    if routes is not None and known not in DRAWN:
+        raise UsageError(f"--routes is of --routing {' or '.join(DRAWN)}: leave it out")
+    if routes is not None and routes < 1:
+        raise UsageError(f"--routes {routes}: average one draw or more")
+    return known, routes or 1
 
 
 def split_source(text: str) -> tuple[str, Path]:

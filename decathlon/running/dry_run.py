@@ -78,6 +78,7 @@ class Estimates:
         pace = self.pace(run, trial)
         left = 1 - state.epoch / _schedule(run, trial).epochs if _trains(run, trial) else 0
         evaluated = sum(run.store.domains[d].splits[trial.split].num_images for d in trial.domains)
+        evaluated *= 1 if trial.kept else run.config.routes
         return left * num_trained(run, trial) * pace.train + evaluated * pace.evaluate
 
     def pace(self, run: Run, trial: Trial) -> Pace:

@@ -68,7 +68,7 @@ def resolve(config: RunConfig, refused: Callable[[str], None] | None = None) -> 
         try:
             path = own.get(method) or own.get(find(method).trained_by) or common
             source = sources[path] if path else None
-            if reason := _refusal(method, source):
+            if reason := _refusal(config, method, source):
                 if refused is None:
                     raise UsageError(f"method '{method}': {reason}")
                 refusals.setdefault(reason, []).append(method)
@@ -88,9 +88,11 @@ def resolve(config: RunConfig, refused: Callable[[str], None] | None = None) -> 
     return runs
 
 
-def _refusal(method: str, source: Source | None) -> str:
-    """Returns why a method, or the one that trains its network, cannot start from a source."""
+def _refusal(config: RunConfig, method: str, source: Source | None) -> str:
+    """Returns why a method, or the one that trains its network, cannot be run from a source."""
     kind = find(method)
+    if config.routing and not kind.routes_images:
+        return "decides no block's path for each image, so --routing has nothing to change"
     if source is None:
         return ""
     return kind.refusal(source) or (
@@ -100,13 +102,13 @@ def _refusal(method: str, source: Source | None) -> str:
 
 def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | None) -> Run:
     kind, trainer = find(method), None
-    if kind.trained_by:
-        if find(kind.trained_by).trained_by:
+    if trained_by := kind.trained_by or (method if config.routing else ""):
+        if find(trained_by).trained_by:
             raise UsageError(
-                f"method '{method}' evaluates the network of '{kind.trained_by}', which trains none"
+                f"method '{method}' evaluates the network of '{trained_by}', which trains none"
             )
-        asked = replace(config, name=None, force=False)
-        trainer = _resolve_one(asked, kind.trained_by, store, source)
+        asked = replace(config, name=None, force=False, routing=None, routes=1)
+        trainer = _resolve_one(asked, trained_by, store, source)
     settings = parse_settings(config.settings)
     # A method that starts from nothing takes the width of its network as a setting.
     width = settings.pop("width", 1.0) if source is None and not kind.needs_source else None

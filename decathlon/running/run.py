@@ -7,6 +7,7 @@ from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.data.reading.store import Store
 from decathlon.method.base import Method, Task
 from decathlon.models.weights import Source
+from decathlon.results.controls import Routing, control_name
 from decathlon.results.records import RESERVED, Code, trial_folder
 from decathlon.running.config import RunConfig
 from decathlon.running.crops import check_crop
@@ -69,7 +70,7 @@ class Run:
         source: The pretrained network.
         store: The data.
         code: Code of the method, where it is registered.
-        trainer: The same run of the method that trains the network; None if this method does.
+        trainer: The run that trains the networks which this one evaluates; None if it trains.
     """
 
     config: RunConfig
@@ -86,8 +87,19 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name in the results: the method's, unless another one is given."""
-        return self.config.name or self.method_name
+        """Name in the results: the method's and its control's, unless another one is given."""
+        control = self.config.routing
+        own = [control_name(control, self.config.routes)] if control else []
+        return self.config.name or "-".join([self.method_name, *own])
+
+    @property
+    def routing(self) -> Routing | None:
+        """The control of routing that is evaluated, and whose networks; None if there is none."""
+        if self.config.routing is None or self.trainer is None:
+            return None
+        return Routing(
+            control=self.config.routing, routes=self.config.routes, weights=self.trainer.name
+        )
 
     def trained_on(self, domain: str) -> tuple[str, ...]:
         """Returns the splits of a domain that are trained on."""
@@ -132,6 +144,10 @@ class Run:
             raise UsageError(
                 f"'{name}' cannot be the name of results; choose another --name: a folder's"
                 f" name of printable characters, at most {LONGEST} bytes of UTF-8"
+            )
+        if self.trainer is not None and name == self.trainer.name:
+            raise UsageError(
+                f"--name {name}: is that of the networks which are evaluated; choose another one"
             )
         for domain in self.config.domains:
             if domain not in domains:

@@ -154,6 +154,7 @@ def _difference(run: Run, path: Path) -> str | None:
         "source": record.source,
         "code": identity(record.code or run.code),
         "crop": record.crop if known else None,
+        "routing": record.routing.model_dump() if record.routing else None,
     }
     now: dict[str, Any] = {
         "method": run.method_name,
@@ -161,6 +162,7 @@ def _difference(run: Run, path: Path) -> str | None:
         "source": run.source.sha256 if run.method.needs_source else None,
         "code": identity(run.code),
         "crop": run.store.crop_of(record.domain, run.config.crop) if known else None,
+        "routing": run.routing.model_dump() if run.routing else None,
     }
     return None if was == now else first_difference(was, now)
 

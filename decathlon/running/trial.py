@@ -33,6 +33,7 @@ from decathlon.results.records import (
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.checkpoints import Checkpoints
+from decathlon.training.decisions import evaluate_control, policy_of
 from decathlon.training.distributed.groups import process_group
 from decathlon.training.evaluation import Evaluation, evaluate
 from decathlon.training.feed import Feed
@@ -75,7 +76,12 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     records = []
     for domain, feed in held_out.items():
         part = part_of[domain]
-        result = evaluate(method, part, feed, fabric)
+        if (routing := folder.routing) is None:
+            result = evaluate(method, part, feed, fabric)
+        else:
+            policy = policy_of(method, part, feed, fabric)
+            control, routes = routing.control, routing.routes
+            result = evaluate_control(method, part, feed, fabric, policy, control, routes)
         if not fabric.is_global_zero:
             continue
         timing = {
@@ -183,15 +189,18 @@ def feed_of(
 def _write_weights(
     folder: TrialFolder, domain: str, network: nn.Module, trunk: str | None
 ) -> Parameters:
-    """Writes a domain's network, and returns what it takes."""
+    """Writes a domain's network, unless another trial keeps it; returns what it takes."""
     run, path = folder.run, folder.of(domain) / WEIGHTS
     source, method = run.source, run.method
     if folder.trial.kept:
         save_kept(path, source)
         bits = source.count_bits()
         return Parameters(source=bits, shared=bits, domain=0, head=0, unit=source.unit_bits())
-    tasks = [run.task(folder.trial, domain)]
-    save_trained(path, method, network, source, tasks, trunk, run.code)
+    if folder.routing is None:
+        tasks = [run.task(folder.trial, domain)]
+        save_trained(path, method, network, source, tasks, trunk, run.code)
+    else:
+        path.unlink(missing_ok=True)
     return count_parameters(method, network, source)
 
 
@@ -209,6 +218,8 @@ def _write_predictions(folder: TrialFolder, feed: Feed, result: Evaluation) -> s
         rows = ["".join(map(str, row)) for row in result.routing.tolist()]
         routing = {"blocks": result.routing.shape[1], "images": rows}
         write_json(path.with_name(ROUTING), routing)
+    else:
+        path.with_name(ROUTING).unlink(missing_ok=True)
     return sha256(path)
 
 
@@ -234,5 +245,6 @@ def _record(folder: TrialFolder, domain: str, result: Evaluation, **facts: Any) 
         num_trained=None if trial.kept else run.task(trial, domain).num_images,
         network=run.source.architecture.as_json(),
         **facts,
-        **folder.expected(domain) | {"code": None if trial.kept else run.code},
+        **folder.expected(domain)
+        | {"code": None if trial.kept else run.code, "routing": folder.routing},
     )

@@ -21,6 +21,7 @@ from decathlon.common.errors import DataError, UsageError, first_difference
 from decathlon.common.files import digest_of, write_json
 from decathlon.common.locks import claim, is_claimed
 from decathlon.method.code import identity, shown
+from decathlon.results.controls import Routing
 from decathlon.results.records import LOG, RECORD, RunRecord, read_record
 from decathlon.running.faults import Failure
 from decathlon.running.run import Run, Trial
@@ -28,7 +29,7 @@ from decathlon.training.checkpoints import peek
 
 CHECKPOINTS = "checkpoints"
 FAILED = "failed.json"
-PLAIN = {"subset": "", "crop": "image"}
+PLAIN = {"subset": "", "crop": "image", "routing": None}
 """Facts that are left out of the identity of checkpoints: those of earlier versions lack them."""
 
 
@@ -80,6 +81,11 @@ class TrialFolder:
             return None
         return TrialFolder(trainer, replace(self.trial, name=trainer.name))
 
+    @property
+    def routing(self) -> Routing | None:
+        """The control of routing that the trial is; None if it is none."""
+        return None if self.trial.kept else self.run.routing
+
     def expected(self, domain: str) -> dict[str, Any]:
         """Returns the fields by which a finished record is known to be this trial's.
 
@@ -100,6 +106,7 @@ class TrialFolder:
             "code": None if trial.kept else identity(run.code),
             "subset": trial.subset_name,
             "crop": run.store.crop_of(domain, run.config.crop),
+            "routing": None if self.routing is None else self.routing.model_dump(),
         }
 
     def identity(self) -> dict[str, Any]:
@@ -146,6 +153,9 @@ class TrialFolder:
         if (trainer := self.trainer) is None:
             return
         name, method = trainer.run.name, self.run.method_name
+        options = "the same options"
+        if self.routing is not None:
+            method, options = self.run.name, "the same options but --routing"
         try:
             if trainer.is_done():
                 return
@@ -153,17 +163,18 @@ class TrialFolder:
             raise DataError(f"{method} evaluates the network of {name}, but {error}") from None
         raise DataError(
             f"{trainer.first}: there is no finished trial of {name}, whose network {method}"
-            f" evaluates; run 'decathlon run --method {name}' with the same options first"
+            f" evaluates; run 'decathlon run --method {name}' with {options} first"
         )
 
     def _check_own(self, domain: str) -> None:
         path = self.record(domain)
         record, wanted = read_record(path), self.expected(domain)
         code = wanted.pop("code")
+        found = record.model_dump(include=set(wanted))
         differences = [
-            f"another {key}: {first_difference(getattr(record, key), value)}"
+            f"another {key}: {first_difference(found[key], value)}"
             for key, value in wanted.items()
-            if getattr(record, key) != value
+            if found[key] != value
         ]
         if not _has_code(record, code):
             differences += [f"other code: was {shown(record.code)}, now {shown(self.run.code)}"]

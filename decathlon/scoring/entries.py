@@ -196,7 +196,7 @@ def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
     if not results.is_dir():
         raise ResultError(f"{results}: no such results folder; `decathlon run` makes one")
     paths = [path for path in find_records(results) if split_of(path) == split]
-    read = (_placed(results, path) for path in paths)
+    read = (read_placed(results, path) for path in paths)
     records = [record for record in read if record.suite == suite.name]
     by_name: dict[str, list[RunRecord]] = {}
     for record in records:
@@ -216,7 +216,18 @@ def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
     return entries
 
 
-def _placed(results: Path, path: Path) -> RunRecord:
+def entry_of(record: RunRecord, label: str, suite: Suite) -> Entry:
+    """Returns the entry of one record alone."""
+    ((setup, own),) = setups.by_setup([record], suite)
+    return Entry(record.name, label, setup, _by_repetition(own))
+
+
+def read_placed(results: Path, path: Path) -> RunRecord:
+    """Reads a record that has to lie in its own folder under ``results``.
+
+    Raises:
+        ResultError: It is not valid, or lies elsewhere.
+    """
     record = read_record(path)
     if path.parent != results / record.folder:
         raise ResultError(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from decathlon.common.text import plural
+from decathlon.results.controls import CONTROLS
 from decathlon.results.records import RunRecord
 from decathlon.scoring import setups
 from decathlon.scoring.entries import MIN_SEEDS, Entry, sources_of
@@ -49,7 +50,7 @@ def notes_on(
         notes.append(f"No runs of the {split} split here: {hint}.")
     if suite.score and baseline:
         notes += _on_baseline(baseline, suite.score)
-    notes += _on_setups(rows, entries) + _on_subsets(rows)
+    notes += _on_setups(rows, entries) + _on_routing(rows) + _on_subsets(rows)
     notes += common_notes(entries, baseline)
     notes += [
         f"{entry.label}: the {split} labels of {', '.join(entry.unknown)} are unknown:"
@@ -128,6 +129,22 @@ def _on_setups(rows: Sequence[Row], entries: Sequence[Entry]) -> list[str]:
             f" rows may be the source's: {'; '.join(texts)}."
         )
     return notes
+
+
+def _on_routing(rows: Sequence[Row]) -> list[str]:
+    """Says of each control of routing whose networks it evaluates, and how."""
+    found = [(row.label, row.setup.routing) for row in rows if row.setup and row.setup.routing]
+    return [
+        f"{label}: the networks of {routing.weights}, evaluated as a control:"
+        f" {CONTROLS[routing.control]}{_times(routing.routes)}."
+        for label, routing in found
+    ]
+
+
+def _times(routes: int) -> str:
+    """Returns what averaging several routes costs; nothing for a single one."""
+    text = f" (routes={routes}: the mean of {routes} draws, {routes} times the inference)"
+    return text if routes > 1 else ""
 
 
 def _on_subsets(rows: Sequence[Row]) -> list[str]:

@@ -2,8 +2,8 @@
 
 A row is one name run in one way: one method, one source network, one recipe, one version
 of the method's code, one size of the training set, one crop of the domains that have bounding
-boxes. Records of one name that differ in any of these become rows of their own, and their labels
-say what differs.
+boxes, one control of routing. Records of one name that differ in any of these become rows of their
+own, and their labels say what differs.
 
 * Draws of a subset of the training images are repetitions, as seeds are. Sizes of subsets are
   groups of the board, and the labels of their rows say the size even if there is one only.
@@ -27,6 +27,7 @@ from typing import Any
 
 from decathlon.common.files import digest_of
 from decathlon.common.text import plural
+from decathlon.results.controls import Routing
 from decathlon.results.records import Code, RunRecord
 from decathlon.suites.base import Suite
 from decathlon.suites.subset import Subset
@@ -60,6 +61,8 @@ class Setup:
         code: Code of the method, or None where no record names it.
         subset: Size of the subset of the training images, such as ``10shot``; empty for all.
         crop: What images are cut from, in domains that have bounding boxes.
+        routing: The control of routing that was evaluated, and whose networks; None if there is
+            none.
     """
 
     method: str
@@ -71,6 +74,7 @@ class Setup:
     code: Code | None
     subset: str = ""
     crop: str = "image"
+    routing: Routing | None = None
 
     @property
     def facts(self) -> dict[Key, Any]:
@@ -84,6 +88,8 @@ class Setup:
         found["crop", "crop"] = self.crop
         if self.recipe is not None:
             found |= {("recipe", name): value for name, value in _flat(self.recipe).items()}
+            if self.routing is not None:
+                found |= {("routing", key): v for key, v in self.routing.model_dump().items()}
             found["source domain", "source domain"] = self.source_domain
             found["code", "code"] = self.code.sha256 if self.code else None
         return found
@@ -137,8 +143,8 @@ def by_setup(records: Sequence[RunRecord], suite: Suite) -> list[tuple[Setup, li
     boxed = [name for name, domain in suite.domains.items() if domain.box_views]
     groups: dict[str, list[RunRecord]] = {}
     for r in (r for r in records if r.trained):
-        identity = [r.method, r.source, r.parameters.unit, r.recipe, r.source_domain]
-        identity.append(size_of(r))
+        identity: list[Any] = [r.method, r.source, r.parameters.unit, r.recipe, r.source_domain]
+        identity += [size_of(r), r.routing and r.routing.model_dump()]
         groups.setdefault(digest_of(identity), []).append(r)
     found = [part for group in groups.values() for part in _by_code(group, boxed)]
     kept = [record for record in records if not record.trained]
@@ -181,6 +187,7 @@ def _setup(records: list[RunRecord]) -> Setup:
         code=next((r.code for r in records if r.code is not None), None),
         subset=size_of(first),
         crop="box" if any(r.crop == "box" for r in records) else "image",
+        routing=first.routing,
     )
 
 

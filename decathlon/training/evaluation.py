@@ -1,15 +1,18 @@
 """Evaluation: every image of a split exactly once, in order."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from decathlon.common.errors import TrialError
-from decathlon.method.base import Method
+from decathlon.data.shard import Int64
+from decathlon.method.base import Batch, Method
 from decathlon.models.processes import add_up
 from decathlon.training.device import to_device
 from decathlon.training.distributed.collectives import all_gather
@@ -18,6 +21,9 @@ from decathlon.training.feed import Feed
 BATCH_SIZE = 256
 """Most images in a batch. Four times as many as in training take less memory than training does,
 so a batch size reduced for lack of memory works here too."""
+
+Predict = Callable[[Int64, Batch], tuple[Tensor, Tensor | None]]
+Rows = tuple[Int64, Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Evaluation:
 
 
 def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> Evaluation:
-    """Classifies all images of a feed.
+    """Classifies all images of a feed as a method predicts.
 
     In data-parallel training ranks divide the work, and each gets the whole result.
 
@@ -54,29 +60,35 @@ def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> 
     Raises:
         TrialError: The network's logits are not finite.
     """
-    to_device(network, fabric.device)
-    network.eval()
+    return classify(lambda _, batch: method.predict(network, batch), network, feed, fabric)
+
+
+def classify(predict: Predict, network: nn.Module, feed: Feed, fabric: Fabric) -> Evaluation:
+    """Classifies all images of a feed; see :func:`evaluate`.
+
+    Args:
+        predict: From the positions of some images and their batch to logits and routing.
+        network: What it runs.
+        feed: The images.
+        fabric: Device and precision.
+
+    Raises:
+        TrialError: The network's logits are not finite.
+    """
     count = len(feed.images)
     predicted = torch.zeros(count, dtype=torch.int64, device=fabric.device)
-    routing = None
+    routes: list[Rows] = []
     broken = torch.zeros((), dtype=torch.int64, device=fabric.device)
-    with torch.inference_mode(), fabric.autocast():
-        for positions, batch in feed.evaluation(min(BATCH_SIZE, 4 * feed.batches.batch_size)):
-            logits, routes = method.predict(network, batch)
+    with evaluating(network, fabric):
+        for positions, batch in batches(feed):
+            logits, routing = predict(positions, batch)
             predicted[positions] = logits.argmax(1)
             broken += (~logits.isfinite()).any(1).sum()
-            if routes is not None:
-                if routing is None:
-                    routing = routes.new_zeros((count, routes.shape[1]), dtype=torch.uint8)
-                routing[positions] = routes.to(torch.uint8)
-        # One rank classifies an image; all others add 0.
-        add_up(predicted)
+            if routing is not None:
+                routes.append((positions, routing.to(torch.uint8)))
+        add_up(predicted)  # One rank classifies an image; all others add 0.
         add_up(broken)
-        blocks = max(all_gather(0 if routing is None else routing.shape[1]))
-        if blocks:
-            if routing is None:  # this rank had no batch
-                routing = predicted.new_zeros((count, blocks), dtype=torch.uint8)
-            add_up(routing)
+        routing = assembled(routes, count, torch.uint8, fabric.device)
     if broken:
         raise TrialError(
             f"{feed.domain}: the network's logits are NaN or infinite for {int(broken)} of {count}"
@@ -88,3 +100,41 @@ def evaluate(method: Method, network: nn.Module, feed: Feed, fabric: Fabric) -> 
         feed.images.labels,
         None if routing is None else routing.cpu().numpy(),
     )
+
+
+@contextmanager
+def evaluating(network: nn.Module, fabric: Fabric) -> Iterator[None]:
+    """Lets a network predict in the block: on the device, in its precision, without gradients."""
+    to_device(network, fabric.device)
+    network.eval()
+    with torch.inference_mode(), fabric.autocast():
+        yield
+
+
+def batches(feed: Feed) -> Iterator[tuple[Int64, Batch]]:
+    """Yields (positions, batch) of a feed in batches for evaluation; of this rank, if several."""
+    return feed.evaluation(min(BATCH_SIZE, 4 * feed.batches.batch_size))
+
+
+def assembled(
+    parts: Sequence[Rows], count: int, dtype: torch.dtype, device: torch.device
+) -> Tensor | None:
+    """Puts the rows of all batches of all ranks in the order of the images.
+
+    Args:
+        parts: Positions of images, and a row for each.
+        count: Number of images.
+        dtype: Of the rows.
+        device: Of the rows.
+
+    Returns:
+        A row an image; None where no rank has any.
+    """
+    columns = max(all_gather(parts[0][1].shape[1] if parts else 0))
+    if not columns:
+        return None
+    whole = torch.zeros((count, columns), dtype=dtype, device=device)
+    for positions, rows in parts:
+        whole[positions] = rows
+    add_up(whole)
+    return whole

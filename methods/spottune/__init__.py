@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-from torch import Tensor, nn
+from torch import Tensor, nn, softmax
 from torch.nn.functional import cross_entropy
 
-from decathlon.method import Batch, Group, Method, Phase, Task
+from decathlon.method import Batch, Group, Method, Phase, Policy, Task
 from decathlon.models.layers import freeze, normalise_by
 from decathlon.models.networks import Architecture
 from decathlon.models.noise import keyed_gumbel
 from decathlon.models.weights import Source
 from decathlon.suites.base import View
 
-from .policy import straight_through
+from .policy import most_likely, straight_through
 from .recipe import RELEASE, SpotTuneRecipe
 from .routing import RoutedNetwork
 
@@ -39,6 +39,7 @@ class SpotTune(Method):
     paper = "Guo et al., CVPR 2019"
     year = 2019
     trains = "copies of blocks, policy, head"
+    routes_images = True
     recipes = {
         "paper": SpotTuneRecipe(),
         "released": SpotTuneRecipe(
@@ -112,12 +113,22 @@ class SpotTune(Method):
 
     def predict(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Logits under the policy's decisions, and the decisions."""
+        return self.predict_on(network, batch, self.policy(network, batch).decisions)
+
+    def policy(self, network: nn.Module, batch: Batch) -> Policy:
+        """The recipe's decisions, and the probabilities that they are drawn with."""
         assert isinstance(network, RoutedNetwork)
-        if self.recipe.test_routing == "sample":
-            policy = self.sample(network, batch)
-        else:
-            policy = network.decide(batch.images)
-        return network(batch.images, policy=policy), policy
+        beta = network.policy_logits(batch.images)
+        sampled = self.recipe.test_routing == "sample"
+        decisions = self.draw(beta, batch) if sampled else most_likely(beta)
+        return Policy(decisions, softmax(beta.float(), dim=-1)[..., 1])
+
+    def predict_on(
+        self, network: nn.Module, batch: Batch, decisions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits under the decisions, and the decisions."""
+        assert isinstance(network, RoutedNetwork)
+        return network(batch.images, policy=decisions), decisions
 
     def view(self, task: Task, training: bool) -> View:
         """The domain's view; in ``released`` that of the released code."""

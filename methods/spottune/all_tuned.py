@@ -33,6 +33,7 @@ class SpotTuneAllTuned(SpotTune):
     year = 2019
     trains = "nothing: a trained SpotTune"
     trained_by = "spottune"
+    routes_images = False
     routed = TunedNetwork
 
     def predict(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -68,6 +68,7 @@ class SpotTuneGlobalK(SpotTune):
     paper = "Guo et al., CVPR 2019, section 3.3"
     year = 2019
     trains = "copies of k blocks, head"
+    routes_images = False
     recipes: ClassVar[dict[str, Recipe]] = {"paper": GlobalRecipe()}
     recipe: GlobalRecipe
     routed = GlobalNetwork

@@ -17,6 +17,11 @@ def policy_network(architecture: Architecture, num_routed: int) -> ResidualNetwo
     return architecture.policy.build(2 * num_routed)
 
 
+def most_likely(beta: Tensor) -> Tensor:
+    """Returns the most likely decisions of the policy's logits, N x L x 2; N x L in {0, 1}."""
+    return (beta[..., 1] > beta[..., 0]).to(beta.dtype)
+
+
 def straight_through(beta: Tensor, noise: Tensor, tau: float) -> Tensor:
     """Samples a routing with the straight-through Gumbel-softmax estimator.
 

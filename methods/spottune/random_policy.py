@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from decathlon.common.errors import UsageError
-from decathlon.method import Batch, Method, Task
+from decathlon.method import Batch, Method, Policy, Task
 from decathlon.models.noise import keyed_uniform
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, Recipe
@@ -87,6 +87,7 @@ class RandomPolicy(Method):
     paper = "SpotTune baseline, CVPR 2019, section 4.1"
     year = 2019
     trains = "copies of blocks, head"
+    routes_images = True
     recipes: ClassVar[dict[str, Recipe]] = {"paper": RandomPolicyRecipe()}
     recipe: RandomPolicyRecipe
 
@@ -112,8 +113,18 @@ class RandomPolicy(Method):
 
     def predict(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Logits under the decisions of each image, and the decisions, the last ones always 1."""
-        assert isinstance(network, RoutedNetwork)
+        return self.predict_on(network, batch, self.policy(network, batch).decisions)
+
+    def policy(self, network: nn.Module, batch: Batch) -> Policy:
+        """The decisions of each image, without the last blocks; one probability for all."""
         decisions = network.get_submodule("policy")
         assert isinstance(decisions, RandomDecisions)
-        policy = decisions.decide(batch.ids)
-        return network(batch.images, policy=policy), pad(policy, (0, self.recipe.always), value=1)
+        drawn = decisions.decide(batch.ids)
+        return Policy(drawn, torch.full_like(drawn, decisions.probability))
+
+    def predict_on(
+        self, network: nn.Module, batch: Batch, decisions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits under the decisions, and these, the last ones always 1."""
+        logits: Tensor = network(batch.images, policy=decisions)
+        return logits, pad(decisions, (0, self.recipe.always), value=1)

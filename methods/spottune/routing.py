@@ -9,7 +9,7 @@ from decathlon.models.networks import Architecture
 from decathlon.models.residual import Block, ResidualNetwork
 
 from .paths import take
-from .policy import policy_network
+from .policy import most_likely, policy_network
 from .routed_block import RoutedBlock
 
 
@@ -53,8 +53,7 @@ class RoutedNetwork(nn.Module):
 
     def decide(self, images: Tensor) -> Tensor:
         """Returns the policy's most likely decisions, N x L in {0, 1}; 1 is fine-tuned."""
-        beta = self.policy_logits(images)
-        return (beta[..., 1] > beta[..., 0]).to(images.dtype)
+        return most_likely(self.policy_logits(images))
 
     def forward(self, images: Tensor, policy: Tensor | None = None) -> Tensor:
         """Maps images to logits.

@@ -48,6 +48,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "import-weights",
         "run",
         "score",
+        "report",
         "compare",
         "plot",
         "submit",

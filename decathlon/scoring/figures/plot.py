@@ -60,7 +60,12 @@ def _routed(draw: Callable[[Path, Entry, Suite], Figure]) -> Callable[[FigureReq
 
     def drawn(request: FigureRequest) -> Figure:
         entries = request.entries()
-        routed = [n for n, one in entries.items() if policies.is_routed(request.results, one)]
+        routed = [
+            label
+            for label, one in entries.items()
+            if policies.is_routed(request.results, one)
+            and (request.names or one.setup.routing is None)
+        ]
         if len(routed) > 1:
             raise UsageError(f"{', '.join(routed)} have policies: name one with --name")
         chosen = entries[routed[0] if routed else next(iter(entries))]
@@ -91,6 +96,28 @@ def _domains(request: FigureRequest) -> Figure:
     return boards.domains(shown, reference, request.suite)
 
 
+def _controls(request: FigureRequest) -> Figure:
+    everything = replace(request, names=()).entries()
+    controls = {n: one for n, one in everything.items() if one.setup.routing}
+    names = {one.setup.routing.weights for one in controls.values() if one.setup.routing}
+    if not names:
+        raise ResultError(
+            f"{request.results}: no controls of the {request.split} split to plot; `decathlon run"
+            " --routing shuffled` and the like evaluate them"
+        )
+    asked = request.names or tuple(sorted(names))
+    if len(asked) > 1:
+        raise UsageError(f"{', '.join(asked)} have controls: name one with --name")
+    reference = request.find(asked[0], everything)
+    shown = {
+        label: one
+        for label, one in controls.items()
+        if one.setup.routing and one.setup.routing.weights == reference.name
+    }
+    check_same_images(request.results, [r for e in shown.values() for r in e.averaged])
+    return boards.domains({**shown, reference.label: reference}, reference.label, request.suite)
+
+
 def _curves(request: FigureRequest) -> Figure:
     return curves.curves(request.results, list(request.entries().values()), request.suite)
 
@@ -112,6 +139,7 @@ _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
     "curves": _curves,
     "domains": _domains,
     "data": _data,
+    "controls": _controls,
 }
 KINDS = tuple(_KINDS)
 """Names of the figures."""
@@ -131,8 +159,9 @@ def plot(
     Args:
         kind: ``policy`` (share of images fine-tuned, by block and domain), ``usage``
             (fine-tuned blocks per image), ``tradeoff`` (score against #par), ``curves``
-            (training loss), ``domains`` (accuracies relative to the baseline) or ``data``
-            (accuracy over the number of training images).
+            (training loss), ``domains`` (accuracies relative to the baseline), ``data``
+            (accuracy over the number of training images) or ``controls`` (accuracies of the
+            controls of routing relative to what was learned).
         results: The folder of records.
         out: An SVG or PNG file, written whole or not at all.
         split: Split of the records.

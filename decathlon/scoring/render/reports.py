@@ -30,9 +30,19 @@ def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]], below: int) ->
     return grid
 
 
-def _emit(form: str, out: Path | None, value: object, grid: Grid, notes: Sequence[str]) -> None:
+def emit_report(
+    form: str, out: Path | None, value: object, grids: Sequence[Grid], notes: Sequence[str]
+) -> None:
+    """Prints tables and notes, or JSON; or writes them to a file.
+
+    Raises:
+        UsageError: There is no such format.
+    """
     check_known("format", form, FORMATS)
-    parts: list[RenderableType] = [grid, *(Text(visible(f"* {note}")) for note in notes)]
+    parts: list[RenderableType] = []
+    for grid in grids:
+        parts += [Text(), grid] if parts else [grid]
+    parts += [Text(visible(f"* {note}")) for note in notes]
     text = plain(*parts) if form == "table" else json.dumps(value, indent=2, allow_nan=False) + "\n"
     if out is not None:
         write_text(out, text)
@@ -74,7 +84,7 @@ def render_comparison(comparison: Comparison, form: str = "table", out: Path | N
         notes = [f"A is {comparison.a}, B is {comparison.b}.", *notes]
         names = ("A", "B")
     grid = _grid(("", *names, "difference", "95 %", "P(first better)"), rows, below=4)
-    _emit(form, out, value, grid, notes)
+    emit_report(form, out, value, [grid], notes)
 
 
 def _line(name: str, d: Difference, digits: int) -> list[str]:
@@ -108,7 +118,7 @@ def render_submission(
     if scored.missing and scored.e_max is not None:
         notes.append(f"{', '.join(scored.missing)}: missing, counts 0.")
     notes.append("Intervals are 95 % and cover the choice of images only.")
-    _emit(form, out, value, _submission_table(scored), notes)
+    emit_report(form, out, value, [_submission_table(scored)], notes)
 
 
 def _submission_table(scored: SubmissionScore) -> Grid:
