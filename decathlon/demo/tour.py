@@ -28,7 +28,8 @@ def tour(out: Path, scale: float = 1.0) -> None:
     from decathlon.data.reading.store import open_store
     from decathlon.demo.archives import write_archives
     from decathlon.method.recipe import apply
-    from decathlon.running.pretraining import RECIPE, Pretraining, pretrain
+    from decathlon.running.pretraining import Pretraining, pretrain
+    from decathlon.running.source_training import RECIPE
     from decathlon.scoring.board import board_of
     from decathlon.scoring.render.dispatch import render_boards
 
