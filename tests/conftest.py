@@ -34,15 +34,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_source(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source network trained for one epoch on the tiny imagenet12."""
     from decathlon.data.reading.store import open_store
-    from decathlon.method.recipe import Recipe
     from decathlon.running.pretraining import Pretraining, pretrain
+    from decathlon.running.source_training import SourceRecipe
     from decathlon.training.device import Compute
 
     path = tmp_path_factory.mktemp("source") / "source.safetensors"
     config = Pretraining(
         open_store(tiny),
         path,
-        recipe=Recipe(epochs=1, batch_size=16),
+        recipe=SourceRecipe(epochs=1, batch_size=16),
         width=0.25,
         split="test",
         compute=Compute("cpu", "32"),

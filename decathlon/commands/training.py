@@ -102,8 +102,9 @@ def pretrain(
     from decathlon.models.weights import check_name
     from decathlon.running.config import Checkpointing
     from decathlon.running.faults import with_reason
-    from decathlon.running.pretraining import RECIPE, Pretraining
+    from decathlon.running.pretraining import Pretraining
     from decathlon.running.pretraining import pretrain as run
+    from decathlon.running.source_training import RECIPE
     from decathlon.running.splits import notes_on_splits
     from decathlon.running.tensorboard import Curves, check_tensorboard
     from decathlon.training.device import Compute

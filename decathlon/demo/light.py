@@ -35,16 +35,10 @@ def any_colour(rng: np.random.Generator, low: float = 0.3, high: float = 0.9) ->
     return hsv(rng.random(), rng.uniform(low, high), rng.uniform(0.45, 1.0))
 
 
-def frame(rng: np.random.Generator, longest: int = 108, portrait: float = 0.3) -> tuple[int, int]:
-    """Returns a random (height, width) whose short side is :data:`SHORT` pixels.
-
-    Args:
-        rng: Source of randomness.
-        longest: Largest long side.
-        portrait: Probability of an upright format.
-    """
-    long = int(rng.integers(SHORT, longest + 1))
-    return (long, SHORT) if rng.random() < portrait else (SHORT, long)
+def frame(rng: np.random.Generator) -> tuple[int, int]:
+    """Returns a random (height, width) whose short side is :data:`SHORT` pixels."""
+    long = int(rng.integers(SHORT, 109))
+    return (long, SHORT) if rng.random() < 0.3 else (SHORT, long)
 
 
 def smooth_noise(rng: np.random.Generator, height: int, width: int, cells: float) -> Array:

@@ -27,24 +27,23 @@ def regular(num: int, phase: float = -90.0, radius: float = 1.0) -> Array:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
-def star(num: int, inner: float = 0.45) -> Array:
-    """Returns the outline of a star of ``num`` rays whose valleys lie at radius ``inner``."""
-    return np.asarray(regular(2 * num) * np.tile([[1.0], [inner]], (num, 1)))
+def star(num: int) -> Array:
+    """Returns the outline of a star of ``num`` rays."""
+    return np.asarray(regular(2 * num) * np.tile([[1.0], [0.42]], (num, 1)))
 
 
-def curve(points: Points, closed: bool = False, steps: int = 6) -> Array:
+def curve(points: Points, closed: bool = False) -> Array:
     """Returns a smooth curve (Catmull-Rom) through the given points.
 
     Args:
         points: N >= 2 points to pass through.
         closed: Whether the curve returns to its start.
-        steps: Points between two given ones.
     """
     knots = np.asarray(points, dtype=float)
     before, after = (knots[-1:], knots[:2]) if closed else (knots[:1], knots[-1:])
     padded = np.concatenate([before, knots, after])
     a, b, c, d = (padded[k : len(padded) - 3 + k, None] for k in range(4))
-    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
+    t = np.linspace(0, 1, 6, endpoint=False)[:, None]
     cubic, square = 3 * (b - c) + d - a, 2 * a - 5 * b + 4 * c - d
     smooth = (b + 0.5 * t * (c - a + t * (square + t * cubic))).reshape(-1, 2)
     return smooth if closed else np.concatenate([smooth, knots[-1:]])

@@ -28,7 +28,8 @@ def tour(out: Path, scale: float = 1.0) -> None:
     from decathlon.data.reading.store import open_store
     from decathlon.demo.archives import write_archives
     from decathlon.method.recipe import apply
-    from decathlon.running.pretraining import RECIPE, Pretraining, pretrain
+    from decathlon.running.pretraining import Pretraining, pretrain
+    from decathlon.running.source_training import RECIPE
     from decathlon.scoring.board import board_of
     from decathlon.scoring.render.dispatch import render_boards
 
@@ -50,7 +51,10 @@ def tour(out: Path, scale: float = 1.0) -> None:
         _run(method, out, epochs)
     print(
         "\nThese numbers come from generated images and minutes of training. They show that"
-        "\neverything works; do not compare them with published ones.\n"
+        "\neverything works; do not compare them with published ones. Expect spottune behind"
+        "\nfine-tuning: at first its policy sends images through frozen or tuned blocks at random,"
+        "\nand about a hundred steps are too few to make up for that. One wrong image more or less"
+        "\nmoves S by hundreds.\n"
     )
     render_boards([board_of(out / "results", split="test", baseline="fine-tuning")], "table", None)
     took = f"{time.perf_counter() - began:.0f} s"

@@ -66,6 +66,7 @@ class Batch:
         share: Of data-parallel training: this process's share of the step's images. The
             loss is weighted by it; see ``decathlon.models.processes``.
         phase: Index of the phase that the training is in; -1, the last, when evaluating.
+        step: Number of the training step, from 0; 0 when evaluating.
     """
 
     images: Tensor
@@ -76,6 +77,7 @@ class Batch:
     domain: str
     share: float = 1.0
     phase: int = -1
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,9 @@ class Group:
         milestones: Fractions of the whole training at which the rate is multiplied.
         gamma: By what it is multiplied.
         nesterov: Nesterov's momentum, of SGD.
+        schedule: ``steps`` multiplies the rate at the milestones; ``cosine`` lowers it to 0 along
+            half a cosine instead.
+        warm_up: Fraction of the whole training in which the rate first rises linearly.
     """
 
     parameters: list[nn.Parameter]
@@ -114,6 +119,8 @@ class Group:
     milestones: tuple[float, ...] = ()
     gamma: float = 0.1
     nesterov: bool = False
+    schedule: Literal["steps", "cosine"] = "steps"
+    warm_up: float = 0.0
 
 
 @dataclass

@@ -15,9 +15,7 @@ from decathlon.common.errors import DataError, UsageError, first_difference
 from decathlon.common.locks import claim
 from decathlon.common.world import world
 from decathlon.data.reading.store import Store
-from decathlon.method.base import Method
 from decathlon.method.code import code_of, identity
-from decathlon.method.recipe import Recipe
 from decathlon.method.registry import find
 from decathlon.models.networks import Architecture
 from decathlon.models.noise import noise_key
@@ -26,6 +24,7 @@ from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import naming, write_source, written_by_us
 from decathlon.results.records import Code
 from decathlon.running.config import Checkpointing
+from decathlon.running.source_training import RECIPE, SourceRecipe, SourceTraining
 from decathlon.running.splits import trained_on
 from decathlon.running.trial_folder import check_agreement
 from decathlon.training.checkpoints import Checkpoints, peek
@@ -34,10 +33,6 @@ from decathlon.training.distributed.collectives import broadcast
 from decathlon.training.evaluation import evaluate
 from decathlon.training.feed import Feed, task_of
 from decathlon.training.loop import Report, schedule_of, train
-
-RECIPE = Recipe()
-"""Protocol R's task schedule. How the authors pretrained was never published; theirs
-treats the source domain as any other domain (``imdbfolder_coco.py``, lines 122-129)."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ class Pretraining:
     store: Store
     out: Path
     method_name: str = "fine-tuning"
-    recipe: Recipe = RECIPE
+    recipe: SourceRecipe = RECIPE
     width: float = 1.0
     seed: int = 0
     split: str = "val"
@@ -135,7 +130,7 @@ class Pretraining:
 
     def feed(self, splits: tuple[str, ...], training: bool, fabric: Fabric) -> Feed:
         """Opens splits of the domain."""
-        view = Method(self.recipe).view(task_of(self.store, self.domain, splits), training)
+        view = SourceTraining(self.recipe).view(task_of(self.store, self.domain, splits), training)
         return Feed(
             self.store, self.domain, splits, view, self.recipe.batch_size, self.seed,
             fabric.device, world(), made_for=self.architecture.family.input,
@@ -221,7 +216,7 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(noise_key(config.seed, config.domain, "init"))
         network = config.architecture.build(feed.task.num_classes)
-    plain, seed = Method(config.recipe), config.seed
+    plain, seed = SourceTraining(config.recipe), config.seed
     resume, compiled = checkpoints.latest(), config.compute.compiled
     trained = train(plain, network, [feed], fabric, seed, report, checkpoints, resume, compiled)
     seconds = time.perf_counter() - started

@@ -70,6 +70,11 @@ class Schedule:
 
     def rate(self, group: Group, step: int) -> float:
         """Returns a group's learning rate at a step."""
+        warm = self.at(group.warm_up)
+        if step < warm:
+            return group.lr * (step + 1) / (warm + 1)
+        if group.schedule == "cosine":
+            return group.lr * (1 + math.cos(math.pi * (step - warm) / (self.total - warm))) / 2
         passed = sum(step >= self.at(milestone) for milestone in group.milestones)
         return group.lr * group.gamma**passed
 
@@ -144,7 +149,7 @@ def train(
                 for step in range(max(first, start), last):
                     rates = [schedule.rate(group, step) for group in optimisers.groups]
                     optimisers.set_rates(rates)
-                    batch = replace(next(batches), phase=number)
+                    batch = replace(next(batches), phase=number, step=step)
                     loss = objective(batch) * batch.share
                     fabric.backward(loss)
                     loss = all_reduce_gradients(learning, loss.detach())

@@ -11,7 +11,7 @@ from pydantic import Field
 from decathlon.common.errors import UsageError
 from decathlon.method.recipe import Positive, Recipe, apply, parse_settings, without_range
 from decathlon.method.registry import find, registered
-from decathlon.running.pretraining import RECIPE
+from decathlon.running.source_training import RECIPE
 from decathlon.suites import registry as suites
 
 RECIPES = {"paper": Recipe(), "released": Recipe(protocol="released", epochs=110)}

@@ -18,12 +18,12 @@ from decathlon.data.preparing.prepare import prepare
 from decathlon.data.reading.store import Store, open_store
 from decathlon.demo.archives import write_archives
 from decathlon.method.code import code_of
-from decathlon.method.recipe import Recipe
 from decathlon.models.weights import read_weights, write_weights
 from decathlon.results.records import Code
 from decathlon.running import pretraining
 from decathlon.running.config import Checkpointing
 from decathlon.running.pretraining import Pretrained, Pretraining
+from decathlon.running.source_training import SourceRecipe
 from decathlon.training.checkpoints import peek
 from decathlon.training.device import Compute
 
@@ -41,7 +41,7 @@ def threads_as_before() -> Iterator[None]:
 
 def pretrain(store: Store, out: Path, **changes: Any) -> Pretrained:
     options: dict[str, Any] = {
-        "recipe": Recipe(epochs=1, batch_size=16),
+        "recipe": SourceRecipe(epochs=1, batch_size=16),
         "width": 0.25,
         "compute": Compute("cpu", "32"),
         "report": lambda facts: None,
@@ -70,7 +70,7 @@ def test_a_finished_source_is_not_trained_again(tiny: Path, finished: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"recipe": Recipe(epochs=2, batch_size=16)}, "recipe.epochs was 1, now 2"),
+        ({"recipe": SourceRecipe(epochs=2, batch_size=16)}, "recipe.epochs was 1, now 2"),
         ({"seed": 1}, "seed was 0, now 1"),
         ({"split": "test"}, "data.test was null"),
         ({"width": 0.5}, "architecture.width was 0.25, now 0.5"),
@@ -155,7 +155,7 @@ def interrupt(store: Store, out: Path) -> Path:
         pretrain(
             store,
             out,
-            recipe=Recipe(epochs=3, batch_size=16),
+            recipe=SourceRecipe(epochs=3, batch_size=16),
             report=stop,
             checkpointing=Checkpointing(seconds=0),
         )
@@ -173,7 +173,7 @@ def test_an_interrupted_training_is_resumed_or_kept(
     epochs: list[int] = []
     before_threads = torch.get_num_threads()
     same = {
-        "recipe": Recipe(epochs=3, batch_size=16),
+        "recipe": SourceRecipe(epochs=3, batch_size=16),
         "report": lambda f: epochs.append(f["epoch"]),
     }
     if threads:
@@ -247,7 +247,9 @@ def test_the_length_of_a_pretraining_may_be_in_steps(tiny: Path, tmp_path: Path)
     per_epoch = -(-store.domains["imagenet12"].splits["train"].num_images // 16)
     assert f"pretraining: {-(-4 // per_epoch)}/{-(-4 // per_epoch)} epochs" in done.output
     assert read_weights(out)[0]["recipe"]["steps"] == 4
-    config = Pretraining(store, out, recipe=Recipe(epochs=None, batch_size=16, steps=3 * per_epoch))
+    config = Pretraining(
+        store, out, recipe=SourceRecipe(epochs=None, batch_size=16, steps=3 * per_epoch)
+    )
     assert config.epochs == 3
 
 

@@ -12,7 +12,6 @@ from decathlon.data.preparing.prepare import prepare
 from decathlon.data.preparing.verify import verify
 from decathlon.data.reading.sheet import show
 from decathlon.data.reading.store import open_store
-from decathlon.method.recipe import Recipe
 from decathlon.results.records import find_records, read_record
 from decathlon.running.config import RunConfig
 from decathlon.running.display import PlainLines
@@ -20,6 +19,7 @@ from decathlon.running.dry_run import preview
 from decathlon.running.execution import execute
 from decathlon.running.pretraining import Pretraining, pretrain
 from decathlon.running.resolve import resolve
+from decathlon.running.source_training import SourceRecipe
 from decathlon.running.splits import notes_on_splits
 from decathlon.running.survey import survey
 from decathlon.scoring.board import board_of
@@ -121,7 +121,7 @@ def test_pretraining_works_or_says_which_split_is_missing(
     store = open_store(annotated(tmp_path, "imagenet12", splits))
 
     out = tmp_path / "source.safetensors"
-    recipe, compute = Recipe(epochs=1, batch_size=4), Compute("cpu", "32")
+    recipe, compute = SourceRecipe(epochs=1, batch_size=4), Compute("cpu", "32")
     config = Pretraining(store, out, recipe=recipe, width=0.1, split=split, compute=compute)
     if {"train", split} <= {*splits}:
         pretrain(config, lambda facts: None)

@@ -1,11 +1,11 @@
-"""Variants of aeroplanes seen from the side, in flight or on the ground."""
+"""Variants of aeroplanes in flight, seen from the side."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from decathlon.demo.light import BLACK, any_colour, frame, hsv, photograph, sky, smooth_noise
+from decathlon.demo.light import BLACK, SHORT, any_colour, hsv, photograph, sky
 from decathlon.demo.painter import Painter
 from decathlon.demo.pictures.drawer import Drawer
 from decathlon.demo.shapes import Array, arc, box, curve
@@ -82,8 +82,8 @@ def _plane(painter: Painter, plane: Plane, body: Array, paint: Array) -> None:
         painter.disc(x, -0.25 * g, 0.022, BLACK)
     painter.fill(arc(-0.8, -0.4 * g, 0.09, 0.3 * g), BLACK)
     x, y, chord = plane.wing
-    tip = np.array([(x, y), (x + max(0.25 * chord, 0.1), y)]) + plane.tip
-    tip[1, 0] = max(tip[1, 0], x + chord) if plane.tip[0] < 0.1 else tip[1, 0]
+    dx, dy = plane.tip
+    tip = [(x + dx, y + dy), (x + max(chord, 0.25 * chord + dx), y + dy)]
     painter.fill([(x, y - 0.03), *tip, (x + chord, y + 0.06)], body * 0.72)
     if plane.extra == "biplane":
         painter.fill(box(x - 0.08, -0.52, x + chord - 0.05, -0.44), body * 0.85)
@@ -100,21 +100,10 @@ def _plane(painter: Painter, plane: Plane, body: Array, paint: Array) -> None:
 
 def draw(rng: np.random.Generator, class_index: int) -> Image.Image:
     """Draws an aeroplane of one variant in any livery."""
-    height, width = frame(rng, portrait=0.0)
-    pixels = sky(rng, height, width := max(width, 88))
-    if landed := rng.random() < 0.4:
-        row = int(height * rng.uniform(0.62, 0.8))
-        field = hsv(rng.uniform(0.08, 0.35), rng.uniform(0.05, 0.4), rng.uniform(0.3, 0.7))
-        pixels[row:] = field * (0.85 + 0.3 * smooth_noise(rng, height - row, width, 8)[..., None])
-    painter = Painter(pixels, rng)
+    painter = Painter(sky(rng, SHORT, int(rng.integers(88, 109))), rng)
     # Taller than life: at this size a true fuselage would be a line.
-    painter.place((0.8, 1.0), turn=3 if landed else 14, shift=0.06, stretch=0.08, tall=1.4)
+    painter.place((0.8, 1.0), turn=14, shift=0.06, stretch=0.08, tall=1.4)
     body = hsv(rng.random(), rng.uniform(0, 0.15), rng.uniform(0.7, 1.0))
-    if landed:
-        painter.fill(arc(0, 0.42, 0.9, 0.06), BLACK, 0.35)
-        for x in (-0.62, 0.12):
-            painter.line([(x, 0.1), (x, 0.36)], 0.03, BLACK * 3)
-            painter.disc(x, 0.37, 0.055, BLACK)
     _plane(painter, PLANES[NAMES[class_index]], body, any_colour(rng, 0.5, 0.95))
     return photograph(painter.picture(), rng, light=0.2, blur=0.5)
 

@@ -8,7 +8,7 @@ from PIL import Image
 from decathlon.demo.light import frame, hsv, mix, named, photograph, smooth_noise
 from decathlon.demo.painter import Painter
 from decathlon.demo.pictures.drawer import Drawer
-from decathlon.demo.shapes import curve, regular, turned
+from decathlon.demo.shapes import curve, turned
 
 PETALS = {
     "round": [(0.1, 0), (0.5, -0.36), (0.85, -0.32), (1.0, 0), (0.85, 0.32), (0.5, 0.36)],
@@ -76,12 +76,10 @@ def _bloom(painter: Painter, flower: Flower) -> None:
             painter.line(turned([(0.15, 0), (0.7, 0)], angle), 0.045, colour * 0.5)
     middle = named(flower.centre_colour) * rng.uniform(0.85, 1.1, 3)
     painter.disc(0, 0, flower.centre, middle)
-    for x, y in regular(9, radius=0.7 * flower.centre):
-        painter.disc(x, y, 0.25 * flower.centre, middle * 1.3)
 
 
 def draw(rng: np.random.Generator, class_index: int) -> Image.Image:
-    """Draws one or two flowers of one species."""
+    """Draws a flower of one species."""
     height, width = frame(rng)
     dark = hsv(rng.uniform(0.2, 0.4), rng.uniform(0.4, 0.8), rng.uniform(0.1, 0.3))
     bright = hsv(rng.uniform(0.18, 0.38), rng.uniform(0.3, 0.7), rng.uniform(0.4, 0.7))
@@ -90,9 +88,6 @@ def draw(rng: np.random.Generator, class_index: int) -> Image.Image:
     for _ in range(int(rng.integers(3, 9))):
         blade = turned(leaf, rng.uniform(0, 360)) * rng.uniform(0.6, 2) + rng.uniform(-1.5, 1.5, 2)
         painter.fill(blade, hsv(rng.uniform(0.2, 0.4), 0.6, rng.uniform(0.2, 0.6)), 0.8)
-    if rng.random() < 0.3:
-        painter.place(size=(0.35, 0.6), shift=0.5, stretch=0.3)
-        _bloom(painter, FLOWERS[NAMES[class_index]])
     painter.place(size=(0.68, 0.98), stretch=0.2)
     _bloom(painter, FLOWERS[NAMES[class_index]])
     return photograph(painter.picture(), rng, blur=0.6)

@@ -5,7 +5,7 @@ import numpy as np
 from decathlon.demo.light import BLACK, WHITE, WOOD
 from decathlon.demo.painter import Painter
 from decathlon.demo.pictures.drawer import by_name
-from decathlon.demo.shapes import Array, arc, box, curve, moved, regular, star, turned
+from decathlon.demo.shapes import Array, arc, box, curve, moved, star, turned
 
 
 def butterfly(painter: Painter, coat: Array) -> None:
@@ -13,11 +13,9 @@ def butterfly(painter: Painter, coat: Array) -> None:
     upper = curve([(0.05, -0.1), (0.35, -0.8), (0.95, -0.8), (0.9, -0.1), (0.3, 0.1)], True)
     lower = curve([(0.05, 0.05), (0.6, 0.1), (0.75, 0.6), (0.35, 0.85), (0.1, 0.4)], True)
     for side in (-1, 1):
-        for wing in (lower, upper):
-            painter.fill(wing * (side * 1.06, 1.06), BLACK)
-            painter.fill(wing * (side, 1), coat)
+        painter.fill(lower * (side, 1), coat * 0.7)
+        painter.fill(upper * (side, 1), coat)
         painter.disc(side * 0.62, -0.5, 0.14, 1 - coat)
-        painter.line([(side * 0.02, -0.5), (side * 0.2, -0.95)], 0.04, BLACK)
     painter.fill(arc(0, 0, 0.09, 0.55), BLACK)
 
 
@@ -44,31 +42,26 @@ def fish(painter: Painter, coat: Array) -> None:
     painter.fill([(-0.2, -0.35), (0.1, -0.75), (0.35, -0.3)], coat * 0.7)
     half = curve([(-0.95, 0), (-0.45, -0.42), (0.2, -0.36), (0.65, 0)])
     painter.fill(np.concatenate([half, half[::-1] * (1, -1)]), coat)
-    painter.line(arc(-0.75, 0, 0.28, 0.38, -60, 60), 0.04, BLACK)
-    painter.disc(-0.65, -0.1, 0.09, WHITE)
-    painter.disc(-0.66, -0.1, 0.05, BLACK)
+    painter.disc(-0.65, -0.1, 0.07, BLACK)
 
 
 def ladybird(painter: Painter, coat: Array) -> None:
     """A ladybird from above."""
     for y in (-0.35, 0.1, 0.5):
-        painter.line([(-0.98, y - 0.12), (-0.6, y), (0.6, y), (0.98, y - 0.12)], 0.06, BLACK)
+        painter.line([(-0.98, y), (0.98, y)], 0.06, BLACK)
     painter.disc(0, -0.62, 0.36, BLACK)
     painter.fill(arc(0, 0.15, 0.78, 0.82), painter.vary(0.01, 0.85, 0.85))
     painter.line([(0, -0.65), (0, 0.95)], 0.05, BLACK)
-    for x, y in ((0.35, -0.25), (0.45, 0.25), (0.22, 0.62)):
-        painter.disc(x, y, 0.13, BLACK)
-        painter.disc(-x, y, 0.13, BLACK)
+    for x, y in ((0.35, -0.25), (-0.35, -0.25), (0.4, 0.3), (-0.4, 0.3)):
+        painter.disc(x, y, 0.14, BLACK)
 
 
 def leaf(painter: Painter, coat: Array) -> None:
-    """A leaf with veins, green or in autumn."""
+    """A leaf, green or in autumn."""
     colour = painter.vary(painter.rng.choice([0.3, 0.26, 0.08]), 0.65, 0.6)
     half = curve([(0, -1), (0.4, -0.5), (0.5, 0.1), (0, 0.75)])
     painter.fill(np.concatenate([half, half[::-1] * (-1, 1)]), colour)
     painter.line([(0, -0.85), (0, 0.6), (0.06, 1.0)], 0.05, colour * 0.55)
-    for y in (-0.4, -0.1, 0.2):
-        painter.line([(-0.33, y - 0.2), (0, y + 0.1), (0.33, y - 0.2)], 0.03, colour * 0.55)
 
 
 def mushroom(painter: Painter, coat: Array) -> None:
@@ -84,7 +77,6 @@ def snail(painter: Painter, coat: Array) -> None:
     """A snail with a spiral shell."""
     skin = painter.vary(0.1, 0.4, 0.65)
     painter.line(curve([(0.9, 0.72), (0.2, 0.72), (-0.6, 0.7), (-0.85, 0.1)]), 0.24, skin)
-    painter.line([(-0.98, -0.25), (-0.85, 0.05), (-0.75, -0.25)], 0.06, skin)
     painter.disc(0.18, 0.02, 0.66, coat)
     spiral = arc(0.0, 0.0, 1.0, 1.0, 0, 936) * np.linspace(0.62, 0, 86)[:, None]
     painter.line(moved(spiral, 0.18, 0.02), 0.07, coat * 0.35)
@@ -93,10 +85,7 @@ def snail(painter: Painter, coat: Array) -> None:
 def starfish(painter: Painter, coat: Array) -> None:
     """A starfish."""
     colour = painter.vary(painter.rng.choice([0.03, 0.07, 0.95]), 0.7, 0.85)
-    turn = painter.rng.uniform(0, 360)
-    painter.fill(curve(turned(star(5, 0.38), turn), True), colour)
-    for x, y in turned(regular(5, radius=0.35), turn):
-        painter.disc(x, y, 0.06, colour * 1.3)
+    painter.fill(curve(turned(star(5), painter.rng.uniform(0, 360)), True), colour)
 
 
 def tree(painter: Painter, coat: Array) -> None:

@@ -39,16 +39,6 @@ def _arrow(degrees: float) -> list[Part]:
 BAN = [_disc(1, RED), _disc(0.75, WHITE)]
 ORDER = [_disc(1, WHITE), _disc(0.94, BLUE)]
 WARNING = [Part(moved(regular(3, radius=r), 0, 0.2), c) for r, c in ((1.15, RED), (0.76, WHITE))]
-LETTERS: list[Points] = [
-    [(-0.45, -0.3), (-0.7, -0.3), (-0.7, 0), (-0.45, 0), (-0.45, 0.3), (-0.7, 0.3)],
-    [(-0.35, -0.3), (-0.05, -0.3), (-0.2, -0.3), (-0.2, 0.3)],
-    arc(0.2, 0, 0.13, 0.3, 0, 362),
-    [(0.48, 0.3), (0.48, -0.3), (0.7, -0.3), (0.7, 0), (0.48, 0)],
-]
-RING: list[tuple[Points, float]] = [
-    (arc(0, 0, 0.53, 0.53, 185, 275), 0.15),
-    ([(0.05, -0.53), (0.2, -0.45)], 0.3),
-]
 SIGNS: dict[str, list[Part]] = {
     "speed-30": BAN + _number(3),
     "speed-80": BAN + _number(8),
@@ -60,19 +50,12 @@ SIGNS: dict[str, list[Part]] = {
     "no-traffic": BAN,
     "stop": [
         *(Part(regular(8, 22.5, 1.05), WHITE), Part(regular(8, 22.5, 0.97), RED)),
-        *(Part(letter, WHITE, 0.1) for letter in LETTERS),
+        *(Part([(x, -0.3), (x, 0.3)], WHITE, 0.14) for x in (-0.6, -0.2, 0.2, 0.6)),
     ],
     "give-way": [Part(-np.asarray(part.points), part.colour) for part in WARNING],
     "priority-road": [Part(regular(4, radius=1.1), WHITE), Part(regular(4, radius=0.75), YELLOW)],
-    "danger": [
-        *WARNING,
-        Part([(0, -0.2), (0, 0.2)], BLACK, 0.15),
-        Part([(0, 0.44)] * 2, BLACK, 0.18),
-    ],
-    "crossroads": [
-        *WARNING,
-        *(Part([(-x, -0.12), (x, 0.45)], BLACK, 0.13) for x in (-0.27, 0.27)),
-    ],
+    "danger": [*WARNING, Part([(0, -0.2), (0, 0.45)], BLACK, 0.2)],
+    "crossroads": WARNING + [Part([(-x, -0.1), (x, 0.4)], BLACK, 0.13) for x in (-0.27, 0.27)],
     "bend-left": [
         *WARNING,
         Part([(0.14, 0.5), (0.14, 0.18), (-0.1, -0.05), (-0.1, -0.2)], BLACK, 0.14),
@@ -82,15 +65,14 @@ SIGNS: dict[str, list[Part]] = {
     "turn-left": ORDER + _arrow(-90),
     "turn-right": ORDER + _arrow(90),
     "keep-right": ORDER + _arrow(135),
-    "roundabout": ORDER
-    + [Part(turned(points, d), WHITE, w) for d in (0, 120, 240) for points, w in RING],
+    "roundabout": ORDER + [Part(arc(0, 0, 0.5, 0.5, d, d + 85), WHITE, 0.2) for d in (0, 120, 240)],
 }
 NAMES = tuple(f"{number:05d}-{name}" for number, name in enumerate(SIGNS))
 
 
 def draw(rng: np.random.Generator, class_index: int) -> Image.Image:
     """Draws one sign on its post, before trees or walls and a bright or dull sky."""
-    height, width = frame(rng, longest=84, portrait=0.5)
+    height, width = frame(rng)
     leaf = hsv(rng.uniform(0.05, 0.4), rng.uniform(0.1, 0.6), rng.uniform(0.1, 0.45))
     air = hsv(0.58, rng.uniform(0.0, 0.35), rng.uniform(0.5, 0.95))
     fine = 0.4 * smooth_noise(rng, height, width, 16) - rng.uniform(0.3, 0.9)

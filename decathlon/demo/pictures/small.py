@@ -27,7 +27,6 @@ def bottle(painter: Painter, coat: Array) -> None:
     painter.line([(0, -0.8), (0, -0.3)], 0.3, coat)
     painter.line([(0, -0.1), (0, 0.55)], 0.8, coat)
     painter.fill(box(-0.4, 0.1, 0.4, 0.55), WHITE)
-    painter.fill(box(-0.18, -1.0, 0.18, -0.8), BLACK)
 
 
 def bus(painter: Painter, coat: Array) -> None:
@@ -62,7 +61,6 @@ def crab(painter: Painter, coat: Array) -> None:
             painter.line([(0, 0.2), (side * 0.7, y), (side * 0.95, y + 0.3)], 0.1, shell * 0.8)
         painter.line([(side * 0.4, 0), (side * 0.75, -0.4)], 0.14, shell)
         painter.fill(arc(side * 0.75, -0.65, 0.24, 0.3, -50, 230), shell)
-        painter.disc(side * 0.2, -0.4, 0.09, BLACK)
     painter.fill(arc(0, 0.15, 0.65, 0.45), shell)
 
 
@@ -77,18 +75,15 @@ def lamp(painter: Painter, coat: Array) -> None:
 def mountain(painter: Painter, coat: Array) -> None:
     """A mountain with snow on top."""
     rock = painter.vary(0.62, 0.2, 0.4)
-    painter.fill([(-2.5, 1), (-0.9, -0.2), (0.6, 1)], rock * 0.75)
     painter.fill([(-1.2, 1), (0.1, -0.9), (1.5, 1)], rock)
-    painter.fill([(-0.25, -0.39), (0.1, -0.9), (0.47, -0.39), (0.1, -0.5)], WHITE)
+    painter.fill([(-0.25, -0.39), (0.1, -0.9), (0.47, -0.39)], WHITE)
     painter.fill(box(-4, 0.85, 4, 4), painter.vary(0.3, 0.5, 0.4))
 
 
 def rocket(painter: Painter, coat: Array) -> None:
     """A rocket with a flame."""
     painter.fill([(-0.65, 0.8), (0, -0.2), (0.65, 0.8), (0, 0.6)], coat)
-    painter.fill(
-        [(-0.2, 0.65), (0, painter.rng.uniform(1.05, 1.25)), (0.2, 0.65)], hsv(0.09, 0.9, 1)
-    )
+    painter.fill([(-0.2, 0.65), (0, 1.2), (0.2, 0.65)], hsv(0.09, 0.9, 1))
     hull = [(0, -1), (0.32, -0.4), (0.26, 0.65), (-0.26, 0.65), (-0.32, -0.4)]
     painter.fill(curve(hull, closed=True), WHITE)
     painter.disc(0, -0.3, 0.15, GLASS * 0.7)
