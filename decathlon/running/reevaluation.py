@@ -12,6 +12,7 @@ from decathlon.data.reading.store import Store, open_store
 from decathlon.method.recipe import from_json
 from decathlon.method.registry import find
 from decathlon.method.stored import load_model
+from decathlon.models.networks import Architecture
 from decathlon.results.controls import CONTROLS, Control, control_name
 from decathlon.results.records import WEIGHTS, RunRecord
 from decathlon.training.decisions import evaluate_control, policy_of
@@ -95,8 +96,10 @@ def evaluate_controls(
     task = task_of(store, domain, (record.split,), crop=record.crop)
     view = method.view(replace(task, num_images=record.num_trained or 0), training=False)
     size, seed = method.recipe.batch_size, record.seed
+    made_for = Architecture.from_json(record.network).family.input if record.network else None
     feed = Feed(
-        store, domain, (record.split,), view, size, seed, fabric.device, crop=record.crop
+        store, domain, (record.split,), view, size, seed, fabric.device,
+        crop=record.crop, made_for=made_for,
     )  # fmt: skip
     policy = policy_of(method, network, feed, fabric)
     on_pass(1, "policy")
