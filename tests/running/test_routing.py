@@ -343,3 +343,6 @@ def test_a_board_says_what_its_controls_are(results: Path, tmp_path: Path) -> No
     drawn = out.read_text()
     assert "spottune-mean" in drawn
     assert "random-policy" not in drawn
+    done = decathlon("plot", "policy", results, "--out", out)
+    assert "spottune-all-tuned" in str(done.exception)
+    assert "spottune-mean" not in str(done.exception)

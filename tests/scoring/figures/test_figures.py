@@ -46,7 +46,8 @@ def texts(path: Path) -> list[str]:
     return [e.text or "" for e in ET.parse(path).iter("{http://www.w3.org/2000/svg}text")]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "data"])  # see test_subsets.py
+# See test_subsets.py, and test_routing.py of tests/running.
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("data", "controls")])
 def test_every_figure_is_a_whole_svg_with_text(kind: str, plotted: Path, tmp_path: Path) -> None:
     out = tmp_path / f"{kind}.svg"
     plot(kind, plotted, out, baseline="fine-tuning")
