@@ -57,6 +57,7 @@ BEFORE = {
     "docs/scoring.md": "data source labels results",
     "docs/methods.md": "data source",
     "docs/your-suite.md": "photos source",
+    "docs/your-network.md": "data source",
     "docs/file-formats.md": "data source results",
     "docs/faq.md": "data source",
 }
@@ -76,6 +77,7 @@ NOT_RUN = {
     r"decathlon run .*resnet101.*": "needs a ResNet-101, and trains it",
     r"decathlon run .* --source r50\.safetensors .*": "needs a ResNet-50, and trains it",
     r"decathlon import-weights .*": "needs a checkpoint; tests/models/reference",
+    r"decathlon networks timm:.*": "needs the extra `timm`; tests/models/test_networks.py",
 }
 ELSEWHERE = {"docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written"}
 

@@ -200,8 +200,9 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
             default they are looked for in the ``sources`` folder of its results.
 
     Returns:
-        The network in evaluation mode; ``model(images)`` maps N x 3 x H x W, float,
-        normalised, to logits, N x classes. ``.train()`` gives training behaviour.
+        The network in evaluation mode; ``model(images)`` maps N x 3 x H x W, float, to logits, N x
+        classes. Images are normalised by the domain's mean and std, or by those of the network's
+        family where it has an ``input``. ``.train()`` gives training behaviour.
 
     Raises:
         DataError: A file is missing, damaged, or does not fit.

@@ -58,8 +58,8 @@ class Family:
             suite as they are.
         scalable: Whether there are networks of other widths and numbers of blocks.
         initialise: Draws the weights of a network that ``build`` returned.
-        names: Returns the names of tensors here by those in published files, for ``import-weights
-            --network``; None if no files are published, or ``import-weights`` knows them itself.
+        names: Returns the names of all tensors here by those in files, for ``import-weights
+            --network``; None if files have the same names.
     """
 
     text: str

@@ -79,13 +79,19 @@ def family(name: str) -> Family:
         UsageError: There is no such network, or it is of a class that is not supported.
     """
     with torch.device("meta"):
-        model = _create(name, 1)
+        kind = type(_create(name, 1))
+        if kind not in _SUPPORTED:
+            known = ", ".join(one.__name__ for one in _SUPPORTED)
+            raise UsageError(
+                f"network 'timm:{name}' is a {kind.__name__} of timm; supported are {known}"
+            )
+        model = _undisturbed(name, 1)
         parts = _parts(name, model)
     blocks = tuple(map(len, parts.macros))
     config = model.pretrained_cfg
     whole = isinstance(model, vision_transformer.VisionTransformer)
     return Family(
-        text=f"{name} of timm, a {type(model).__name__}",
+        text=f"{name} of timm, of class {kind.__name__}",
         build=partial(_build, name),
         blocks=blocks,
         policy=POLICY,
@@ -103,7 +109,12 @@ def family(name: str) -> Family:
     )
 
 
-def _create(name: str, num_classes: int) -> Any:
+def _undisturbed(name: str, num_classes: int) -> Any:
+    """Creates a network without dropout and drop path."""
+    return _create(name, num_classes, drop_rate=0.0, drop_path_rate=0.0)
+
+
+def _create(name: str, num_classes: int, **options: float) -> Any:
     """Creates a network of one of timm's classes, with timm's initial weights."""
     base = name.split(".", maxsplit=1)[0]
     if not timm.is_model(base):
@@ -112,16 +123,14 @@ def _create(name: str, num_classes: int) -> Any:
             f" {timm.__version__} lists its names with timm.list_models()"
         )
     try:
-        return timm.create_model(
-            name, pretrained=False, num_classes=num_classes, drop_rate=0.0, drop_path_rate=0.0
-        )
+        return timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
     except Exception as error:  # timm's functions raise what they like
         raise UsageError(f"timm cannot build its network '{name}': {error}") from error
 
 
 def _build(name: str, width: float, blocks: Sequence[int], num_classes: int) -> ResidualNetwork:
     """Builds a network of ours; width and blocks are those that it has."""
-    return _network(_parts(name, _create(name, num_classes)))
+    return _network(_parts(name, _undisturbed(name, num_classes)))
 
 
 def _network(parts: Parts) -> ResidualNetwork:
@@ -136,7 +145,7 @@ def _network(parts: Parts) -> ResidualNetwork:
 def _names(name: str) -> dict[str, str]:
     """Returns the names of tensors here by timm's: the same tensor stands under both."""
     with torch.device("meta"):
-        model = _create(name, 1)
+        model = _undisturbed(name, 1)
         theirs = model.state_dict(keep_vars=True)
         ours = _network(_parts(name, model)).state_dict(keep_vars=True)
     ours_of = {id(tensor): key for key, tensor in ours.items()}
@@ -145,13 +154,7 @@ def _names(name: str) -> dict[str, str]:
 
 def _parts(name: str, model: nn.Module) -> Parts:
     """Takes a network of timm apart."""
-    take = _SUPPORTED.get(type(model))
-    if take is None:
-        known = ", ".join(kind.__name__ for kind in _SUPPORTED)
-        raise UsageError(
-            f"network 'timm:{name}' is a {type(model).__name__} of timm; supported are {known}"
-        )
-    parts: Parts = take(model)
+    parts: Parts = _SUPPORTED[type(model)](model)
     if not isinstance(parts.head, nn.Linear):
         raise UsageError(
             f"network 'timm:{name}' ends in a {type(parts.head).__name__}; supported are networks"

@@ -42,6 +42,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "show",
         "domains",
         "methods",
+        "networks",
         "suites",
         "pretrain",
         "import-weights",

@@ -91,14 +91,10 @@ def import_weights(
     Raises:
         DataError: The checkpoint is missing, damaged, of another network, or names
             anything but tensors, plain values and these networks' modules.
-        UsageError: There is no such task or network, no files of the network are known, or source
-            and target are the same file.
+        UsageError: There is no such task or network, or source and target are the same file.
     """
-    if network is not None and find(network).names is None:
-        raise UsageError(
-            f"--network {network}: leave it out, files of this network are recognised; it is for"
-            " networks whose package knows their files, such as timm:resnet18"
-        )
+    if network is not None:
+        find(network)  # a wrong name is reported before the file is read
     if target.exists() and source.exists() and target.samefile(source):
         raise UsageError(f"{target}: is the checkpoint itself; name another file to write")
     layers, policy = _read(source)

@@ -19,8 +19,8 @@ def fitted(layers: Layers, name: str) -> tuple[ResidualNetwork, dict[str, Tensor
     """Gives the tensors of a file the names of the network that it is said to be of.
 
     Args:
-        layers: The file's tensors, under the names of the network's package.
-        name: The network, one with names of published files.
+        layers: The file's tensors.
+        name: The network.
 
     Returns:
         (the network on the meta device, with as many classes as the file has; its tensors).
@@ -29,9 +29,8 @@ def fitted(layers: Layers, name: str) -> tuple[ResidualNetwork, dict[str, Tensor
         CheckpointError: The file is of another network. It has to have all tensors of the network
             and no others.
     """
-    names = find(name).names
-    assert names is not None
-    ours, tensors = names(), layers.tensors
+    family, tensors = find(name), layers.tensors
+    ours = family.names() if family.names else _same_names(name)
     if lite0_names.recognises(tensors):
         tensors = lite0_names.translated(tensors)
     found = {ours[theirs]: tensor for theirs, tensor in tensors.items() if theirs in ours}
@@ -59,5 +58,14 @@ def fitted(layers: Layers, name: str) -> tuple[ResidualNetwork, dict[str, Tensor
     }
     if any(faults.values()):
         lines = [f"  {kind}: {listed(those, most=FEW)}" for kind, those in faults.items() if those]
+        if family.names is None:
+            lines.append(
+                "  to have the authors' and torchvision's files recognised, omit --network"
+            )
         raise CheckpointError("\n".join([f"does not hold the weights of {name}:", *lines]))
     return network, {key: tensor.to(wanted[key].dtype) for key, tensor in found.items()}
+
+
+def _same_names(name: str) -> dict[str, str]:
+    with torch.device("meta"):
+        return {key: key for key in Architecture(name).build(1).state_dict()}

@@ -1,0 +1,96 @@
+"""Networks are found by name and listed; a stranger's is one file."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from decathlon.cli import app
+from decathlon.common.errors import UsageError
+from decathlon.models.networks import find, registered
+
+MODULE = """
+from decathlon.models import resnet
+
+NARROW = resnet.RESNET26
+NONE = 3
+"""
+POINTS = """[decathlon.networks]
+narrow = stranger_networks:NARROW
+wrong = stranger_networks:NONE
+broken = stranger_broken_network:NETWORK
+"""
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installed package with three networks, one of which works."""
+    facts = tmp_path / "stranger-2.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 2\n")
+    (facts / "entry_points.txt").write_text(POINTS)
+    (tmp_path / "stranger_networks.py").write_text(MODULE)
+    (tmp_path / "stranger_broken_network.py").write_text("raise OSError('no such disk')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for cached in (registered, find):
+        cached.cache_clear()
+    yield
+    sys.modules.pop("stranger_networks", None)
+    for cached in (registered, find):
+        cached.cache_clear()
+
+
+def listed(*words: str) -> tuple[dict[str, list[str]], str]:
+    """Runs ``decathlon networks``: (cells by name, all that it prints)."""
+    done = CliRunner().invoke(app, ["networks", *words], env={"COLUMNS": "140"})
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.output.splitlines() if line.strip()]
+    return {name: cells for name, *cells in lines}, done.output
+
+
+def test_networks_are_listed() -> None:
+    rows, text = listed()
+    # Parameters: decathlon's documentation; 4.09 G: torchvision's page of ResNet50_Weights.
+    assert rows["resnet50"][:5] == ["23.51", "M", "4.09", "3+4+6+3", "any"]
+    assert rows["resnet26"][:2] == ["5.81", "M"]
+    assert "timm:NAME works for all ResNets" in text
+
+
+def test_networks_of_timm_are_listed() -> None:
+    pytest.importorskip("timm")
+    rows, _ = listed()
+    assert rows["timm:resnet50"][:5] == ["23.51", "M", "4.09", "3+4+6+3", "224"]
+    assert rows["timm:vit_tiny_patch16_224"][3:7] == ["3+3+3+3", "224", "px", "only"]
+    rows, _ = listed("timm:resnet34")
+    assert rows["timm:resnet34"][:4] == ["21.28", "M", "3.66", "3+4+6+3"]
+    assert "resnet50" not in rows
+
+
+@pytest.mark.usefixtures("stranger")
+def test_a_broken_network_is_listed_with_its_reason() -> None:
+    rows, text = listed()
+    assert rows["narrow"][-2:] == ["stranger", "2"]
+    assert rows["narrow"][:2] == ["5.81", "M"]
+    assert rows["broken"] == ["-", "-", "-", "-", "stranger", "2"]
+    assert "cannot be imported: no such disk" in text
+    assert "is not a decathlon Family" in text
+
+
+def test_without_timm_its_row_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.delitem(sys.modules, "decathlon.models.timm_networks", raising=False)
+    find.cache_clear()
+    rows, text = listed()
+    assert rows["timm"][:4] == ["-"] * 4
+    assert "pip install 'decathlon[timm]'" in text
+    with pytest.raises(UsageError, match=r"timm is not installed; pip install 'decathlon\[timm\]'"):
+        find("timm:resnet18")
+
+
+def test_an_unknown_network_suggests_the_nearest() -> None:
+    done = CliRunner().invoke(app, ["networks", "resnet5"])
+    assert "did you mean 'resnet50'" in str(done.exception)
+    with pytest.raises(UsageError, match="unknown network 'resnet5'"):
+        find("resnet5")
