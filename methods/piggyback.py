@@ -115,15 +115,11 @@ class Piggyback(Method):
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the frozen source with a mask at each convolution and a new head."""
         source.expect_adapters("Piggyback", "none")
-        recipe = self.recipe
+        first, threshold = self.recipe.mask_init, self.recipe.threshold
         network = freeze(source.network())
         network.new_head(tasks[0].num_classes)
-        replace(
-            network,
-            nn.Conv2d,
-            lambda name, conv: MaskedConv2d(conv, recipe.mask_init, recipe.threshold),
-        )
-        if recipe.train_bn:
+        replace(network, nn.Conv2d, lambda _, conv: MaskedConv2d(conv, first, threshold))
+        if self.recipe.train_bn:
             for layer in batch_norms(network):
                 unfreeze(layer)
         return network
@@ -136,9 +132,8 @@ class Piggyback(Method):
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """One phase: the masks in a group of their own, head and batch norms in others."""
         recipe = self.recipe
-        named = dict(network.named_parameters())
-        masks = [parameter for name, parameter in named.items() if name.endswith(".scores")]
-        rest = [item for item in named.items() if not item[0].endswith(".scores")]
+        masks = [p for name, p in network.named_parameters() if name.endswith(".scores")]
+        rest = [item for item in network.named_parameters() if not item[0].endswith(".scores")]
         adam = Group(
             masks, recipe.mask_lr, 0.0, "adam", milestones=recipe.milestones, gamma=recipe.gamma
         )

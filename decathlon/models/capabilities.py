@@ -32,7 +32,7 @@ def lacks_batch_norms(architecture: Architecture) -> str:
     """Returns why a method that trains batch normalisations cannot; "" if it can."""
     if any(True for _ in batch_norms(outline(architecture))):
         return ""
-    return f"a {architecture.name} has no batch normalisation"
+    return f"a {architecture.name} has no batch normalisation that could be trained"
 
 
 def lacks_convolutions(architecture: Architecture) -> str:

@@ -106,12 +106,13 @@ def predicted(one: Method, network: nn.Module, batch: Batch) -> tuple[Tensor, Te
 
 
 QUICK = {"fine-tuning", "last-k", "lp-ft", "spottune", "spottune-global-k", "random-policy"}
-"""Of the transformer, whose images cannot be small."""
+"""Of the larger networks."""
+LARGE = ("timm:resnet18", "timm:vit_tiny_patch16_224")
 CASES = [
     pytest.param(name, network, marks=pytest.mark.slow if slow else [])
     for network in ROUTED
     for name in (*EVERYWHERE, *TAKEN[network])
-    for slow in [network == "timm:vit_tiny_patch16_224" and name not in QUICK]
+    for slow in [network in LARGE and name in EVERYWHERE and name not in QUICK]
 ]
 
 
@@ -172,7 +173,7 @@ def frozen_features(network: RoutedNetwork, images: Tensor) -> Tensor:
 def test_the_frozen_path_is_the_source_bit_by_bit_after_training(
     network: str, source_of: Callable[[str], Source]
 ) -> None:
-    source, stream, one = source_of(network), stream_of(network, 2), method("spottune")
+    source, stream, one = source_of(network), stream_of(network, 1), method("spottune")
     final = trained(one, built(one, source), stream)
     assert isinstance(final, RoutedNetwork)
     plain = source.network()
