@@ -20,6 +20,7 @@ from decathlon.common.grid import Column, Grid
 from decathlon.common.progress import progress
 from decathlon.common.text import duration, plural, visible, visible_lines
 from decathlon.method.base import Batch
+from decathlon.models.capabilities import outline
 from decathlon.running.faults import Failure, grouped
 from decathlon.running.run import Run, Trial
 from decathlon.running.survey import TrialState
@@ -135,7 +136,8 @@ def _pixels(run: Run, trial: Trial, training: bool) -> float:
 
 def _measure(run: Run, trial: Trial) -> Pace:
     """Trains for two steps and evaluates a batch twice; returns what an image took at last."""
-    fabric, domain = run.config.compute.fabric(), trial.domains[0]
+    fabric = run.config.compute.fabric(outline(run.source.architecture))
+    domain = trial.domains[0]
     size = run.method.recipe.batch_size
     if fabric.device.type == "cpu":
         size = min(size, FEW, max(2, int(FEW_PIXELS / _pixels(run, trial, training=True))))

@@ -17,6 +17,7 @@ from decathlon.common.world import world
 from decathlon.data.reading.store import Store
 from decathlon.method.code import code_of, identity
 from decathlon.method.registry import find
+from decathlon.models.capabilities import outline
 from decathlon.models.networks import Architecture
 from decathlon.models.noise import noise_key
 from decathlon.models.processes import rank
@@ -184,7 +185,7 @@ def pretrain(config: Pretraining, report: Report) -> Pretrained:
             else, and force is off; or another process is training it.
     """
     config.check_data()
-    fabric = config.compute.fabric()
+    fabric = config.compute.fabric(outline(config.architecture))
     identity = config.identity(fabric)
     check_agreement(str(config.out), identity, broadcast(identity))
     if (done := _finished(config, fabric)) is not None:

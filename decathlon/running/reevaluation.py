@@ -92,7 +92,7 @@ def evaluate_controls(
     network, exact = load_model(folder / WEIGHTS), record.environment.get("precision") == EXACT
     if exact and compute.precision == "auto":
         compute = replace(compute, precision="32")
-    fabric = compute.fabric()
+    fabric = compute.fabric(network)
     task = task_of(store, domain, (record.split,), crop=record.crop)
     view = method.view(replace(task, num_images=record.num_trained or 0), training=False)
     size, seed = method.recipe.batch_size, record.seed

@@ -20,6 +20,7 @@ from decathlon.method.stored import (
     save_kept,
     save_trained,
 )
+from decathlon.models.capabilities import outline
 from decathlon.models.noise import noise_key
 from decathlon.results.records import (
     PREDICTIONS,
@@ -54,7 +55,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
         process writes, and returns any.
     """
     folder, method = TrialFolder(run, trial), run.method_of(trial)
-    fabric = run.config.compute.fabric()
+    fabric = run.config.compute.fabric(outline(run.source.architecture))
     # Opened before the training: missing data is reported now, not hours later, and a file
     # that is removed meanwhile stays readable.
     held_out = {d: feed_of(run, trial, d, fabric, training=False) for d in trial.domains}

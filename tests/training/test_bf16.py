@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_fabric.plugins.precision import MixedPrecision
+from lightning_fabric.plugins.precision import MixedPrecision, Precision
+from torch import nn
 
 from decathlon.common.errors import UsageError
 from decathlon.data.reading.store import open_store
@@ -73,7 +74,19 @@ def test_other_processors_take_32_bits_and_refuse_bf16(monkeypatch: pytest.Monke
         Compute("cpu", "bf16").fabric()
 
 
+def test_processors_take_32_bits_for_grouped_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    able(monkeypatch, "avx512_f", "avx512_bf16")
+    plain, depthwise = nn.Conv2d(4, 4, 3), nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
+    for network, wanted, taken in (
+        (plain, "auto", MixedPrecision),
+        (depthwise, "auto", Precision),
+        (depthwise, "bf16", MixedPrecision),
+    ):
+        fabric = Compute("cpu", wanted).fabric(network)
+        assert type(fabric.strategy.precision) is taken
+
+
 @pytest.mark.parametrize("accelerator", ["cuda", "mps"])
 def test_gpus_compute_bf16_when_asked(monkeypatch: pytest.MonkeyPatch, accelerator: str) -> None:
     monkeypatch.setattr(device, "has_native_bf16", lambda accelerator: False)
-    assert type(Compute(precision="bf16")._precision(accelerator)) is MixedPrecision
+    assert type(Compute(precision="bf16")._precision(accelerator, None)) is MixedPrecision
