@@ -379,7 +379,9 @@ def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
     store, domains = runs[0].store, runs[0].config.domains
     if store.suite.score and not all(store.domains[domain].official for domain in domains):
         known = (results / BASELINE).is_dir()
-        words += ["--baseline", BASELINE if known else runs[0].name]
+        routing = runs[0].routing
+        own = runs[0].name if routing is None else routing.weights
+        words += ["--baseline", BASELINE if known else own]
     say_next("score", results, *words)
 
 
