@@ -32,7 +32,8 @@ def resized(
     Returns:
         uint8 (N, height, width, 3), contiguous.
     """
-    out = torch.empty((len(images), height, width, 3), dtype=torch.uint8)
+    # Not a tensor: one that is made in inference mode takes no writes of threads outside of it.
+    out = np.empty((len(images), height, width, 3), np.uint8)
     threads = torch.get_num_threads()
 
     def work(first: int) -> None:
@@ -43,10 +44,10 @@ def resized(
             image = torch.from_numpy(pixels).permute(0, 3, 1, 2)
             done = F.interpolate(image, (height, width), mode="bilinear", antialias=True)
             result = done[0].permute(1, 2, 0)
-            out[k].copy_(result.flip(1) if flips[k] else result)
+            out[k] = result.flip(1) if flips[k] else result
 
     list(_pool(threads).map(work, range(threads)))
-    return out.numpy()
+    return out
 
 
 @cache

@@ -161,6 +161,14 @@ def test_crops_are_torchvisions_and_pillows(images: Images, side: int, threads: 
             assert difference.mean() < mean
 
 
+def test_images_are_resized_in_inference_mode(images: Images) -> None:
+    made = batches(images, View(48, scale=SCALE), 23)
+    (cut,) = made.cuts(0)
+    with torch.inference_mode():
+        crops = made.gather(cut)
+    np.testing.assert_array_equal(crops, made.gather(cut))
+
+
 def test_boxes_are_squeezed_to_the_side_of_the_crop(images: Images) -> None:
     boxes = np.tile(np.array([[5, 10, 20, 40]], np.float32), (23, 1))
     chosen = images.subset(np.arange(23))
