@@ -47,7 +47,9 @@ def _freezable(kind: type[nn.Module]) -> type[Freezable]:
     """Returns the class of a layer, such that it can be frozen."""
     if issubclass(kind, Freezable):
         return kind
-    return BatchNorm2d if kind is nn.BatchNorm2d else type(kind.__name__, (Freezable, kind), {})
+    if kind is nn.BatchNorm2d:
+        return BatchNorm2d
+    return type(kind.__name__, (Freezable, kind), {"__module__": kind.__module__})
 
 
 def _set_frozen(layer: nn.Module) -> None:

@@ -136,6 +136,8 @@ def test_what_is_frozen_computes_the_same_in_both_modes(layer: nn.Module) -> Non
     expected = network.eval()(x)
     assert torch.equal(network.train()(x), expected)
     assert not torch.equal(unfreeze(network).train()(x), expected)
+    again = freeze(network).eval()(x)
+    assert torch.equal(network.train()(x), again)
 
 
 def test_a_tuned_part_of_a_frozen_layer_of_another_library_has_its_own_mode() -> None:
