@@ -163,6 +163,13 @@ def test_statistics_are_those_of_the_batch_or_of_the_source(bn: Literal["batch",
     )
 
 
+def test_attention_of_torch_drops_nothing_when_frozen() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.5, batch_first=True)
+    x = torch.randn(2, 5, 8)
+    expected = freeze(layer).eval()(x)
+    torch.testing.assert_close(layer.train()(x), expected)
+
+
 def test_attention_and_drop_path_of_timm_drop_nothing_when_frozen() -> None:
     timm = pytest.importorskip("timm")
     network = timm.create_model(
