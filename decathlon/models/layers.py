@@ -47,7 +47,9 @@ def _freezable(kind: type[nn.Module]) -> type[Freezable]:
     """Returns the class of a layer, such that it can be frozen."""
     if issubclass(kind, Freezable):
         return kind
-    return BatchNorm2d if kind is nn.BatchNorm2d else type(kind.__name__, (Freezable, kind), {})
+    if kind is nn.BatchNorm2d:
+        return BatchNorm2d
+    return type(kind.__name__, (Freezable, kind), {"__module__": kind.__module__})
 
 
 def _set_frozen(layer: nn.Module) -> None:
@@ -61,11 +63,11 @@ def _set_frozen(layer: nn.Module) -> None:
 def _has_modes(layer: nn.Module) -> bool:
     """Whether a layer may compute something else in training: by other images, or at random.
 
-    Of torch's layers that networks here are built of, normalisations and dropout do. Layers of
-    other libraries may read their mode for anything: timm's attention drops entries, its paths
-    drop whole images.
+    Of torch's layers, normalisations, dropout and attention do. Layers of other libraries may read
+    their mode for anything: timm's attention drops entries, its paths drop whole images.
     """
-    return isinstance(layer, _NormBase | _DropoutNd) or is_foreign(layer)
+    kinds = _NormBase | _DropoutNd | nn.MultiheadAttention
+    return isinstance(layer, kinds) or is_foreign(layer)
 
 
 def is_foreign(layer: nn.Module) -> bool:

@@ -172,7 +172,7 @@ def _named(model: nn.Module, *names: str, **more: nn.Module) -> nn.Sequential:
 def _of_resnet(model: resnet.ResNet) -> Parts:
     stages = [model.layer1, model.layer2, model.layer3, model.layer4]
     bottlenecks = isinstance(model.layer1[0], resnet.Bottleneck)
-    wide = bottlenecks and model.bn1.num_features >= STEM_CHANNELS
+    wide = bottlenecks and len(model.bn1.weight) >= STEM_CHANNELS  # it may be a GroupNorm
     return Parts(
         _named(model, "conv1", "bn1", "act1", "maxpool"),
         [[_residual(block) for block in stage] for stage in stages],

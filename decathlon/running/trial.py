@@ -244,8 +244,8 @@ def _record(folder: TrialFolder, domain: str, result: Evaluation, **facts: Any) 
         threads=torch.get_num_threads(),
         suite=run.store.suite.name,
         num_trained=None if trial.kept else run.task(trial, domain).num_images,
-        network=run.source.architecture.as_json(),
         **facts,
         **folder.expected(domain)
-        | {"code": None if trial.kept else run.code, "routing": folder.routing},
+        | {"network": run.source.architecture.as_json(), "routing": folder.routing}
+        | {"code": None if trial.kept else run.code},
     )

@@ -98,7 +98,7 @@ class TrialFolder:
         recipe = {} if trial.kept else run.method.recipe.as_json()
         if run.method.scope == "joint" and not trial.kept:
             recipe["domains"] = list(trial.domains)
-        return {
+        facts = {
             "method": run.method_name,
             "recipe": recipe,
             "data": {split: digests[split].digest for split in splits if split in digests},
@@ -108,6 +108,9 @@ class TrialFolder:
             "crop": run.store.crop_of(domain, run.config.crop),
             "routing": None if self.routing is None else self.routing.model_dump(),
         }
+        if facts["source"] is None and not trial.kept:  # else the source's file says it
+            facts["network"] = run.source.architecture.as_json()
+        return facts
 
     def identity(self) -> dict[str, Any]:
         """Returns what checkpoints and failures are known by: :meth:`expected` by domain."""
@@ -170,6 +173,8 @@ class TrialFolder:
         path = self.record(domain)
         record, wanted = read_record(path), self.expected(domain)
         code = wanted.pop("code")
+        if record.network is None:  # records of format 1 do not say it
+            wanted.pop("network", None)
         found = record.model_dump(include=set(wanted))
         differences = [
             f"another {key}: {first_difference(found[key], value)}"

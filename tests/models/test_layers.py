@@ -136,6 +136,8 @@ def test_what_is_frozen_computes_the_same_in_both_modes(layer: nn.Module) -> Non
     expected = network.eval()(x)
     assert torch.equal(network.train()(x), expected)
     assert not torch.equal(unfreeze(network).train()(x), expected)
+    again = freeze(network).eval()(x)
+    assert torch.equal(network.train()(x), again)
 
 
 def test_a_tuned_part_of_a_frozen_layer_of_another_library_has_its_own_mode() -> None:
@@ -159,6 +161,13 @@ def test_statistics_are_those_of_the_batch_or_of_the_source(bn: Literal["batch",
     assert {name.rpartition(".")[2] for name in frozen_names(network)} == (
         {"running_mean", "running_var", "num_batches_tracked"} if bn == "source" else set()
     )
+
+
+def test_attention_of_torch_drops_nothing_when_frozen() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.5, batch_first=True)
+    x = torch.randn(2, 5, 8)
+    expected = freeze(layer).eval()(x)
+    torch.testing.assert_close(layer.train()(x), expected)
 
 
 def test_attention_and_drop_path_of_timm_drop_nothing_when_frozen() -> None:

@@ -169,7 +169,13 @@ def assert_close(one: dict[str, Tensor | None], other: dict[str, Tensor | None])
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("resnet50", 1.0), ("resnet18", 0.25), ("vit_tiny_patch16_224", 0.25), ("test_resnet", 0.25)],
+    [
+        ("resnet50", 1.0),
+        ("resnet50_gn", 1.0),
+        ("resnet18", 0.25),
+        ("vit_tiny_patch16_224", 0.25),
+        ("test_resnet", 0.25),
+    ],
 )
 def test_policy_network(name: str, width: float) -> None:
     assert Architecture(f"timm:{name}").policy == Architecture("resnet10", width)

@@ -151,6 +151,16 @@ def test_another_recipe_is_said_not_mixed(tiny: Path, tiny_source: Path, tmp_pat
     assert read_record(path).recipe["epochs"] == 2
 
 
+def test_another_network_is_said_where_nothing_of_the_source_is_used(
+    tiny: Path, tmp_path: Path
+) -> None:
+    settings = ("epochs=1", "batch_size=16", "width=0.25")
+    run(tiny, None, tmp_path, "scratch", settings=settings)
+    assert run(tiny, None, tmp_path, "scratch", settings=settings).todo == []
+    with pytest.raises(UsageError, match=r"another network: width was 0.25, now 0.125.*--force"):
+        run(tiny, None, tmp_path, "scratch", settings=(*settings[:2], "width=0.125"))
+
+
 def test_source_domain_is_kept_or_trained(tiny: Path, tiny_source: Path, tmp_path: Path) -> None:
     domains = ["imagenet12"]
     run(tiny, tiny_source, tmp_path, "fine-tuning", domains=domains)
