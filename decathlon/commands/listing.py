@@ -1,7 +1,6 @@
 """The tables of methods, networks, domains and suites."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from decathlon.common.errors import UsageError
 from decathlon.common.grid import Column, Grid
@@ -12,9 +11,6 @@ from decathlon.suites.base import SPLITS, Domain, Suite
 from decathlon.suites.registry import DEFAULT
 from decathlon.suites.registry import find as find_suite
 from decathlon.suites.registry import registered as registered_suites
-
-if TYPE_CHECKING:
-    from decathlon.models.networks import Family
 
 WIDE = 140
 """Characters from which on a table has more columns."""
@@ -177,7 +173,7 @@ def networks_table(name: str | None = None) -> Grid:
     )
     notes = [counted]
     if name is not None:
-        find(name)
+        find(name)  # an unknown one is no row
     for prefix, point in registered().items():
         if name is None:
             shown = [f"{prefix}:{rest}" for rest in EXAMPLES.get(prefix, ())] or [prefix]
@@ -188,8 +184,10 @@ def networks_table(name: str | None = None) -> Grid:
         package = f"{point.dist.name} {point.dist.version}" if point.dist else "-"
         for one in shown:
             try:
-                facts = _sizes(find(one))
+                facts = _sizes(one)
             except UsageError as error:
+                if name is not None:
+                    raise
                 notes.append(str(error))
                 table.add_row(*map(visible, [prefix, *["-"] * 4, package]))
                 break
@@ -198,15 +196,20 @@ def networks_table(name: str | None = None) -> Grid:
     return table
 
 
-def _sizes(family: "Family") -> list[str]:
+def _sizes(name: str) -> list[str]:
     """Returns the cells on a network: parameters, multiply-adds, blocks and input."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from decathlon.models.networks import Architecture, blaming
+
+    architecture = Architecture(name)
+    family = architecture.family
     side = family.input.side if family.input else SIDE
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
-        network = family.build(1.0, family.blocks, 1).eval()
-        network(torch.empty(1, 3, side, side))
+        network = architecture.build(1).eval()
+        with blaming(name, "computed"):
+            network(torch.empty(1, 3, side, side))
     parts = network.named_parameters()
     parameters = sum(p.numel() for name, p in parts if not name.startswith("head."))
     images = "any"

@@ -1,12 +1,16 @@
 """Values that packages register as entry points: methods, suites and networks, ours included."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from decathlon.common.errors import UsageError, check_known
+from decathlon.common.errors import DecathlonError, UsageError, check_known
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+OURS = "decathlon"
+"""Our own package: an error in its code is not the user's to mend."""
 
 
 def registered(kind: str) -> "dict[str, EntryPoint]":
@@ -48,4 +52,32 @@ def loaded(kind: str, point: "EntryPoint") -> Any:
         said = f"sys.exit({error})" if isinstance(error, SystemExit) else error
         raise UsageError(
             f"{kind} '{point.name}' ({point.value}) cannot be imported: {said}"
+        ) from error
+
+
+@contextmanager
+def blamed(kind: str, name: str, point: "EntryPoint", what: str) -> Iterator[None]:
+    """Turns what the code of another package raises into one message.
+
+    Args:
+        kind: The kind of value.
+        name: Its name, as the user wrote it.
+        point: Where it is registered.
+        what: What the code is called for, such as ``built``.
+
+    Raises:
+        UsageError: The block ended the program, or raised anything but a
+            :class:`DecathlonError`.
+    """
+    try:
+        yield
+    except DecathlonError:
+        raise
+    except (Exception, SystemExit) as error:
+        package = point.dist.name if point.dist else "its package"
+        if package == OURS:
+            raise
+        raise UsageError(
+            f"{kind} '{name}' ({point.value}) cannot be {what}: {type(error).__name__}: {error};"
+            f" tell the authors of {package}, DECATHLON_DEBUG=1 shows where"
         ) from error

@@ -4,15 +4,19 @@ A registered value is a :class:`Family`, or a function from a name to one: ``tim
 what is registered as ``timm`` with ``resnet18``.
 """
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from decathlon.common import plugins
-from decathlon.common.errors import DataError, UsageError
+from decathlon.common.errors import DataError, UsageError, listed
 from decathlon.models.adapters import KINDS, Kind, add_adapters
 from decathlon.models.layers import initialise_convolutions
 from decathlon.models.residual import ResidualNetwork
@@ -34,12 +38,23 @@ class Input:
         mean: By which they were normalised, per channel, in [0, 1].
         std: By which they were normalised, per channel.
         fixed: Whether it takes no images of another size.
+
+    Raises:
+        ValueError: No image is like this.
     """
 
     side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     fixed: bool = False
+
+    def __post_init__(self) -> None:
+        channels = [len(values) for values in (self.mean, self.std)]
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if self.side < 1 or channels != [3, 3] or not finite:
+            raise ValueError(f"{self}: give a side in pixels, and mean and std of three channels")
+        if min(self.std) <= 0:
+            raise ValueError(f"std={self.std}: images are divided by it; give positive numbers")
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,9 @@ class Family:
         initialise: Draws the weights of a network that ``build`` returned.
         names: Returns the names of all tensors here by those in files, for ``import-weights
             --network``; None if files have the same names.
+
+    Raises:
+        ValueError: There is no such network.
     """
 
     text: str
@@ -72,6 +90,20 @@ class Family:
     scalable: bool = True
     initialise: Callable[[nn.Module], None] = initialise_convolutions
     names: Callable[[], Mapping[str, str]] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.blocks or not all(n in range(1, MAX_BLOCKS + 1) for n in self.blocks):
+            raise ValueError(
+                f"blocks={self.blocks}: give the residual blocks of each macro block, each from 1"
+                f" to {MAX_BLOCKS}"
+            )
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        if self.fixed_macros not in range(len(self.blocks) + 1):
+            raise ValueError(
+                f"fixed_macros={self.fixed_macros}: it has {len(self.blocks)} macro blocks"
+            )
+        if self.input is not None and not isinstance(self.input, Input):
+            raise ValueError(f"input={self.input}: give an Input of decathlon.models.networks")
 
 
 @cache
@@ -94,12 +126,25 @@ def find(name: str) -> Family:
     point = plugins.chosen("network", registered(), prefix)
     found = plugins.loaded("network", point)
     if many and callable(found):
-        found = found(rest)
+        with plugins.blamed("network", name, point, "found"):
+            found = found(rest)
     elif callable(found):
         raise UsageError(f"network '{name}' stands for many: write {name}:NAME")
+    elif many:  # one network has one name: records of two names are of two networks
+        raise UsageError(f"network '{prefix}' is a single one: write {prefix}, not '{name}'")
     if not isinstance(found, Family):
         raise UsageError(f"network '{name}' ({point.value}) is not a decathlon Family")
     return found
+
+
+def blaming(name: str, what: str) -> AbstractContextManager[None]:
+    """Turns what the code of a stranger's network raises into one message.
+
+    Args:
+        name: Name of the network.
+        what: What its code is called for, such as ``built``.
+    """
+    return plugins.blamed("network", name, registered()[name.partition(":")[0]], what)
 
 
 @dataclass(frozen=True)
@@ -171,11 +216,50 @@ class Architecture:
 
         Convolutions of ResNets are drawn from N(0, 2 / (k^2 C_out)) and linear layers as torch
         does, as in the residual adapters' code (``models.py``, 110-116) and in torchvision.
+
+        Raises:
+            UsageError: The code of a stranger's network fails, or builds something else.
         """
-        network = self.family.build(self.width, self.blocks, num_classes)
-        add_adapters(network, self.adapters)
-        self.family.initialise(network)
+        with blaming(self.name, "built"):
+            network = self.family.build(self.width, self.blocks, num_classes)
+            self._check(network, num_classes)
+            add_adapters(network, self.adapters)
+            self.family.initialise(network)
         return network
+
+    def _check(self, network: ResidualNetwork, num_classes: int) -> None:
+        """Raises UsageError unless what a family built is the network that was asked for."""
+        fault = ""
+        if not isinstance(network, ResidualNetwork):
+            fault = f"a {type(network).__name__}, not a ResidualNetwork"
+        elif (
+            blocks := tuple(len(list(macro.children())) for macro in network.macros)
+        ) != self.blocks:
+            fault = f"macro blocks of {list(blocks)} residual blocks, not {list(self.blocks)}"
+        elif (classes := network.head.out_features) != num_classes:
+            fault = f"a head of {classes} classes, not {num_classes}"
+        if fault:
+            raise UsageError(f"network '{self.name}': its build returned {fault}")
+
+    def names_in_files(self) -> Mapping[str, str]:
+        """Returns the names of all tensors here by those in files, see :class:`Family`.
+
+        Raises:
+            UsageError: The code of a stranger's network fails, or names other tensors.
+        """
+        with torch.device("meta"):
+            ours = self.build(1).state_dict().keys()
+        if self.family.names is None:
+            return {key: key for key in ours}
+        with blaming(self.name, "imported from files"):
+            found = dict(self.family.names())
+            named, wanted = Counter(found.values()), Counter(ours)
+            if wrong := sorted(map(str, (named - wanted) + (wanted - named))):
+                raise UsageError(
+                    f"network '{self.name}': its names have to give each of its tensors once; they"
+                    f" do not with {listed(wrong, most=3)}"
+                )
+        return found
 
     @property
     def policy(self) -> "Architecture":

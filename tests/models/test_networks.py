@@ -1,5 +1,6 @@
 """Networks are found by name and listed; a stranger's is one file."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,18 +10,52 @@ from typer.testing import CliRunner
 
 from decathlon.cli import app
 from decathlon.common.errors import UsageError
-from decathlon.models.networks import find, registered
+from decathlon.models.networks import Architecture, find, registered
 
 MODULE = """
-from decathlon.models import resnet
+import sys
+
+from torch import nn
+
+from decathlon.models import networks, resnet
 
 NARROW = resnet.RESNET26
 NONE = 3
+
+
+def family(name):
+    words = dict(text=name, build=resnet.RESNET26.build, blocks=(1, 1), policy=("resnet26", (1,)))
+    if name == "raises":
+        words["build"] = lambda *_: [][0]
+    elif name == "exits":
+        words["build"] = lambda *_: sys.exit(7)
+    elif name == "type":
+        words["build"] = lambda *_: nn.Linear(2, 2)
+    elif name == "blocks":
+        words["build"] = lambda width, blocks, n: resnet.RESNET26.build(width, (1, 2), n)
+    elif name == "classes":
+        words["build"] = lambda width, blocks, n: resnet.RESNET26.build(width, blocks, 3)
+    elif name == "draws":
+        words["initialise"] = lambda network: network.nothing
+    elif name == "no blocks":
+        words["blocks"] = ()
+    elif name == "fixed":
+        words["fixed_macros"] = 3
+    elif name == "std":
+        words["input"] = networks.Input(64, (0.5,) * 3, (0.0,) * 3)
+    elif name == "names":
+        words["names"] = lambda: {}["nothing"]
+    elif name == "invents":
+        words["names"] = lambda: {"a": "b"}
+    elif name == "crash":
+        raise RuntimeError("no such network")
+    return networks.Family(**words)
 """
 POINTS = """[decathlon.networks]
 narrow = stranger_networks:NARROW
 wrong = stranger_networks:NONE
 broken = stranger_broken_network:NETWORK
+many = stranger_networks:family
 """
 
 
@@ -76,6 +111,47 @@ def test_a_broken_network_is_listed_with_its_reason() -> None:
     assert rows["broken"] == ["-", "-", "-", "-", "stranger", "2"]
     assert "cannot be imported: no such disk" in text
     assert "is not a decathlon Family" in text
+
+
+FAULTS = {
+    "raises": "cannot be built: IndexError: list index out of range; tell the authors of stranger",
+    "exits": "cannot be built: SystemExit: 7",
+    "type": "its build returned a Linear, not a ResidualNetwork",
+    "blocks": "its build returned macro blocks of [1, 2] residual blocks, not [1, 1]",
+    "classes": "its build returned a head of 3 classes, not 1",
+    "draws": "cannot be built: AttributeError",
+    "no blocks": "cannot be found: ValueError: blocks=(): give the residual blocks",
+    "fixed": "fixed_macros=3: it has 2 macro blocks",
+    "std": "images are divided by it; give positive numbers",
+    "crash": "cannot be found: RuntimeError: no such network",
+}
+
+
+@pytest.mark.usefixtures("stranger")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_a_strangers_network_is_one_message(fault: str) -> None:
+    done = CliRunner().invoke(app, ["networks", f"many:{fault}"])
+    assert isinstance(done.exception, UsageError)
+    assert f"network 'many:{fault}'" in str(done.exception)
+    assert FAULTS[fault] in str(done.exception)
+
+
+@pytest.mark.usefixtures("stranger")
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("names", "cannot be imported from files: KeyError: 'nothing'"),
+        ("invents", "have to give each of its tensors once; they do not with b, head.bias"),
+    ],
+)
+def test_faulty_names_of_a_strangers_tensors_are_one_message(fault: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        Architecture(f"many:{fault}").names_in_files()
+
+
+def test_a_network_has_one_name() -> None:
+    with pytest.raises(UsageError, match="'resnet26' is a single one: write resnet26, not"):
+        find("resnet26:x")
 
 
 def test_without_timm_its_row_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

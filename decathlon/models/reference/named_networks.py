@@ -30,7 +30,7 @@ def fitted(layers: Layers, name: str) -> tuple[ResidualNetwork, dict[str, Tensor
             and no others.
     """
     family, tensors = find(name), layers.tensors
-    ours = family.names() if family.names else _same_names(name)
+    ours = Architecture(name).names_in_files()
     if lite0_names.recognises(tensors):
         tensors = lite0_names.translated(tensors)
     found = {ours[theirs]: tensor for theirs, tensor in tensors.items() if theirs in ours}
@@ -64,8 +64,3 @@ def fitted(layers: Layers, name: str) -> tuple[ResidualNetwork, dict[str, Tensor
             )
         raise CheckpointError("\n".join([f"does not hold the weights of {name}:", *lines]))
     return network, {key: tensor.to(wanted[key].dtype) for key, tensor in found.items()}
-
-
-def _same_names(name: str) -> dict[str, str]:
-    with torch.device("meta"):
-        return {key: key for key in Architecture(name).build(1).state_dict()}
