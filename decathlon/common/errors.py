@@ -82,6 +82,8 @@ def listed(items: Sequence[str], between: str = ", ", most: int = 20) -> str:
 def first_difference(was: Any, now: Any, path: str = "", wording: str = "was {}, now {}") -> str:
     """Says where two JSON values first differ: ``"recipe.epochs was 1, now 2"``.
 
+    What is null or left out, as settings at their defaults may be, is "not set".
+
     Args:
         was: One value.
         now: Another one.
@@ -93,7 +95,7 @@ def first_difference(was: Any, now: Any, path: str = "", wording: str = "was {},
             if was.get(key) != now.get(key):
                 inner = f"{path}.{key}" if path else key
                 return first_difference(was.get(key), now.get(key), inner, wording)
-    texts = [json.dumps(value)[:80] for value in (was, now)]
+    texts = ["not set" if value is None else json.dumps(value)[:80] for value in (was, now)]
     return f"{path} {wording.format(*texts)}".lstrip()
 
 

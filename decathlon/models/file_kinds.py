@@ -41,7 +41,8 @@ def check_safetensors(path: Path) -> None:
         size = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{path}: no such weights file; make one with 'decathlon pretrain'"
+            f"{path}: no such weights file; make one with 'decathlon pretrain' or"
+            " 'decathlon import-weights'"
         ) from None
     except OSError as error:
         text = explained(error, path, "use another file", "cannot be read")

@@ -357,7 +357,8 @@ def read_source(path: Path) -> Source:
         )
     with naming(path):
         architecture = Architecture.from_json(header["architecture"])
-        num_classes = int(header["num_classes"])
+        if (num_classes := int(header["num_classes"])) < 1:
+            raise ValueError(f"it has {num_classes} classes")
         with torch.device("meta"):  # no memory, whatever size the header claims
             network = architecture.build(num_classes)
     check_fit(path, network.state_dict(), tensors)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decathlon.common.errors import ResultError, listed
+from decathlon.common.text import plural
 from decathlon.results.records import RunRecord, pack_bits
 from decathlon.scoring.integrity import read_predictions
 from decathlon.scoring.intervals import bits_of
@@ -64,7 +65,7 @@ def audit(results: Path, records: Iterable[RunRecord], answers: "Answers") -> li
             "run these trials again with --force, or name the data that they belong to"
         )
     where = answers.where
-    counts = f"the counts of {checked} records are what their predictions give"
+    counts = f"the counts of {plural(checked, 'record')} are what the predictions give"
     notes = [f"Checked against {where}: {counts}."] if checked else []
     if unlabelled:
         notes.append(f"Not checked: {', '.join(unlabelled)}; {where} does not hold the labels.")

@@ -133,12 +133,21 @@ def _on_setups(rows: Sequence[Row], entries: Sequence[Entry]) -> list[str]:
 
 def _on_routing(rows: Sequence[Row]) -> list[str]:
     """Says of each control of routing whose networks it evaluates, and how."""
-    found = [(row.label, row.setup.routing) for row in rows if row.setup and row.setup.routing]
-    return [
-        f"{label}: the networks of {routing.weights}, evaluated as a control:"
-        f" {CONTROLS[routing.control]}{_times(routing.routes)}."
-        for label, routing in found
-    ]
+    notes = []
+    for row in rows:
+        if row.setup is None or (routing := row.setup.routing) is None:
+            continue
+        notes.append(
+            f"{row.label}: the networks of {routing.weights}, evaluated as a control:"
+            f" {CONTROLS[routing.control]}{_times(routing.routes)}."
+        )
+        trained = [one.setup for one in rows if one.method == routing.weights and one.setup]
+        if trained and not any(row.setup.evaluates(one) for one in trained):
+            notes.append(
+                f"{row.label}: {routing.weights} was trained in another way since, so they do not"
+                " compare; evaluate the control again with --force."
+            )
+    return notes
 
 
 def _times(routes: int) -> str:

@@ -147,7 +147,7 @@ def report_of(path: Path, data: Path, named: bool) -> TrialReport:
         ci = intervals.interval(drawn.accuracy[record.domain])
     tuned: tuple[float, ...] = ()
     if (folder / ROUTING).exists():
-        tuned = tuple((100 * read_decisions(folder / ROUTING).mean(axis=0)).tolist())
+        tuned = tuple((100 * read_decisions(folder / ROUTING, record).mean(axis=0)).tolist())
     notes = ["Its labels are unknown: prepare the data with --labels and run it again."]
     found = TrialReport(folder, record, suite, ci, tuned, (), (), tuple(notes * (ci is None)))
     if (answers := _answers(data, named, record)) is None:

@@ -94,6 +94,14 @@ class Setup:
             found["code", "code"] = self.code.sha256 if self.code else None
         return found
 
+    def evaluates(self, trained: "Setup") -> bool:
+        """Returns whether a control's networks can be those of a setup: trained the same way."""
+        ours, theirs = (
+            {key: value for key, value in one.facts.items() if key[0] not in ("subset", "routing")}
+            for one in (self, trained)
+        )
+        return ours == theirs
+
 
 def _flat(value: dict[str, Any], path: str = "") -> dict[str, Any]:
     """Returns ``{"weight_decay.dtd": 0.002}`` for ``{"weight_decay": {"dtd": 0.002}}``."""

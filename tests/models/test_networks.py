@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from decathlon.cli import app
-from decathlon.common.errors import UsageError
+from decathlon.common.errors import DataError, UsageError
 from decathlon.models.networks import Architecture, find, registered
+from decathlon.models.weights import read_source, write_weights
 
 MODULE = """
 import sys
@@ -170,3 +171,14 @@ def test_an_unknown_network_suggests_the_nearest() -> None:
     assert "did you mean 'resnet50'" in str(done.exception)
     with pytest.raises(UsageError, match="unknown network 'resnet5'"):
         find("resnet5")
+
+
+@pytest.mark.parametrize("name", ["resnet26", "timm:test_resnet"])
+def test_a_source_without_classes_is_damaged(name: str, tmp_path: Path) -> None:
+    if name.startswith("timm"):
+        pytest.importorskip("timm")
+    path = tmp_path / "source.safetensors"
+    facts = {"architecture": Architecture(name).as_json(), "num_classes": 0}
+    write_weights(path, {"kind": "source", **facts}, {})
+    with pytest.raises(DataError, match=r"header is damaged \(it has 0 classes\)"):
+        read_source(path)

@@ -72,7 +72,7 @@ def test_a_finished_source_is_not_trained_again(tiny: Path, finished: Path) -> N
     [
         ({"recipe": SourceRecipe(epochs=2, batch_size=16)}, "recipe.epochs was 1, now 2"),
         ({"seed": 1}, "seed was 0, now 1"),
-        ({"split": "test"}, "data.test was null"),
+        ({"split": "test"}, "data.test was not set"),
         ({"width": 0.5}, "architecture.width was 0.25, now 0.5"),
         ({"method_name": "series-adapters"}, 'architecture.adapters was "none", now "series"'),
         ({"method_name": "scratch"}, "code.sha256 was"),

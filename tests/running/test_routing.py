@@ -1,6 +1,7 @@
 """Controls of routing: a trained network evaluated with other decisions than its policy's."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -346,3 +347,18 @@ def test_a_board_says_what_its_controls_are(results: Path, tmp_path: Path) -> No
     done = decathlon("plot", "policy", results, "--out", out)
     assert "spottune-all-tuned" in str(done.exception)
     assert "spottune-mean" not in str(done.exception)
+
+
+def test_a_control_of_another_training_is_not_compared(results: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "results"
+    for name in ("spottune", "spottune-mean"):
+        shutil.copytree(results / name, copy / name)
+    words = "another way since, so they do not compare"
+    assert words not in " ".join(decathlon("score", copy, "--baseline", "spottune").stdout.split())
+    path = folder_of(copy, "spottune") / "record.json"
+    path.write_text(path.read_text().replace('"epochs": 4', '"epochs": 5'))
+    text = " ".join(decathlon("score", copy, "--baseline", "spottune").stdout.split())
+    assert words in text
+    done = decathlon("plot", "controls", copy, "--out", tmp_path / "controls.svg")
+    assert words in str(done.exception)
+    assert not (tmp_path / "controls.svg").exists()

@@ -84,9 +84,9 @@ def test_honest_records_agree_with_data_and_labels(tiny: Path, results: Path) ->
     found = LabelsFile(labels, read_labels(labels, SUITE))
     for answers in (open_answers(tiny), found):
         notes = board_of(results, baseline="a", answers=answers).notes
-        assert any("counts of 4 records are what their predictions give" in n for n in notes)
+        assert any("counts of 4 records are what the predictions give" in n for n in notes)
         notes = compare("a", "b", results, baseline="b", answers=answers).notes
-        assert any("counts of 4 records are what their predictions give" in n for n in notes)
+        assert any("counts of 4 records are what the predictions give" in n for n in notes)
 
 
 def all_right(value: dict[str, Any]) -> None:

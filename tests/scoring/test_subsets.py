@@ -1,5 +1,6 @@
 """Subsets of the training images: groups of the board, draws as repetitions, figures."""
 
+import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -166,8 +167,9 @@ def test_stages_of_the_network_are_parted(results: Path, tmp_path: Path) -> None
     network = {"name": "resnet50", "blocks": [3, 4, 6, 3]}
     fine_grained(results, "spottune", {"cubs": 80.0, "flowers": 90.0}, network=network)
     for domain in ("cubs", "flowers"):
-        images = ["0110" * 4, "1111" * 4]
         folder = results / "spottune" / domain / "test" / "seed0"
+        total = json.loads((folder / "record.json").read_text())["total"]
+        images = (["0110" * 4, "1111" * 4] * total)[:total]
         write_json(folder / "routing.json", {"blocks": 16, "images": images})
     (entry,) = read_entries(results, "test", FINE_GRAINED).values()
     assert policies.stages_of(entry, 16) == [(1, 3), (2, 4), (3, 6), (4, 3)]

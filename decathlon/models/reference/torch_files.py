@@ -60,7 +60,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             the list in :mod:`decathlon.models.reference.names`.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; name a .t7 or .pth file that torch saved")
+        fault = "not a regular file" if path.exists() else "no such file"
+        raise DataError(f"{path}: {fault}; name a .t7 or .pth file that torch saved")
     try:
         with _Bounded(io.FileIO(path)) as file:
             head = file.read(4)

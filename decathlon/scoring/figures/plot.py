@@ -114,6 +114,12 @@ def _controls(request: FigureRequest) -> Figure:
         for label, one in controls.items()
         if one.setup.routing and one.setup.routing.weights == reference.name
     }
+    stale = [label for label, one in shown.items() if not one.setup.evaluates(reference.setup)]
+    if stale:
+        raise ResultError(
+            f"{', '.join(stale)}: {reference.name} was trained in another way since, so they do not"
+            " compare; evaluate these controls again with `decathlon run --routing` and --force"
+        )
     check_same_images(request.results, [r for e in shown.values() for r in e.averaged])
     return boards.domains({**shown, reference.label: reference}, reference.label, request.suite)
 

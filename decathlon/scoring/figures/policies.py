@@ -34,7 +34,7 @@ def decisions_of(results: Path, entry: Entry, suite: Suite) -> dict[str, Decisio
     for record in entry.used:
         path = results / record.folder / ROUTING
         if path.exists():
-            found.setdefault(record.domain, []).append(read_decisions(path))
+            found.setdefault(record.domain, []).append(read_decisions(path, record))
     if not found:
         raise ResultError(
             f"'{entry.label}' has no {ROUTING}: only methods that route images between frozen and"

@@ -311,9 +311,10 @@ def test_other_files(content: bytes, words: str, file: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "nothing.t7"):
-        with pytest.raises(DataError, match="no such file"):
-            read_checkpoint(path)
+    with pytest.raises(DataError, match="no such file"):
+        read_checkpoint(tmp_path / "nothing.t7")
+    with pytest.raises(DataError, match="not a regular file"):
+        read_checkpoint(tmp_path)
 
 
 def test_old_files_with_other_storages_than_described(file: Path) -> None:

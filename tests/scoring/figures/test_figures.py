@@ -24,7 +24,7 @@ from tests.scoring.making import everywhere
 
 AddRuns = Callable[..., None]
 DOMAINS = ("aircraft", "dtd", "svhn")
-IMAGES = ["00", "01", "01", "11"]
+IMAGES = ["00"] * 12 + ["01"] * 25 + ["11"] * 13
 HOSTILE = "$x^{<script>$"
 
 
@@ -53,7 +53,7 @@ def test_every_figure_is_a_whole_svg_with_text(kind: str, plotted: Path, tmp_pat
     plot(kind, plotted, out, baseline="fine-tuning")
     said = texts(out)
     expected = {
-        "policy": ["Airc.", "DTD", "SVHN", "25", "75", "routed block"],
+        "policy": ["Airc.", "DTD", "SVHN", "26", "76", "routed block"],
         "usage": ["Airc.", "images", "fine-tuned blocks used by an image"],
         "tradeoff": ["spottune", "fine-tuning", "#par (plain networks)", "S, test split"],
         "curves": ["spottune", "fine-tuning", "epoch", "DTD"],
@@ -99,6 +99,12 @@ def test_names_are_neither_mathematics_nor_markup(
         '{"blocks": 2, "images": ["012"]}',
         '{"blocks": 2, "images": ["0a"]}',
         '{"blocks": 2, "images": [7]}',
+        json.dumps({"blocks": 2, "images": [["0", "1"]] * 50}),
+        json.dumps({"blocks": 2.0, "images": IMAGES}),
+        json.dumps({"blocks": True, "images": ["1"] * 50}),
+        json.dumps({"blocks": 0, "images": [""] * 50}),
+        json.dumps({"blocks": 2, "images": IMAGES[1:]}),
+        json.dumps({"blocks": 1001, "images": ["1" * 1001] * 50}),
         "{",
         "[" * 5000,
     ],
@@ -196,7 +202,7 @@ def test_no_text_is_cut_or_covered(
             folder = results / name / domain / "test" / "seed0"
             log = [{"epoch": e, "loss": (2.0 + place) / e} for e in range(1, 6)]
             write_text(folder / "log.jsonl", "".join(json.dumps(facts) + "\n" for facts in log))
-            write_json(folder / "routing.json", {"blocks": 8, "images": ["01" * 4, "1" * 8]})
+            write_json(folder / "routing.json", {"blocks": 8, "images": ["01" * 4, "1" * 8] * 25})
     trials = read_entries(results, "test", SUITE)
     check_text(boards.tradeoff(board_of(results, baseline=names[0])))
     check_text(curves.curves(results, list(trials.values()), SUITE))

@@ -55,7 +55,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bits = bits_with(round(0.9 * domain.sizes[2]), domain.sizes[2])
         recipe = {"epochs": 7, "note": HOSTILE}
         path = write_record(results, make_record("spottune", name, bits, recipe=recipe))
-        write_json(path.parent / "routing.json", {"blocks": 2, "images": ["00", "01", "11"]})
+        images = (["00", "01", "11"] * domain.sizes[2])[: domain.sizes[2]]
+        write_json(path.parent / "routing.json", {"blocks": 2, "images": images})
     write_record(results, make_record(HOSTILE.replace("/", "|"), "dtd", bits_with(1128, 1880)))
     return results
 
