@@ -103,6 +103,8 @@ class Recipe:
         steps: Steps of the whole training; None if ``epochs`` counts.
         head_lr: Initial rate of the head and of other newly drawn layers; None for ``lr``.
         nesterov: Nesterov's momentum.
+        crops: Random crops and flips that each image has: epoch e sees the (e mod crops)-th. None:
+            other ones in every epoch.
     """
 
     # JSON's types as they are ("1" and true are no numbers), and no NaN or infinity in any field.
@@ -112,6 +114,7 @@ class Recipe:
         "steps": None,
         "head_lr": None,
         "nesterov": False,
+        "crops": None,
     }
     """Fields that the JSON lacks at these values: records of earlier versions lack them too."""
 
@@ -127,6 +130,7 @@ class Recipe:
     steps: Count | None = field(default=None, kw_only=True)
     head_lr: Positive | None = field(default=None, kw_only=True)
     nesterov: bool = field(default=False, kw_only=True)
+    crops: Count | None = field(default=None, kw_only=True)
 
     # Properties here, so that a recipe without such a setting has no field for it.
     @property

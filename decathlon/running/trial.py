@@ -184,6 +184,7 @@ def feed_of(
     return Feed(
         run.store, domain, splits, view, size, trial.seed, fabric.device, world(),
         subset=subset, crop=run.config.crop, made_for=run.source.architecture.family.input,
+        crops=run.method.recipe.crops,
     )  # fmt: skip
 
 

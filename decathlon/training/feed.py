@@ -94,6 +94,7 @@ class Feed:
         subset: Subset | None = None,
         crop: Crop = "image",
         made_for: Input | None = None,
+        crops: int | None = None,
     ) -> None:
         """Opens the images.
 
@@ -111,6 +112,7 @@ class Feed:
             crop: What the task's views cut, see :func:`task_of`.
             made_for: Images of the network, by whose mean and std to normalise; None for the
                 domain's own.
+            crops: Random crops of each training image; None for other ones in every epoch.
         """
         statistics = made_for or store.domains[domain]
         self.domain, self.seed, self.device = domain, seed, device
@@ -120,7 +122,9 @@ class Feed:
             resident = fits(self.images, device)
         self._resident = Resident(self.images, device) if resident else None
         self.task = task_of(store, domain, splits, subset, crop)
-        self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed, world=world)
+        self.batches = Batches(
+            self.images, view, batch_size, domain=domain, seed=seed, world=world, crops=crops
+        )
 
     @property
     def steps_per_epoch(self) -> int:
