@@ -16,6 +16,7 @@ part of a step the cropping takes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -142,9 +143,21 @@ class Feed:
         while True:
             epoch, first = divmod(start, steps)
             key = noise_key(self.seed, self.domain, "noise", epoch)
+            draw = self.batches.draw_of(epoch)
             for cut in self.batches.cuts(epoch, first):
-                yield self._batch(cut, key, progress(start))
+                batch = self._batch(cut, key, progress(start))
+                yield replace(batch, index=torch.from_numpy(cut.index), draw=draw)
                 start += 1
+
+    def crops(self, draw: int, batch_size: int) -> Iterator[Tensor]:
+        """Yields the images of all batches of a draw, in the order of the feed.
+
+        Args:
+            draw: Number of the crops, see :attr:`Batch.draw`.
+            batch_size: Images to yield at a time.
+        """
+        for cut in self.batches.cuts_of(draw, batch_size):
+            yield self._images(cut)
 
     def evaluation(self, batch_size: int) -> Iterator[tuple[Int64, Batch]]:
         """Yields (positions, batch): every image exactly once, in order, centre-cropped.
@@ -156,16 +169,19 @@ class Feed:
             yield cut.index, self._batch(cut, key, 1.0)
 
     def _batch(self, cut: Cut, key: int, progress: float) -> Batch:
+        ids = send(self.images.image_ids[cut.index], self.device)
+        labels = send(self.images.labels[cut.index], self.device)
+        images = self._images(cut)
+        return Batch(images, labels, ids, key, progress, self.domain, cut.share)
+
+    def _images(self, cut: Cut) -> Tensor:
         if self._resident is not None:
             pixels = self._resident.gather(cut)
         elif cut.extent is None or self.device.type == "cpu":
             pixels = send(self.batches.gather(cut), self.device)
         else:
             pixels = resized_from(self.batches.packed(cut), cut, self.device)
-        ids = send(self.images.image_ids[cut.index], self.device)
-        labels = send(self.images.labels[cut.index], self.device)
-        images = self.normalise(pixels)
-        return Batch(images, labels, ids, key, progress, self.domain, cut.share)
+        return self.normalise(pixels)
 
 
 IN_CACHE = 200_000

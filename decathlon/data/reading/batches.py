@@ -133,6 +133,13 @@ class Batches:
             index = order[count * step // steps : count * (step + 1) // steps]
             yield self._cut(index, step, draw, self.world)
 
+    @property
+    def one_size(self) -> bool:
+        """Whether an image is cropped to the same size in every batch."""
+        heights, widths = self.images.heights, self.images.widths
+        equal = bool((heights == heights[0]).all() and (widths == widths[0]).all())
+        return self.view.crop is not None or equal
+
     def draw_of(self, epoch: int) -> int:
         """Returns the number of the crops that an epoch takes."""
         return epoch if self.crops is None else epoch % self.crops
