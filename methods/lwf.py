@@ -115,19 +115,14 @@ class LwF(Method):
         assert isinstance(network, LwFNetwork)
         student, old_head, new_head = network.student, network.old_head, network.student.head
 
-        def warm_up() -> None:
-            freeze(network)
-            unfreeze(new_head)
-
         def joint() -> None:
             self._learn(student)
             unfreeze(old_head)
 
         everything = [*student.named_parameters(), *old_head.named_parameters("old_head")]
+        head = self.groups(new_head.named_parameters("head"), tasks)
         return [
-            Phase(
-                self.recipe.warm_up, self.groups(new_head.named_parameters("head"), tasks), warm_up
-            ),
+            Phase(self.recipe.warm_up, head, lambda: unfreeze(freeze(network).student.head)),
             Phase(1.0, self.groups(everything, tasks), joint),
         ]
 
