@@ -139,7 +139,7 @@ class LwF(Method):
         return l_new + self.recipe.lambda_o * l_old
 
     def finalise(self, network: nn.Module) -> nn.Module:
-        """Keeps the network with the new head, all of which is the domain's."""
+        """Keeps the network with the new head, of which all but what is fixed is the domain's."""
         assert isinstance(network, LwFNetwork)
         return self._learn(network.student)
 
