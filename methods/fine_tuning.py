@@ -7,6 +7,7 @@ from torch import nn
 
 from decathlon.method import Method, Task
 from decathlon.models.layers import normalise_by
+from decathlon.models.residual import fix_beginning
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe, TuningRecipe
 
@@ -32,5 +33,6 @@ class FineTuning(Method):
     recipe: TuningRecipe
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
-        """Returns the source network with a new head."""
-        return normalise_by(super().build(source, tasks), self.recipe.bn)
+        """Returns the source network with a new head, its beginning as ``fixed`` says."""
+        network = normalise_by(super().build(source, tasks), self.recipe.bn)
+        return fix_beginning(network, self.recipe.fixed_macros(source))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from decathlon.method import Batch, Method, Task
 from decathlon.models.layers import normalise_by
+from decathlon.models.residual import fix_beginning
 from decathlon.models.tensor_names import HEAD
 from decathlon.models.weights import Source
 from decathlon.recipes import NonNegative, Recipe, TuningRecipe
@@ -34,7 +35,7 @@ class L2SPRecipe(TuningRecipe):
 
 
 def trunk_weights(network: nn.Module) -> list[nn.Parameter]:
-    """Returns the trunk's weights without normalisations and biases, in order."""
+    """Returns the trunk's trained weights without normalisations and biases, in order."""
     named = network.named_parameters()
     return [p for n, p in named if p.requires_grad and p.ndim > 1 and not n.startswith(HEAD)]
 
@@ -58,6 +59,7 @@ class L2SP(Method):
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the source network with a new head, and w0 beside it."""
         network = normalise_by(super().build(source, tasks), self.recipe.bn)
+        fix_beginning(network, self.recipe.fixed_macros(source))
         start = [w.detach().clone() for w in trunk_weights(network)]
         network.add_module("start", nn.ParameterList(nn.Parameter(w, False) for w in start))
         return network

@@ -9,6 +9,7 @@ from torch import nn
 from decathlon.common.errors import UsageError
 from decathlon.method import Method, Task
 from decathlon.models.layers import freeze, normalise_by, unfreeze
+from decathlon.models.residual import fix_beginning
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Recipe, TuningRecipe
 
@@ -43,7 +44,7 @@ class LastK(Method):
 
     SpotTune paper, section 4.1, with k = 3, 2 and 1. All else is the source's, its batch
     statistics included. A normalisation between the last block and the head, which ResNet-50
-    does not have, stays the source's too.
+    does not have, stays the source's too. So do those of the k blocks that ``fixed`` fixes.
     """
 
     paper = "SpotTune baseline, CVPR 2019, section 4.1"
@@ -63,6 +64,7 @@ class LastK(Method):
             )
         for block in blocks[-self.recipe.k :]:
             normalise_by(unfreeze(block), self.recipe.bn)
+        fix_beginning(network, self.recipe.fixed_macros(source))
         network.new_head(tasks[0].num_classes)
         return network
 

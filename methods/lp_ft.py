@@ -8,7 +8,8 @@ from torch import nn
 
 from decathlon.method import Method, Phase, Task
 from decathlon.models.layers import freeze, normalise_by, unfreeze
-from decathlon.models.residual import ResidualNetwork
+from decathlon.models.residual import ResidualNetwork, fix_beginning
+from decathlon.models.weights import Source
 from decathlon.recipes import Fraction, Recipe, TuningRecipe
 
 
@@ -34,6 +35,10 @@ class LPFT(Method):
     recipes: ClassVar[dict[str, Recipe]] = {"paper": LPFTRecipe()}
     recipe: LPFTRecipe
 
+    def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
+        """Returns the source network with a new head, its beginning as ``fixed`` says."""
+        return fix_beginning(super().build(source, tasks), self.recipe.fixed_macros(source))
+
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """The head alone; then everything."""
         assert isinstance(network, ResidualNetwork)
@@ -45,5 +50,5 @@ class LPFT(Method):
         ]
 
     def finalise(self, network: nn.Module) -> nn.Module:
-        """Lets everything learn."""
-        return normalise_by(unfreeze(network), self.recipe.bn)
+        """Lets everything learn but what is fixed."""
+        return fix_beginning(normalise_by(unfreeze(network), self.recipe.bn), self.recipe.fixed)

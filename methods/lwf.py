@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from decathlon.method import Batch, Method, Phase, Task
 from decathlon.models.layers import freeze, normalise_by, unfreeze
-from decathlon.models.residual import ResidualNetwork
+from decathlon.models.residual import ResidualNetwork, fix_beginning
 from decathlon.models.weights import Source
 from decathlon.recipes import Fraction, NonNegative, Positive, Recipe, TuningRecipe
 
@@ -104,6 +104,7 @@ class LwF(Method):
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the source network twice, one of them with a new head."""
         network = LwFNetwork(source.network(), source.network(), tasks[0].num_classes)
+        fix_beginning(network.student, self.recipe.fixed_macros(source))
         if self.recipe.protocol == "released":
             nn.init.xavier_uniform_(network.student.head.weight)
             nn.init.zeros_(network.student.head.bias)
@@ -114,19 +115,14 @@ class LwF(Method):
         assert isinstance(network, LwFNetwork)
         student, old_head, new_head = network.student, network.old_head, network.student.head
 
-        def warm_up() -> None:
-            freeze(network)
-            unfreeze(new_head)
-
         def joint() -> None:
-            normalise_by(unfreeze(student), self.recipe.bn)
+            self._learn(student)
             unfreeze(old_head)
 
         everything = [*student.named_parameters(), *old_head.named_parameters("old_head")]
+        head = self.groups(new_head.named_parameters("head"), tasks)
         return [
-            Phase(
-                self.recipe.warm_up, self.groups(new_head.named_parameters("head"), tasks), warm_up
-            ),
+            Phase(self.recipe.warm_up, head, lambda: unfreeze(freeze(network).student.head)),
             Phase(1.0, self.groups(everything, tasks), joint),
         ]
 
@@ -143,6 +139,9 @@ class LwF(Method):
         return l_new + self.recipe.lambda_o * l_old
 
     def finalise(self, network: nn.Module) -> nn.Module:
-        """Keeps the network with the new head, all of which is the domain's."""
+        """Keeps the network with the new head, of which all but what is fixed is the domain's."""
         assert isinstance(network, LwFNetwork)
-        return normalise_by(unfreeze(network.student), self.recipe.bn)
+        return self._learn(network.student)
+
+    def _learn(self, student: nn.Module) -> nn.Module:
+        return fix_beginning(normalise_by(unfreeze(student), self.recipe.bn), self.recipe.fixed)

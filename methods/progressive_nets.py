@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from decathlon.method import Method, Phase, Task
 from decathlon.models.capabilities import stage_channels
 from decathlon.models.layers import Conv2d, freeze, initialise_convolutions, normalise_by
-from decathlon.models.residual import ResidualNetwork
+from decathlon.models.residual import ResidualNetwork, fix_beginning
 from decathlon.models.tensor_names import HEAD
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Recipe, TuningRecipe
@@ -116,6 +116,7 @@ class ProgressiveNets(Method):
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the source network twice, one of them with a new head, and the adapters."""
         own = normalise_by(source.network(tasks[0].num_classes), self.recipe.bn)
+        fix_beginning(own, self.recipe.fixed_macros(source))
         channels = stage_channels(source.architecture)
         assert channels is not None
         return ProgressiveNetwork(own, source.network(), channels, self.recipe.reduction)

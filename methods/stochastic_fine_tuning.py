@@ -45,7 +45,8 @@ class StochasticFineTuning(Method):
 
     SpotTune paper, section 4.1: "We randomly sample 50% of the blocks". When they are drawn is
     not said. Ours: once for each run, as a function of seed and domain; what is not drawn
-    stays the source's, its batch statistics included, as stem and tail do.
+    stays the source's, its batch statistics included, as stem and tail do. Blocks that ``fixed``
+    fixes are not among those that can be drawn.
 
     With ``per=step``, blocks are drawn for each step as a function of (seed, domain, step), and
     all are stored. In a step, the blocks that are not drawn have no gradient and normalise by
@@ -64,6 +65,7 @@ class StochasticFineTuning(Method):
         key = int(torch.randint(1 << 62, ()))
         network = freeze(source.network())
         network.new_head(tasks[0].num_classes)
+        self.recipe.fixed_macros(source)
         self._tune(network, key if self.recipe.per == "run" else None)
         return network
 
@@ -77,7 +79,8 @@ class StochasticFineTuning(Method):
     def _tune(self, network: nn.Module, key: int | None) -> None:
         """Unfreezes the blocks of a key and freezes the others; unfreezes all without a key."""
         assert isinstance(network, ResidualNetwork)
-        blocks = [block for _, block in network.blocks()]
+        fixed = sum(len(list(m.children())) for m in network.macros[: self.recipe.fixed or 0])
+        blocks = [block for _, block in network.blocks()][fixed:]
         share = 1.0 if key is None else self.recipe.share
         tuned = drawn(key or 0, len(blocks), share)
         for index, block in enumerate(blocks):

@@ -63,6 +63,14 @@ Threads = Annotated[
 Compile = Annotated[
     bool, typer.Option("--compile", help="Train with torch.compile: slower to start, then faster.")
 ]
+CacheFrozen = Annotated[
+    bool,
+    typer.Option(
+        "--cache-frozen",
+        help="Compute the frozen layers at the beginning of a network once for each crop of an"
+        " image, and keep the result in memory. Needs --set crops=N.",
+    ),
+]
 SyncBN = Annotated[
     bool,
     typer.Option(

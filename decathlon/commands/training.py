@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from decathlon.commands.options import (
+    CacheFrozen,
     Checkpoint,
     CheckpointSteps,
     Compile,
@@ -258,6 +259,7 @@ def run(
     threads: Threads = 0,
     sync_bn: SyncBN = False,
     compiled: Compile = False,
+    cache_frozen: CacheFrozen = False,
     force: Annotated[bool, typer.Option("--force", help="Run finished trials again.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the trials and estimate their time.")
@@ -338,6 +340,7 @@ def run(
         compute=compute,
         checkpointing=Checkpointing(checkpoint, checkpoint_steps),
         force=force,
+        cache_frozen=cache_frozen,
     )
     with fail_together():
         notes: list[str] = []

@@ -67,6 +67,9 @@ class Batch:
             loss is weighted by it; see ``decathlon.models.processes``.
         phase: Index of the phase that the training is in; -1, the last, when evaluating.
         step: Number of the training step, from 0; 0 when evaluating.
+        index: Numbers of the images in their feed, N, int64, on the CPU; None if there is no feed.
+        draw: Number of the images' crops, of those that the recipe's ``crops`` allows; else the
+            epoch. 0 when evaluating.
     """
 
     images: Tensor
@@ -78,6 +81,8 @@ class Batch:
     share: float = 1.0
     phase: int = -1
     step: int = 0
+    index: Tensor | None = None
+    draw: int = 0
 
 
 @dataclass(frozen=True)
@@ -259,6 +264,19 @@ class Method:
             recipe.gamma,
             recipe.nesterov,
         )
+
+    def beginning(self, network: nn.Module) -> list[nn.Module]:
+        """Lists the layers that take the images of a step, each what the one before returns.
+
+        While the first of them are frozen, ``run --cache-frozen`` replaces what they compute by
+        what the last of these once returned; :meth:`loss` must not depend on the others. By
+        default stem, blocks and tail of a residual network, and of other networks none.
+        """
+        from decathlon.models.residual import ResidualNetwork
+
+        if not isinstance(network, ResidualNetwork):
+            return []
+        return [network.stem, *(block for _, block in network.blocks()), network.tail]
 
     def logits(self, network: nn.Module, batch: Batch) -> Tensor:
         """Runs the network on a batch; N x classes."""

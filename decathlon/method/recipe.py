@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     ClassVar,
@@ -35,6 +36,9 @@ from pydantic import (
 from decathlon.common.errors import UsageError, nearest
 from decathlon.suites.base import DEFAULT, Suite
 from decathlon.suites.registry import DEFAULT as DEFAULT_SUITE
+
+if TYPE_CHECKING:
+    from decathlon.models.weights import Source
 
 MAX_COUNT = 10**9
 """The largest count in a recipe; a larger one is a typo."""
@@ -99,6 +103,8 @@ class Recipe:
         steps: Steps of the whole training; None if ``epochs`` counts.
         head_lr: Initial rate of the head and of other newly drawn layers; None for ``lr``.
         nesterov: Nesterov's momentum.
+        crops: Random crops and flips that each image has: epoch e sees the (e mod crops)-th. None:
+            other ones in every epoch.
     """
 
     # JSON's types as they are ("1" and true are no numbers), and no NaN or infinity in any field.
@@ -108,6 +114,7 @@ class Recipe:
         "steps": None,
         "head_lr": None,
         "nesterov": False,
+        "crops": None,
     }
     """Fields that the JSON lacks at these values: records of earlier versions lack them too."""
 
@@ -123,6 +130,7 @@ class Recipe:
     steps: Count | None = field(default=None, kw_only=True)
     head_lr: Positive | None = field(default=None, kw_only=True)
     nesterov: bool = field(default=False, kw_only=True)
+    crops: Count | None = field(default=None, kw_only=True)
 
     # Properties here, so that a recipe without such a setting has no field for it.
     @property
@@ -184,11 +192,29 @@ class TuningRecipe(Recipe):
             images of the step, and the running statistics follow; or ``source``, the source's
             statistics, which stay (see :func:`decathlon.models.layers.normalise_by`). Their weights
             and biases learn either way. Networks without batch normalisation are trained the same.
+        fixed: Macro blocks at the beginning that stay the source's, batch statistics included, and
+            the stem before them (see :func:`decathlon.models.residual.fix_beginning`). With 0 it
+            is the stem alone; with None nothing is fixed, not even the stem.
     """
 
-    left_out = {**Recipe.left_out, "bn": "batch"}
+    left_out = {**Recipe.left_out, "bn": "batch", "fixed": None}
 
     bn: Literal["batch", "source"] = field(default="batch", kw_only=True)
+    fixed: Annotated[int, Ge(0), Le(1000)] | None = field(default=None, kw_only=True)
+
+    def fixed_macros(self, source: "Source") -> int | None:
+        """Returns how many macro blocks of a source network are fixed; None: not even the stem.
+
+        Raises:
+            UsageError: None would be left to train.
+        """
+        given = source.architecture
+        if self.fixed is not None and self.fixed >= len(given.blocks):
+            raise UsageError(
+                f"--set fixed={self.fixed}: a {given.name} has {len(given.blocks)} stages (macro"
+                f" blocks) and one has to be trained; fixed is at most {len(given.blocks) - 1}"
+            )
+        return self.fixed
 
 
 R = TypeVar("R", bound=Recipe)

@@ -197,6 +197,16 @@ def unfreeze(module: M) -> M:
     return module
 
 
+def is_frozen(module: nn.Module) -> bool:
+    """Returns whether a module is as :func:`freeze` leaves it, whoever froze its layers."""
+    if any(parameter.requires_grad for parameter in module.parameters()):
+        return False
+    layers = list(module.modules())
+    return all(
+        layer.frozen if isinstance(layer, Freezable) else not _has_modes(layer) for layer in layers
+    )
+
+
 def synchronise(module: nn.Module, group: dist.ProcessGroup | None) -> None:
     """Lets all batch normalisations that are not frozen see the images of all processes.
 

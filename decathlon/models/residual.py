@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
+from decathlon.models.layers import freeze
+
 
 class Block(nn.Module):
     """A residual block: activation(F_l(x) + shortcut(x)), its three parts kept apart.
@@ -82,3 +84,20 @@ class ResidualNetwork(nn.Module):
     def new_head(self, num_classes: int) -> None:
         """Puts a newly initialised linear head in the place of the present one."""
         self.head = nn.Linear(self.head.in_features, num_classes)
+
+
+def fix_beginning(network: nn.Module, macros: int | None) -> nn.Module:
+    """Freezes the stem and the first macro blocks of a residual network, in place.
+
+    Args:
+        network: A :class:`ResidualNetwork`.
+        macros: How many macro blocks; None to freeze nothing, not even the stem.
+
+    Returns:
+        The same network.
+    """
+    assert isinstance(network, ResidualNetwork)
+    if macros is not None:
+        for part in (network.stem, *network.macros[:macros]):
+            freeze(part)
+    return network

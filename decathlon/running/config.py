@@ -49,6 +49,7 @@ class RunConfig:
         compute: Device, precision and threads.
         checkpointing: When checkpoints are written.
         force: Run finished trials again.
+        cache_frozen: Compute the frozen beginning of a network once for each crop of an image.
     """
 
     methods: tuple[str, ...]
@@ -67,6 +68,7 @@ class RunConfig:
     compute: Compute = field(default_factory=Compute)
     checkpointing: Checkpointing = field(default_factory=Checkpointing)
     force: bool = False
+    cache_frozen: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values; paths are absolute."""

@@ -135,6 +135,7 @@ class Pretraining:
         return Feed(
             self.store, self.domain, splits, view, self.recipe.batch_size, self.seed,
             fabric.device, world(), made_for=self.architecture.family.input,
+            crops=self.recipe.crops,
         )  # fmt: skip
 
     def identity(self, fabric: Fabric) -> dict[str, Any]:

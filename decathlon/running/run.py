@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decathlon.common.errors import DataError, UsageError, nearest
+from decathlon.common.world import world
 from decathlon.data.reading.store import Store
 from decathlon.method.base import Method, Task
 from decathlon.models.weights import Source
@@ -156,6 +157,8 @@ class Run:
                     f" (in {self.store.data}: {', '.join(domains)})"
                 )
         check_crop(self.store, self.config.domains, self.config.crop)
+        if self.config.cache_frozen:
+            self._check_cache()
         known = [DEFAULT, *domains]
         for setting, value in self.method.recipe.as_json().items():
             for domain in value if isinstance(value, dict) else ():
@@ -163,6 +166,22 @@ class Run:
                     raise UsageError(
                         f"--set {setting}.{domain}: unknown domain{nearest(domain, known)}"
                     )
+
+    def _check_cache(self) -> None:
+        if self.method.recipe.crops is None:
+            raise UsageError(
+                "--cache-frozen: images need a fixed number of crops, as what is computed of them"
+                " is kept; add --set crops=N, such as crops=4"
+            )
+        if self.config.compute.compiled:
+            raise UsageError(
+                "--cache-frozen passes over layers that --compile would compile: leave one out"
+            )
+        if world().size > 1:
+            raise UsageError(
+                f"--cache-frozen works in one process, and there are {world().size}: leave it out,"
+                " or call without torchrun"
+            )
 
     def check_input(self, trial: Trial) -> None:
         """Checks that the network takes images of the size that a trial's domains are cut to.

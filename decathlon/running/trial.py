@@ -38,6 +38,7 @@ from decathlon.training.decisions import evaluate_control, policy_of
 from decathlon.training.distributed.groups import process_group
 from decathlon.training.evaluation import Evaluation, evaluate
 from decathlon.training.feed import Feed
+from decathlon.training.frozen import FrozenBeginning
 from decathlon.training.loop import Report, train
 
 
@@ -126,7 +127,12 @@ def _trained(
         on_epoch(facts)
 
     seed, compiled = trial.seed, run.config.compute.compiled
-    return train(run.method, network, feeds, fabric, seed, report, checkpoints, resume, compiled)
+    beginning = None
+    if run.config.cache_frozen and len(feeds) == 1:
+        beginning = FrozenBeginning(run.method, network, feeds[0])
+    return train(
+        run.method, network, feeds, fabric, seed, report, checkpoints, resume, compiled, beginning
+    )
 
 
 def _loaded(trainer: TrialFolder, domain: str, method: Method) -> nn.Module:
@@ -160,6 +166,8 @@ def _checkpoints(folder: TrialFolder, fabric: Fabric) -> Checkpoints:
     """Returns a trial's checkpoints; those of another recipe, data, source or code do not fit."""
     config = folder.run.config
     identity = folder.identity() | config.compute.numerics(fabric)
+    if config.cache_frozen:  # the last bits may depend on it
+        identity["cache_frozen"] = True
     when = config.checkpointing
     return Checkpoints(folder.checkpoints, identity, when.seconds, when.steps)
 
@@ -184,6 +192,7 @@ def feed_of(
     return Feed(
         run.store, domain, splits, view, size, trial.seed, fabric.device, world(),
         subset=subset, crop=run.config.crop, made_for=run.source.architecture.family.input,
+        crops=run.method.recipe.crops,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ part of a step the cropping takes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -94,6 +95,7 @@ class Feed:
         subset: Subset | None = None,
         crop: Crop = "image",
         made_for: Input | None = None,
+        crops: int | None = None,
     ) -> None:
         """Opens the images.
 
@@ -111,6 +113,7 @@ class Feed:
             crop: What the task's views cut, see :func:`task_of`.
             made_for: Images of the network, by whose mean and std to normalise; None for the
                 domain's own.
+            crops: Random crops of each training image; None for other ones in every epoch.
         """
         statistics = made_for or store.domains[domain]
         self.domain, self.seed, self.device = domain, seed, device
@@ -120,7 +123,9 @@ class Feed:
             resident = fits(self.images, device)
         self._resident = Resident(self.images, device) if resident else None
         self.task = task_of(store, domain, splits, subset, crop)
-        self.batches = Batches(self.images, view, batch_size, domain=domain, seed=seed, world=world)
+        self.batches = Batches(
+            self.images, view, batch_size, domain=domain, seed=seed, world=world, crops=crops
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -138,9 +143,21 @@ class Feed:
         while True:
             epoch, first = divmod(start, steps)
             key = noise_key(self.seed, self.domain, "noise", epoch)
+            draw = self.batches.draw_of(epoch)
             for cut in self.batches.cuts(epoch, first):
-                yield self._batch(cut, key, progress(start))
+                batch = self._batch(cut, key, progress(start))
+                yield replace(batch, index=torch.from_numpy(cut.index), draw=draw)
                 start += 1
+
+    def crops(self, draw: int, batch_size: int) -> Iterator[Tensor]:
+        """Yields the images of all batches of a draw, in the order of the feed.
+
+        Args:
+            draw: Number of the crops, see :attr:`Batch.draw`.
+            batch_size: Images to yield at a time.
+        """
+        for cut in self.batches.cuts_of(draw, batch_size):
+            yield self._images(cut)
 
     def evaluation(self, batch_size: int) -> Iterator[tuple[Int64, Batch]]:
         """Yields (positions, batch): every image exactly once, in order, centre-cropped.
@@ -152,16 +169,19 @@ class Feed:
             yield cut.index, self._batch(cut, key, 1.0)
 
     def _batch(self, cut: Cut, key: int, progress: float) -> Batch:
+        ids = send(self.images.image_ids[cut.index], self.device)
+        labels = send(self.images.labels[cut.index], self.device)
+        images = self._images(cut)
+        return Batch(images, labels, ids, key, progress, self.domain, cut.share)
+
+    def _images(self, cut: Cut) -> Tensor:
         if self._resident is not None:
             pixels = self._resident.gather(cut)
         elif cut.extent is None or self.device.type == "cpu":
             pixels = send(self.batches.gather(cut), self.device)
         else:
             pixels = resized_from(self.batches.packed(cut), cut, self.device)
-        ids = send(self.images.image_ids[cut.index], self.device)
-        labels = send(self.images.labels[cut.index], self.device)
-        images = self.normalise(pixels)
-        return Batch(images, labels, ids, key, progress, self.domain, cut.share)
+        return self.normalise(pixels)
 
 
 IN_CACHE = 200_000

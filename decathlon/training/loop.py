@@ -8,6 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from decathlon.training.distributed.parallel import (
     load_start,
 )
 from decathlon.training.feed import Stream, interleaved
+from decathlon.training.frozen import FrozenBeginning
 from decathlon.training.optimisers import Optimisers
 
 Report = Callable[[dict[str, Any]], None]
@@ -38,13 +40,16 @@ Report = Callable[[dict[str, Any]], None]
 class Objective(nn.Module):
     """A method's loss as a module: fabric's wrappers for precision act on ``forward`` only."""
 
-    def __init__(self, method: Method, network: nn.Module) -> None:
+    def __init__(
+        self, method: Method, network: nn.Module, beginning: FrozenBeginning | None = None
+    ) -> None:
         super().__init__()
-        self.method, self.network = method, network
+        self.method, self.network, self.beginning = method, network, beginning
 
     def forward(self, batch: Batch) -> Tensor:
         """Returns the scalar loss of a batch."""
-        return self.method.loss(self.network, batch)
+        with self.beginning.known(batch) if self.beginning else nullcontext():
+            return self.method.loss(self.network, batch)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     resume: Resume | None = None,
     compiled: bool = False,
+    beginning: FrozenBeginning | None = None,
 ) -> nn.Module:
     """Trains a network and returns the final one; in data-parallel training all ranks call this.
 
@@ -117,9 +123,11 @@ def train(
         checkpoints: Writes the state from time to time; None to write none.
         resume: Where to resume; the result is the same bit for bit as without the interruption.
         compiled: Compile the network's forward pass with torch.compile.
+        beginning: Layers of the network that are computed once for each crop; None for none.
 
     Raises:
         TrialError: Loss or weights are NaN or infinite. Checkpoints are from before that.
+        UsageError: There is no memory to keep what ``beginning`` computes.
         KeyboardInterrupt: A signal has arrived; a checkpoint of the last whole step is written.
     """
     schedule = schedule_of(method.recipe, [feed.steps_per_epoch for feed in feeds])
@@ -127,7 +135,7 @@ def train(
     to_device(network, fabric.device)
     if compiled:
         network.compile()
-    objective = fabric.setup_module(Objective(method, network))
+    objective = fabric.setup_module(Objective(method, network, beginning))
     start = resume.step if resume is not None else 0
     batches = interleaved(feeds, start, schedule.total, seed)
     tasks = [feed.task for feed in feeds]

@@ -96,6 +96,11 @@ class SpotTune(Method):
         named = network.named_parameters()
         return self.groups([(n, p) for n, p in named if not n.startswith("policy.")], tasks)
 
+    def beginning(self, network: nn.Module) -> list[nn.Module]:
+        """Stem, blocks and tail; the policy network has the images themselves."""
+        assert isinstance(network, RoutedNetwork)
+        return network.layers()
+
     def sample(self, network: RoutedNetwork, batch: Batch) -> Tensor:
         """Draws I_l(x) for the policy network's beta; N x L in {0, 1}."""
         return self.draw(network.policy_logits(batch.images), batch)

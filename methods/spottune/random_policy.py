@@ -107,6 +107,11 @@ class RandomPolicy(Method):
         network.add_module("policy", decisions)
         return network
 
+    def beginning(self, network: nn.Module) -> list[nn.Module]:
+        """Stem, blocks and tail."""
+        assert isinstance(network, RoutedNetwork)
+        return network.layers()
+
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Cross-entropy of the network under the decisions of each image."""
         return cross_entropy(self.predict(network, batch)[0].float(), batch.labels)

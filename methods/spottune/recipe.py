@@ -1,11 +1,8 @@
 """The settings of SpotTune."""
 
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
-from annotated_types import Ge, Le
-
-from decathlon.common.errors import UsageError
 from decathlon.models.weights import Source
 from decathlon.recipes import DEFAULT, NonNegative, Positive, TuningRecipe
 from decathlon.suites.base import Suite
@@ -18,14 +15,9 @@ RELEASE = "spottune"
 class RoutingRecipe(TuningRecipe):
     """Settings of methods that route images through frozen and tuned blocks.
 
-    Attributes:
-        fixed: Macro blocks at the beginning that are left to the source, whatever the image; None:
-            as many as suit the network (:attr:`Family.fixed_macros`), in ``released`` none.
+    ``fixed`` is the number of macro blocks that are not routed; None: as many as suit the network
+    (:attr:`Family.fixed_macros`), in ``released`` none.
     """
-
-    left_out = {**TuningRecipe.left_out, "fixed": None}
-
-    fixed: Annotated[int, Ge(0), Le(1000)] | None = field(default=None, kw_only=True)
 
     def fixed_macros(self, source: Source) -> int:
         """Returns how many macro blocks of a source network are not routed.
@@ -33,15 +25,10 @@ class RoutingRecipe(TuningRecipe):
         Raises:
             UsageError: None would be routed.
         """
-        given = source.architecture
-        if self.fixed is None:
-            return 0 if self.protocol == "released" else given.fixed_macros
-        if self.fixed >= len(given.blocks):
-            raise UsageError(
-                f"--set fixed={self.fixed}: a {given.name} has {len(given.blocks)} stages (macro"
-                f" blocks) and one has to be routed; fixed is at most {len(given.blocks) - 1}"
-            )
-        return self.fixed
+        given = super().fixed_macros(source)
+        if given is None:
+            return 0 if self.protocol == "released" else source.architecture.fixed_macros
+        return given
 
 
 @dataclass(frozen=True)

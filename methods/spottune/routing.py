@@ -1,7 +1,5 @@
 """Networks whose residual blocks exist twice, frozen and tuned, and a policy between them."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -70,7 +68,7 @@ class RoutedNetwork(nn.Module):
             return self._predict(images, decisions)
         columns = iter(decisions.unbind(1))
         x = self.stem(images)
-        for block in self._blocks():
+        for block in self.layers()[1:-1]:
             x = block(x, next(columns)) if isinstance(block, RoutedBlock) else block(x)
         logits: Tensor = self.head(self.tail(x))
         return logits
@@ -84,7 +82,7 @@ class RoutedNetwork(nn.Module):
         columns = iter((decisions > 0.5).cpu().unbind(1))
         order = torch.arange(len(images))
         x = self.stem(images)
-        for block in self._blocks():
+        for block in self.layers()[1:-1]:
             if isinstance(block, RoutedBlock):
                 tuned = next(columns)[order]
                 if (tuned[:-1] & ~tuned[1:]).any():
@@ -96,6 +94,7 @@ class RoutedNetwork(nn.Module):
         logits: Tensor = self.head(self.tail(x))
         return logits[torch.argsort(order).to(logits.device)]
 
-    def _blocks(self) -> Iterator[nn.Module]:
-        for macro in self.macros:
-            yield from macro.children()
+    def layers(self) -> list[nn.Module]:
+        """Lists stem, blocks and tail, in order."""
+        blocks = [block for macro in self.macros for block in macro.children()]
+        return [self.stem, *blocks, self.tail]

@@ -8,7 +8,8 @@ with a random resized crop or a bounding box cut rectangles of different sizes
 on the CPU in :meth:`Batches.gather`, on a GPU after :meth:`Batches.packed` pixels were sent.
 
 Order, crops and flips are functions of (seed, domain, epoch, image), so that an epoch can be
-entered at any step.
+entered at any step. If each image has a fixed number of crops, crops and flips are functions of
+the number of the crop in place of the epoch.
 """
 
 from collections.abc import Iterator
@@ -56,6 +57,21 @@ class Cut:
     share: float
 
 
+@dataclass(frozen=True)
+class Draw:
+    """How all images are cropped in one epoch; of each, None if nothing is drawn.
+
+    Attributes:
+        rectangles: int64 (n, 4), what is resized: top, left, height, width.
+        position: float32 (n, 2) in [0, 1), of the crop within the image.
+        mirror: bool (n,), True for images to mirror.
+    """
+
+    rectangles: Int64 | None = None
+    position: npt.NDArray[np.float32] | None = None
+    mirror: npt.NDArray[np.bool_] | None = None
+
+
 class Batches:
     """Batches of a domain's images under one view.
 
@@ -69,6 +85,8 @@ class Batches:
         world: This process among those that train together. Batches are the same for any
             number of processes: :meth:`cuts` gives each a part of every batch,
             :meth:`cuts_in_order` some of the batches.
+        crops: Random crops and flips of each image, which epochs take in turn; None for other
+            ones in every epoch.
     """
 
     def __init__(
@@ -80,11 +98,12 @@ class Batches:
         domain: str,
         seed: int,
         world: World = ALONE,
+        crops: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, at least 1 is needed")
         self.images, self.view, self.batch_size = images, view, batch_size
-        self.domain, self.seed, self.world = domain, seed, world
+        self.domain, self.seed, self.world, self.crops = domain, seed, world, crops
 
     @property
     def steps_per_epoch(self) -> int:
@@ -108,17 +127,31 @@ class Batches:
                 f" {self.world.size} processes: start fewer, or --set a larger batch_size"
             )
         order = generator(self.seed, self.domain, epoch, "order").permutation(count)
-        position = mirror = None
-        rectangles = self._rectangles(epoch)
-        if self.view.random and rectangles is None:
-            crops = generator(self.seed, self.domain, epoch, "crop")
-            position = crops.random((count, 2), np.float32)
-        if self.view.flip:
-            mirror = generator(self.seed, self.domain, epoch, "flip").random(count) < 0.5
+        draw = self._draw(self.draw_of(epoch))
         for step in range(first_step, steps):
             # Nearly equal batches: a last batch of one image would break batch norm.
             index = order[count * step // steps : count * (step + 1) // steps]
-            yield self._cut(index, step, rectangles, position, mirror, self.world)
+            yield self._cut(index, step, draw, self.world)
+
+    @property
+    def one_size(self) -> bool:
+        """Whether an image is cropped to the same size in every batch."""
+        heights, widths = self.images.heights, self.images.widths
+        equal = bool((heights == heights[0]).all() and (widths == widths[0]).all())
+        return self.view.crop is not None or equal
+
+    def draw_of(self, epoch: int) -> int:
+        """Returns the number of the crops that an epoch takes."""
+        return epoch if self.crops is None else epoch % self.crops
+
+    def cuts_of(self, draw: int, batch_size: int) -> Iterator[Cut]:
+        """Yields all images in order, cropped and flipped as in the epochs of a draw.
+
+        Args:
+            draw: Number of the crops.
+            batch_size: Images in every batch but the last.
+        """
+        return self._in_order(self._draw(draw), batch_size)
 
     def cuts_in_order(self, batch_size: int | None = None) -> Iterator[Cut]:
         """Yields batches for evaluation: every image once, in order, cropped at the centre.
@@ -130,54 +163,59 @@ class Batches:
             batch_size: Images in every batch but the last; None for the usual number.
         """
         size = self.batch_size if batch_size is None else batch_size
-        rectangles = self._rectangles(None)
-        for step, start in enumerate(range(0, len(self.images), size)):
-            if step % self.world.size == self.world.rank:
-                index = np.arange(start, min(start + size, len(self.images)))
-                yield self._cut(index, step, rectangles, None, None)
+        for cut in self._in_order(Draw(self._rectangles(None)), size):
+            if cut.step % self.world.size == self.world.rank:
+                yield cut
 
-    def _rectangles(self, epoch: int | None) -> Int64 | None:
+    def _in_order(self, draw: Draw, size: int) -> Iterator[Cut]:
+        for step, start in enumerate(range(0, len(self.images), size)):
+            index = np.arange(start, min(start + size, len(self.images)))
+            yield self._cut(index, step, draw)
+
+    def _draw(self, number: int) -> Draw:
+        count, rectangles = len(self.images), self._rectangles(number)
+        position = mirror = None
+        if self.view.random and rectangles is None:
+            crops = generator(self.seed, self.domain, number, "crop")
+            position = crops.random((count, 2), np.float32)
+        if self.view.flip:
+            mirror = generator(self.seed, self.domain, number, "flip").random(count) < 0.5
+        return Draw(rectangles, position, mirror)
+
+    def _rectangles(self, draw: int | None) -> Int64 | None:
         """Returns each image's rectangle that is resized, int64 (n, 4); None if none is.
 
         Args:
-            epoch: Number of the epoch, or None in evaluation.
+            draw: Number of the crops, or None in evaluation.
         """
         images = self.images
         if self.view.box:
             return boxed(images.boxes, images.heights, images.widths)
-        if self.view.scale is None or epoch is None:
+        if self.view.scale is None or draw is None:
             return None
-        crops = generator(self.seed, self.domain, epoch, "resized crop")
+        crops = generator(self.seed, self.domain, draw, "resized crop")
         return random_resized(images.heights, images.widths, self.view.scale, crops)
 
-    def _cut(
-        self,
-        index: Int64,
-        step: int,
-        rectangles: Int64 | None,
-        position: npt.NDArray[np.float32] | None,
-        mirror: npt.NDArray[np.bool_] | None,
-        world: World = ALONE,
-    ) -> Cut:
+    def _cut(self, index: Int64, step: int, draw: Draw, world: World = ALONE) -> Cut:
         heights, widths = self.images.heights[index], self.images.widths[index]
         crop = self.view.crop
         high, wide = (crop, crop) if crop else (int(heights.min()), int(widths.min()))
         part, whole = world.part(len(index)), len(index)
         index, heights, widths = index[part], heights[part], widths[part]
-        flips = np.zeros(len(index), np.bool_) if mirror is None else mirror[index]
+        flips = np.zeros(len(index), np.bool_) if draw.mirror is None else draw.mirror[index]
         share = len(index) / whole
-        if rectangles is not None:
-            corner, extent = np.split(rectangles[index], 2, axis=1)
+        if draw.rectangles is not None:
+            corner, extent = np.split(draw.rectangles[index], 2, axis=1)
             return Cut(index, corner, extent, flips, high, wide, step, share)
         spare = np.stack([heights - high, widths - wide], axis=1)
         # Half of an odd remainder is rounded to even, as torchvision's CenterCrop does.
         centre = np.rint(spare / 2).astype(np.int64)
-        if position is None:
+        if draw.position is None:
             corner = centre
         else:
             # float64: with float32 the product could round up to spare + 1.
             room = np.maximum(spare, 0) + 1
-            corner = np.floor(position[index].astype(np.float64) * room).astype(np.int64)
+            corner = np.floor(draw.position[index].astype(np.float64) * room).astype(np.int64)
             corner = np.where(spare < 0, centre, corner)
         return Cut(index, corner, None, flips, high, wide, step, share)
 

@@ -120,6 +120,36 @@ def test_seeds_epochs_and_domains_differ(images: Images) -> None:
     assert order(batches(images), 0) == orders[0]
 
 
+@pytest.mark.parametrize(
+    "view", [VIEW, View(64, scale=(0.3, 1.0), flip=True), View(64, flip=True)], ids=str
+)
+def test_epochs_take_the_crops_in_turn(images: Images, view: View) -> None:
+    made = Batches(images, view, 8, domain="dtd", seed=0, crops=3)
+    free = batches(images, view)
+    for number in (0, 2, 3, 7):
+        now, again = by_image(made, number), by_image(made, number + 3)
+        once, other = by_image(free, number % 3), by_image(made, number + 1)
+        for index, image in now.items():
+            np.testing.assert_array_equal(image, again[index])
+            np.testing.assert_array_equal(image, once[index])
+        assert any((image != other[index]).any() for index, image in now.items())
+        orders = [np.concatenate([b.index for b in epoch(made, n)]) for n in (number, number + 3)]
+        assert (orders[0] != orders[1]).any()
+        np.testing.assert_array_equal(
+            orders[1], np.concatenate([b.index for b in epoch(free, number + 3)])
+        )
+
+
+def test_all_images_of_a_draw_in_order(images: Images) -> None:
+    made = Batches(images, VIEW, 8, domain="dtd", seed=0, crops=2)
+    cuts = list(read(made, made.cuts_of(1, 10)))
+    assert np.concatenate([batch.index for batch in cuts]).tolist() == list(range(37))
+    of_epoch = by_image(made, 5)
+    for batch in cuts:
+        for index, image in zip(batch.index, batch.images, strict=True):
+            np.testing.assert_array_equal(image, of_epoch[int(index)])
+
+
 def windows(image: np.ndarray, side: int) -> dict[bytes, tuple[int, int, bool]]:
     found = {}
     for top in range(image.shape[0] - side + 1):
