@@ -105,14 +105,14 @@ def predicted(one: Method, network: nn.Module, batch: Batch) -> tuple[Tensor, Te
         return one.predict(network.eval(), batch)
 
 
-QUICK = {"fine-tuning", "last-k", "lp-ft", "spottune", "spottune-global-k", "random-policy"}
-"""Of the larger networks."""
+QUICK = {"fine-tuning", "spottune"}
+"""Methods that are tried with the larger networks on every run of the tests."""
 LARGE = ("timm:resnet18", "timm:vit_tiny_patch16_224")
 CASES = [
     pytest.param(name, network, marks=pytest.mark.slow if slow else [])
     for network in ROUTED
     for name in (*EVERYWHERE, *TAKEN[network])
-    for slow in [network in LARGE and name in EVERYWHERE and name not in QUICK]
+    for slow in [network in LARGE and name not in QUICK]
 ]
 
 

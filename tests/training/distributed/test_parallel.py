@@ -218,7 +218,7 @@ def test_with_frozen_statistics_two_processes_are_one(
     assert one[0] == two[0]
     paths = [next(find_records(folder)) for folder in (tmp_path, out / "frozen")]
     first, second = (read_weights(path.parent / "weights.safetensors")[1] for path in paths)
-    torch.testing.assert_close(first, second, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-3)
 
 
 def test_two_processes_pretrain_one_source(out: Path) -> None:
