@@ -145,7 +145,7 @@ def score(
 
 def plot(
     kind: Annotated[
-        str, typer.Argument(help="policy, usage, tradeoff, curves, domains, data or controls.")
+        str, typer.Argument(help="policy, usage, tradeoff, curves, domains, data or routing.")
     ],
     results: Results,
     out: Annotated[Path, typer.Option(help="File to write, .svg or .png.")],

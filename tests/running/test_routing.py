@@ -339,7 +339,7 @@ def test_a_board_says_what_its_controls_are(results: Path, tmp_path: Path) -> No
     assert "spottune-sampled-3: the networks of spottune, evaluated as a control" in text
     assert "(routes=3: the mean of 3 draws, 3 times the inference)" in text
     out = tmp_path / "controls.svg"
-    done = decathlon("plot", "controls", results, "--name", "spottune", "--out", out)
+    done = decathlon("plot", "routing", results, "--name", "spottune", "--out", out)
     assert done.exception is None
     drawn = out.read_text()
     assert "spottune-mean" in drawn
@@ -359,6 +359,6 @@ def test_a_control_of_another_training_is_not_compared(results: Path, tmp_path: 
     path.write_text(path.read_text().replace('"epochs": 4', '"epochs": 5'))
     text = " ".join(decathlon("score", copy, "--baseline", "spottune").stdout.split())
     assert words in text
-    done = decathlon("plot", "controls", copy, "--out", tmp_path / "controls.svg")
+    done = decathlon("plot", "routing", copy, "--out", tmp_path / "controls.svg")
     assert words in str(done.exception)
     assert not (tmp_path / "controls.svg").exists()

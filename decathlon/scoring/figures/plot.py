@@ -96,7 +96,7 @@ def _domains(request: FigureRequest) -> Figure:
     return boards.domains(shown, reference, request.suite)
 
 
-def _controls(request: FigureRequest) -> Figure:
+def _routing(request: FigureRequest) -> Figure:
     everything = replace(request, names=()).entries()
     controls = {n: one for n, one in everything.items() if one.setup.routing}
     names = {one.setup.routing.weights for one in controls.values() if one.setup.routing}
@@ -145,7 +145,7 @@ _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
     "curves": _curves,
     "domains": _domains,
     "data": _data,
-    "controls": _controls,
+    "routing": _routing,
 }
 KINDS = tuple(_KINDS)
 """Names of the figures."""
@@ -166,7 +166,7 @@ def plot(
         kind: ``policy`` (share of images fine-tuned, by block and domain), ``usage``
             (fine-tuned blocks per image), ``tradeoff`` (score against #par), ``curves``
             (training loss), ``domains`` (accuracies relative to the baseline), ``data``
-            (accuracy over the number of training images) or ``controls`` (accuracies of the
+            (accuracy over the number of training images) or ``routing`` (accuracies of the
             controls of routing relative to what was learned).
         results: The folder of records.
         out: An SVG or PNG file, written whole or not at all.

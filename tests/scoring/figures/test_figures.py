@@ -47,7 +47,7 @@ def texts(path: Path) -> list[str]:
 
 
 # See test_subsets.py, and test_routing.py of tests/running.
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("data", "controls")])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("data", "routing")])
 def test_every_figure_is_a_whole_svg_with_text(kind: str, plotted: Path, tmp_path: Path) -> None:
     out = tmp_path / f"{kind}.svg"
     plot(kind, plotted, out, baseline="fine-tuning")
