@@ -4,8 +4,10 @@ import logging
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +149,14 @@ class Compute:
     def environment(self, fabric: Fabric) -> dict[str, Any]:
         """Describes the machine and the libraries of a run, for its record."""
         cuda = fabric.device.type == "cuda"
+        # Whose networks it computes, and how their images are normalised, depends on the version.
+        timm = {"timm": version("timm")} if "timm" in sys.modules else {}
         return {
             "decathlon": __version__,
             "git": _git_state(),
             "python": platform.python_version(),
             "torch": torch.__version__,
+            **timm,
             "device": torch.cuda.get_device_name() if cuda else fabric.device.type,
             "machine": platform.machine(),
             "system": platform.system(),
