@@ -323,7 +323,9 @@ def test_a_full_disk_is_one_message(place: Path, tmp_path: Path, writer: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("umask", [0o002, 0o077], ids=["002", "077"])
+@pytest.mark.parametrize(
+    "umask", [pytest.param(0o002, id="002", marks=pytest.mark.slow), pytest.param(0o077, id="077")]
+)
 def test_everything_follows_the_umask(
     command: Command,
     place: Path,

@@ -50,6 +50,7 @@ def ended(process: "subprocess.Popen[str]") -> str:
     return said
 
 
+@pytest.mark.slow
 def test_a_signal_leaves_a_checkpoint_from_which_a_run_ends_as_a_whole_one(
     tiny: Path, tiny_source: Path, tmp_path: Path
 ) -> None:

@@ -264,6 +264,7 @@ def test_terminals_without_width_colour_or_cursor(place: Path, environment: dict
 NAME = b"caf\xe9\x1b[31m[red][/nothing]"
 
 
+@pytest.mark.slow
 def test_names_that_are_no_text_are_spelt_out(place: Path) -> None:
     """Bytes that are not UTF-8, terminal escapes and rich's markup, everywhere a name can stand."""
     for code, arguments in (

@@ -134,13 +134,13 @@ def test_released_spottune_moves_the_statistics_of_both_paths_unless_told(
     ("name", "settings"),
     [
         ("fine-tuning", {}),
-        ("stochastic-fine-tuning", {}),
-        ("stochastic-fine-tuning", {"per": "step"}),
+        pytest.param("stochastic-fine-tuning", {}, marks=pytest.mark.slow),
+        pytest.param("stochastic-fine-tuning", {"per": "step"}, marks=pytest.mark.slow),
         ("lwf", {}),
         ("lp-ft", {}),
-        ("progressive-nets", {}),
+        pytest.param("progressive-nets", {}, marks=pytest.mark.slow),
         ("spottune", {}),
-        ("spottune-global-k", {}),
+        pytest.param("spottune-global-k", {}, marks=pytest.mark.slow),
     ],
 )
 def test_methods_conform_with_the_sources_statistics(name: str, settings: dict[str, str]) -> None:
