@@ -253,7 +253,7 @@ def decoding(path: Path, image: Image.Image, kind: str, room: int = 2 << 30) -> 
     return done.stdout
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", pytest.param("WEBP", marks=pytest.mark.slow)])
 def test_a_photograph_takes_less_than_a_gigabyte(tmp_path: Path, kind: str) -> None:
     mode, size = ("RGB", (10_000, 10_000)) if kind == "JPEG" else ("RGBA", (8_000, 5_000))
     told = decoding(tmp_path / "large", Image.new(mode, size), kind)

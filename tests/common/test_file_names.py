@@ -29,6 +29,7 @@ def decathlon(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_step_works_in_a_folder_whose_name_is_no_utf_8(
     odd: Path, tiny: Path, tiny_source: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_an_interrupted_run_is_continued(
     assert len(list(far.rglob("record.json"))) == len(DOMAINS)
 
 
+@pytest.mark.slow
 def test_failures_are_told_with_their_reasons(
     tiny: Path, tiny_source: Path, tmp_path: Path, nodes: Nodes
 ) -> None:

@@ -17,7 +17,7 @@ from decathlon.training.loop import train
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's tracing looks at it
-@pytest.mark.parametrize("name", ["fine-tuning", "spottune"])
+@pytest.mark.parametrize("name", ["fine-tuning", pytest.param("spottune", marks=pytest.mark.slow)])
 def test_a_compiled_network_learns_the_same(
     tiny: Path, tiny_source: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ def test_runs_that_are_killed_at_any_moment_end_as_uninterrupted_ones(
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_pretraining_goes_on(tiny: Path, tmp_path: Path) -> None:
     def pretraining(out: Path) -> list[str]:
         return [

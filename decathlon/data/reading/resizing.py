@@ -32,7 +32,7 @@ def resized(
     Returns:
         uint8 (N, height, width, 3), contiguous.
     """
-    # Not a tensor: one that is made in inference mode takes no writes of threads outside of it.
+    # Not a tensor: one made in inference mode takes no writes of threads outside of it.
     out = np.empty((len(images), height, width, 3), np.uint8)
     threads = torch.get_num_threads()
 
@@ -44,7 +44,7 @@ def resized(
             image = torch.from_numpy(pixels).permute(0, 3, 1, 2)
             done = F.interpolate(image, (height, width), mode="bilinear", antialias=True)
             result = done[0].permute(1, 2, 0)
-            out[k] = result.flip(1) if flips[k] else result
+            torch.from_numpy(out[k]).copy_(result.flip(1) if flips[k] else result)
 
     list(_pool(threads).map(work, range(threads)))
     return out
