@@ -198,7 +198,7 @@ def unfreeze(module: M) -> M:
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Returns whether a module is as :func:`freeze` leaves it, whoever froze its layers."""
+    """Returns whether a module has no gradients, and all its layers that have modes are frozen."""
     if any(parameter.requires_grad for parameter in module.parameters()):
         return False
     layers = list(module.modules())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -53,10 +53,8 @@ RECIPE = SourceRecipe()
 class SourceTraining(Method):
     """Trains all of a network from random weights under a :class:`SourceRecipe`."""
 
+    recipes: ClassVar[dict[str, Recipe]] = {"paper": RECIPE}
     recipe: SourceRecipe
-
-    def __init__(self, recipe: SourceRecipe) -> None:
-        super().__init__(recipe)
 
     def sgd(
         self,

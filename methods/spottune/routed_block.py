@@ -30,10 +30,9 @@ class RoutedBlock(nn.Module):
 
     def __init__(self, block: Block, mix_outputs: bool) -> None:
         super().__init__()
-        own = isinstance(block, WholeBlock) or any(True for _ in block.shortcut.parameters())
-        whole = block
-        if type(block) is Block:
-            whole = Block(block.branch, block.shortcut, nn.Identity())
+        in_parts = not isinstance(block, WholeBlock)
+        own = not in_parts or any(True for _ in block.shortcut.parameters())
+        whole = Block(block.branch, block.shortcut, nn.Identity()) if in_parts else block
         self.frozen: nn.Module = whole if own else block.branch
         self.tuned: nn.Module = unfreeze(copy.deepcopy(self.frozen))
         self.shortcut = None if own else block.shortcut

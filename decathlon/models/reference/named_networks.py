@@ -16,7 +16,7 @@ FEW = 3
 
 
 def fitted(layers: Layers, name: str) -> tuple[ResidualNetwork, dict[str, Tensor]]:
-    """Gives the tensors of a file the names of the network that it is said to be of.
+    """Names the tensors of a file as in the network that the user named.
 
     Args:
         layers: The file's tensors.
