@@ -13,6 +13,14 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores()
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same random weights for a test, whichever tests ran before it."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data folder: all ten domains drawn small, test labels known."""

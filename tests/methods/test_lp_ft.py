@@ -34,7 +34,8 @@ def test_phase_one_changes_the_head_alone_and_phase_two_everything(
 ) -> None:
     states = {}
     for probe in (1.0, 0.5):
-        method = lp_ft(probe=probe, bn=bn)
+        # At the paper's rate, random weights that no batch's statistics keep in bounds diverge.
+        method = lp_ft(probe=probe, bn=bn, lr=0.005)
         network = method.build(source, [TASK])
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         states[probe] = changed(before, trained(method, network, 6))
