@@ -1,88 +1,102 @@
-"""Does routing each image beat fine-tuning? The trials and the table of docs/study.md.
+"""Does routing each image beat fine-tuning? The trials and the tables of docs/study.md.
 
     python tools/study.py --source lite0.safetensors --data fine --results study
-        [--domain flowers ...] [--shots 5 10] [--draws 3] [--seeds 1] [--steps 150]
-        [--batch 32] [--threads N] [--dry-run]
+        [--domain flowers ...] [--split test] [--shots 5 10] [--all-images] [--repeats 3]
+        [--steps 100] [--batch 16] [--fixed 5] [--crops 8] [--threads 1]
 
-For each domain and number of images, fine-tuning is trained with both modes of batch normalisation
-and five learning rates, on train, and the best of each mode on val is taken: nothing is chosen on
-test. All methods then train on train and val with the setting of the better mode, and are tested;
+Choosing: fine-tuning is trained on train with both modes of batch normalisation and six learning
+rates. For each mode the rate with the highest accuracy on val is taken, averaged over domains. With
+``--split val``, for data whose test labels are withheld, a domain takes what is best on the val of
+the others. So nothing is chosen on images whose accuracy is reported.
+
+Training: all methods take the better mode and its rate, on some images of each class or on all.
+Each repeat has other training images and another seed; methods are compared within a repeat.
 SpotTune's networks are evaluated with every control of routing too. Trials that are done are not
-run again, so the program continues where it was stopped.
+run again: the program goes on where it was stopped, and several can share a results folder.
 
-The table has each method's accuracy and its difference to fine-tuning in the better mode.
-Differences are paired: same domain, images and seed. Those of one draw are averaged over domains
-and seeds. The interval is Student's t over draws: it has the choice of training images and the seed
-in it, and of the test images what differs between draws.
+Tables: the accuracy of each method by domain, and its difference to fine-tuning and to SpotTune, in
+percent of the images. The interval of 95 % is Student's t of the mean over domains, with the
+variance of the repeats within each domain: it has the choice of training images and the seed in it,
+but not the choice of domains.
 """
 
 import argparse
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import product
 from pathlib import Path
 
 from scipy.stats import t
 
 from decathlon.common.errors import TrialError
 from decathlon.data.reading.store import open_store
-from decathlon.results.controls import CONTROLS, Control, control_name
+from decathlon.method.recipe import TuningRecipe
+from decathlon.method.registry import find
+from decathlon.results.controls import Control, control_name
 from decathlon.results.records import RECORD, read_record, trial_folder
 from decathlon.running.config import RunConfig, subsets_of
 from decathlon.running.display import display
 from decathlon.running.execution import execute
+from decathlon.running.reevaluation import ALL_CONTROLS
 from decathlon.running.resolve import resolve
 from decathlon.running.survey import survey
-from decathlon.suites.subset import Subset
 from decathlon.training.device import Compute
 
-RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
+RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 MODES = ("batch", "source")
 HEAD = 10
 """The head's learning rate, as a factor on that of the other layers."""
+BASELINE, ROUTED = "fine-tuning", "spottune"
 METHODS = (
     "feature-extractor",
-    "fine-tuning",
+    BASELINE,
     "lp-ft",
     "last-k",
     "l2-sp",
     "random-policy",
     "spottune-global-k",
-    "spottune",
+    ROUTED,
 )
-UNTUNED = ("feature-extractor",)
-"""Methods without the setting bn."""
-CONTROLLED = "spottune"
-DRAWN = 5
+Accuracies = dict[str, dict[str, list[float]]]
+"""By row of a table and domain, the accuracies of the repeats."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """What all trials have in common.
+    """What the trials of one table have in common.
 
     Attributes:
         source: The source network.
         data: The data folder.
         results: The results folder.
-        steps: Of each training.
-        batch: Images in a step.
-        seeds: Seeds.
+        domains: Domains.
+        split: What is reported.
+        shots: Training images of each class; None for all.
+        settings: Settings of every training.
         compute: Device, precision and threads.
     """
 
     source: Path
     data: Path
     results: Path
-    steps: int
-    batch: int
-    seeds: tuple[int, ...]
+    domains: Sequence[str]
+    split: str
+    shots: int | None
+    settings: dict[str, int]
     compute: Compute
 
-    def run(
-        self, name: str, method: str, domain: str, split: str, subsets: Sequence[Subset],
-        settings: Iterable[str], routing: Control | None = None, routes: int = 1,
-    ) -> None:  # fmt: skip
-        """Runs what is missing of some trials."""
+    def accuracy(
+        self, name: str, method: str, domain: str, split: str, repeat: int,
+        settings: dict[str, object], control: tuple[Control, int] = ("learned", 1),
+    ) -> float:  # fmt: skip
+        """Runs a trial that is missing, and returns its accuracy in percent."""
+        subsets = subsets_of(self.shots, None, [repeat]) if self.shots else ()
+        recipe = find(method).recipes["paper"]
+        known = {field.name for field in fields(recipe)}
+        if not isinstance(recipe, TuningRecipe):
+            known -= {"bn"}
+        routing, routes = control if control != ("learned", 1) else (None, 1)
         config = RunConfig(
             methods=(method,),
             data=self.data,
@@ -90,118 +104,111 @@ class Study:
             sources=(str(self.source),),
             domains=(domain,),
             split=split,
-            seeds=self.seeds,
-            subsets=tuple(subsets),
+            seeds=(repeat,),
+            subsets=subsets,
             name=name,
-            settings=(f"steps={self.steps}", f"batch_size={self.batch}", *settings),
+            settings=tuple(
+                f"{key}={value}"
+                for key, value in {**self.settings, **settings}.items()
+                if key in known
+            ),
             routing=routing,
             routes=routes,
             compute=self.compute,
+            cache_frozen="crops" in self.settings and routing is None,
         )
+        subset = str(subsets[0]) if subsets else ""
+        record = self.results / trial_folder(name, domain, split, repeat, subset) / RECORD
         with display() as listener:
             if execute(survey(resolve(config)), listener):
                 raise TrialError(f"{name} of {domain} failed; see the messages above")
-
-    def accuracy(
-        self, name: str, domain: str, split: str, seed: int, subset: Subset | None
-    ) -> float:
-        """Returns a trial's accuracy in percent."""
-        folder = trial_folder(name, domain, split, seed, str(subset or ""))
-        found = read_record(self.results / folder / RECORD).accuracy
+        found = read_record(record).accuracy
         assert found is not None, f"{self.data} has no labels of {domain} {split}"
         return found
 
+    def choose(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Trains fine-tuning at all rates on train.
 
-def rates(lr: float) -> tuple[str, str]:
-    """Returns the settings of a learning rate."""
-    return f"lr={lr:g}", f"head_lr={HEAD * lr:g}"
-
-
-def chosen(study: Study, domain: str, subset: Subset | None) -> dict[str, tuple[float, float]]:
-    """Returns for each mode of batch normalisation (accuracy on val, learning rate) of the best."""
-    best = {}
-    for bn in MODES:
-        found = []
-        for lr in RATES:
-            name = f"select-{bn}-{lr:g}"
-            subsets = () if subset is None else (subset,)
-            study.run(name, "fine-tuning", domain, "val", subsets, (f"bn={bn}", *rates(lr)))
-            found.append((study.accuracy(name, domain, "val", study.seeds[0], subset), -lr))
-        accuracy, lr = max(found)
-        best[bn] = (accuracy, -lr)
-    return best
-
-
-def cell(study: Study, domain: str, subsets: Sequence[Subset]) -> dict[str, list[list[float]]]:
-    """Runs all methods on a domain and a number of images.
-
-    Returns:
-        By row of the table, the accuracies of each draw and seed.
-    """
-    best = chosen(study, domain, subsets[0] if subsets else None)
-    mode = max(MODES, key=lambda bn: best[bn][0])
-    print(f"{domain}: {', '.join(f'{bn} {best[bn][0]:.1f} % at {best[bn][1]:g}' for bn in MODES)}")
-    rows: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for method in METHODS:
-        for bn in MODES if method == "fine-tuning" else (mode,):
-            tuned = () if method in UNTUNED else (f"bn={bn}",)
-            rows[method if bn == mode else f"{method}, other bn"] = (
-                method,
-                (*tuned, *rates(best[bn][1])),
+        Returns:
+            By domain and mode of batch normalisation, the best accuracy on val and its rate.
+        """
+        found = {
+            (bn, lr, domain): self.accuracy(
+                f"choose-{bn}-{lr:g}", BASELINE, domain, "val", 0, tuned(bn, lr)
             )
-    for row, (method, settings) in rows.items():
-        study.run(named(row), method, domain, "test", subsets, settings)
-    settings = rows[CONTROLLED][1]
-    for control, routes in [*((one, 1) for one in CONTROLS), ("sampled", DRAWN)]:
-        if (control, routes) != ("learned", 1):
-            row = f"{CONTROLLED}-{control_name(control, routes)}"
-            study.run(row, CONTROLLED, domain, "test", subsets, settings, control, routes)
-            rows[row] = (CONTROLLED, settings)
-    return {
-        row: [
-            [study.accuracy(named(row), domain, "test", seed, subset) for seed in study.seeds]
-            for subset in subsets or (None,)
-        ]
-        for row in rows
-    }
+            for domain, bn, lr in product(self.domains, MODES, RATES)
+        }
+        best: dict[str, dict[str, tuple[float, float]]] = {}
+        for domain in self.domains:
+            others = [d for d in self.domains if self.split != "val" or d != domain]
+            best[domain] = {
+                bn: max((statistics.fmean(found[bn, lr, d] for d in others), lr) for lr in RATES)
+                for bn in MODES
+            }
+        return best
+
+    def run(self, repeats: int) -> Accuracies:
+        """Runs all trials."""
+        rows: Accuracies = {}
+        for domain, best in self.choose().items():
+            mode = max(MODES, key=lambda bn: best[bn][0])
+            print(domain, *(f"{bn}: {best[bn][0]:.1f} % at {best[bn][1]:g}" for bn in MODES))
+            for repeat in range(repeats):
+                for method in METHODS:
+                    for bn in MODES if method == BASELINE else (mode,):
+                        row = method if bn == mode else f"{method}-other-bn"
+                        settings = tuned(bn, best[bn][1])
+                        rows.setdefault(row, {}).setdefault(domain, []).append(
+                            self.accuracy(row, method, domain, self.split, repeat, settings)
+                        )
+                for control in ALL_CONTROLS[1:]:
+                    row = f"{ROUTED}-{control_name(*control)}"
+                    rows.setdefault(row, {}).setdefault(domain, []).append(
+                        self.accuracy(row, ROUTED, domain, self.split, repeat, settings, control)
+                    )
+        return rows
 
 
-def named(row: str) -> str:
-    """Returns a row's name in the results."""
-    return row.replace(", ", "-").replace(" ", "-")
+def tuned(bn: str, lr: float) -> dict[str, object]:
+    """Returns the settings that are chosen on val."""
+    return {"bn": bn, "lr": f"{lr:g}", "head_lr": f"{HEAD * lr:g}"}
 
 
-def interval(differences: Sequence[float]) -> str:
-    """Returns the mean of some differences with its interval of 95 %."""
-    mean = statistics.fmean(differences)
-    if len(differences) < 2:
+def interval(differences: Iterable[Sequence[float]]) -> str:
+    """Returns the mean over domains of paired differences, with its interval of 95 %.
+
+    Args:
+        differences: For each domain, the differences of its repeats.
+    """
+    means, variances, freedom = [], [], 0
+    for found in differences:
+        means.append(statistics.fmean(found))
+        if len(found) > 1:
+            variances.append(statistics.variance(found) / len(found))
+            freedom += len(found) - 1
+    mean = statistics.fmean(means)
+    if not freedom:
         return f"{mean:+.1f}"
-    half = statistics.stdev(differences) / len(differences) ** 0.5
-    half *= float(t.ppf(0.975, len(differences) - 1))
+    half = float(t.ppf(0.975, freedom)) * sum(variances) ** 0.5 / len(means)
     return f"{mean:+.1f} [{mean - half:.1f}, {mean + half:.1f}]"
 
 
-def tell(cells: dict[str, dict[str, list[list[float]]]]) -> None:
-    """Prints the table of some domains at one number of images."""
-    first = next(iter(cells.values()))
-    print("| method | " + " | ".join(cells) + " | mean | minus fine-tuning |")
-    print("| --- |" + " --- |" * (len(cells) + 2))
-    draws = range(len(first["fine-tuning"]))
-    for row in first:
-        means = {
-            domain: statistics.fmean(a for draw in found[row] for a in draw)
-            for domain, found in cells.items()
-        }
-        differences = [
-            statistics.fmean(
-                a - b
-                for found in cells.values()
-                for a, b in zip(found[row][draw], found["fine-tuning"][draw], strict=True)
-            )
-            for draw in draws
-        ]
-        numbers = [f"{mean:.1f}" for mean in (*means.values(), statistics.fmean(means.values()))]
-        print(f"| {row} | {' | '.join(numbers)} | {interval(differences)} |")
+def minus(row: dict[str, list[float]], other: dict[str, list[float]]) -> str:
+    """Returns by how much a row is better than another."""
+    if row is other:
+        return "-"
+    return interval([[a - b for a, b in zip(row[d], other[d], strict=True)] for d in row])
+
+
+def tell(rows: Accuracies) -> None:
+    """Prints a table in Markdown."""
+    domains = rows[BASELINE]
+    print("| method |", " | ".join(domains), "| mean | minus fine-tuning | minus SpotTune |")
+    print("| --- |" + " --- |" * (len(domains) + 3))
+    for name, row in rows.items():
+        means = [statistics.fmean(row[domain]) for domain in domains]
+        numbers = " | ".join(f"{mean:.1f}" for mean in (*means, statistics.fmean(means)))
+        print(f"| {name} | {numbers} | {minus(row, rows[BASELINE])} | {minus(row, rows[ROUTED])} |")
 
 
 def main() -> None:
@@ -209,29 +216,34 @@ def main() -> None:
     for name in ("--source", "--data", "--results"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--domain", nargs="+", help="default: all that are prepared")
-    parser.add_argument("--shots", nargs="+", type=int, default=[5, 10])
+    parser.add_argument("--split", choices=("val", "test"), default="test")
+    parser.add_argument("--shots", nargs="*", type=int, default=[5, 10])
     parser.add_argument("--all-images", action="store_true", help="all images of a class too")
-    parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--fixed", type=int, help="macro blocks that stay the source's")
+    parser.add_argument("--crops", type=int, help="random crops of each image, which are cached")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
-    study = Study(
-        options.source,
-        options.data,
-        options.results,
-        options.steps,
-        options.batch,
-        tuple(range(options.seeds)),
-        Compute(threads=options.threads),
-    )
-    domains = options.domain or [*open_store(options.data).domains]
+    settings = {"steps": options.steps, "batch_size": options.batch}
+    settings |= {
+        key: value for key in ("fixed", "crops") if (value := getattr(options, key)) is not None
+    }
     for shots in [*options.shots, *[None] * options.all_images]:
-        subsets = subsets_of(shots, None, range(options.draws)) if shots else ()
-        cells = {domain: cell(study, domain, subsets) for domain in domains}
+        study = Study(
+            options.source,
+            options.data,
+            options.results,
+            options.domain or [*open_store(options.data).domains],
+            options.split,
+            shots,
+            settings,
+            Compute(threads=options.threads),
+        )
+        rows = study.run(options.repeats)
         print(f"\n{shots or 'all'} images a class\n")
-        tell(cells)
+        tell(rows)
 
 
 if __name__ == "__main__":
