@@ -53,7 +53,7 @@ NETWORKS = [
     "resnet50 = decathlon.models.torchvision_resnet:RESNET50",
     "resnet101 = decathlon.models.torchvision_resnet:RESNET101",
     "resnet10 = decathlon.models.torchvision_resnet:RESNET10",
-    "timm = decathlon.models.timm_networks:family",
+    "timm = decathlon.models.timm_networks:TIMM",
 ]
 
 setup(

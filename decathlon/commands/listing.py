@@ -18,21 +18,6 @@ WIDE = 140
 SIDE = 224
 """Side in pixels at which networks are counted that take images of any size."""
 
-EXAMPLES = {
-    "timm": (
-        "resnet18",
-        "resnet50",
-        "mobilenetv3_small_050",
-        "tf_efficientnet_lite0",
-        "vit_tiny_patch16_224",
-        "convnext_atto",
-    )
-}
-"""Some of the networks of a registered name that stands for many."""
-
-CLASSES = {"timm": "ResNets, EfficientNets, MobileNets, VisionTransformers and ConvNeXts of timm"}
-"""All that such a name stands for."""
-
 
 def methods_table(width: int) -> Grid:
     """Lists all registered methods with what their tables printed, importing none.
@@ -162,7 +147,7 @@ def networks_table(name: str | None = None) -> Grid:
     Raises:
         UsageError: There is none of the name.
     """
-    from decathlon.models.networks import find, registered
+    from decathlon.models.networks import Families, find, loaded, registered
 
     numbers = [Column(heading, right=True) for heading in ("parameters", "GFLOPs")]
     texts = map(Column, ("blocks", "input", "package"))
@@ -175,23 +160,22 @@ def networks_table(name: str | None = None) -> Grid:
     if name is not None:
         find(name)  # an unknown one is no row
     for prefix, point in registered().items():
-        if name is None:
-            shown = [f"{prefix}:{rest}" for rest in EXAMPLES.get(prefix, ())] or [prefix]
-            if prefix in CLASSES:
-                notes.append(f"{prefix}:NAME works for all {CLASSES[prefix]}")
-        else:
-            shown = [name] * (prefix == name.partition(":")[0])
+        if name is not None and prefix != name.partition(":")[0]:
+            continue
         package = f"{point.dist.name} {point.dist.version}" if point.dist else "-"
-        for one in shown:
-            try:
-                facts = _sizes(one)
-            except UsageError as error:
-                if name is not None:
-                    raise
-                notes.append(str(error))
-                table.add_row(*map(visible, [prefix, *["-"] * 4, package]))
-                break
-            table.add_row(*map(visible, [one, *facts, package]))
+        try:
+            shown, many = [name or prefix], loaded(prefix)
+            if name is None and isinstance(many, Families):
+                notes.append(f"{prefix}:NAME works for all {many.text}")
+                shown = [f"{prefix}:{one}" for one in many.examples]
+            facts = {one: _sizes(one) for one in shown}
+        except UsageError as error:
+            if name is not None:
+                raise
+            notes.append(str(error))
+            facts = {prefix: ["-"] * 4}
+        for one, cells in facts.items():
+            table.add_row(*map(visible, [one, *cells, package]))
     table.caption = "\n".join(map(visible_lines, notes))
     return table
 

@@ -1,7 +1,7 @@
 """Networks that are known by name: entry points of the group ``decathlon.networks``.
 
-A registered value is a :class:`Family`, or a function from a name to one: ``timm:resnet18`` calls
-what is registered as ``timm`` with ``resnet18``.
+A registered value is a :class:`Family`, or :class:`Families` of which each has a name:
+``timm:resnet18`` is the one that ``timm`` has under ``resnet18``.
 """
 
 import math
@@ -106,10 +106,34 @@ class Family:
             raise ValueError(f"input={self.input}: give an Input of decathlon.models.networks")
 
 
+@dataclass(frozen=True)
+class Families:
+    """Many families under one registered name.
+
+    Attributes:
+        text: What they are, in a few words.
+        find: Returns the family of a name; raises UsageError if there is none.
+        examples: Names of some of them, which ``decathlon networks`` lists.
+    """
+
+    text: str
+    find: Callable[[str], Family]
+    examples: tuple[str, ...] = ()
+
+
 @cache
 def registered() -> "dict[str, EntryPoint]":
     """Returns all registered networks by name, without importing any."""
     return plugins.registered("network")
+
+
+def loaded(prefix: str) -> object:
+    """Returns what is registered under a name.
+
+    Raises:
+        UsageError: There is nothing of that name, or it cannot be imported.
+    """
+    return plugins.loaded("network", plugins.chosen("network", registered(), prefix))
 
 
 @cache
@@ -124,11 +148,11 @@ def find(name: str) -> Family:
     """
     prefix, many, rest = name.partition(":")
     point = plugins.chosen("network", registered(), prefix)
-    found = plugins.loaded("network", point)
-    if many and callable(found):
+    found = loaded(prefix)
+    if many and isinstance(found, Families):
         with plugins.blamed("network", name, point, "found"):
-            found = found(rest)
-    elif callable(found):
+            found = found.find(rest)
+    elif isinstance(found, Families):
         raise UsageError(f"network '{name}' stands for many: write {name}:NAME")
     elif many:  # one network has one name: records of two names are of two networks
         raise UsageError(f"network '{prefix}' is a single one: write {prefix}, not '{name}'")

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from decathlon.common.errors import UsageError, nearest
-from decathlon.models.networks import Family, Input
+from decathlon.models.networks import Families, Family, Input
 from decathlon.models.residual import Block, ResidualNetwork, WholeBlock
 from decathlon.models.torchvision_resnet import POLICY, STEM_CHANNELS
 
@@ -299,3 +299,16 @@ _SUPPORTED = {
     vision_transformer.VisionTransformer: _of_transformer,
     convnext.ConvNeXt: _of_convnext,
 }
+
+TIMM = Families(
+    text="ResNets, EfficientNets, MobileNets, VisionTransformers and ConvNeXts of timm",
+    find=family,
+    examples=(
+        "resnet18",
+        "resnet50",
+        "mobilenetv3_small_050",
+        "tf_efficientnet_lite0",
+        "vit_tiny_patch16_224",
+        "convnext_atto",
+    ),
+)

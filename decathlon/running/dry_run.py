@@ -79,7 +79,8 @@ class Estimates:
         pace = self.pace(run, trial)
         left = 1 - state.epoch / _schedule(run, trial).epochs if _trains(run, trial) else 0
         evaluated = sum(run.store.domains[d].splits[trial.split].num_images for d in trial.domains)
-        evaluated *= 1 if trial.kept else run.config.routes
+        if run.config.routing is not None and not trial.kept:
+            evaluated *= 1 + run.config.routes  # one pass is for the policy
         return left * num_trained(run, trial) * pace.train + evaluated * pace.evaluate
 
     def pace(self, run: Run, trial: Trial) -> Pace:
@@ -288,7 +289,10 @@ def _conclusion(states: Sequence[TrialState], seconds: Sequence[float | None]) -
     line = f"{plural(len(states), 'trial')}: {counts}"
     if all(s is None for s in seconds):
         return line
+    cached = any(item.run.config.cache_frozen for item in states)
     return (
         f"{line}. About {duration(sum(s or 0 for s in seconds))} on this machine with one process"
         f" (threads: {torch.get_num_threads()}), as measured in one step of each method"
+        + "; less with --cache-frozen"
+        * cached
     )

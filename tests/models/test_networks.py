@@ -51,12 +51,15 @@ def family(name):
     elif name == "crash":
         raise RuntimeError("no such network")
     return networks.Family(**words)
+
+
+FAMILIES = networks.Families("networks with faults", family)
 """
 POINTS = """[decathlon.networks]
 narrow = stranger_networks:NARROW
 wrong = stranger_networks:NONE
 broken = stranger_broken_network:NETWORK
-many = stranger_networks:family
+many = stranger_networks:FAMILIES
 """
 
 
