@@ -250,6 +250,10 @@ def run(
         int | None,
         typer.Option(help="Average so many draws of --routing sampled or random (default: 1)."),
     ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(help="Name of the results that --routing evaluates (default: the method's)."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the results (default: the method's).")
     ] = None,
@@ -316,7 +320,7 @@ def run(
     if tensorboard is not None:
         check_tensorboard(tensorboard)
     subsets = subsets_of(shots, fraction, draw or ())
-    control, num_routes = routing_of(routing, routes)
+    control, num_routes = routing_of(routing, routes, of)
     methods = methods_named(method)  # a wrong name is reported before data is looked for
     own = threads or (1 if launcher == "ray" else 0)
     compute = Compute(device, precision, own, sync_bn, compiled)
@@ -335,6 +339,7 @@ def run(
         crop=checked_crop(crop),
         routing=control,
         routes=num_routes,
+        of=of,
         name=name,
         settings=tuple(settings or ()),
         compute=compute,

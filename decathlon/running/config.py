@@ -44,6 +44,7 @@ class RunConfig:
         crop: What images are cut from.
         routing: Evaluate finished trials with the decisions of this control, and train nothing.
         routes: Draws of decisions that the control averages.
+        of: Name in the results of the trials that the control evaluates; None for the method's.
         name: Name in the results, of one method only; None for the method's.
         settings: ``field=value`` arguments.
         compute: Device, precision and threads.
@@ -63,6 +64,7 @@ class RunConfig:
     crop: Crop = "image"
     routing: Control | None = None
     routes: int = 1
+    of: str | None = None
     name: str | None = None
     settings: tuple[str, ...] = ()
     compute: Compute = field(default_factory=Compute)
@@ -102,14 +104,18 @@ def subsets_of(
     return tuple(Subset(shots, fraction, draw) for draw in dict.fromkeys(draws or (0,)))
 
 
-def routing_of(control: str | None, routes: int | None) -> tuple[Control | None, int]:
+def routing_of(
+    control: str | None, routes: int | None, of: str | None
+) -> tuple[Control | None, int]:
     """Returns the control of ``--routing`` and the draws of ``--routes``.
 
     Raises:
-        UsageError: There is no such control, or it draws no decisions.
+        UsageError: There is no such control, it draws no decisions, or ``--of`` is without it.
     """
     if control is not None:
         check_known("routing", control, CONTROLS)
+    elif of is not None:
+        raise UsageError(f"--of {of} is for --routing: add --routing CONTROL, or leave it out")
     known = cast(Control | None, control)
     if routes is not None and known not in DRAWN:
         raise UsageError(f"--routes is of --routing {' or '.join(DRAWN)}: leave it out")

@@ -107,7 +107,7 @@ def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | 
             raise UsageError(
                 f"method '{method}' evaluates the network of '{trained_by}', which trains none"
             )
-        asked = replace(config, name=None, force=False, routing=None, routes=1)
+        asked = replace(config, name=config.of, of=None, force=False, routing=None, routes=1)
         trainer = _resolve_one(asked, trained_by, store, source)
     settings = parse_settings(config.settings)
     # A method that starts from nothing takes the width of its network as a setting.

@@ -91,7 +91,7 @@ class Run:
         """Name in the results: the method's and its control's, unless another one is given."""
         control = self.config.routing
         own = [control_name(control, self.config.routes)] if control else []
-        return self.config.name or "-".join([self.method_name, *own])
+        return self.config.name or "-".join([self.config.of or self.method_name, *own])
 
     @property
     def routing(self) -> Routing | None:

@@ -155,7 +155,8 @@ class TrialFolder:
         """
         if (trainer := self.trainer) is None:
             return
-        name, method = trainer.run.name, self.run.method_name
+        name, method, trained = trainer.run.name, self.run.method_name, trainer.run.method_name
+        command = f"decathlon run --method {trained}" + f" --name {name}" * (name != trained)
         options = "the same options"
         if self.routing is not None:
             method, options = self.run.name, "the same options but --routing"
@@ -166,7 +167,7 @@ class TrialFolder:
             raise DataError(f"{method} evaluates the network of {name}, but {error}") from None
         raise DataError(
             f"{trainer.first}: there is no finished trial of {name}, whose network {method}"
-            f" evaluates; run 'decathlon run --method {name}' with {options} first"
+            f" evaluates; run '{command}' with {options} first"
         )
 
     def _check_own(self, domain: str) -> None:

@@ -231,6 +231,20 @@ def test_without_the_trial_the_command_that_trains_it_is_named(
     assert "run 'decathlon run --method spottune' with the same options but" in found.failure.reason
 
 
+def test_trials_of_another_name_have_controls_too(
+    tiny: Path, tiny_source: Path, tmp_path: Path
+) -> None:
+    where = (tiny, tiny_source, tmp_path)
+    found = state(*where, routing="tuned", of="mine")
+    assert found.failure is not None
+    assert "mine/dtd/test/seed0: there is no finished trial" in found.failure.reason
+    assert "run 'decathlon run --method spottune --name mine' with" in found.failure.reason
+    finish(*where, name="mine", settings=("epochs=1", "batch_size=16"))
+    finish(*where, routing="tuned", of="mine", settings=("epochs=1", "batch_size=16"))
+    record = record_of(tmp_path, "mine-tuned")
+    assert record.routing == Routing(control="tuned", weights="mine")
+
+
 def test_a_request_survives_json(tiny: Path, tiny_source: Path, tmp_path: Path) -> None:
     run = asked(tiny, tiny_source, tmp_path, routing="random", routes=5)
     again = RunConfig.from_json(json.loads(json.dumps(run.config.as_json())))
@@ -248,6 +262,7 @@ def decathlon(*words: object) -> Result:
         ("--method spottune --routing sampled --routes 0", "--routes 0: average one draw or more"),
         ("--method spottune --routing learned --routes 2", "--routes is of --routing sampled or"),
         ("--method spottune --routes 2", "--routes is of --routing sampled or random"),
+        ("--method spottune --of mine", "--of mine is for --routing: add --routing CONTROL"),
         ("--method fine-tuning --routing mean", "method 'fine-tuning': decides no block's path"),
         ("--method spottune-global-k --routing mean", "method 'spottune-global-k': decides no"),
         ("--method spottune --routing mean --name spottune", "--name spottune: is that of"),
