@@ -117,7 +117,7 @@ def _undisturbed(name: str, num_classes: int) -> Any:
 def _create(name: str, num_classes: int, **options: float) -> Any:
     """Creates a network of one of timm's classes, with timm's initial weights."""
     base = name.split(".", maxsplit=1)[0]
-    if not timm.is_model(base):
+    if not timm.is_model(base) or name == f"{base}.":  # timm takes the dot for nothing
         raise UsageError(
             f"unknown network 'timm:{name}'{nearest(base, timm.list_models())}; timm"
             f" {timm.__version__} lists its names with timm.list_models()"

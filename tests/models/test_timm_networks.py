@@ -197,6 +197,7 @@ def test_input_is_that_of_the_weights() -> None:
         ("timm:resnte18", "unknown network 'timm:resnte18', did you mean 'resnet18'"),
         ("timm:hf-hub:timm/resnet18", "unknown network 'timm:hf-hub"),
         ("timm:resnet18.nowhere", "timm cannot build .*nowhere"),
+        ("timm:resnet18.", r"unknown network 'timm:resnet18\.', did you mean 'resnet18'"),
         ("timm", "stands for many: write timm:NAME"),
         ("timm:vgg11", "is a VGG of timm; supported are ResNet, EfficientNet, .*ConvNeXt$"),
         ("timm:deit_tiny_distilled_patch16_224", "is a VisionTransformerDistilled of timm"),
