@@ -126,6 +126,14 @@ class Study:
         assert found is not None, f"{self.data} has no labels of {domain} {split}"
         return found
 
+    def on_val(self, bn: str, lr: float, domain: str) -> float:
+        """Returns fine-tuning's accuracy on val; 0 if the training diverges."""
+        try:
+            return self.accuracy(f"choose-{bn}-{lr:g}", BASELINE, domain, "val", 0, tuned(bn, lr))
+        except TrialError as error:
+            print(error)
+            return 0.0
+
     def choose(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Trains fine-tuning at all rates on train.
 
@@ -133,9 +141,7 @@ class Study:
             By domain and mode of batch normalisation, the best accuracy on val and its rate.
         """
         found = {
-            (bn, lr, domain): self.accuracy(
-                f"choose-{bn}-{lr:g}", BASELINE, domain, "val", 0, tuned(bn, lr)
-            )
+            (bn, lr, domain): self.on_val(bn, lr, domain)
             for domain, bn, lr in product(self.domains, MODES, RATES)
         }
         best: dict[str, dict[str, tuple[float, float]]] = {}
