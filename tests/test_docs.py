@@ -77,6 +77,8 @@ NOT_RUN = {
     r"decathlon run .*resnet101.*": "needs a ResNet-101, and trains it",
     r"decathlon run .* --source r50\.safetensors .*": "needs a ResNet-50, and trains it",
     r"decathlon import-weights .*": "needs a checkpoint; tests/models/reference",
+    r"python tools/study\.py .*": "trains for hours",
+    r"decathlon prepare --suite fine-128 .*": "needs the package of the line before",
     r"decathlon networks timm:.*": "needs the extra `timm`; tests/models/test_networks.py",
 }
 ELSEWHERE = {"docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written"}
