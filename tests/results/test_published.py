@@ -131,7 +131,7 @@ def test_all_rows_equal_the_collected_numbers() -> None:
         pytest.skip("the printed numbers are not at ../shared/published_results.csv")
     with table.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    columns = "imnet airc c100 dped dtd gtsr flwr oglt svhn ucf".split()
+    columns = ["imnet", "airc", "c100", "dped", "dtd", "gtsr", "flwr", "oglt", "svhn", "ucf"]
 
     def number(text: str) -> float | None:
         return float(text) if text else None
