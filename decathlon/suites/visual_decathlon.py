@@ -3,7 +3,7 @@
 Sources: split sizes and classes are those of the official annotations; means and standard
 deviations are the values distributed with the residual-adapters code (srebuffi/residual_adapters,
 ``decathlon_mean_std.pickle``), rounded. Its loader applies them to the files as they are:
-omniglot's mean is that of white strokes on black, and nobody inverts images. The crop policy is
+omniglot's mean is that of white strokes on black, and no image is inverted. The crop policy is
 that code's ``imdbfolder_coco.py``, lines 115-143; the views of SpotTune's released code are those
 of gyhui14/spottune, ``imdbfolder.py``, lines 108-148; the grouping by size is that of a public fork
 of the residual-adapters code, as the SpotTune paper gives no values; the baseline accuracies are
