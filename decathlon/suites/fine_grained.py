@@ -1,9 +1,9 @@
 """Five fine-grained sets at 256 pixels: the benchmark of Piggyback and of SpotTune's Table 2.
 
-Split sizes and classes: the SpotTune paper, section 4.2, and Mallya et al., ECCV 2018. The common
-recipe is ours, as the paper gives none: that of Transfer-Learning-Library's fine-tuning baseline
-(thuml/Transfer-Learning-Library @c4aa59e, ``erm.py``, ``erm.sh``). Views: the same, and for
-bounding boxes those of arunmallya/piggyback @5a6094c, ``dataset.py``, lines 72-100. Protocol
+Split sizes and classes: the SpotTune paper, Table 1 (section 4.1); the sets are Piggyback's. The
+common recipe is ours, as the paper gives none: that of Transfer-Learning-Library's fine-tuning
+baseline (thuml/Transfer-Learning-Library @c4aa59e, ``erm.py``, ``erm.sh``). Views: the same, and
+for bounding boxes those of arunmallya/piggyback @5a6094c, ``dataset.py``, lines 72-102. Protocol
 ``piggyback``: that code's ``run_baselines.sh`` and ``main.py``.
 """
 

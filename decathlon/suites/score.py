@@ -2,9 +2,10 @@
 
     S = sum over the domains of alpha * max(0, E_max - E)^2,   alpha = 1000 / E_max^2
 
-E is a domain's error and E_max twice the error of the fine-tuning baseline, so
-that the baseline scores 250 in every domain and a perfect network 1000 (section
-4.1 of the SpotTune paper, after Rebuffi et al., NIPS 2017).
+E is a domain's error (section 4.1 of the SpotTune paper, after Rebuffi et al., NIPS 2017). E_max is
+twice the error of the fine-tuning baseline, so that the baseline scores 250 in every domain and a
+perfect network 1000. The SpotTune paper says "the error of a reasonable baseline algorithm"; the
+factor is that of google/multi-task-architecture-search, ``util/calc.py``, lines 60-83.
 """
 
 import math

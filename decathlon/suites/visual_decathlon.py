@@ -1,14 +1,14 @@
 """The Visual Decathlon: ten image domains at 72 pixels, one score.
 
-Sources: split sizes and classes are those of the official annotations; means and
-standard deviations are the values distributed with the residual-adapters code
-(srebuffi/residual_adapters, ``decathlon_mean_std.pickle``); the crop policy is
-that code's ``imdbfolder_coco.py``, lines 115-143; the views of SpotTune's released code are
-those of gyhui14/spottune, ``imdbfolder.py``, lines 108-148; the grouping by size is that of a
-public fork of the residual-adapters code, as the paper gives no values; the baseline accuracies
-are the fine-tuning row that defines E_max (google/multi-task-architecture-search,
-``util/calc.py``, lines 60-83, and the "Finetune" row of MTAN, arXiv 1803.10704,
-Table 4).
+Sources: split sizes and classes are those of the official annotations; means and standard
+deviations are the values distributed with the residual-adapters code (srebuffi/residual_adapters,
+``decathlon_mean_std.pickle``), rounded. Its loader applies them to the files as they are:
+omniglot's mean is that of white strokes on black, and no image is inverted. The crop policy is
+that code's ``imdbfolder_coco.py``, lines 115-143; the views of SpotTune's released code are those
+of gyhui14/spottune, ``imdbfolder.py``, lines 108-148; the grouping by size is that of a public fork
+of the residual-adapters code, as the SpotTune paper gives no values; the baseline accuracies are
+the fine-tuning row that defines E_max (google/multi-task-architecture-search, ``util/calc.py``,
+lines 60-83, and the "Finetune" row of MTAN, arXiv 1803.10704, Table 4).
 """
 
 import math

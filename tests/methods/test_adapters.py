@@ -54,6 +54,23 @@ def test_a_source_with_adapters_gives_its_norms_but_not_its_adapters(
             assert torch.equal(before[name], after[name]), name
 
 
+def test_a_plain_source_gives_its_norms_and_those_of_new_adapters_are_new(source: Source) -> None:
+    """``train_new_task_adapters.py``, lines 114-128: normalisations before W are not copied."""
+    before = source.network().state_dict()
+    after = method("series-adapters").build(source, [TASK]).state_dict()
+    for name, tensor in after.items():
+        if name.startswith("head.") or name.endswith("adapter.conv.weight"):
+            continue
+        if ".adapter.bn." not in name:
+            assert torch.equal(tensor, before[name]), name
+        elif not name.endswith("tracked"):
+            new = 1.0 if name.endswith(("weight", "var")) else 0.0
+            assert (tensor == new).all(), name
+    # W is drawn like all convolutions (models.py, lines 110-113): from N(0, 2 / C_out), not 0.
+    drawn = after["macros.2.3.branch.conv2.adapter.conv.weight"]
+    assert drawn.std().item() == pytest.approx((2 / len(drawn)) ** 0.5, rel=0.1)
+
+
 @pytest.mark.parametrize("name", ["series-adapters", "dan", "piggyback"])
 def test_a_source_with_other_adapters_is_refused(name: str, tmp_path: Path) -> None:
     other = made_up_source(tmp_path, Architecture(width=0.25, adapters="parallel"))

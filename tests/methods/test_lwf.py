@@ -41,6 +41,29 @@ def test_softened_responses_are_normalised_powers_of_probabilities() -> None:
     assert torch.allclose(old_loss(logits, recorded, 2.0), by_hand, atol=1e-6)
 
 
+def test_the_old_head_is_drawn_to_the_responses_without_the_square_of_t() -> None:
+    """As ``vl_nnsoftmaxdiff.m``, line 143: (softmax - target) / T, here a mean over the images."""
+    logits = torch.randn(5, 7, requires_grad=True)
+    recorded, t = torch.randn(5, 7), 2.0
+    old_loss(logits, recorded, t).backward()
+    expected = ((logits / t).softmax(1) - (recorded / t).softmax(1)) / t / 5
+    assert logits.grad is not None
+    assert torch.allclose(logits.grad, expected, atol=1e-6)
+
+
+def test_the_old_head_decays_like_the_rest_once_it_learns(source: Source) -> None:
+    for protocol, decay in (("paper", 1e-4), ("released", 5e-4)):
+        method = lwf(protocol=protocol)
+        network = method.build(source, [TASK])
+        assert isinstance(network, LwFNetwork)
+        head, everything = method.phases(network, [TASK])
+        first = [p for group in head.groups for p in group.parameters]
+        assert {id(p) for p in first} == {id(p) for p in network.student.head.parameters()}
+        decays = {id(p): g.weight_decay for g in everything.groups for p in g.parameters}
+        learnt = [*network.student.parameters(), *network.old_head.parameters()]
+        assert decays == {id(p): decay for p in learnt}
+
+
 def test_loss_is_new_plus_lambda_old_after_the_warm_up(source: Source, batch: Batch) -> None:
     method = lwf(lambda_o=0.5)
     network = method.build(source, [TASK]).eval()

@@ -151,3 +151,21 @@ def test_dan_trains_controllers_and_head(source: Source, train_bn: bool) -> None
     assert places["stem.conv.controller"] == "domain"
     assert places["stem.bn.weight"] == ("domain" if train_bn else "shared")
     assert places["stem.bn.running_mean"] == "domain"
+
+
+def test_dan_moves_statistics_and_leaves_the_weights_of_norms(
+    source: Source, trained: Callable[[Method, nn.Module, int], nn.Module]
+) -> None:
+    """As the notebook: cell 27 freezes weights and biases, and training is in training mode."""
+    method = DAN(apply(DAN.recipes, {"epochs": 1}, "dan"))
+    network = method.build(source, [TASK])
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    after = trained(method, network, 2).state_dict()
+    moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    norms = {name for name in after if ".bn" in name or name.startswith("tail.bn")}
+    statistics = {name for name in norms if name.endswith(("mean", "var", "tracked"))}
+    assert moved & norms == statistics
+    assert len(statistics) == 3 * 26
+    assert {name for name in moved - norms if not name.startswith("head.")} == {
+        name for name in after if name.endswith(".controller")
+    }

@@ -182,3 +182,27 @@ def test_routing_of_a_final_network_is_the_same_for_all_images(
 def test_more_blocks_than_there_are_cannot_be_asked_for(source: Source) -> None:
     with pytest.raises(UsageError, match="k=9"):
         global_k(k=9).build(source, [TASK])
+
+
+def test_equation_6_as_printed_is_not_symmetric() -> None:
+    """It is - v log v alone: largest at 1/e, and steeper towards 0 than towards 1."""
+    v = torch.linspace(0, 1, 1001)
+    entropy = torch.stack([l_e(x[None]) for x in v])
+    assert v[entropy.argmax()].item() == pytest.approx(1 / math.e, abs=1e-3)
+    assert entropy[100] > 2 * entropy[900]
+
+
+@pytest.mark.parametrize("usage", [[0.5] * 8, [1.0] * 5 + [0.0] * 3, [0.9, 0.0] * 4])
+def test_of_blocks_tuned_equally_often_k_are_fixed_and_the_same_again(
+    source: Source, usage: list[float]
+) -> None:
+    network = global_k().build(source, [TASK])
+    assert isinstance(network, GlobalNetwork)
+    network.usage.copy_(torch.tensor(usage))
+    network.fix(3)
+    first = network.fixed
+    assert first is not None
+    assert sum(first) == 3
+    assert min(u for u, f in zip(usage, first, strict=True) if f) == sorted(usage)[-3]
+    network.fix(3)  # as when training resumes there
+    assert network.fixed == first

@@ -110,6 +110,45 @@ def test_rows_equal_the_papers_text() -> None:
         assert row.score_printed == float(score)
 
 
+def test_table_2_equals_the_papers_text() -> None:
+    papers = list((ROOT.parent / "shared" / "paper").glob("*.txt"))
+    if not papers:
+        pytest.skip("the paper's text is not at ../shared/paper")
+    lines = papers[0].read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("Model\tCUBS"))
+    rows = [row for row in published_rows(suite=FINE_GRAINED) if row.table == FINE_GRAINED.table]
+    printed = [line.split("\t") for line in lines[start + 1 : start + 1 + len(rows)]]
+    for row, (label, *numbers) in zip(rows, printed, strict=True):
+        plain = {"L^2 -SP": "L2-SP"}.get(label, label)
+        assert row.label.casefold() == plain.casefold()
+        accuracy = [row.accuracy[name] for name in FINE_GRAINED.domains]
+        assert accuracy == [float(n.rstrip("% ")) for n in numbers]
+
+
+def test_all_rows_equal_the_collected_numbers() -> None:
+    table = ROOT.parent / "shared" / "published_results.csv"
+    if not table.exists():
+        pytest.skip("the printed numbers are not at ../shared/published_results.csv")
+    with table.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    columns = ["imnet", "airc", "c100", "dped", "dtd", "gtsr", "flwr", "oglt", "svhn", "ucf"]
+
+    def number(text: str) -> float | None:
+        return float(text) if text else None
+
+    collected = [
+        (number(line["params_x"]), number(line["score"]), *(number(line[c]) for c in columns))
+        for line in lines
+    ]
+    ours = [
+        (row.params_ratio, row.score_printed, *(row.accuracy.get(name) for name in DOMAINS))
+        for row in published_rows()
+    ]
+    assert sorted(ours, key=repr) == sorted(collected, key=repr)
+    baseline = next(row for row in published_rows() if row.label == "Fine-tuning (defines E_max)")
+    assert baseline.accuracy == BASELINE
+
+
 def test_table_2_equals_the_printed_numbers() -> None:
     table = ROOT.parent / "shared" / "published_table2.csv"
     if not table.exists():
