@@ -19,6 +19,7 @@ from decathlon.common.files import write_json
 from decathlon.common.oserrors import explained
 from decathlon.common.strict import Count, Sha256, StrictModel
 from decathlon.results.controls import Routing
+from decathlon.results.selection import Selection
 from decathlon.suites.base import Crop
 from decathlon.suites.registry import DEFAULT
 from decathlon.suites.subset import Subset
@@ -105,6 +106,7 @@ class RunRecord(StrictModel):
             do not write it.
         num_trained: Images trained on; None where nothing was trained, and in records of earlier
             versions.
+        selection: How the settings were chosen by ``decathlon sweep``; left out if they were given.
         network: Architecture of the source network, or None in records of format 1.
         code: Code of the method; None in records of format 1, and where the source network
             is evaluated as it is.
@@ -137,6 +139,7 @@ class RunRecord(StrictModel):
     crop: Crop = "image"
     routing: Routing | None = None
     num_trained: Count | None = None
+    selection: Selection | None = Field(default=None, exclude_if=lambda value: value is None)
     network: dict[str, Any] | None
     code: Code | None
     predictions: Sha256 | None

@@ -66,7 +66,7 @@ class Run:
     """A configuration of one method, with the method, the source and the data that it names.
 
     Attributes:
-        config: The configuration; its domains and seeds are those of the trials.
+        config: The configuration of this run alone; its domains and seeds are those of the trials.
         method: The method with its recipe.
         source: The pretrained network.
         store: The data.

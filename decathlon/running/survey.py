@@ -10,6 +10,7 @@ from decathlon.common.errors import DataError, ResultError, UsageError, first_di
 from decathlon.common.locks import is_claimed
 from decathlon.method.code import identity
 from decathlon.results.records import RECORD, read_record
+from decathlon.results.selection import before, procedure
 from decathlon.running.faults import Failure, failure_of
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial import build
@@ -150,7 +151,10 @@ def _difference(run: Run, path: Path) -> str | None:
     known = record.domain in run.store.domains
     was: dict[str, Any] = {
         "method": record.method,
-        "recipe": {key: value for key, value in record.recipe.items() if key != "domains"},
+        "recipe": before(
+            record.selection, {k: v for k, v in record.recipe.items() if k != "domains"}
+        ),
+        "selection": procedure(record.selection),
         "source": record.source,
         "code": identity(record.code or run.code),
         "crop": record.crop if known else None,
@@ -158,7 +162,8 @@ def _difference(run: Run, path: Path) -> str | None:
     }
     now: dict[str, Any] = {
         "method": run.method_name,
-        "recipe": run.method.recipe.as_json(),
+        "recipe": before(run.config.selection, run.method.recipe.as_json()),
+        "selection": procedure(run.config.selection),
         "source": run.source.sha256 if run.method.needs_source else None,
         "code": identity(run.code),
         "crop": run.store.crop_of(record.domain, run.config.crop) if known else None,

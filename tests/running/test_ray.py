@@ -246,7 +246,7 @@ def test_there_has_to_be_a_cluster_at_the_address(
 ) -> None:
     config = config_of(tiny, tiny_source, tmp_path)
     with pytest.raises(UsageError, match="no Ray cluster answers there"):
-        execute_on(Cluster("127.0.0.1:9"), config, survey(resolve(config)), PlainLines())
+        execute_on(Cluster("127.0.0.1:9"), survey(resolve(config)), PlainLines())
 
 
 def test_a_machine_with_other_code_or_source_takes_no_trial(

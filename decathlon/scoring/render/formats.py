@@ -69,8 +69,8 @@ def _setup(row: Row) -> dict[str, Any]:
     """Returns what a run's records have in common; None throughout for published rows."""
     keys = ("source", "network", "recipe", "code", "crop")
     found = {key: getattr(row.setup, key, None) for key in keys}
-    routing = row.setup.routing if row.setup else None
-    more = {"code": found["code"], "routing": routing}
+    more = {"code": found["code"]}
+    more |= {key: getattr(row.setup, key, None) for key in ("routing", "selection")}
     return found | {key: model.model_dump() for key, model in more.items() if model is not None}
 
 
