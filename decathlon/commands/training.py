@@ -132,7 +132,7 @@ def pretrain(
     init_processes(compute)
     store, when = open_store(folder), Checkpointing(checkpoint, checkpoint_steps)
     config = Pretraining(store, out, method, recipe, width, seed, split, compute, when, force)
-    _print_notes(notes_on_splits(store, [config.domain], split))
+    print_notes(notes_on_splits(store, [config.domain], split))
     curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
     with (
         process_group(),
@@ -325,8 +325,8 @@ def run(
         runs = resolve(config, notes.append if ALL in method else None)
         states = survey(runs)
     store, domains = runs[0].store, runs[0].config.domains
-    _print_notes([*notes, *notes_on_splits(store, domains, split)])
-    _print_notes(notes_on_crop(store, domains, config.crop))
+    print_notes([*notes, *notes_on_splits(store, domains, split)])
+    print_notes(notes_on_crop(store, domains, config.crop))
     if dry_run:
         preview(states)
         check_unmixed(states)
@@ -335,12 +335,12 @@ def run(
     failures = launch(states, cluster, tensorboard)
     summarise(failures, len(states))
     if len(failures) < len(states):
-        _suggest_score(results, split, runs)
+        suggest_score(results, split, runs)
     code = exit_code(failures, all_failed=len(failures) == len(states))
     raise typer.Exit(broadcast_or_exit(code))
 
 
-def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
+def suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
     """Prints the command that shows the results of a run."""
     from decathlon.common.progress import say_next
 
@@ -354,7 +354,7 @@ def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
     say_next("score", results, *words)
 
 
-def _print_notes(notes: list[str]) -> None:
+def print_notes(notes: list[str]) -> None:
     """Prints notes on standard error; with torchrun, in the first process."""
     from decathlon.models.processes import rank
 
