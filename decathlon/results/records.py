@@ -31,6 +31,8 @@ PREDICTIONS = "predictions.json"
 ROUTING = "routing.json"
 WEIGHTS = "weights.safetensors"
 LOG = "log.jsonl"
+LONGEST = 200
+"""Bytes of a name in the results, which is also that of a folder."""
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
 
@@ -116,7 +118,7 @@ class RunRecord(StrictModel):
     """
 
     format: Literal[2] = FORMAT
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST)]
     method: Annotated[str, Field(min_length=1)]
     domain: Annotated[str, Field(min_length=1)]
     split: Literal["train", "val", "test"]

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from decathlon.common.errors import UsageError, check_known
-from decathlon.common.files import digest_of
 from decathlon.data.keyed import generator
 from decathlon.method.recipe import parse_settings
 from decathlon.results.selection import Sampler, value_text
-from decathlon.running.run import LONGEST
 
 DIGITS = 4
 """Significant digits of a drawn number, so that names and tables show all of it."""
@@ -165,17 +163,6 @@ def space_of(
         drawn = {name: _draw(name, text) for name, text in parts}
         return Space({}, drawn, trials or 0, optuna)
     return Space({name: _values(f"--grid {name}={text}", text) for name, text in parts}, {})
-
-
-def point_name(base: str, point: Point) -> str:
-    """Returns the name of a point in the results: ``fine-tuning+lr=0.01+weight_decay=0.0001``.
-
-    The settings are in the order of the alphabet: the order in which they were asked for does not
-    matter. What cannot be part of a folder's name becomes a digest.
-    """
-    name = "+".join([base, *(f"{key}={value_text(point[key])}" for key in sorted(point))])
-    fits = "/" not in name and name.isprintable() and len(name.encode()) <= LONGEST
-    return name if fits else f"{base}+{digest_of(point)[:12]}"
 
 
 def _split(option: str, text: str) -> tuple[str, str]:

@@ -64,8 +64,9 @@ def survey(runs: Sequence[Run]) -> list[TrialState]:
     found = [_state_of(run, trial) for run, trial in pairs]
     awaited = {state.trial for state in found if state.state not in SETTLED}
     found = [_with_network(state, awaited) for state in found]
+    own = {state.folder.record(domain) for state in found for domain in state.trial.domains}
     for run in runs:
-        _warn_of_others(run)
+        _warn_of_others(run, own)
     refusals = {id(run): _refusal(run, found) for run in runs}
     return [_refused(state, refusals[id(state.run)]) for state in found]
 
@@ -119,12 +120,16 @@ def _with_network(state: TrialState, awaited: Collection[Trial]) -> TrialState:
     return state
 
 
-def _warn_of_others(run: Run) -> None:
-    """Warns of a record of the same name, for another domain or seed, that does not belong."""
+def _warn_of_others(run: Run, own: Collection[Path]) -> None:
+    """Warns of a record of the same name, for another domain or seed, that does not belong.
+
+    Args:
+        run: The run.
+        own: The records of all trials that are asked for.
+    """
     trials = run.trials()
     if all(trial.kept for trial in trials):
         return
-    own = {TrialFolder(run, t).record(domain) for t in trials for domain in t.domains}
     here = run.config.results / run.name
     settings = dict.fromkeys(trial.setting for trial in trials if not trial.kept)
     others = [path for setting in settings for path in here.glob(f"*/{setting}/seed*/{RECORD}")]

@@ -15,6 +15,7 @@ from pathlib import Path
 from decathlon.common.errors import DataError, UsageError, first_difference
 from decathlon.common.files import check_folder, digest_of
 from decathlon.common.locks import claim
+from decathlon.results.points import point_name
 from decathlon.results.records import read_record
 from decathlon.results.selection import Selection, procedure
 from decathlon.running.config import RunConfig
@@ -22,7 +23,7 @@ from decathlon.running.faults import Failure
 from decathlon.running.proposals import Study, import_optuna
 from decathlon.running.resolve import resolve, vary
 from decathlon.running.run import Run
-from decathlon.running.space import Point, Space, point_name
+from decathlon.running.space import Point, Space
 from decathlon.running.survey import TrialState, survey
 from decathlon.running.trial_folder import TrialFolder
 
