@@ -26,6 +26,12 @@ def point_name(base: str, point: Mapping[str, Any]) -> str:
     return name if fits else f"{base}+{digest_of(point)[:_DIGITS]}"
 
 
+def settings_in(name: str) -> dict[str, str]:
+    """Returns the settings that a point's name shows, as text."""
+    parts = (part.partition("=") for part in name.split("+"))
+    return {key: value for key, equals, value in parts if equals}
+
+
 def base_of(name: str) -> str | None:
     """Returns the sweep that a name is a point of; None if it is no point's."""
     found = re.fullmatch(rf"(.+?)\+([\w.]+=.*|[0-9a-f]{{{_DIGITS}}})", name)

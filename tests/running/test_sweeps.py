@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from decathlon.cli import app
 from decathlon.common.errors import UsageError
-from decathlon.results.points import base_of, point_name
+from decathlon.results.points import base_of, point_name, settings_in
 from decathlon.results.records import find_records, read_record
 from decathlon.results.selection import Selection
 from decathlon.running.space import Space, space_of
@@ -192,6 +192,7 @@ def test_names_show_settings_and_lead_back_to_the_sweep() -> None:
     assert len(long) < 40
     assert base_of(name) == base_of(long) == "fine-tuning"
     assert base_of("fine-tuning+best") is None
+    assert settings_in(name) == {"lr": "0.01", "weight_decay": "0.0001"}
 
 
 @pytest.mark.parametrize(

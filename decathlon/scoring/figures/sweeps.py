@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from decathlon.common.errors import ResultError
+from decathlon.results.points import settings_in
 from decathlon.results.selection import value_text
 from decathlon.scoring.entries import Entry
 from decathlon.scoring.figures import style
@@ -54,8 +55,10 @@ def points_of(entries: Sequence[Entry], suite: Suite) -> list[Swept]:
         accuracy = {domain: 100 * (1 - errors[domain]) for domain in domains if domain in errors}
         if len(accuracy) == len(domains) > 1:
             accuracy[MEAN] = sum(accuracy.values()) / len(domains)
+        shown = settings_in(entry.name)  # records lack some settings at their defaults
         settings = {
-            name.removesuffix(".default"): one.get((kind, name)) for kind, name in differing
+            (own := key[1].removesuffix(".default")): one.get(key, shown.get(own))
+            for key in differing
         }
         found.append(Swept(settings, accuracy))
     return found
@@ -137,7 +140,8 @@ def _set_axis(axes: Axes, values: Sequence[Any], places: Sequence[float]) -> Non
     else:
         axes.set_xlim(low - 0.08 * (high - low), high + 0.08 * (high - low))
         ticks = []
-    distinct = dict(sorted(zip(places, map(value_text, values), strict=True)))
+    texts = [f"{place:g}" for place in places] if numbers else map(value_text, values)
+    distinct = dict(sorted(zip(places, texts, strict=True)))
     if not numbers or len(distinct) <= MAX_TICKS:
         axes.set_xticks(list(distinct), [style.folded(text, 12) for text in distinct.values()])
     elif len(ticks) > 1:
