@@ -42,7 +42,11 @@ ADDED = {
     "run": TINY,
     "sweep": TINY,
 }
-SMALLER = {"--method all": "--method fine-tuning", "--trials 20": "--trials 2"}
+SMALLER = {
+    "--method all": "--method fine-tuning",
+    "lr=0.01,0.1,1": "lr=0.01,0.1",
+    "--trials 20": "--trials 1",
+}
 """Replaced in a command, as all methods, and many trials, take minutes."""
 ONE_DOMAIN = "--domain dtd"
 """Added to a ``run`` or ``sweep`` of a page of the tiny decathlon that names no domain."""

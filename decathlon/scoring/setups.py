@@ -24,7 +24,7 @@ rows in which they differ.
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from decathlon.common.files import digest_of
@@ -67,7 +67,8 @@ class Setup:
         crop: What images are cut from, in domains that have bounding boxes.
         routing: The control of routing that was evaluated, and whose networks; None if there is
             none.
-        selection: How settings were chosen, and which by the first record; None if all were given.
+        selection: How settings were chosen, without the outcome; None if all were given.
+        chosen: The chosen settings by domain.
     """
 
     method: str
@@ -81,6 +82,7 @@ class Setup:
     crop: str = "image"
     routing: Routing | None = None
     selection: Selection | None = None
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def facts(self) -> dict[Key, Any]:
@@ -205,7 +207,8 @@ def _setup(records: list[RunRecord]) -> Setup:
         subset=size_of(first),
         crop="box" if any(r.crop == "box" for r in records) else "image",
         routing=first.routing,
-        selection=first.selection,
+        selection=first.selection and first.selection.model_copy(update={"chosen": {}}),
+        chosen={r.domain: r.selection.chosen for r in records if r.selection},
     )
 
 

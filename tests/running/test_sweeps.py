@@ -149,7 +149,9 @@ def test_settings_chosen_by_domain_are_one_row(tmp_path: Path) -> None:
     assert any(note in found for found in board.notes)
     assert "tuned, 2 trials" in to_markdown(board)
     rows = {row["label"]: row for row in json.loads(to_json(board))["rows"]}
-    assert rows["mine [tuned, 2 trials]"]["selection"]["trials"] == 2
+    selection = rows["mine [tuned, 2 trials]"]["selection"]
+    assert selection["trials"] == 2
+    assert selection["chosen"] == {"cubs": {"lr": 0.1}, "flowers": {"lr": 0.2}}
     assert "selection" not in rows["given"]
 
 
