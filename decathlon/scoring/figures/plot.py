@@ -140,9 +140,8 @@ def _data(request: FigureRequest) -> Figure:
 
 
 def _sweep(request: FigureRequest) -> Figure:
-    entries = replace(request, split="val", names=()).entries()
     found: dict[str, list[Entry]] = {}
-    for entry in entries.values():
+    for entry in read_entries(request.results, "val", request.suite).values():
         if entry.domains and (base := base_of(entry.name)) is not None:
             found.setdefault(base, []).append(entry)
     if not found:
