@@ -128,6 +128,7 @@ setup(
             "setuptools>=77.0.1",
         ],
         "cluster": ["ray[default]>=2.55.1"],
+        "optuna": ["optuna>=4.5.0"],
         "timm": ["timm>=1.0.12"],
         "track": ["tensorboard>=2.16.2"],
     },

@@ -40,11 +40,16 @@ ADDED = {
     "prepare": "--jobs 1",
     "pretrain": f"{TINY} --width 0.1",
     "run": TINY,
+    "sweep": TINY,
 }
-SMALLER = {"--method all": "--method fine-tuning"}
-"""Replaced in a command, as all methods take minutes."""
+SMALLER = {
+    "--method all": "--method fine-tuning",
+    "lr=0.01,0.1,1": "lr=0.01,0.1",
+    "--trials 20": "--trials 1",
+}
+"""Replaced in a command, as all methods, and many trials, take minutes."""
 ONE_DOMAIN = "--domain dtd"
-"""Added to a ``run`` of a page whose data is the tiny decathlon and that names no domain."""
+"""Added to a ``run`` or ``sweep`` of a page of the tiny decathlon that names no domain."""
 BASELINE = "--baseline fine-tuning"
 """Added to a ``score`` of runs, as the official E_max does not apply to tiny data."""
 OWN_DOMAINS = ("docs/your-suite.md",)
@@ -72,6 +77,7 @@ NOT_RUN = {
     r"export .*": "sets a variable",
     r"decathlon run --launcher ray .*": "needs the cluster of the command before",
     r"decathlon run .*--tensorboard .*": "needs the extra `track`; tests/running/test_track.py",
+    r"decathlon sweep .*--optuna": "needs the extra `optuna`; tests/running/test_sweeps.py",
     r"decathlon prepare --download .*": "downloads 430 MB",
     r"decathlon prepare --imagenet .*": "needs photographs; tests/data/sources/test_imagenet.py",
     r"decathlon run .*resnet101.*": "needs a ResNet-101, and trains it",
@@ -106,7 +112,7 @@ def tried(command: str, page: str, folder: Path) -> list[str]:
     program, name, *words = shlex.split(command)
     assert program == "decathlon", f"{page}: run '{command}', or give a reason in NOT_RUN"
     added = ADDED.get(name, "")
-    if name == "run" and "--domain" not in words and page not in OWN_DOMAINS:
+    if name in ("run", "sweep") and "--domain" not in words and page not in OWN_DOMAINS:
         added += f" {ONE_DOMAIN}"
     own = any(folder.glob("results/*/*")) and "--suite" not in words
     if name == "score" and "--baseline" not in words and own:

@@ -46,6 +46,41 @@ Settings = Annotated[
         help="Change a recipe setting: field=value, with a JSON value. Repeat for several.",
     ),
 ]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        help="Source network from 'pretrain' or 'import-weights'. METHOD=FILE is for one"
+        " method only.",
+    ),
+]
+ResultsFolder = Annotated[Path, typer.Option("--results", help="Results folder.")]
+Seeds = Annotated[
+    list[int] | None, typer.Option("--seed", min=0, help="Seed (default: 0). Repeat for several.")
+]
+Shots = Annotated[int | None, typer.Option(help="Train on at most so many images per class.")]
+Fraction = Annotated[
+    float | None, number(0, 1, help="Train on this share of each class's images, such as 0.1.")
+]
+CutFrom = Annotated[
+    str,
+    typer.Option(
+        "--crop", help="image, or box: cut images to bounding boxes, in domains that have them"
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only list the trials and estimate their time.")
+]
+Launcher = Annotated[
+    str, typer.Option(help="local: one trial after another. ray: on a Ray cluster.")
+]
+Address = Annotated[
+    str | None, typer.Option(help="Address of the Ray cluster (default: one on this machine).")
+]
+Gpus = Annotated[
+    float | None,
+    number(minimum=0, help="GPUs per trial with Ray, such as 0.5 (default: 1 if there are any)."),
+]
 Precision = Annotated[
     str,
     typer.Option(

@@ -145,7 +145,8 @@ def score(
 
 def plot(
     kind: Annotated[
-        str, typer.Argument(help="policy, usage, tradeoff, curves, domains, data or routing.")
+        str,
+        typer.Argument(help="policy, usage, tradeoff, curves, domains, data, routing or sweep."),
     ],
     results: Results,
     out: Annotated[Path, typer.Option(help="File to write, .svg or .png.")],

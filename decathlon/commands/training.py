@@ -1,21 +1,30 @@
 """Commands that train: methods, networks, pretrain, import-weights, run, demo."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from decathlon.commands.options import (
+    Address,
     CacheFrozen,
     Checkpoint,
     CheckpointSteps,
     Compile,
+    CutFrom,
     Data,
     Device,
     Domains,
+    DryRun,
+    Fraction,
+    Gpus,
+    Launcher,
     Precision,
+    ResultsFolder,
+    Seeds,
     Settings,
+    Shots,
+    Sources,
     SyncBN,
     Tensorboard,
     Threads,
@@ -123,7 +132,7 @@ def pretrain(
     init_processes(compute)
     store, when = open_store(folder), Checkpointing(checkpoint, checkpoint_steps)
     config = Pretraining(store, out, method, recipe, width, seed, split, compute, when, force)
-    _print_notes(notes_on_splits(store, [config.domain], split))
+    print_notes(notes_on_splits(store, [config.domain], split))
     curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
     with (
         process_group(),
@@ -211,34 +220,19 @@ def run(
         list[str],
         typer.Option(help="Method to run, or 'all'; see 'decathlon methods'. Repeat for several."),
     ],
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Source network from 'pretrain' or 'import-weights'. METHOD=FILE is for one"
-            " method only."
-        ),
-    ] = None,
+    source: Sources = None,
     data: Data = None,
-    results: Annotated[Path, typer.Option(help="Results folder.")] = Path("results"),
+    results: ResultsFolder = Path("results"),
     domain: Domains = None,
-    seed: Annotated[
-        list[int] | None, typer.Option(min=0, help="Seed (default: 0). Repeat for several.")
-    ] = None,
+    seed: Seeds = None,
     split: TrainedSplit = "test",
-    shots: Annotated[
-        int | None, typer.Option(help="Train on at most so many images per class.")
-    ] = None,
-    fraction: Annotated[
-        float | None, number(0, 1, help="Train on this share of each class's images, such as 0.1.")
-    ] = None,
+    shots: Shots = None,
+    fraction: Fraction = None,
     draw: Annotated[
         list[int] | None,
         typer.Option(help="Which images --shots or --fraction takes (default: 0). Repeatable."),
     ] = None,
-    crop: Annotated[
-        str,
-        typer.Option(help="image, or box: cut images to bounding boxes, in domains that have them"),
-    ] = "image",
+    crop: CutFrom = "image",
     routing: Annotated[
         str | None,
         typer.Option(
@@ -265,24 +259,13 @@ def run(
     compiled: Compile = False,
     cache_frozen: CacheFrozen = False,
     force: Annotated[bool, typer.Option("--force", help="Run finished trials again.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list the trials and estimate their time.")
-    ] = False,
+    dry_run: DryRun = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
     tensorboard: Tensorboard = None,
-    launcher: Annotated[
-        str, typer.Option(help="local: one trial after another. ray: on a Ray cluster.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Address of the Ray cluster (default: one on this machine).")
-    ] = None,
-    gpus: Annotated[
-        float | None,
-        number(
-            minimum=0, help="GPUs per trial with Ray, such as 0.5 (default: 1 if there are any)."
-        ),
-    ] = None,
+    launcher: Launcher = "local",
+    address: Address = None,
+    gpus: Gpus = None,
 ) -> None:
     """Train and evaluate methods on the domains, and write records.
 
@@ -291,23 +274,18 @@ def run(
     torchrun --nproc-per-node=N -m decathlon run ... trains each network with N processes that
     share every batch.
     """
-    from decathlon.common.errors import TrialError
-    from decathlon.common.interrupts import ending
     from decathlon.data.reading.store import data_folder
-    from decathlon.models.processes import num_processes
     from decathlon.running.config import Checkpointing, RunConfig, routing_of, subsets_of
     from decathlon.running.crops import notes_on_crop
-    from decathlon.running.display import display, say_interrupted, summarise
+    from decathlon.running.display import summarise
     from decathlon.running.dry_run import preview
-    from decathlon.running.events import to_all
-    from decathlon.running.execution import execute
     from decathlon.running.faults import exit_code
-    from decathlon.running.launchers.ray import Cluster, execute_on
-    from decathlon.running.launchers.torchrun import execute_together
+    from decathlon.running.launchers.launch import launch
+    from decathlon.running.launchers.ray import Cluster
     from decathlon.running.resolve import ALL, methods_named, resolve
     from decathlon.running.splits import notes_on_splits
     from decathlon.running.survey import check_unmixed, survey
-    from decathlon.running.tensorboard import TrialCurves, check_tensorboard
+    from decathlon.running.tensorboard import check_tensorboard
     from decathlon.training.device import Compute
     from decathlon.training.distributed.groups import (
         broadcast_or_exit,
@@ -352,34 +330,22 @@ def run(
         runs = resolve(config, notes.append if ALL in method else None)
         states = survey(runs)
     store, domains = runs[0].store, runs[0].config.domains
-    _print_notes([*notes, *notes_on_splits(store, domains, split)])
-    _print_notes(notes_on_crop(store, domains, config.crop))
+    print_notes([*notes, *notes_on_splits(store, domains, split)])
+    print_notes(notes_on_crop(store, domains, config.crop))
     if dry_run:
         preview(states)
         check_unmixed(states)
         return
-    since = time.time()
-    try:
-        with display() as shown:
-            listener = shown if tensorboard is None else to_all(TrialCurves(tensorboard), shown)
-            if launcher == "ray":
-                failures = execute_on(Cluster(address, gpus), config, states, listener)
-            elif num_processes() > 1:
-                failures = execute_together(states, listener)
-            else:
-                failures = execute(states, listener)
-    except (KeyboardInterrupt, TrialError):  # the latter if a cluster is lost
-        ending()
-        say_interrupted(states, since)
-        raise
+    cluster = Cluster(address, gpus) if launcher == "ray" else None
+    failures = launch(states, cluster, tensorboard)
     summarise(failures, len(states))
     if len(failures) < len(states):
-        _suggest_score(results, split, runs)
+        suggest_score(results, split, runs)
     code = exit_code(failures, all_failed=len(failures) == len(states))
     raise typer.Exit(broadcast_or_exit(code))
 
 
-def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
+def suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
     """Prints the command that shows the results of a run."""
     from decathlon.common.progress import say_next
 
@@ -393,7 +359,7 @@ def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
     say_next("score", results, *words)
 
 
-def _print_notes(notes: list[str]) -> None:
+def print_notes(notes: list[str]) -> None:
     """Prints notes on standard error; with torchrun, in the first process."""
     from decathlon.models.processes import rank
 

@@ -19,6 +19,7 @@ from decathlon.common.files import write_json
 from decathlon.common.oserrors import explained
 from decathlon.common.strict import Count, Sha256, StrictModel
 from decathlon.results.controls import Routing
+from decathlon.results.selection import Selection
 from decathlon.suites.base import Crop
 from decathlon.suites.registry import DEFAULT
 from decathlon.suites.subset import Subset
@@ -30,6 +31,8 @@ PREDICTIONS = "predictions.json"
 ROUTING = "routing.json"
 WEIGHTS = "weights.safetensors"
 LOG = "log.jsonl"
+LONGEST = 200
+"""Bytes of a name in the results, which is also that of a folder."""
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
 
@@ -105,6 +108,7 @@ class RunRecord(StrictModel):
             do not write it.
         num_trained: Images trained on; None where nothing was trained, and in records of earlier
             versions.
+        selection: How the settings were chosen by ``decathlon sweep``; left out if they were given.
         network: Architecture of the source network, or None in records of format 1.
         code: Code of the method; None in records of format 1, and where the source network
             is evaluated as it is.
@@ -114,7 +118,7 @@ class RunRecord(StrictModel):
     """
 
     format: Literal[2] = FORMAT
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST)]
     method: Annotated[str, Field(min_length=1)]
     domain: Annotated[str, Field(min_length=1)]
     split: Literal["train", "val", "test"]
@@ -137,6 +141,7 @@ class RunRecord(StrictModel):
     crop: Crop = "image"
     routing: Routing | None = None
     num_trained: Count | None = None
+    selection: Selection | None = Field(default=None, exclude_if=lambda value: value is None)
     network: dict[str, Any] | None
     code: Code | None
     predictions: Sha256 | None

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from decathlon.common.errors import UsageError, check_known
 from decathlon.common.files import CHECKPOINT_SECONDS
 from decathlon.results.controls import CONTROLS, DRAWN, Control
+from decathlon.results.selection import Selection
 from decathlon.suites.base import Crop
 from decathlon.suites.subset import Subset
 from decathlon.training.device import Compute
@@ -51,6 +52,7 @@ class RunConfig:
         checkpointing: When checkpoints are written.
         force: Run finished trials again.
         cache_frozen: Compute the frozen beginning of a network once for each crop of an image.
+        selection: How the settings were chosen, if a sweep did that.
     """
 
     methods: tuple[str, ...]
@@ -71,6 +73,7 @@ class RunConfig:
     checkpointing: Checkpointing = field(default_factory=Checkpointing)
     force: bool = False
     cache_frozen: bool = False
+    selection: Selection | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values; paths are absolute."""

@@ -88,6 +88,20 @@ def resolve(config: RunConfig, refused: Callable[[str], None] | None = None) -> 
     return runs
 
 
+def vary(run: Run, configs: Sequence[RunConfig]) -> list[Run]:
+    """Returns runs of the same method, data and source with other configurations.
+
+    Args:
+        run: What :func:`resolve` returned.
+        configs: Those of the new runs, which may differ in anything else.
+
+    Raises:
+        UsageError: A setting does not fit.
+    """
+    source = run.source if run.source.path is not None else None
+    return [_resolve_one(config, run.method_name, run.store, source) for config in configs]
+
+
 def _refusal(config: RunConfig, method: str, source: Source | None) -> str:
     """Returns why a method, or the one that trains its network, cannot be run from a source."""
     kind = find(method)
@@ -116,6 +130,7 @@ def _resolve_one(config: RunConfig, method: str, store: Store, source: Source | 
     own = replace(
         config,
         methods=(method,),
+        sources=(str(source.path),) if source is not None else (),
         domains=tuple(dict.fromkeys(config.domains or store.domains)),
         seeds=tuple(dict.fromkeys(config.seeds)),
     )

@@ -9,16 +9,13 @@ from decathlon.data.reading.store import Store
 from decathlon.method.base import Method, Task
 from decathlon.models.weights import Source
 from decathlon.results.controls import Routing, control_name
-from decathlon.results.records import RESERVED, Code, trial_folder
+from decathlon.results.records import LONGEST, RESERVED, Code, trial_folder
 from decathlon.running.config import RunConfig
 from decathlon.running.crops import check_crop
 from decathlon.running.splits import trained_on
 from decathlon.suites.base import DEFAULT
 from decathlon.suites.subset import Subset
 from decathlon.training.feed import task_of
-
-LONGEST = 200
-"""Bytes of a name in the results, which is also that of a folder."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Run:
     """A configuration of one method, with the method, the source and the data that it names.
 
     Attributes:
-        config: The configuration; its domains and seeds are those of the trials.
+        config: The configuration of this run alone; its domains and seeds are those of the trials.
         method: The method with its recipe.
         source: The pretrained network.
         store: The data.

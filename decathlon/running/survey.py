@@ -10,6 +10,7 @@ from decathlon.common.errors import DataError, ResultError, UsageError, first_di
 from decathlon.common.locks import is_claimed
 from decathlon.method.code import identity
 from decathlon.results.records import RECORD, read_record
+from decathlon.results.selection import before, procedure
 from decathlon.running.faults import Failure, failure_of
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial import build
@@ -63,8 +64,9 @@ def survey(runs: Sequence[Run]) -> list[TrialState]:
     found = [_state_of(run, trial) for run, trial in pairs]
     awaited = {state.trial for state in found if state.state not in SETTLED}
     found = [_with_network(state, awaited) for state in found]
+    own = {state.folder.record(domain) for state in found for domain in state.trial.domains}
     for run in runs:
-        _warn_of_others(run)
+        _warn_of_others(run, own)
     refusals = {id(run): _refusal(run, found) for run in runs}
     return [_refused(state, refusals[id(state.run)]) for state in found]
 
@@ -118,12 +120,16 @@ def _with_network(state: TrialState, awaited: Collection[Trial]) -> TrialState:
     return state
 
 
-def _warn_of_others(run: Run) -> None:
-    """Warns of a record of the same name, for another domain or seed, that does not belong."""
+def _warn_of_others(run: Run, own: Collection[Path]) -> None:
+    """Warns of a record of the same name, for another domain or seed, that does not belong.
+
+    Args:
+        run: The run.
+        own: The records of all trials that are asked for.
+    """
     trials = run.trials()
     if all(trial.kept for trial in trials):
         return
-    own = {TrialFolder(run, t).record(domain) for t in trials for domain in t.domains}
     here = run.config.results / run.name
     settings = dict.fromkeys(trial.setting for trial in trials if not trial.kept)
     others = [path for setting in settings for path in here.glob(f"*/{setting}/seed*/{RECORD}")]
@@ -150,7 +156,10 @@ def _difference(run: Run, path: Path) -> str | None:
     known = record.domain in run.store.domains
     was: dict[str, Any] = {
         "method": record.method,
-        "recipe": {key: value for key, value in record.recipe.items() if key != "domains"},
+        "recipe": before(
+            record.selection, {k: v for k, v in record.recipe.items() if k != "domains"}
+        ),
+        "selection": procedure(record.selection),
         "source": record.source,
         "code": identity(record.code or run.code),
         "crop": record.crop if known else None,
@@ -158,7 +167,8 @@ def _difference(run: Run, path: Path) -> str | None:
     }
     now: dict[str, Any] = {
         "method": run.method_name,
-        "recipe": run.method.recipe.as_json(),
+        "recipe": before(run.config.selection, run.method.recipe.as_json()),
+        "selection": procedure(run.config.selection),
         "source": run.source.sha256 if run.method.needs_source else None,
         "code": identity(run.code),
         "crop": run.store.crop_of(record.domain, run.config.crop) if known else None,

@@ -256,5 +256,5 @@ def _record(folder: TrialFolder, domain: str, result: Evaluation, **facts: Any) 
         **facts,
         **folder.expected(domain)
         | {"network": run.source.architecture.as_json(), "routing": folder.routing}
-        | {"code": None if trial.kept else run.code},
+        | {"code": None if trial.kept else run.code, "selection": folder.selection},
     )

@@ -23,13 +23,14 @@ from decathlon.common.locks import claim, is_claimed
 from decathlon.method.code import identity, shown
 from decathlon.results.controls import Routing
 from decathlon.results.records import LOG, RECORD, RunRecord, read_record
+from decathlon.results.selection import Selection
 from decathlon.running.faults import Failure
 from decathlon.running.run import Run, Trial
 from decathlon.training.checkpoints import peek
 
 CHECKPOINTS = "checkpoints"
 FAILED = "failed.json"
-PLAIN = {"subset": "", "crop": "image", "routing": None}
+PLAIN = {"subset": "", "crop": "image", "routing": None, "selection": None}
 """Facts that are left out of the identity of checkpoints: those of earlier versions lack them."""
 
 
@@ -86,6 +87,11 @@ class TrialFolder:
         """The control of routing that the trial is; None if it is none."""
         return None if self.trial.kept else self.run.routing
 
+    @property
+    def selection(self) -> Selection | None:
+        """How the trial's settings were chosen; None if they were given."""
+        return None if self.trial.kept else self.run.config.selection
+
     def expected(self, domain: str) -> dict[str, Any]:
         """Returns the fields by which a finished record is known to be this trial's.
 
@@ -107,6 +113,7 @@ class TrialFolder:
             "subset": trial.subset_name,
             "crop": run.store.crop_of(domain, run.config.crop),
             "routing": None if self.routing is None else self.routing.model_dump(),
+            "selection": None if self.selection is None else self.selection.model_dump(),
         }
         if facts["source"] is None and not trial.kept:  # else the source's file says it
             facts["network"] = run.source.architecture.as_json()
@@ -176,7 +183,7 @@ class TrialFolder:
         code = wanted.pop("code")
         if record.network is None:  # records of format 1 do not say it
             wanted.pop("network", None)
-        found = record.model_dump(include=set(wanted))
+        found = dict.fromkeys(wanted) | record.model_dump(include=set(wanted))
         differences = [
             f"another {key}: {first_difference(found[key], value)}"
             for key, value in wanted.items()

@@ -51,6 +51,7 @@ def notes_on(
     if suite.score and baseline:
         notes += _on_baseline(baseline, suite.score)
     notes += _on_setups(rows, entries) + _on_routing(rows) + _on_subsets(rows)
+    notes += _on_selection(entries)
     notes += common_notes(entries, baseline)
     notes += [
         f"{entry.label}: the {split} labels of {', '.join(entry.unknown)} are unknown:"
@@ -147,6 +148,24 @@ def _on_routing(rows: Sequence[Row]) -> list[str]:
                 f"{row.label}: {routing.weights} was trained in another way since, so they do not"
                 " compare; evaluate the control again with --force."
             )
+    return notes
+
+
+def _on_selection(entries: Sequence[Entry]) -> list[str]:
+    """Says of each row with chosen settings what they were chosen from, how, and which."""
+    notes = []
+    for entry in entries:
+        if (how := entry.setup.selection) is None:
+            continue
+        found: dict[str, dict[str, None]] = {}
+        for record in entry.used:
+            if record.selection is not None:
+                found.setdefault(record.selection.chosen_text, {})[record.domain] = None
+        chosen = [f"{text} ({', '.join(domains)})" for text, domains in found.items()]
+        notes.append(
+            f"{entry.label}: settings chosen on {how.split} ({how.rule}) from"
+            f" {plural(how.trials, 'point')} of {how.space_text}: {'; '.join(chosen)}."
+        )
     return notes
 
 

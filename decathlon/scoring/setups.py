@@ -2,8 +2,8 @@
 
 A row is one name run in one way: one method, one source network, one recipe, one version
 of the method's code, one size of the training set, one crop of the domains that have bounding
-boxes, one control of routing. Records of one name that differ in any of these become rows of their
-own, and their labels say what differs.
+boxes, one control of routing, one way to choose settings. Records of one name that differ in any
+of these become rows of their own, and their labels say what differs.
 
 * Draws of a subset of the training images are repetitions, as seeds are. Sizes of subsets are
   groups of the board, and the labels of their rows say the size even if there is one only.
@@ -11,6 +11,8 @@ own, and their labels say what differs.
 * Records where nothing was trained (the source network on its own domain) have no recipe.
   They belong to every row that starts from the same source. A method that starts from no
   source takes them from a network of its own size.
+* Settings that were chosen on val are no part of a setup, how they were chosen is: each domain
+  may have its own.
 * Records of format 1 name neither code nor network. They join the records that do, as long
   as those agree with each other; else they are a row of their own.
 
@@ -22,13 +24,14 @@ rows in which they differ.
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from decathlon.common.files import digest_of
 from decathlon.common.text import plural
 from decathlon.results.controls import Routing
 from decathlon.results.records import Code, RunRecord
+from decathlon.results.selection import Selection, before, procedure
 from decathlon.suites.base import Suite
 from decathlon.suites.subset import Subset
 
@@ -56,13 +59,16 @@ class Setup:
         source: SHA-256 of the source network's weights, or None where none were used.
         network: Architecture of the source network, or None where no record names it.
         unit: Bits of a plain network of that width, which tells widths apart without a name.
-        recipe: Settings of the method, or None where nothing was trained.
+        recipe: Settings of the method, without those that were chosen on val; None where nothing
+            was trained.
         source_domain: What the method does on the source domain.
         code: Code of the method, or None where no record names it.
         subset: Size of the subset of the training images, such as ``10shot``; empty for all.
         crop: What images are cut from, in domains that have bounding boxes.
         routing: The control of routing that was evaluated, and whose networks; None if there is
             none.
+        selection: How settings were chosen, without the outcome; None if all were given.
+        chosen: The chosen settings by domain.
     """
 
     method: str
@@ -75,6 +81,8 @@ class Setup:
     subset: str = ""
     crop: str = "image"
     routing: Routing | None = None
+    selection: Selection | None = None
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def facts(self) -> dict[Key, Any]:
@@ -90,6 +98,8 @@ class Setup:
             found |= {("recipe", name): value for name, value in _flat(self.recipe).items()}
             if self.routing is not None:
                 found |= {("routing", key): v for key, v in self.routing.model_dump().items()}
+            if tuning := procedure(self.selection):
+                found |= {("selection", key): value for key, value in tuning.items()}
             found["source domain", "source domain"] = self.source_domain
             found["code", "code"] = self.code.sha256 if self.code else None
         return found
@@ -151,8 +161,9 @@ def by_setup(records: Sequence[RunRecord], suite: Suite) -> list[tuple[Setup, li
     boxed = [name for name, domain in suite.domains.items() if domain.box_views]
     groups: dict[str, list[RunRecord]] = {}
     for r in (r for r in records if r.trained):
-        identity: list[Any] = [r.method, r.source, r.parameters.unit, r.recipe, r.source_domain]
-        identity += [size_of(r), r.routing and r.routing.model_dump()]
+        identity: list[Any] = [r.method, r.source, r.parameters.unit, r.source_domain, size_of(r)]
+        identity += [before(r.selection, r.recipe), procedure(r.selection)]
+        identity += [r.routing and r.routing.model_dump()]
         groups.setdefault(digest_of(identity), []).append(r)
     found = [part for group in groups.values() for part in _by_code(group, boxed)]
     kept = [record for record in records if not record.trained]
@@ -190,12 +201,14 @@ def _setup(records: list[RunRecord]) -> Setup:
         source=first.source,
         network=next((r.network for r in records if r.network is not None), None),
         unit=first.parameters.unit,
-        recipe=first.recipe if first.trained else None,
+        recipe=before(first.selection, first.recipe) if first.trained else None,
         source_domain=first.source_domain,
         code=next((r.code for r in records if r.code is not None), None),
         subset=size_of(first),
         crop="box" if any(r.crop == "box" for r in records) else "image",
         routing=first.routing,
+        selection=first.selection and first.selection.model_copy(update={"chosen": {}}),
+        chosen={r.domain: r.selection.chosen for r in records if r.selection},
     )
 
 
@@ -219,6 +232,8 @@ def _with_kept(
 def row_labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]) -> list[str]:
     """Returns a label for each setup of a name: the name alone if it is the only one of all images.
 
+    Labels of setups with chosen settings say so.
+
     Args:
         name: The name.
         setups: Its setups.
@@ -238,7 +253,8 @@ def row_labels(name: str, setups: Sequence[Setup], sources: Iterable[str | None]
             facts = _facts_of(one, chosen, known, MAX_VALUE) + more if len(same) > 1 else []
             if len(same) > 1 and not facts:
                 facts = [f"setup {place}"]
-            text = ", ".join([*filter(None, [size]), *facts])
+            tuned = [str(one.selection)] if one.selection else []
+            text = ", ".join([*filter(None, [size]), *tuned, *facts])
             found[one] = f"{name} [{text}]" if text else name
     return [found[setup] for setup in setups]
 

@@ -47,6 +47,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "pretrain",
         "import-weights",
         "run",
+        "sweep",
         "score",
         "report",
         "compare",

@@ -15,11 +15,13 @@ import pytest
 from decathlon.commands.options import check_launcher
 from decathlon.common.errors import UsageError
 from decathlon.method.code import code_of, identity
+from decathlon.results.selection import Selection
 from decathlon.running.config import Checkpointing, RunConfig
 from decathlon.running.display import PlainLines
 from decathlon.running.launchers.ray import Cluster, _run_remotely, execute_on
 from decathlon.running.resolve import resolve
 from decathlon.running.survey import survey
+from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.device import Compute
 from tests import faulty
 from tests.training.distributed.test_parallel import processes_of
@@ -228,6 +230,26 @@ def test_configurations_survive_their_way_as_text(tmp_path: Path) -> None:
     assert found.seeds == config.seeds
 
 
+def test_the_configuration_of_a_run_is_all_that_a_machine_needs(
+    tiny: Path, tiny_source: Path, tmp_path: Path
+) -> None:
+    chosen = Selection(space={"lr": [0.1]}, sampler="grid", trials=1, rule="", chosen={"lr": 0.1})
+    config = RunConfig(
+        ("scratch", "fine-tuning"),
+        tiny,
+        tmp_path,
+        (f"fine-tuning={tiny_source}",),
+        selection=chosen,
+    )
+    for run in resolve(config):
+        (found,) = resolve(RunConfig.from_json(json.loads(json.dumps(run.config.as_json()))))
+        identities = [
+            [TrialFolder(one, trial).identity() for trial in one.trials()] for one in (run, found)
+        ]
+        assert identities[0] == identities[1]
+        assert next(iter(identities[0][0].values()))["selection"] == chosen.model_dump()
+
+
 def config_of(data: Path, source: Path, results: Path) -> RunConfig:
     """A configuration of one trial."""
     return RunConfig(
@@ -246,7 +268,7 @@ def test_there_has_to_be_a_cluster_at_the_address(
 ) -> None:
     config = config_of(tiny, tiny_source, tmp_path)
     with pytest.raises(UsageError, match="no Ray cluster answers there"):
-        execute_on(Cluster("127.0.0.1:9"), config, survey(resolve(config)), PlainLines())
+        execute_on(Cluster("127.0.0.1:9"), survey(resolve(config)), PlainLines())
 
 
 def test_a_machine_with_other_code_or_source_takes_no_trial(

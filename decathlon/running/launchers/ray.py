@@ -79,14 +79,11 @@ class Cluster:
     gpus: float | None = None
 
 
-def execute_on(
-    cluster: Cluster, config: RunConfig, states: Sequence[TrialState], listener: Listener
-) -> list[Failure]:
+def execute_on(cluster: Cluster, states: Sequence[TrialState], listener: Listener) -> list[Failure]:
     """Runs all trials that are not done, at the same time as far as there is room.
 
     Args:
         cluster: Where.
-        config: What the trials were made from.
         states: What :func:`decathlon.running.survey.survey` found.
         listener: Called with every event.
 
@@ -103,18 +100,15 @@ def execute_on(
     if not todo:
         return failures
     with connected(ray, cluster.address) as head:
-        needs = resources(ray, config.compute, cluster.gpus)
-        return failures + _Fleet(ray, head, config, listener, needs).run(todo)
+        needs = resources(ray, todo[0].run.config.compute, cluster.gpus)
+        return failures + _Fleet(ray, head, listener, needs).run(todo)
 
 
 class _Fleet:
     """The trials that have been sent to the cluster."""
 
-    def __init__(
-        self, ray: Any, head: str, config: RunConfig, listener: Listener, needs: dict[str, float]
-    ) -> None:
-        self.ray, self.listener = ray, listener
-        self.config, self.since = json.dumps(config.as_json()), time.time()
+    def __init__(self, ray: Any, head: str, listener: Listener, needs: dict[str, float]) -> None:
+        self.ray, self.listener, self.since = ray, listener, time.time()
         # Ray's own retries are unlimited for some causes, and never reported.
         self.task = ray.remote(max_retries=0, **needs)(_run_remotely)
         self.health = Health(ray, head, needs)
@@ -160,7 +154,8 @@ class _Fleet:
         key = str(item.trial)
         self.logs[item.trial] = _Log(item)
         asked = json.dumps(item.folder.identity())
-        ref = self.task.options(name=key).remote(self.config, key, asked, self.since)
+        config = json.dumps(item.run.config.as_json())
+        ref = self.task.options(name=key).remote(config, key, asked, self.since)
         self.given[ref] = item
 
     def _collect(self) -> None:
@@ -295,7 +290,7 @@ def _run_remotely(config: str, key: str, asked: str, since: float) -> str:
     """Does one trial, in a process of the cluster.
 
     Args:
-        config: JSON of the configuration.
+        config: JSON of the configuration of the trial's run.
         key: The trial, as text.
         asked: JSON of the trial's identity where the command was given.
         since: When the command began, in seconds since 1970.
@@ -323,8 +318,7 @@ def _run_remotely(config: str, key: str, asked: str, since: float) -> str:
 
 
 def _find(config: RunConfig, key: str) -> tuple[Run, Trial]:
-    runs = resolve(config, refused=lambda note: None)  # noted where the command was given
-    for found in ((run, trial) for run in runs for trial in run.trials()):
+    for found in ((run, trial) for run in resolve(config) for trial in run.trials()):
         if str(found[1]) == key:
             return found
     raise UsageError(f"there is no trial '{key}'; all machines need the same version and data")

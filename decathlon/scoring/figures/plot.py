@@ -7,10 +7,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from decathlon.common.errors import ResultError, UsageError, check_known
+from decathlon.results.points import base_of
 from decathlon.results.published import published_rows
 from decathlon.scoring.board import board_of
 from decathlon.scoring.entries import Entry, find_entry, hint_on, read_entries, suite_of
-from decathlon.scoring.figures import amounts, boards, curves, policies, style
+from decathlon.scoring.figures import amounts, boards, curves, policies, style, sweeps
 from decathlon.scoring.integrity import check_same_images, official_problem
 from decathlon.scoring.reference import REFERENCE
 from decathlon.suites.base import Suite
@@ -138,6 +139,23 @@ def _data(request: FigureRequest) -> Figure:
     return amounts.data([*amounts.lines_of(entries, request.suite), *published], request.suite)
 
 
+def _sweep(request: FigureRequest) -> Figure:
+    found: dict[str, list[Entry]] = {}
+    for entry in read_entries(request.results, "val", request.suite).values():
+        if entry.domains and (base := base_of(entry.name)) is not None:
+            found.setdefault(base, []).append(entry)
+    if not found:
+        raise ResultError(
+            f"{request.results}: has no points of a sweep to plot; 'decathlon sweep' tries some"
+        )
+    for name in request.names:
+        check_known("sweep", name, found)
+    asked = request.names or tuple(found)
+    if len(asked) > 1:
+        raise UsageError(f"{', '.join(asked)} were swept: name one with --name")
+    return sweeps.sweep(sweeps.points_of(found[asked[0]], request.suite), request.suite)
+
+
 _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
     "policy": _routed(policies.policy),
     "usage": _routed(policies.usage),
@@ -146,6 +164,7 @@ _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
     "domains": _domains,
     "data": _data,
     "routing": _routing,
+    "sweep": _sweep,
 }
 KINDS = tuple(_KINDS)
 """Names of the figures."""
@@ -166,8 +185,9 @@ def plot(
         kind: ``policy`` (share of images fine-tuned, by block and domain), ``usage``
             (fine-tuned blocks per image), ``tradeoff`` (score against #par), ``curves``
             (training loss), ``domains`` (accuracies relative to the baseline), ``data``
-            (accuracy over the number of training images) or ``routing`` (accuracies of the
-            controls of routing relative to what was learned).
+            (accuracy over the number of training images), ``routing`` (accuracies of the
+            controls of routing relative to what was learned) or ``sweep`` (accuracy on val over
+            each setting of a sweep).
         results: The folder of records.
         out: An SVG or PNG file, written whole or not at all.
         split: Split of the records.

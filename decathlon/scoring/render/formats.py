@@ -69,9 +69,13 @@ def _setup(row: Row) -> dict[str, Any]:
     """Returns what a run's records have in common; None throughout for published rows."""
     keys = ("source", "network", "recipe", "code", "crop")
     found = {key: getattr(row.setup, key, None) for key in keys}
-    routing = row.setup.routing if row.setup else None
-    more = {"code": found["code"], "routing": routing}
-    return found | {key: model.model_dump() for key, model in more.items() if model is not None}
+    if row.setup is None:
+        return found
+    more = {"code": found["code"], "routing": row.setup.routing}
+    found |= {key: model.model_dump() for key, model in more.items() if model is not None}
+    if (selection := row.setup.selection) is not None:
+        found["selection"] = selection.model_dump() | {"chosen": row.setup.chosen}
+    return found
 
 
 def frame(board: "Board") -> "pandas.DataFrame":

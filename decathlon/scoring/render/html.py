@@ -174,6 +174,8 @@ def _provenance(entry: Entry) -> list[tuple[str, str]]:
         "threads": _values(record.threads for record in records),
         "environment": {key: _values(r.environment.get(key) for r in records) for key in keys},
     }
+    if setup.selection is not None:
+        origin["selection"] = setup.selection.model_dump() | {"chosen": setup.chosen}
     blocks = {"Recipe": setup.recipe, "Provenance": origin}
     return [
         (name, visible_lines(json.dumps(value, indent=2, ensure_ascii=False)))

@@ -57,6 +57,8 @@ def _facts(report: TrialReport) -> Grid:
             f"{routing.control} ({CONTROLS[routing.control]}), {plural(routing.routes, 'route')},"
             f" networks of {routing.weights}"
         )
+    if (selection := record.selection) is not None:
+        rows["settings"] = f"{selection.chosen_text} ({selection}; {selection.rule})"
     if record.accuracy is not None and report.ci is not None:
         low, high = report.ci
         rows["accuracy"] = (
@@ -114,6 +116,8 @@ def _value(report: TrialReport) -> dict[str, Any]:
     names = "name method domain split seed suite subset crop trained_on recipe source network"
     found: dict[str, Any] = {name: getattr(record, name) for name in names.split()}
     found["routing"] = record.routing and record.routing.model_dump()
+    if record.selection is not None:
+        found["selection"] = record.selection.model_dump()
     found |= {"accuracy": record.accuracy, "ci": report.ci}
     found |= {"correct": record.correct, "total": record.total}
     found["tuned"] = list(report.tuned) or None

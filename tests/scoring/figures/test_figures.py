@@ -17,7 +17,7 @@ from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.files import write_json, write_text
 from decathlon.scoring.board import board_of
 from decathlon.scoring.entries import read_entries
-from decathlon.scoring.figures import boards, curves, policies, style
+from decathlon.scoring.figures import boards, curves, policies, style, sweeps
 from decathlon.scoring.figures.plot import KINDS, plot
 from decathlon.suites.visual_decathlon import SUITE
 from tests.scoring.making import everywhere
@@ -42,12 +42,54 @@ def plotted(results: Path, add_runs: AddRuns) -> Path:
     return results
 
 
+@pytest.fixture
+def swept(results: Path, add_runs: AddRuns) -> Path:
+    """Three points of a sweep of two settings, one of which the records lack at its default."""
+    for lr, bn in ((0.001, "batch"), (0.01, "source"), (0.1, "batch")):
+        recipe = {"epochs": 1, "lr": lr} | ({"bn": bn} if bn != "batch" else {})
+        accuracy = {"dtd": (30, 50), "svhn": (round(100 * lr) + 20, 50)}
+        facts = {"method": "fine-tuning", "split": "val", "official": False}
+        add_runs(f"fine-tuning+bn={bn}+lr={lr}", accuracy, recipe=recipe, **facts)
+    return results
+
+
+def test_a_sweep_has_a_panel_for_each_setting(swept: Path, tmp_path: Path) -> None:
+    entries = list(read_entries(swept, "val", SUITE).values())
+    points = sweeps.points_of(entries, SUITE)
+    assert [point.settings for point in points] == [
+        {"lr": 0.001, "bn": "batch"},
+        {"lr": 0.1, "bn": "batch"},
+        {"lr": 0.01, "bn": "source"},
+    ]
+    assert points[1].accuracy == pytest.approx({"dtd": 60, "svhn": 60, "mean": 60})
+    rates, norms = sweeps.sweep(points, SUITE).axes
+    assert (rates.get_xscale(), norms.get_xscale()) == ("log", "linear")
+    assert [tick.get_text() for tick in rates.get_xticklabels()] == ["0.001", "0.01", "0.1"]
+    assert [tick.get_text() for tick in norms.get_xticklabels()] == ["batch", "source"]
+    out = tmp_path / "sweep.svg"
+    plot("sweep", swept, out)
+    assert {"lr", "bn", "DTD", "SVHN", "mean", "accuracy on val (%)"} <= set(texts(out))
+    first = out.read_bytes()
+    plot("sweep", swept, out)
+    assert out.read_bytes() == first
+    with pytest.raises(UsageError, match="did you mean 'fine-tuning'"):
+        plot("sweep", swept, out, names=["fine-tunin"])
+
+
+def test_a_sweep_without_points_is_said(plotted: Path, tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match="has no points of a sweep"):
+        plot("sweep", plotted, tmp_path / "sweep.svg")
+
+
 def texts(path: Path) -> list[str]:
     return [e.text or "" for e in ET.parse(path).iter("{http://www.w3.org/2000/svg}text")]
 
 
-# See test_subsets.py, and test_routing.py of tests/running.
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("data", "routing")])
+# See test_a_sweep_has..., test_subsets.py, and test_routing.py of tests/running.
+OTHERS = ("data", "routing", "sweep")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in OTHERS])
 def test_every_figure_is_a_whole_svg_with_text(kind: str, plotted: Path, tmp_path: Path) -> None:
     out = tmp_path / f"{kind}.svg"
     plot(kind, plotted, out, baseline="fine-tuning")
