@@ -130,6 +130,8 @@ setup(
         "cluster": ["ray[default]>=2.55.1"],
         "timm": ["timm>=1.0.12"],
         "track": ["tensorboard>=2.16.2"],
+        "trackio": ["trackio>=0.43"],
+        "wandb": ["wandb>=0.19.10"],
     },
     entry_points={
         "console_scripts": ["decathlon = decathlon.__main__:main"],

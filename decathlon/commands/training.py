@@ -1,6 +1,5 @@
 """Commands that train: methods, networks, pretrain, import-weights, run, demo."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,12 +18,14 @@ from decathlon.commands.options import (
     SyncBN,
     Tensorboard,
     Threads,
+    Track,
     TrainedSplit,
     check_launcher,
     check_out,
     check_split,
     checked_crop,
     number,
+    tracked,
 )
 from decathlon.common.files import CHECKPOINT_SECONDS, check_folder
 from decathlon.common.progress import say
@@ -81,6 +82,7 @@ def pretrain(
     compiled: Compile = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
+    track: Track = None,
     tensorboard: Tensorboard = None,
     force: Annotated[
         bool,
@@ -107,7 +109,7 @@ def pretrain(
     from decathlon.running.pretraining import pretrain as run
     from decathlon.running.source_training import RECIPE
     from decathlon.running.splits import notes_on_splits
-    from decathlon.running.tensorboard import Curves, check_tensorboard
+    from decathlon.running.tracking import trackers_of
     from decathlon.training.device import Compute
     from decathlon.training.distributed.groups import init_processes, process_group
 
@@ -115,8 +117,7 @@ def pretrain(
     folder = data_folder(data)
     check_out(out, folder)
     check_name(out)
-    if tensorboard is not None:
-        check_tensorboard(tensorboard)
+    trackers = trackers_of(tracked(track, tensorboard))
     find(method)  # a wrong name is reported before data is looked for
     recipe = apply({"paper": RECIPE}, parse_settings(settings or []), "pretraining")
     compute = Compute(device, precision, threads, sync_bn, compiled)
@@ -124,7 +125,10 @@ def pretrain(
     store, when = open_store(folder), Checkpointing(checkpoint, checkpoint_steps)
     config = Pretraining(store, out, method, recipe, width, seed, split, compute, when, force)
     _print_notes(notes_on_splits(store, [config.domain], split))
-    curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
+    if rank() > 0:
+        trackers = []
+    asked = {"method": method, "width": width, "split": split, "seed": seed}
+    asked["recipe"] = recipe.as_json()
     with (
         process_group(),
         with_reason(out.parent, recipe.batch_size),
@@ -134,13 +138,12 @@ def pretrain(
 
         def report(facts: dict[str, Any]) -> None:
             bar.advance(1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s")
-            if curves is not None:
-                curves.epoch(facts)
+            for tracker in trackers:
+                tracker.epoch(out.stem, facts, asked)
 
         done = run(config, report)
-    if curves is not None:
-        curves.accuracy(done.accuracy)
-        curves.close()
+    for tracker in trackers if done.seconds is not None else ():
+        tracker.accuracy(out.stem, done.accuracy, config.epochs, asked)
     known = f"accuracy unknown, as the data has no labels for {config.domain} {split}"
     if done.accuracy is not None:
         known = f"{done.accuracy:.2f} % on {config.domain} {split}"
@@ -266,6 +269,7 @@ def run(
     ] = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
+    track: Track = None,
     tensorboard: Tensorboard = None,
     launcher: Annotated[
         str, typer.Option(help="local: one trial after another. ray: on a Ray cluster.")
@@ -287,13 +291,11 @@ def run(
     torchrun --nproc-per-node=N -m decathlon run ... trains each network with N processes that
     share every batch.
     """
-    from decathlon.common.errors import TrialError
-    from decathlon.common.interrupts import ending
     from decathlon.data.reading.store import data_folder
     from decathlon.models.processes import num_processes
     from decathlon.running.config import Checkpointing, RunConfig, routing_of, subsets_of
     from decathlon.running.crops import notes_on_crop
-    from decathlon.running.display import display, say_interrupted, summarise
+    from decathlon.running.display import summarise, watched
     from decathlon.running.dry_run import preview
     from decathlon.running.events import to_all
     from decathlon.running.execution import execute
@@ -303,7 +305,7 @@ def run(
     from decathlon.running.resolve import ALL, methods_named, resolve
     from decathlon.running.splits import notes_on_splits
     from decathlon.running.survey import check_unmixed, survey
-    from decathlon.running.tensorboard import TrialCurves, check_tensorboard
+    from decathlon.running.tracking import TrialCurves, trackers_of
     from decathlon.training.device import Compute
     from decathlon.training.distributed.groups import (
         broadcast_or_exit,
@@ -313,8 +315,7 @@ def run(
 
     check_split(split)
     check_launcher(launcher, address, gpus, dry_run=dry_run)
-    if tensorboard is not None:
-        check_tensorboard(tensorboard)
+    trackers = trackers_of(tracked(track, tensorboard))
     subsets = subsets_of(shots, fraction, draw or ())
     control, num_routes = routing_of(routing, routes)
     methods = methods_named(method)  # a wrong name is reported before data is looked for
@@ -353,20 +354,14 @@ def run(
         preview(states)
         check_unmixed(states)
         return
-    since = time.time()
-    try:
-        with display() as shown:
-            listener = shown if tensorboard is None else to_all(TrialCurves(tensorboard), shown)
-            if launcher == "ray":
-                failures = execute_on(Cluster(address, gpus), config, states, listener)
-            elif num_processes() > 1:
-                failures = execute_together(states, listener)
-            else:
-                failures = execute(states, listener)
-    except (KeyboardInterrupt, TrialError):  # the latter if a cluster is lost
-        ending()
-        say_interrupted(states, since)
-        raise
+    with watched(states) as shown:
+        listener = to_all(*map(TrialCurves, trackers), shown)
+        if launcher == "ray":
+            failures = execute_on(Cluster(address, gpus), config, states, listener)
+        elif num_processes() > 1:
+            failures = execute_together(states, listener)
+        else:
+            failures = execute(states, listener)
     summarise(failures, len(states))
     if len(failures) < len(states):
         _suggest_score(results, split, runs)
