@@ -71,7 +71,7 @@ NOT_RUN = {
     r"sbatch .*|srun .*|\w+=\$\(.*": "needs Slurm",
     r"export .*": "sets a variable",
     r"decathlon run --launcher ray .*": "needs the cluster of the command before",
-    r"decathlon run .*--tensorboard .*": "needs the extra `track`; tests/running/test_track.py",
+    r".*decathlon (run|pretrain) .*--track .*": "needs a package; tests/running/test_tracking.py",
     r"decathlon prepare --download .*": "downloads 430 MB",
     r"decathlon prepare --imagenet .*": "needs photographs; tests/data/sources/test_imagenet.py",
     r"decathlon run .*resnet101.*": "needs a ResNet-101, and trains it",

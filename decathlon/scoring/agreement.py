@@ -18,7 +18,7 @@ Verdict = Literal["equal", "inside", "outside"]
 MEANINGS: dict[Verdict, str] = {
     "equal": "the same predictions and weights, byte for byte",
     "inside": "the new accuracy lies in the 95 % interval of the recorded one",
-    "outside": "it does not, or labels are unknown and predictions differ",
+    "outside": "the new accuracy lies outside it, or labels are unknown and predictions differ",
 }
 """What each verdict says."""
 CIRCUMSTANCES = ("device", "precision", "threads", "decathlon", "torch", "timm")
