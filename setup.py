@@ -131,6 +131,8 @@ setup(
         "optuna": ["optuna>=4.5.0"],
         "timm": ["timm>=1.0.12"],
         "track": ["tensorboard>=2.16.2"],
+        "trackio": ["trackio>=0.43"],
+        "wandb": ["wandb>=0.19.10"],
     },
     entry_points={
         "console_scripts": ["decathlon = decathlon.__main__:main"],

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from decathlon import __version__
-from decathlon.commands import data, scores, sweeps, training
+from decathlon.commands import data, reproduction, scores, sweeps, training
 from decathlon.common.errors import DEBUG, DecathlonError, UsageError
 from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.common.oserrors import of_the_system
@@ -69,6 +69,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         scores.report,
         scores.compare,
         scores.plot,
+        reproduction.reproduce,
         scores.submit,
         scores.evaluate,
     ),

@@ -123,7 +123,13 @@ CheckpointSteps = Annotated[
 ]
 Tensorboard = Annotated[
     Path | None,
-    typer.Option("--tensorboard", help="Also write TensorBoard curves to this folder."),
+    typer.Option("--tensorboard", help="Also write TensorBoard curves: --track tensorboard:DIR."),
+]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Also send curves to tensorboard:DIR, trackio:PROJECT or wandb:PROJECT. Repeatable."
+    ),
 ]
 TrainedSplit = Annotated[
     str,
@@ -138,6 +144,7 @@ Baseline = Annotated[
         " suite without a score, the run to compare with (default: fine-tuning)."
     ),
 ]
+TableOrJson = Annotated[str, typer.Option("--format", help="table or json.")]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -180,6 +187,11 @@ def _reads(given: Path, out: Path) -> bool:
         return False
     row = real.suffix == ".json" and "published" in real.parent.parts[-2:]
     return row or real.name in names or real.suffix == ".h5"
+
+
+def tracked(track: list[str] | None, tensorboard: Path | None) -> list[str]:
+    """Returns what ``--track`` says, with ``--tensorboard DIR`` as one more tracker."""
+    return [*(track or ()), *([] if tensorboard is None else [f"tensorboard:{tensorboard}"])]
 
 
 def check_split(split: str) -> None:

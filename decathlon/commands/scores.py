@@ -12,6 +12,7 @@ from decathlon.commands.options import (
     Precision,
     Results,
     Split,
+    TableOrJson,
     Threads,
     check_out,
     check_split,
@@ -29,7 +30,6 @@ SuiteName = Annotated[
     str | None, typer.Option("--suite", help="Suite (default: that of the records).")
 ]
 
-TableOrJson = Annotated[str, typer.Option("--format", help="table or json.")]
 CheckData = Annotated[
     Path | None,
     typer.Option(

@@ -28,8 +28,10 @@ from decathlon.commands.options import (
     Sources,
     Tensorboard,
     Threads,
+    Track,
     check_launcher,
     checked_crop,
+    tracked,
 )
 from decathlon.commands.training import print_notes, suggest_score
 from decathlon.common.errors import UsageError
@@ -98,6 +100,7 @@ def sweep(
     dry_run: DryRun = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
+    track: Track = None,
     tensorboard: Tensorboard = None,
     launcher: Launcher = "local",
     address: Address = None,
@@ -124,15 +127,14 @@ def sweep(
     from decathlon.running.splits import notes_on_splits
     from decathlon.running.survey import TrialState, check_unmixed, survey
     from decathlon.running.sweeping import plan
-    from decathlon.running.tensorboard import check_tensorboard
+    from decathlon.running.tracking import trackers_of
     from decathlon.training.device import Compute
 
     space = space_of(grid or (), draw or (), trials, optuna, settings or ())
     check_launcher(launcher, address, gpus, dry_run=dry_run)
     if dry_run and optuna:
         raise UsageError("--dry-run: Optuna's points are not known before; leave --optuna out")
-    if tensorboard is not None:
-        check_tensorboard(tensorboard)
+    trackers = trackers_of(tracked(track, tensorboard))
     methods = methods_named([method])
     if len(methods) > 1:
         raise UsageError("--method all: a sweep is of one method; sweep one after the other")
@@ -173,7 +175,7 @@ def sweep(
     def launched(states: Sequence[TrialState]) -> list[Failure]:
         nonlocal count
         count += len(states)
-        failures.extend(found := launch(states, cluster, tensorboard))
+        failures.extend(found := launch(states, cluster, trackers))
         return found
 
     choices = planned.choices(launched)
@@ -182,7 +184,7 @@ def sweep(
     if all(choice.best is None for choice in choices):
         raise typer.Exit(exit_code(failures, all_failed=True))
     winners = planned.winners(choices)
-    failures = launch(winners, cluster, tensorboard)
+    failures = launch(winners, cluster, trackers)
     summarise(failures, len(winners))
     if len(failures) < len(winners):
         suggest_score(results, "test", [winner.run for winner in winners])

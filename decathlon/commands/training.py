@@ -28,12 +28,14 @@ from decathlon.commands.options import (
     SyncBN,
     Tensorboard,
     Threads,
+    Track,
     TrainedSplit,
     check_launcher,
     check_out,
     check_split,
     checked_crop,
     number,
+    tracked,
 )
 from decathlon.common.files import CHECKPOINT_SECONDS, check_folder
 from decathlon.common.progress import say
@@ -90,6 +92,7 @@ def pretrain(
     compiled: Compile = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
+    track: Track = None,
     tensorboard: Tensorboard = None,
     force: Annotated[
         bool,
@@ -116,7 +119,7 @@ def pretrain(
     from decathlon.running.pretraining import pretrain as run
     from decathlon.running.source_training import RECIPE
     from decathlon.running.splits import notes_on_splits
-    from decathlon.running.tensorboard import Curves, check_tensorboard
+    from decathlon.running.tracking import trackers_of
     from decathlon.training.device import Compute
     from decathlon.training.distributed.groups import init_processes, process_group
 
@@ -124,8 +127,7 @@ def pretrain(
     folder = data_folder(data)
     check_out(out, folder)
     check_name(out)
-    if tensorboard is not None:
-        check_tensorboard(tensorboard)
+    trackers = trackers_of(tracked(track, tensorboard))
     find(method)  # a wrong name is reported before data is looked for
     recipe = apply({"paper": RECIPE}, parse_settings(settings or []), "pretraining")
     compute = Compute(device, precision, threads, sync_bn, compiled)
@@ -133,7 +135,10 @@ def pretrain(
     store, when = open_store(folder), Checkpointing(checkpoint, checkpoint_steps)
     config = Pretraining(store, out, method, recipe, width, seed, split, compute, when, force)
     print_notes(notes_on_splits(store, [config.domain], split))
-    curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
+    if rank() > 0:
+        trackers = []
+    asked = {"method": method, "width": width, "split": split, "seed": seed}
+    asked["recipe"] = recipe.as_json()
     with (
         process_group(),
         with_reason(out.parent, recipe.batch_size),
@@ -143,13 +148,12 @@ def pretrain(
 
         def report(facts: dict[str, Any]) -> None:
             bar.advance(1, f"loss {facts['loss']:.3f}, {facts['images_per_s']:.0f} images/s")
-            if curves is not None:
-                curves.epoch(facts)
+            for tracker in trackers:
+                tracker.epoch(out.stem, facts, asked)
 
         done = run(config, report)
-    if curves is not None:
-        curves.accuracy(done.accuracy)
-        curves.close()
+    for tracker in trackers if done.seconds is not None else ():
+        tracker.accuracy(out.stem, done.accuracy, config.epochs, asked)
     known = f"accuracy unknown, as the data has no labels for {config.domain} {split}"
     if done.accuracy is not None:
         known = f"{done.accuracy:.2f} % on {config.domain} {split}"
@@ -262,6 +266,7 @@ def run(
     dry_run: DryRun = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
+    track: Track = None,
     tensorboard: Tensorboard = None,
     launcher: Launcher = "local",
     address: Address = None,
@@ -285,7 +290,7 @@ def run(
     from decathlon.running.resolve import ALL, methods_named, resolve
     from decathlon.running.splits import notes_on_splits
     from decathlon.running.survey import check_unmixed, survey
-    from decathlon.running.tensorboard import check_tensorboard
+    from decathlon.running.tracking import trackers_of
     from decathlon.training.device import Compute
     from decathlon.training.distributed.groups import (
         broadcast_or_exit,
@@ -295,8 +300,7 @@ def run(
 
     check_split(split)
     check_launcher(launcher, address, gpus, dry_run=dry_run)
-    if tensorboard is not None:
-        check_tensorboard(tensorboard)
+    trackers = trackers_of(tracked(track, tensorboard))
     subsets = subsets_of(shots, fraction, draw or ())
     control, num_routes = routing_of(routing, routes, of)
     methods = methods_named(method)  # a wrong name is reported before data is looked for
@@ -337,7 +341,7 @@ def run(
         check_unmixed(states)
         return
     cluster = Cluster(address, gpus) if launcher == "ray" else None
-    failures = launch(states, cluster, tensorboard)
+    failures = launch(states, cluster, trackers)
     summarise(failures, len(states))
     if len(failures) < len(states):
         suggest_score(results, split, runs)

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from decathlon.common.errors import TrialError
 from decathlon.common.grid import Column, Grid
+from decathlon.common.interrupts import ending
 from decathlon.common.progress import say
 from decathlon.common.text import plural, visible, visible_lines
 from decathlon.results.records import RunRecord
@@ -181,6 +183,19 @@ def display() -> Iterator[Listener]:
         return
     with Live(console=Console(stderr=True), refresh_per_second=4) as live:
         yield LiveTable(live)
+
+
+@contextmanager
+def watched(states: Sequence[TrialState]) -> Iterator[Listener]:
+    """Yields the listener for trials that run now; of an interrupted run, says what is left."""
+    since = time.time()
+    try:
+        with display() as listener:
+            yield listener
+    except (KeyboardInterrupt, TrialError):  # the latter if a cluster is lost
+        ending()
+        say_interrupted(states, since)
+        raise
 
 
 def say_interrupted(states: Sequence[TrialState], since: float) -> None:

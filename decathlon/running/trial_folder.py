@@ -179,23 +179,29 @@ class TrialFolder:
 
     def _check_own(self, domain: str) -> None:
         path = self.record(domain)
-        record, wanted = read_record(path), self.expected(domain)
+        if differences := self.differences(domain, read_record(path)):
+            raise UsageError(
+                f"{path}: is finished, but with {next(iter(differences.values()))};"
+                " rerun it with --force, or keep both with --name"
+            )
+
+    def differences(self, domain: str, record: RunRecord) -> dict[str, str]:
+        """Says in words, by field, how a record is not this trial's; see :meth:`expected`."""
+        wanted = self.expected(domain)
         code = wanted.pop("code")
         if record.network is None:  # records of format 1 do not say it
             wanted.pop("network", None)
         found = dict.fromkeys(wanted) | record.model_dump(include=set(wanted))
-        differences = [
-            f"another {key}: {first_difference(found[key], value)}"
+        differences = {
+            key: f"another {key}: {first_difference(found[key], value)}"
             for key, value in wanted.items()
             if found[key] != value
-        ]
+        }
         if not _has_code(record, code):
-            differences += [f"other code: was {shown(record.code)}, now {shown(self.run.code)}"]
-        if differences:
-            raise UsageError(
-                f"{path}: is finished, but with {differences[0]};"
-                " rerun it with --force, or keep both with --name"
+            differences["code"] = (
+                f"other code: was {shown(record.code)}, now {shown(self.run.code)}"
             )
+        return differences
 
     def epochs_done(self) -> int | None:
         """Returns the number of epochs in the last checkpoint; None if none is this trial's."""

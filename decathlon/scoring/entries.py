@@ -237,6 +237,27 @@ def read_placed(results: Path, path: Path) -> RunRecord:
     return record
 
 
+def read_trial(path: Path) -> tuple[Path, RunRecord]:
+    """Reads the record of one trial, and returns its results folder too.
+
+    Args:
+        path: The trial's folder, or its record.
+
+    Raises:
+        ResultError: There is no valid record, or it lies elsewhere than it says.
+    """
+    path = path.absolute()
+    folder = path.parent if path.name == RECORD else path
+    if not (folder / RECORD).exists():
+        raise ResultError(
+            f"{folder}: holds no {RECORD}; give the folder of a finished trial, such as"
+            " results/METHOD/DOMAIN/test/seed0"
+        )
+    depth = len(read_record(folder / RECORD).folder.parts)
+    results = Path(*folder.parts[:-depth])
+    return results, read_placed(results, folder / RECORD)
+
+
 def _by_repetition(records: list[RunRecord]) -> dict[Repetition, dict[str, RunRecord]]:
     found: dict[Repetition, dict[str, RunRecord]] = {}
     for record in records:

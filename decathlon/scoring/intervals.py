@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decathlon.results.records import RunRecord
-from decathlon.scoring.entries import MIN_SEEDS, Entry
+from decathlon.scoring.entries import MIN_SEEDS, Entry, entry_of
+from decathlon.suites.base import Suite
 from decathlon.suites.score import PERFECT
 
 DRAWS = 10_000
@@ -150,6 +151,14 @@ def draw(
                 by_seed = PERFECT * np.maximum(0.0, 1 - drawn / limit) ** 2
                 scores[name] += (weights[name] * by_seed).sum(axis=0)
     return [Draws(scores[t.label], accuracy[t.label]) for t in entrants]
+
+
+def accuracy_interval(record: RunRecord, suite: Suite) -> tuple[float, float] | None:
+    """Returns the interval of one record's accuracy in percent; None if labels are unknown."""
+    if record.correct is None:
+        return None
+    (drawn,) = draw([entry_of(record, record.name, suite)], {})
+    return interval(drawn.accuracy[record.domain])
 
 
 def _domain_errors(

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from decathlon.common.errors import ResultError
 from decathlon.data.manifest import FILE
 from decathlon.data.reading.answers import PreparedAnswers, open_answers
 from decathlon.results.controls import Control, Routing, control_name
-from decathlon.results.records import RECORD, ROUTING, RunRecord, pack_bits, read_record
-from decathlon.scoring import intervals
+from decathlon.results.records import ROUTING, RunRecord, pack_bits
 from decathlon.scoring.audit import audit
 from decathlon.scoring.difference import Difference, differences
-from decathlon.scoring.entries import Entry, entry_of, read_placed
+from decathlon.scoring.entries import Entry, entry_of, read_trial
 from decathlon.scoring.integrity import check_predictions, read_predictions
+from decathlon.scoring.intervals import accuracy_interval
 from decathlon.scoring.predictions import lookup
 from decathlon.scoring.rounding import Pair
 from decathlon.scoring.routes import read_decisions
@@ -129,22 +128,11 @@ def report_of(path: Path, data: Path, named: bool) -> TrialReport:
         ResultError: There is no valid record, or it is not what its predictions give.
         DataError: The data that was named cannot be read.
     """
-    path = path.absolute()
-    folder = path.parent if path.name == RECORD else path
-    if not (folder / RECORD).exists():
-        raise ResultError(
-            f"{folder}: holds no {RECORD}; give the folder of a finished trial, such as"
-            " results/METHOD/DOMAIN/test/seed0"
-        )
-    depth = len(read_record(folder / RECORD).folder.parts)
-    results = Path(*folder.parts[:-depth])
-    record = read_placed(results, folder / RECORD)
+    results, record = read_trial(path)
+    folder = results / record.folder
     check_predictions(results, [record])
     suite = find(record.suite)
-    ci = None
-    if record.correct is not None:
-        (drawn,) = intervals.draw([entry_of(record, record.name, suite)], {})
-        ci = intervals.interval(drawn.accuracy[record.domain])
+    ci = accuracy_interval(record, suite)
     tuned: tuple[float, ...] = ()
     if (folder / ROUTING).exists():
         tuned = tuple((100 * read_decisions(folder / ROUTING, record).mean(axis=0)).tolist())

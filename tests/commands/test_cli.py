@@ -51,6 +51,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "score",
         "report",
         "compare",
+        "reproduce",
         "plot",
         "submit",
         "evaluate",
