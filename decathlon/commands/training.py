@@ -14,6 +14,7 @@ from decathlon.commands.options import (
     Data,
     Device,
     Domains,
+    KeepLogits,
     Precision,
     Settings,
     SyncBN,
@@ -260,6 +261,7 @@ def run(
     sync_bn: SyncBN = False,
     compiled: Compile = False,
     cache_frozen: CacheFrozen = False,
+    keep_logits: KeepLogits = False,
     force: Annotated[bool, typer.Option("--force", help="Run finished trials again.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the trials and estimate their time.")
@@ -302,7 +304,7 @@ def run(
     from decathlon.running.launchers.torchrun import execute_together
     from decathlon.running.resolve import ALL, methods_named, resolve
     from decathlon.running.splits import notes_on_splits
-    from decathlon.running.survey import check_unmixed, survey
+    from decathlon.running.survey import check_unmixed, notes_on_logits, survey
     from decathlon.running.tensorboard import TrialCurves, check_tensorboard
     from decathlon.training.device import Compute
     from decathlon.training.distributed.groups import (
@@ -341,13 +343,15 @@ def run(
         checkpointing=Checkpointing(checkpoint, checkpoint_steps),
         force=force,
         cache_frozen=cache_frozen,
+        keep_logits=keep_logits,
     )
     with fail_together():
         notes: list[str] = []
         runs = resolve(config, notes.append if ALL in method else None)
         states = survey(runs)
     store, domains = runs[0].store, runs[0].config.domains
-    _print_notes([*notes, *notes_on_splits(store, domains, split)])
+    notes += notes_on_splits(store, domains, split) + notes_on_logits(states)
+    _print_notes(notes)
     _print_notes(notes_on_crop(store, domains, config.crop))
     if dry_run:
         preview(states)

@@ -50,6 +50,7 @@ class RunConfig:
         checkpointing: When checkpoints are written.
         force: Run finished trials again.
         cache_frozen: Compute the frozen beginning of a network once for each crop of an image.
+        keep_logits: Keep the logits of every image beside the predictions.
     """
 
     methods: tuple[str, ...]
@@ -69,6 +70,16 @@ class RunConfig:
     checkpointing: Checkpointing = field(default_factory=Checkpointing)
     force: bool = False
     cache_frozen: bool = False
+    keep_logits: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks that logits are kept of a method's own predictions only.
+
+        Raises:
+            UsageError: They are asked for of a control of routing.
+        """
+        if self.keep_logits and self.routing is not None:
+            raise UsageError("--keep-logits is not for controls: leave it out with --routing")
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values; paths are absolute."""
