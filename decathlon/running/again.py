@@ -111,19 +111,15 @@ def _settings(record: RunRecord, kind: type[Method], suite: Suite) -> list[str]:
     """
     if not record.trained:
         return []
-    what = f"method '{record.method}'"
+    what, left_out = f"method '{record.method}'", kind.recipes["paper"].left_out
     wanted = {key: value for key, value in record.recipe.items() if key != "domains"}
-    protocol = (
-        {"protocol": wanted["protocol"]} if wanted.get("protocol", "paper") != "paper" else {}
-    )
-    usual = apply(kind.recipes, protocol, what, suite).as_json()
+    protocol = {key: wanted[key] for key in ("protocol",) if wanted.get(key, "paper") != "paper"}
+    usual = {**left_out, **apply(kind.recipes, protocol, what, suite).as_json()}
     changes = [f"{key}={_text(value)}" for key, value in protocol.items()]
-    for key in dict.fromkeys([*wanted, *usual]):
-        value = wanted.get(key, kind.recipes["paper"].left_out.get(key))
-        length = key in ("epochs", "steps") and value is None  # the other one is given
-        if value == usual.get(key, kind.recipes["paper"].left_out.get(key)) or length:
-            continue
-        changes += _changes(key, value, usual.get(key))
+    for key, value in {**left_out, **wanted}.items():
+        other_length = key in ("epochs", "steps") and value is None  # what is left out
+        if key not in usual or (value != usual[key] and not other_length):
+            changes += _changes(key, value, usual.get(key))
     found = apply(kind.recipes, parse_settings(changes), what, suite).as_json()
     if found != wanted:
         raise UsageError(f"{what} has other settings in this version")
@@ -158,4 +154,4 @@ def _width(record: RunRecord, suite: Suite) -> list[str]:
     width = record.network.get("width")
     if not isinstance(width, float) or Architecture(name, width).as_json() != record.network:
         raise UsageError("its network was that of a weights file which the record does not name")
-    return [f"width={width:g}"] if width != 1 else []
+    return [f"width={width}"] if width != 1 else []

@@ -127,11 +127,13 @@ def accuracies(found: Answered) -> tuple[ClassAccuracy, ...]:
     right = np.bincount(found.truth[found.right], minlength=len(found.names)).tolist()
     # By counts: classes with equal ones have equal intervals.
     _, ci = count_intervals({f"{k} of {n}": (k, n) for k, n in zip(right, totals, strict=True)}, {})
-    classes = [
-        ClassAccuracy(name, category, k, n, ci[f"{k} of {n}"])
-        for name, category, k, n in zip(found.names, found.categories, right, totals, strict=True)
-        if n
-    ]
+    classes = []
+    for name, category, k, n in zip(found.names, found.categories, right, totals, strict=True):
+        if n:
+            low, high = ci[f"{k} of {n}"]
+            # Jeffreys' interval reaches the ends where all are wrong or right (Brown et al. 2001).
+            span = low if k else 0.0, high if k < n else 100.0
+            classes.append(ClassAccuracy(name, category, k, n, span))
     return tuple(sorted(classes, key=lambda one: (one.accuracy, one.name)))
 
 

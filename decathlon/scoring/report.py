@@ -67,7 +67,7 @@ class TrialReport:
         tuned: Share of images, in percent, that take the tuned path of each block; empty without
             routing.
         curve: Epoch and training loss of each epoch; empty without a log.
-        data: The data folder, where it was read.
+        data: The data folder, if it holds the data of the trial.
         classes: Classes with images, lowest accuracy first; empty without the data.
         confusions: The classes that are confused most; empty without the data.
         routing: The routing of each class, the most different first; empty without the data or
@@ -155,7 +155,9 @@ def report_of(path: Path, data: Path, named: bool) -> TrialReport:
         note = "Without the trial's data (--data DATA), no count is checked and no class shown."
         return replace(found, notes=(*found.notes, note))
     checked = audit(results, [record], answers)
-    found = replace(found, data=data, notes=(*found.notes, *checked))
+    domain = answers.manifest.domains.get(record.domain)
+    holds = domain is not None and record.split in domain.splits
+    found = replace(found, data=data if holds else None, notes=(*found.notes, *checked))
     labelled = answered(predictions, record, answers)
     return found if labelled is None else _by_class(found, labelled, decisions)
 

@@ -56,9 +56,8 @@ def emit_report(
     for grid in grids:
         parts += [Text(), grid] if parts else [grid]
     parts += [Text(visible(f"* {note}")) for note in notes]
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    if form == "table":
-        text = plain(*parts) + ending
+    text = plain(*parts) if form == "table" else json.dumps(value, indent=2, allow_nan=False) + "\n"
+    text += ending if form == "table" else ""
     if out is not None:
         write_text(out, text)
     elif form == "table":

@@ -13,7 +13,6 @@ import numpy as np
 from decathlon.common.text import visible, visible_lines
 from decathlon.data.reading.sheet import thumbnail
 from decathlon.data.reading.store import open_store
-from decathlon.scoring.figures import trials as figures
 from decathlon.scoring.predictions import lookup
 from decathlon.scoring.render.html import image, page
 from decathlon.scoring.render.trials import (
@@ -58,6 +57,9 @@ def to_html(report: TrialReport) -> str:
 
 def _sections(report: TrialReport) -> Iterable[dict[str, Any]]:
     """Yields title, text, table, pictures and figures of the page's parts."""
+    # Imported here, as in :mod:`decathlon.scoring.render.html`: it needs matplotlib.
+    from decathlon.scoring.figures import trials as figures
+
     if report.curve:
         yield {
             "title": "Training",
