@@ -198,12 +198,16 @@ def _answers(data: Path, named: bool, record: RunRecord) -> PreparedAnswers | No
 
 def _by_class(found: TrialReport, labelled: Answered, decisions: Decisions | None) -> TrialReport:
     """Adds to a report what the labels of the images say."""
-    logits = read_logits(found.folder, found.record, len(labelled.truth))
+    count = len(labelled.truth)
+    logits = read_logits(found.folder, found.record, count)
+    routing: tuple[ClassRouting, ...] = ()
+    if decisions is not None and len(decisions) == count:
+        routing = routing_by_class(labelled, decisions)
     return replace(
         found,
         classes=accuracies(labelled),
         confusions=confusions(labelled),
-        routing=() if decisions is None else routing_by_class(labelled, decisions),
+        routing=routing,
         top5=None if logits is None else top_accuracy(logits, labelled.truth),
         calibration=None if logits is None else calibration_of(logits, labelled.right),
     )

@@ -15,7 +15,7 @@ from decathlon.data.reading.sheet import thumbnail
 from decathlon.data.reading.store import open_store
 from decathlon.scoring.predictions import lookup
 from decathlon.scoring.render.html import image, page
-from decathlon.scoring.render.trials import (
+from decathlon.scoring.render.trial_tables import (
     Table,
     class_table,
     confusion_table,
