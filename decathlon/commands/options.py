@@ -106,6 +106,13 @@ CacheFrozen = Annotated[
         " image, and keep the result in memory. Needs --set crops=N.",
     ),
 ]
+KeepLogits = Annotated[
+    bool,
+    typer.Option(
+        "--keep-logits",
+        help="Also keep the logits of every image, for calibration and top-5 accuracy in 'report'.",
+    ),
+]
 SyncBN = Annotated[
     bool,
     typer.Option(
@@ -177,9 +184,9 @@ def _reads(given: Path, out: Path) -> bool:
     In a folder of results or data, the files of a trial and the manifest are known by their
     names, published rows by their folder, shards by their suffix.
     """
-    from decathlon.results.records import LOG, PREDICTIONS, RECORD, ROUTING, WEIGHTS
+    from decathlon.results.records import LOG, LOGITS, PREDICTIONS, RECORD, ROUTING, WEIGHTS
 
-    names = (RECORD, PREDICTIONS, ROUTING, LOG, WEIGHTS, "manifest.json")
+    names = (RECORD, PREDICTIONS, ROUTING, LOG, LOGITS, WEIGHTS, "manifest.json")
     if not given.is_dir():
         return given.exists() and out.samefile(given)
     real = out.resolve()

@@ -210,24 +210,28 @@ def report(
             help="Evaluate the network again with other decisions than its policy's.",
         ),
     ] = False,
-    form: TableOrJson = "table",
+    form: Annotated[str, typer.Option("--format", help="table, html or json.")] = "table",
     out: Out = None,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Describe one trial: its accuracy, its routing, and whether the routing is worth it.
+    """Describe one trial: accuracy, classes, confusions, training, routing, and how to repeat it.
 
     --routing-controls needs the trial's weights and data, and trains nothing.
     """
     from decathlon.data.reading.store import data_folder
-    from decathlon.scoring.render.trials import render_trial
-    from decathlon.scoring.report import report_of, with_controls
+    from decathlon.scoring.render.trials import FORMATS, render_trial
+    from decathlon.scoring.report import report_of, with_command, with_controls
 
-    check_known("format", form, ("table", "json"))
+    check_known("format", form, FORMATS)
     check_out(out, record, *filter(None, (data,)))
     folder = data_folder(data)
     done = report_of(record, folder, named=data is not None)
+    # Imported here, once there is a trial to report: it needs torch.
+    from decathlon.running.again import command_of
+
+    done = with_command(done, *command_of(done.record, done.results, done.data))
     if routing_controls:
         from decathlon.common.progress import progress
         from decathlon.running.reevaluation import NUM_PASSES, check_routes, evaluate_controls

@@ -18,6 +18,7 @@ from decathlon.commands.options import (
     DryRun,
     Fraction,
     Gpus,
+    KeepLogits,
     Launcher,
     Precision,
     ResultsFolder,
@@ -262,6 +263,7 @@ def run(
     sync_bn: SyncBN = False,
     compiled: Compile = False,
     cache_frozen: CacheFrozen = False,
+    keep_logits: KeepLogits = False,
     force: Annotated[bool, typer.Option("--force", help="Run finished trials again.")] = False,
     dry_run: DryRun = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
@@ -289,7 +291,7 @@ def run(
     from decathlon.running.launchers.ray import Cluster
     from decathlon.running.resolve import ALL, methods_named, resolve
     from decathlon.running.splits import notes_on_splits
-    from decathlon.running.survey import check_unmixed, survey
+    from decathlon.running.survey import check_unmixed, notes_on_logits, survey
     from decathlon.running.tracking import trackers_of
     from decathlon.training.device import Compute
     from decathlon.training.distributed.groups import (
@@ -328,13 +330,15 @@ def run(
         checkpointing=Checkpointing(checkpoint, checkpoint_steps),
         force=force,
         cache_frozen=cache_frozen,
+        keep_logits=keep_logits,
     )
     with fail_together():
         notes: list[str] = []
         runs = resolve(config, notes.append if ALL in method else None)
         states = survey(runs)
     store, domains = runs[0].store, runs[0].config.domains
-    print_notes([*notes, *notes_on_splits(store, domains, split)])
+    notes += notes_on_splits(store, domains, split) + notes_on_logits(states)
+    print_notes(notes)
     print_notes(notes_on_crop(store, domains, config.crop))
     if dry_run:
         preview(states)

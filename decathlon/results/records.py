@@ -31,6 +31,7 @@ PREDICTIONS = "predictions.json"
 ROUTING = "routing.json"
 WEIGHTS = "weights.safetensors"
 LOG = "log.jsonl"
+LOGITS = "logits.safetensors"
 LONGEST = 200
 """Bytes of a name in the results, which is also that of a folder."""
 RESERVED = ("published", "sources")
@@ -171,6 +172,12 @@ class RunRecord(StrictModel):
         if self.correct is None or self.total is None:
             return None
         return 100 * self.correct / self.total
+
+    @property
+    def together(self) -> list[str]:
+        """The domains that one training was on: this one, or all of a joint training."""
+        named = self.recipe.get("domains")
+        return [str(one) for one in named] if isinstance(named, list) and named else [self.domain]
 
     @property
     def folder(self) -> Path:

@@ -53,6 +53,7 @@ class RunConfig:
         force: Run finished trials again.
         cache_frozen: Compute the frozen beginning of a network once for each crop of an image.
         selection: How the settings were chosen, if a sweep did that.
+        keep_logits: Keep the logits of every image beside the predictions.
     """
 
     methods: tuple[str, ...]
@@ -74,6 +75,16 @@ class RunConfig:
     force: bool = False
     cache_frozen: bool = False
     selection: Selection | None = None
+    keep_logits: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks that logits are kept of a method's own predictions only.
+
+        Raises:
+            UsageError: They are asked for of a control of routing.
+        """
+        if self.keep_logits and self.routing is not None:
+            raise UsageError("--keep-logits is not for controls: leave it out with --routing")
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values; paths are absolute."""

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from decathlon.common.errors import DataError, ResultError, UsageError, first_difference, listed
 from decathlon.common.locks import is_claimed
+from decathlon.common.text import plural
 from decathlon.method.code import identity
-from decathlon.results.records import RECORD, read_record
+from decathlon.results.records import LOGITS, RECORD, read_record
 from decathlon.results.selection import before, procedure
 from decathlon.running.faults import Failure, failure_of
 from decathlon.running.run import Run, Trial
@@ -80,6 +81,19 @@ def check_unmixed(states: Sequence[TrialState]) -> None:
     reasons = [s.failure.reason for s in states if s.state == "differs" and s.failure]
     if reasons:
         raise UsageError(listed(reasons, "\n", MAX_LISTED))
+
+
+def notes_on_logits(states: Sequence[TrialState]) -> list[str]:
+    """Returns a sentence on finished trials without the logits that a run asks for."""
+    lacking = [
+        state
+        for state in states
+        if state.run.config.keep_logits
+        and state.state == "done"
+        and not all((state.folder.of(name) / LOGITS).exists() for name in state.trial.domains)
+    ]
+    said = f"{plural(len(lacking), 'finished trial')} kept no logits; --force runs them again"
+    return [said] if lacking else []
 
 
 def _state_of(run: Run, trial: Trial) -> TrialState:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from decathlon.common.errors import TrialError
 from decathlon.common.files import append_line, sha256, write_json, write_text
@@ -23,6 +23,7 @@ from decathlon.method.stored import (
 from decathlon.models.capabilities import outline
 from decathlon.models.noise import noise_key
 from decathlon.results.records import (
+    LOGITS,
     PREDICTIONS,
     ROUTING,
     WEIGHTS,
@@ -31,6 +32,7 @@ from decathlon.results.records import (
     pack_bits,
     write_record,
 )
+from decathlon.running.logits import evaluate_with_logits, write_logits
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.checkpoints import Checkpoints
@@ -78,12 +80,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     records = []
     for domain, feed in held_out.items():
         part = part_of[domain]
-        if (routing := folder.routing) is None:
-            result = evaluate(method, part, feed, fabric)
-        else:
-            policy = policy_of(method, part, feed, fabric)
-            control, routes = routing.control, routing.routes
-            result = evaluate_control(method, part, feed, fabric, policy, control, routes)
+        result, logits = _evaluated(folder, method, part, feed, fabric)
         if not fabric.is_global_zero:
             continue
         timing = {
@@ -101,6 +98,10 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             environment=run.config.compute.environment(fabric),
             timing=timing,
         )
+        if logits is None:
+            (folder.of(domain) / LOGITS).unlink(missing_ok=True)
+        else:
+            write_logits(folder.of(domain) / LOGITS, logits, record)
         write_record(run.config.results, record)
         records.append(record)
     if not trial.kept and fabric.is_global_zero:
@@ -133,6 +134,19 @@ def _trained(
     return train(
         run.method, network, feeds, fabric, seed, report, checkpoints, resume, compiled, beginning
     )
+
+
+def _evaluated(
+    folder: TrialFolder, method: Method, network: nn.Module, feed: Feed, fabric: Fabric
+) -> tuple[Evaluation, Tensor | None]:
+    """Evaluates a trial's network on a domain; returns the logits too if they are to be kept."""
+    if (routing := folder.routing) is not None:
+        policy = policy_of(method, network, feed, fabric)
+        control, routes = routing.control, routing.routes
+        return evaluate_control(method, network, feed, fabric, policy, control, routes), None
+    if folder.run.config.keep_logits:
+        return evaluate_with_logits(method, network, feed, fabric)
+    return evaluate(method, network, feed, fabric), None
 
 
 def _loaded(trainer: TrialFolder, domain: str, method: Method) -> nn.Module:

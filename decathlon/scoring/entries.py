@@ -229,12 +229,21 @@ def read_placed(results: Path, path: Path) -> RunRecord:
         ResultError: It is not valid, or lies elsewhere.
     """
     record = read_record(path)
+    check_placed(results, path, record)
+    return record
+
+
+def check_placed(results: Path, path: Path, record: RunRecord) -> None:
+    """Checks that a record lies in its own folder under ``results``.
+
+    Raises:
+        ResultError: It lies elsewhere.
+    """
     if path.parent != results / record.folder:
         raise ResultError(
             f"{path}: name, domain, split, subset or seed: the record says it belongs in"
             f" {record.folder}; move its folder there, or delete it"
         )
-    return record
 
 
 def read_trial(path: Path) -> tuple[Path, RunRecord]:

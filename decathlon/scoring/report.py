@@ -1,51 +1,37 @@
-"""What one trial says of itself: its accuracy, by class, and what its routing is worth."""
+"""What one trial says of itself: its accuracy, its classes, and what its routing is worth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from decathlon.data.manifest import FILE
 from decathlon.data.reading.answers import PreparedAnswers, open_answers
 from decathlon.results.controls import Control, Routing, control_name
-from decathlon.results.records import ROUTING, RunRecord, pack_bits
+from decathlon.results.records import LOG, ROUTING, RunRecord, pack_bits
 from decathlon.scoring.audit import audit
+from decathlon.scoring.calibration import Calibration, calibration_of, read_logits, top_accuracy
+from decathlon.scoring.classes import (
+    Answered,
+    ClassAccuracy,
+    ClassRouting,
+    Confusion,
+    accuracies,
+    answered,
+    confusions,
+    routing_by_class,
+)
 from decathlon.scoring.difference import Difference, differences
 from decathlon.scoring.entries import Entry, entry_of, read_trial
 from decathlon.scoring.integrity import check_predictions, read_predictions
 from decathlon.scoring.intervals import accuracy_interval
-from decathlon.scoring.predictions import lookup
+from decathlon.scoring.logs import read_losses
 from decathlon.scoring.rounding import Pair
-from decathlon.scoring.routes import read_decisions
-from decathlon.scoring.setups import Setup
+from decathlon.scoring.routes import Decisions, read_decisions
 from decathlon.suites.base import Suite
 from decathlon.suites.registry import find
 
 SHOWN = 5
 """Classes that are listed at either end."""
-
-
-@dataclass(frozen=True)
-class ClassAccuracy:
-    """How many images of a class are right.
-
-    Attributes:
-        name: Its name.
-        category: Its category id.
-        correct: Images right.
-        total: Images.
-    """
-
-    name: str
-    category: int
-    correct: int
-    total: int
-
-    @property
-    def accuracy(self) -> float:
-        """In percent."""
-        return 100 * self.correct / self.total
 
 
 @dataclass(frozen=True)
@@ -73,30 +59,51 @@ class TrialReport:
     """What is known of one trial.
 
     Attributes:
-        folder: Its folder.
+        results: The folder of records that it is in.
         record: Its record.
         suite: The record's suite.
         ci: 95 % interval of the accuracy in percent; None where labels are unknown.
         tuned: Share of images, in percent, that take the tuned path of each block; empty without
             routing.
+        curve: Epoch and training loss of each epoch; empty without a log.
+        data: The data folder, if it holds the data of the trial.
         classes: Classes with images, lowest accuracy first; empty without the data.
+        confusions: The classes that are confused most; empty without the data.
+        routing: The routing of each class, the most different first; empty without the data or
+            routing.
+        top5: Share of images, in percent, whose class is among the five likeliest; None without
+            the data, without logits or with no more classes.
+        calibration: How far the probabilities can be trusted; None without the data or logits.
         controls: The controls of routing, if they were evaluated.
+        command: What makes the trial again; empty if that is not known.
         notes: What a reader has to know.
     """
 
-    folder: Path
+    results: Path
     record: RunRecord
     suite: Suite
     ci: Pair | None
     tuned: tuple[float, ...]
-    classes: tuple[ClassAccuracy, ...]
+    curve: tuple[tuple[float, float], ...]
+    data: Path | None = None
+    classes: tuple[ClassAccuracy, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
+    routing: tuple[ClassRouting, ...] = ()
+    top5: float | None = None
+    calibration: Calibration | None = None
     controls: tuple[ControlReport, ...] = ()
+    command: str = ""
     notes: tuple[str, ...] = ()
 
     @property
-    def setup(self) -> Setup:
-        """How the record was made."""
-        return entry_of(self.record, self.record.name, self.suite).setup
+    def folder(self) -> Path:
+        """The trial's folder."""
+        return self.results / self.record.folder
+
+    @property
+    def entry(self) -> Entry:
+        """The entry of the record alone."""
+        return entry_of(self.record, self.record.name, self.suite)
 
     @property
     def mean_tuned(self) -> float:
@@ -110,9 +117,9 @@ class TrialReport:
 
     @property
     def highest(self) -> tuple[ClassAccuracy, ...]:
-        """The classes with the highest accuracy, best first, none of them among the lowest."""
-        count = min(SHOWN, len(self.classes) - len(self.lowest))
-        return self.classes[::-1][:count]
+        """The classes with the highest accuracy above 0, best first, none among the lowest."""
+        others = self.classes[len(self.lowest) :][::-1][:SHOWN]
+        return tuple(one for one in others if one.correct)
 
 
 def report_of(path: Path, data: Path, named: bool) -> TrialReport:
@@ -125,25 +132,38 @@ def report_of(path: Path, data: Path, named: bool) -> TrialReport:
             report has no classes.
 
     Raises:
-        ResultError: There is no valid record, or it is not what its predictions give.
+        ResultError: There is no valid record, its predictions are missing, or it is not what they
+            give.
         DataError: The data that was named cannot be read.
     """
     results, record = read_trial(path)
-    folder = results / record.folder
     check_predictions(results, [record])
-    suite = find(record.suite)
+    predictions = read_predictions(results, record)
+    folder, suite = results / record.folder, find(record.suite)
     ci = accuracy_interval(record, suite)
-    tuned: tuple[float, ...] = ()
+    decisions = None
     if (folder / ROUTING).exists():
-        tuned = tuple((100 * read_decisions(folder / ROUTING, record).mean(axis=0)).tolist())
+        decisions = read_decisions(folder / ROUTING, record)
+    tuned = () if decisions is None else tuple((100 * decisions.mean(axis=0)).tolist())
     notes = ["Its labels are unknown: prepare the data with --labels and run it again."]
-    found = TrialReport(folder, record, suite, ci, tuned, (), (), tuple(notes * (ci is None)))
+    curve = tuple(_curve(results, record))
+    found = TrialReport(results, record, suite, ci, tuned, curve, notes=tuple(notes * (ci is None)))
     if (answers := _answers(data, named, record)) is None:
         note = "Without the trial's data (--data DATA), no count is checked and no class shown."
         return replace(found, notes=(*found.notes, note))
     checked = audit(results, [record], answers)
-    classes = _classes(results, record, answers)
-    return replace(found, classes=classes, notes=(*found.notes, *checked))
+    domain = answers.manifest.domains.get(record.domain)
+    holds = domain is not None and record.split in domain.splits
+    found = replace(found, data=data if holds else None, notes=(*found.notes, *checked))
+    labelled = answered(predictions, record, answers)
+    return found if labelled is None else _by_class(found, labelled, decisions)
+
+
+def _curve(results: Path, record: RunRecord) -> list[tuple[float, float]]:
+    """Returns the training loss by epoch; of several domains trained together, that of all."""
+    first = record.model_copy(update={"domain": record.together[0]})
+    path = results / first.folder / LOG
+    return read_losses(path) if path.exists() else []
 
 
 def _answers(data: Path, named: bool, record: RunRecord) -> PreparedAnswers | None:
@@ -158,23 +178,26 @@ def _answers(data: Path, named: bool, record: RunRecord) -> PreparedAnswers | No
     return answers if split and split.digest == record.data.get(record.split) else None
 
 
-def _classes(
-    results: Path, record: RunRecord, answers: PreparedAnswers
-) -> tuple[ClassAccuracy, ...]:
-    key = answers.key(record.domain, record.split)
-    if key is None or key.category_ids is None:
-        return ()
-    domain = answers.manifest.domains[record.domain]
-    predicted = read_predictions(results, record)
-    position, _ = lookup(key.image_ids, predicted.image_ids)
-    truth = key.category_ids[position]
-    right = truth == predicted.category_ids
-    found = [
-        ClassAccuracy(name, category, int(right[truth == category].sum()), int(total))
-        for name, category in zip(domain.class_names, domain.category_ids, strict=True)
-        if (total := np.count_nonzero(truth == category))
-    ]
-    return tuple(sorted(found, key=lambda one: (one.accuracy, one.name)))
+def _by_class(found: TrialReport, labelled: Answered, decisions: Decisions | None) -> TrialReport:
+    """Adds to a report what the labels of the images say."""
+    count = len(labelled.truth)
+    logits = read_logits(found.folder, found.record, count)
+    routing: tuple[ClassRouting, ...] = ()
+    if decisions is not None and len(decisions) == count:
+        routing = routing_by_class(labelled, decisions)
+    return replace(
+        found,
+        classes=accuracies(labelled),
+        confusions=confusions(labelled),
+        routing=routing,
+        top5=None if logits is None else top_accuracy(logits, labelled.truth),
+        calibration=None if logits is None else calibration_of(logits, labelled.right),
+    )
+
+
+def with_command(report: TrialReport, command: str, note: str) -> TrialReport:
+    """Adds the command that makes a trial again to its report, and a note on it if there is one."""
+    return replace(report, command=command, notes=(*report.notes, *filter(None, [note])))
 
 
 def with_controls(

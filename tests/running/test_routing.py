@@ -1,6 +1,7 @@
 """Controls of routing: a trained network evaluated with other decisions than its policy's."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -307,12 +308,32 @@ def test_a_report_says_what_was_trained_and_how_it_is_routed(results: Path, tiny
     assert (found["method"], found["recipe"]["epochs"], found["controls"]) == ("spottune", 4, [])
     assert found["tuned"] == pytest.approx((100 * taken.mean(0)).tolist())
     assert found["mean_tuned"] == pytest.approx(taken.sum(1).mean())
-    lowest, highest = found["classes"]["lowest"], found["classes"]["highest"]
-    assert len(lowest) == len(highest) == 5
-    assert max(one["accuracy"] for one in lowest) <= min(one["accuracy"] for one in highest)
-    every = {one["name"] for one in (*lowest, *highest)}
-    assert len(every) == 10
-    assert every <= set(open_store(tiny).domains["dtd"].class_names)
+    shares = [one["accuracy"] for one in found["classes"]]
+    assert shares == sorted(shares)
+    assert {one["name"] for one in found["classes"]} == set(
+        open_store(tiny).domains["dtd"].class_names
+    )
+    text = decathlon("report", folder_of(results, "spottune"), "--data", tiny).stdout
+    _, lowest, highest = re.split("^lowest$|^highest$", text.partition("predicted")[0], flags=re.M)
+    none_right = re.compile(r" 0 +\d+ +0\.00 ")
+    assert len(none_right.findall(lowest)) == min(5, shares.count(0)) > 0
+    assert none_right.search(highest) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("spottune-sampled-3", "spottune", "spottune --routing sampled --routes 3"),
+        ("spottune-all-tuned", "spottune", "spottune-all-tuned"),
+    ],
+)
+def test_a_report_names_the_commands_that_train_the_network_too(
+    name: str, first: str, last: str, results: Path
+) -> None:
+    before, after = report(results, name)["command"].split(" && ")
+    rest = after.removeprefix(f"decathlon run --method {last} ")
+    assert before == f"decathlon run --method {first} {rest}"
+    assert "--domain dtd --set epochs=4 --set batch_size=16 --precision 32 --threads" in rest
 
 
 def test_a_report_of_a_record_needs_no_data(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,15 @@ def laid_out(images: Images, indices: Sequence[int]) -> tuple[list[Tile], int, i
         left, row = left + width + _GAP, max(row, height)
     used = max(tile.left + tile.width for tile in tiles) + _GAP
     return tiles, used, top + row + _LINES * _LINE + _GAP
+
+
+def thumbnail(images: Images, index: int) -> bytes:
+    """Returns one image as a JPEG, as small as it is on a sheet."""
+    ((tile,), _, _) = laid_out(images, [index])
+    buffer = BytesIO()
+    shown = Image.fromarray(images.pixels(index)).resize((tile.width, tile.height))
+    shown.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 def _font() -> _Font:

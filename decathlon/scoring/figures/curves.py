@@ -1,6 +1,5 @@
 """Training curves, from the logs of the trials."""
 
-import json
 import math
 from collections import defaultdict
 from pathlib import Path
@@ -13,32 +12,13 @@ from decathlon.common.errors import ResultError
 from decathlon.results.records import LOG
 from decathlon.scoring.entries import Entry
 from decathlon.scoring.figures import style
+from decathlon.scoring.logs import read_losses
 from decathlon.suites.base import Suite
 
 MARKED = 6
 """Markers on one curve, about."""
 Curve = dict[float, list[float]]
 """Losses of all seeds by epoch."""
-
-
-def read_losses(path: Path) -> list[tuple[float, float]]:
-    """Reads (epoch, loss) of one trial's log.
-
-    Raises:
-        ResultError: A line is not valid JSON with an epoch and a finite loss.
-    """
-    points = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            facts = json.loads(line)
-            epoch, loss = float(facts["epoch"]), float(facts["loss"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise ResultError(
-                f"{path}: line {number} has no epoch and loss; run the trial again with --force"
-            ) from None
-        if math.isfinite(loss):
-            points.append((epoch, loss))
-    return points
 
 
 def curves(results: Path, shown: list[Entry], suite: Suite) -> Figure:

@@ -3,6 +3,7 @@
 The decisions are recorded at evaluation, so that no network is needed to draw them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +55,25 @@ def policy(results: Path, entry: Entry, suite: Suite) -> Figure:
     Lines part the stages of the network, if the records name its blocks.
     """
     decisions = decisions_of(results, entry, suite)
-    num_blocks = max(d.shape[1] for d in decisions.values())
-    shares = np.full((len(decisions), num_blocks), np.nan)
-    for row, taken in enumerate(decisions.values()):
-        shares[row, : taken.shape[1]] = 100 * taken.mean(axis=0)
-    height = max(1.2 + 0.3 * len(decisions), 1.9)  # of the text beside the scale, at least
+    shares = {name: 100 * taken.mean(axis=0) for name, taken in decisions.items()}
+    return heat_map([(style.column(name, suite), row) for name, row in shares.items()], entry)
+
+
+def heat_map(
+    rows: Sequence[tuple[str, Sequence[float]]], entry: Entry, row_height: float = 0.3
+) -> Figure:
+    """Draws the shares of images that took the fine-tuned path, in percent.
+
+    Args:
+        rows: Names, and their shares by block.
+        entry: The entry, whose records name the blocks in each stage of the network.
+        row_height: Of each row, in inches.
+    """
+    num_blocks = max(len(row) for _, row in rows)
+    shares = np.full((len(rows), num_blocks), np.nan)
+    for place, (_, row) in enumerate(rows):
+        shares[place, : len(row)] = row
+    height = max(1.2 + row_height * len(rows), 1.9)  # of the text beside the scale, at least
     drawn = style.figure(max(1.2 + 0.42 * num_blocks, 3.0), height)
     with style.styled():
         axes = drawn.subplots()
@@ -67,7 +82,7 @@ def policy(results: Path, entry: Entry, suite: Suite) -> Figure:
             if np.isfinite(share):
                 axes.text(block, row, f"{share:.0f}", ha="center", va="center", fontsize=7)
         axes.set_xticks(range(num_blocks), [str(block + 1) for block in range(num_blocks)])
-        axes.set_yticks(range(len(decisions)), [style.column(name, suite) for name in decisions])
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_xlabel("routed block")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment
+from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup
 
 from decathlon.common.text import visible, visible_lines
@@ -46,7 +46,6 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
     """
     keys = list(columns or dict.fromkeys([*default_keys(board), *EXTRA]))
     chosen = columns_of(board, keys)
-    style, script = _own("board.css"), _own("board.js")
     lines = cells(board, chosen)
     rows = []
     for number, (row, line) in enumerate(zip(board.rows, lines, strict=True)):
@@ -68,22 +67,42 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
                 "blocks": _provenance(entry) if entry else [],
             }
         )
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_own("board.html")).render(
+    return page(
+        "board.html",
+        "board.css",
+        "board.js",
         title=visible(board.suite.title),
         heading=visible(board.suite.score.heading) if board.suite.score else "",
         conditions=visible(conditions(board)),
         mixed=len({row.kind for row in board.rows}) > 1,
         headings=headings_of(board),
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_digest(style),
-        script_hash=_digest(script),
         columns=[{"key": c.key, "heading": visible(c.heading)} for c in chosen],
         rows=rows,
         legend=legend(board.suite, keys),
         notes=[visible(note) for note in notes_of(board, keys)],
         figures=_board_figures(board),
+    )
+
+
+def page(template: str, style: str, script: str = "", **values: Any) -> str:
+    """Returns a page of HTML.
+
+    Args:
+        template: Its template; all values are escaped.
+        style: Names of its style sheets, separated by spaces.
+        script: Name of its script; none if empty.
+        values: What the template shows.
+    """
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_own)
+    )
+    look, code = "".join(map(_own, style.split())), _own(script) if script else ""
+    return environment.get_template(template).render(
+        style=Markup(look),
+        script=Markup(code),
+        style_hash=_digest(look),
+        script_hash=_digest(code),
+        **values,
     )
 
 
@@ -192,7 +211,8 @@ def _values(found: Iterable[Any]) -> Any:
     return distinct[0] if len(distinct) == 1 else {"several": distinct}
 
 
-def _image(figure: "Figure", text: str) -> dict[str, str]:
+def image(figure: "Figure", text: str) -> dict[str, str]:
+    """Returns a figure as part of a page, with a text that describes it."""
     # Imported here: no other format pays for matplotlib.
     from decathlon.scoring.figures.style import svg
 
@@ -210,7 +230,7 @@ def _board_figures(board: Board) -> list[dict[str, str]]:
     figures = []
     if boards.placed(board):
         text = f"{boards.merit_text(board.suite)} against the number of parameters"
-        figures.append(_image(boards.tradeoff(board), text))
+        figures.append(image(boards.tradeoff(board), text))
     if board.baseline:
         base = board.entries[board.baseline]
         shown = {
@@ -220,7 +240,7 @@ def _board_figures(board: Board) -> list[dict[str, str]]:
         if any(set(base.domains) & set(one.domains) for one in others):
             text = f"Accuracy by domain relative to {visible(base.label)}, with 95 % intervals"
             drawn = boards.domains({base.label: base, **shown}, base.label, board.suite)
-            figures.append(_image(drawn, text))
+            figures.append(image(drawn, text))
     return figures
 
 
@@ -232,6 +252,6 @@ def _own_figures(board: Board, entry: Entry) -> list[dict[str, str]]:
     share = "Share of images that took the fine-tuned path, by block and domain"
     used = "Number of fine-tuned blocks used by an image, by domain"
     return [
-        _image(policies.policy(board.results, entry, board.suite), share),
-        _image(policies.usage(board.results, entry, board.suite), used),
+        image(policies.policy(board.results, entry, board.suite), share),
+        image(policies.usage(board.results, entry, board.suite), used),
     ]

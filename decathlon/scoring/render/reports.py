@@ -31,9 +31,22 @@ def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]], below: int) ->
 
 
 def emit_report(
-    form: str, out: Path | None, value: object, grids: Sequence[Grid], notes: Sequence[str]
+    form: str,
+    out: Path | None,
+    value: object,
+    grids: Sequence[Grid],
+    notes: Sequence[str],
+    ending: str = "",
 ) -> None:
     """Prints tables and notes, or JSON; or writes them to a file.
+
+    Args:
+        form: ``table`` or ``json``.
+        out: File to write; standard output where None.
+        value: What JSON holds.
+        grids: The tables.
+        notes: Sentences below them.
+        ending: Text below these, whose lines are not wrapped.
 
     Raises:
         UsageError: There is no such format.
@@ -44,10 +57,12 @@ def emit_report(
         parts += [Text(), grid] if parts else [grid]
     parts += [Text(visible(f"* {note}")) for note in notes]
     text = plain(*parts) if form == "table" else json.dumps(value, indent=2, allow_nan=False) + "\n"
+    text += ending if form == "table" else ""
     if out is not None:
         write_text(out, text)
     elif form == "table":
         emit(*parts)
+        sys.stdout.write(ending)
     else:
         sys.stdout.write(text)
 

@@ -1,0 +1,157 @@
+"""The command that makes a finished trial again."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from decathlon.common.errors import UsageError
+from decathlon.method.base import Method
+from decathlon.method.code import code_of, identity, shown
+from decathlon.method.recipe import apply, parse_settings
+from decathlon.method.registry import find
+from decathlon.method.stored import SOURCES
+from decathlon.models import networks
+from decathlon.models.networks import Architecture
+from decathlon.results.controls import control_name
+from decathlon.results.records import RunRecord
+from decathlon.suites.base import Suite
+from decathlon.suites.registry import find as find_suite
+from decathlon.suites.subset import Subset
+
+PRECISIONS = {"32-true": "32", "bf16-mixed": "bf16"}
+"""Value of ``--precision`` by what records call it."""
+
+
+def command_of(record: RunRecord, results: Path, data: Path | None) -> tuple[str, str]:
+    """Returns the command that makes a trial again in a new results folder.
+
+    It names what differs from the defaults, and everything that changes the last digits. A control,
+    or a method that evaluates another one's network, takes two commands.
+
+    Args:
+        record: Of the trial.
+        results: The results folder that it is in, whose copy of the source weights is named.
+        data: The data folder; None to leave it to be filled in.
+
+    Returns:
+        The command, quoted for a shell, and a note on what it cannot promise. One of them may be
+        empty.
+    """
+    try:
+        kind, suite = find(record.method), find_suite(record.suite)
+        settings = _settings(record, kind, suite)
+    except UsageError as error:
+        said = str(error).splitlines()[0]
+        return "", f"No command is known that makes the trial again: {said}."
+    words = _words(record, results, data, settings)
+    own = ["--method", record.method]
+    lines = [own]
+    usual = record.method
+    if (routing := record.routing) is not None:
+        usual = f"{usual}-{control_name(routing.control, routing.routes)}"
+        lines = [own, [*own, "--routing", routing.control]]
+        lines[1] += ["--routes", str(routing.routes)] if routing.routes > 1 else []
+    elif kind.trained_by and record.trained:
+        lines = [["--method", kind.trained_by], own]
+    if record.name != usual:
+        lines[-1] += ["--name", record.name]
+    number = record.environment.get("world_size")
+    joined = isinstance(number, int) and number > 1
+    program = f"torchrun --nproc-per-node={number} -m decathlon" if joined else "decathlon"
+    command = " && ".join(f"{program} run {shlex.join(line + words)}" for line in lines)
+    now = code_of(record.method)
+    if record.code is None or identity(record.code) == identity(now):
+        return command, ""
+    return command, (
+        f"The code of method '{record.method}' is no longer the trial's ({shown(record.code)}, here"
+        f" {shown(now)}): made again, it may compute something else."
+    )
+
+
+def _words(record: RunRecord, results: Path, data: Path | None, settings: list[str]) -> list[str]:
+    """Returns the options that all commands of a trial have in common."""
+    here = _short(results)
+    words = ["--data", "DATA" if data is None else str(data)]
+    words += ["--results", str(here.with_name(f"{here.name}-again"))]
+    if record.source is not None:
+        words += ["--source", str(here / SOURCES / f"{record.source}.safetensors")]
+    for domain in record.together:
+        words += ["--domain", domain]
+    words += ["--split", record.split] if record.split != "test" else []
+    words += ["--seed", str(record.seed)] if record.seed else []
+    if record.subset:
+        subset = Subset.named(record.subset)
+        size = ("--shots", subset.shots) if subset.shots else ("--fraction", subset.fraction)
+        words += map(str, size)
+        words += ["--draw", str(subset.draw)] if subset.draw else []
+    words += ["--crop", record.crop] if record.crop != "image" else []
+    for setting in settings:
+        words += ["--set", setting]
+    made = record.environment
+    if (precision := PRECISIONS.get(str(made.get("precision")))) is not None:
+        words += ["--precision", precision]
+    words += ["--threads", str(record.threads)]
+    flags = {"--sync-bn": made.get("sync_bn"), "--compile": made.get("compiled")}
+    return words + [flag for flag, on in flags.items() if on]
+
+
+def _short(path: Path) -> Path:
+    """Returns a path from the working folder on if it leads into it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path != here and path.is_relative_to(here) else path
+
+
+def _settings(record: RunRecord, kind: type[Method], suite: Suite) -> list[str]:
+    """Returns the settings that make a record's recipe and network, as ``--set`` takes them.
+
+    Raises:
+        UsageError: None do: the recipe has no such fields here, or the network was named by a
+            weights file that the record does not tell.
+    """
+    if not record.trained:
+        return []
+    what, left_out = f"method '{record.method}'", kind.recipes["paper"].left_out
+    wanted = {key: value for key, value in record.recipe.items() if key != "domains"}
+    protocol = {key: wanted[key] for key in ("protocol",) if wanted.get(key, "paper") != "paper"}
+    usual = {**left_out, **apply(kind.recipes, protocol, what, suite).as_json()}
+    changes = [f"{key}={_text(value)}" for key, value in protocol.items()]
+    for key, value in {**left_out, **wanted}.items():
+        other_length = key in ("epochs", "steps") and value is None  # what is left out
+        if key not in usual or (value != usual[key] and not other_length):
+            changes += _changes(key, value, usual.get(key))
+    found = apply(kind.recipes, parse_settings(changes), what, suite).as_json()
+    if found != wanted:
+        raise UsageError(f"{what} has other settings in this version")
+    return [*_width(record, suite), *changes]
+
+
+def _changes(key: str, value: Any, usual: Any) -> list[str]:
+    """Returns the settings of one field; of values by domain, those that differ."""
+    if not isinstance(value, dict) or not isinstance(usual, dict):
+        return [f"{key}={_text(value)}"]
+    if not usual.keys() <= value.keys():
+        return [f"{key}={json.dumps(value, separators=(',', ':'))}"]
+    return [f"{key}.{name}={_text(v)}" for name, v in value.items() if usual.get(name) != v]
+
+
+def _text(value: Any) -> str:
+    """Returns a value as :func:`parse_settings` reads it."""
+    if isinstance(value, str) and parse_settings([f"key={value}"]) == {"key": value}:
+        return value
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _width(record: RunRecord, suite: Suite) -> list[str]:
+    """Returns the width of the network of a trial that started from no weights.
+
+    Raises:
+        UsageError: The network is not the suite's.
+    """
+    if record.source is not None or record.network is None:
+        return []
+    name = suite.network if suite.network in networks.registered() else Architecture.name
+    width = record.network.get("width")
+    if not isinstance(width, float) or Architecture(name, width).as_json() != record.network:
+        raise UsageError("its network was that of a weights file which the record does not name")
+    return [f"width={width}"] if width != 1 else []

@@ -1,0 +1,34 @@
+"""The log of a trial: a line of JSON for each epoch."""
+
+import json
+import math
+from pathlib import Path
+
+from decathlon.common.errors import ResultError
+from decathlon.common.oserrors import explained
+
+
+def read_losses(path: Path) -> list[tuple[float, float]]:
+    """Reads (epoch, loss) of one trial's log.
+
+    Raises:
+        ResultError: It cannot be read, or a line is not valid JSON with an epoch and a loss.
+    """
+    try:
+        if not path.is_file():  # opening a pipe would wait for a writer
+            raise ResultError(f"{path}: is not a regular file")
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise ResultError(explained(error, path, failed="cannot be read")) from None
+    points = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            facts = json.loads(line)
+            epoch, loss = float(facts["epoch"]), float(facts["loss"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise ResultError(
+                f"{path}: line {number} has no epoch and loss; run the trial again with --force"
+            ) from None
+        if math.isfinite(loss):
+            points.append((epoch, loss))
+    return points
