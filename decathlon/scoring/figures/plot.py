@@ -7,13 +7,17 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from decathlon.common.errors import ResultError, UsageError, check_known
+from decathlon.common.text import plural
 from decathlon.results.published import published_rows
-from decathlon.scoring.board import board_of
+from decathlon.scoring.board import Board, board_of
 from decathlon.scoring.entries import Entry, find_entry, hint_on, read_entries, suite_of
-from decathlon.scoring.figures import amounts, boards, curves, policies, style
+from decathlon.scoring.figures import amounts, boards, curves, diagram, policies, style
 from decathlon.scoring.integrity import check_same_images, official_problem
+from decathlon.scoring.ranks import joined
 from decathlon.scoring.reference import REFERENCE
+from decathlon.scoring.rows import ranked
 from decathlon.suites.base import Suite
+from decathlon.suites.subset import size_in_words
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,18 @@ def _routed(draw: Callable[[Path, Entry, Suite], Figure]) -> Callable[[FigureReq
     return drawn
 
 
-def _tradeoff(request: FigureRequest) -> Figure:
+def _board(request: FigureRequest) -> Board:
+    """Returns the board with the published rows and the runs asked for."""
     board = board_of(request.results, request.split, request.baseline, suite=request.suite)
     if request.names:
         labels = {request.find(name, board.entries).label for name in request.names}
         rows = [row for row in board.rows if row.kind == "published" or row.label in labels]
         board = replace(board, rows=tuple(rows))
-    return boards.tradeoff(board)
+    return board
+
+
+def _tradeoff(request: FigureRequest) -> Figure:
+    return boards.tradeoff(_board(request))
 
 
 def _domains(request: FigureRequest) -> Figure:
@@ -138,6 +147,32 @@ def _data(request: FigureRequest) -> Figure:
     return amounts.data([*amounts.lines_of(entries, request.suite), *published], request.suite)
 
 
+def _ranks(request: FigureRequest) -> Figure:
+    suite, board = request.suite, _board(request)
+    rows = [row for row in board.rows if row.kind == "run"]
+    subsets = dict.fromkeys(size_in_words(row.subset) for row in rows)
+    if len(subsets) > 1:
+        raise UsageError(f"there are runs on {', '.join(subsets)}: name those of one with --name")
+    counted = [name for name in board.domains if name in board.e_max or not suite.score]
+    common = [name for name in counted if all(name not in row.missing for row in rows)]
+    if len(rows) < 2 or not common:
+        raise ResultError(
+            f"{request.results}: ranks need two runs of the {request.split} split at least, with a"
+            " domain that all have; leave out those that lack domains with --name"
+        )
+    rows = sorted(ranked(rows, common), key=lambda row: row.mean_rank or 0)
+    scored = {name: board.e_max[name] for name in common if suite.score}
+    base = board.entries[board.baseline] if suite.score and board.baseline else None
+    bars = joined([board.entries[row.label] for row in rows], common, scored, base, suite)
+    merit = suite.score.heading if suite.score else "mean accuracy"
+    return diagram.diagram(
+        rows,
+        bars,
+        f"mean rank over {plural(len(common), 'domain')}, {request.split} split",
+        f"joined: {merit} cannot be told apart (95 %, paired on images; Holm, all pairs)",
+    )
+
+
 _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
     "policy": _routed(policies.policy),
     "usage": _routed(policies.usage),
@@ -146,6 +181,7 @@ _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
     "domains": _domains,
     "data": _data,
     "routing": _routing,
+    "ranks": _ranks,
 }
 KINDS = tuple(_KINDS)
 """Names of the figures."""
@@ -166,8 +202,9 @@ def plot(
         kind: ``policy`` (share of images fine-tuned, by block and domain), ``usage``
             (fine-tuned blocks per image), ``tradeoff`` (score against #par), ``curves``
             (training loss), ``domains`` (accuracies relative to the baseline), ``data``
-            (accuracy over the number of training images) or ``routing`` (accuracies of the
-            controls of routing relative to what was learned).
+            (accuracy over the number of training images), ``routing`` (accuracies of the
+            controls of routing relative to what was learned) or ``ranks`` (mean ranks over the
+            domains, and which runs cannot be told apart).
         results: The folder of records.
         out: An SVG or PNG file, written whole or not at all.
         split: Split of the records.
