@@ -147,7 +147,13 @@ def _data(request: FigureRequest) -> Figure:
     return amounts.data([*amounts.lines_of(entries, request.suite), *published], request.suite)
 
 
-def _ranks(request: FigureRequest) -> Figure:
+def ranks(request: FigureRequest) -> Figure:
+    """Draws the runs asked for by mean rank over the domains that all have.
+
+    Raises:
+        UsageError: They are on several subsets of the training images.
+        ResultError: There are fewer than two, or they have no domain in common.
+    """
     suite, board = request.suite, _board(request)
     rows = [row for row in board.rows if row.kind == "run"]
     subsets = dict.fromkeys(size_in_words(row.subset) for row in rows)
@@ -181,7 +187,7 @@ _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
     "domains": _domains,
     "data": _data,
     "routing": _routing,
-    "ranks": _ranks,
+    "ranks": ranks,
 }
 KINDS = tuple(_KINDS)
 """Names of the figures."""
