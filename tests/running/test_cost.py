@@ -12,6 +12,7 @@ from decathlon.running.execution import execute
 from decathlon.running.survey import survey
 from decathlon.scoring.board import board_of
 from decathlon.scoring.columns import cells, columns_of, notes_of
+from decathlon.scoring.render.dispatch import text_of
 from tests.running.test_runs import Listener, wanted
 
 
@@ -51,6 +52,9 @@ def test_records_tell_what_a_trial_cost(tiny: Path, tiny_source: Path, tmp_path:
     memory = "-" if routed.peak_memory is None else f"{routed.peak_memory / 1e6:.0f}"
     assert texts["spottune"] == [f"{routed.flops / 1e9:.3f}", memory]
     assert sum(note.startswith(("GFLOPs", "peak MB")) for note in notes) == 2
+
+    rows = json.loads(text_of(board_of(tmp_path, baseline="fine-tuning"), "json"))["rows"]
+    assert routed.model_dump() in [row["cost"] for row in rows]
 
     # As earlier versions wrote it: finished all the same, and without a cost to show.
     path = tmp_path / records["spottune"].folder / "record.json"

@@ -158,5 +158,6 @@ def test_ranks_need_runs_with_a_domain_in_common(results: Path, add_runs: AddRun
         ranks(request(results))
     assert bars(ranks(request(results, "base", "a"))) == []
     add_runs("a", {"dtd": (20, 50)}, official=False, subset="1shot")
-    with pytest.raises(UsageError, match="name those of one with --name"):
-        ranks(request(results))
+    with pytest.raises(UsageError, match="name runs on one of these only"):
+        ranks(request(results, "base", "a", "a [1shot]"))
+    assert bars(ranks(request(results, "base", "a"))) == []

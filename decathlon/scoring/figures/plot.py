@@ -148,17 +148,20 @@ def _data(request: FigureRequest) -> Figure:
 
 
 def ranks(request: FigureRequest) -> Figure:
-    """Draws the runs asked for by mean rank over the domains that all have.
+    """Draws runs by mean rank over the domains that all have.
+
+    Without names, these are the runs on all training images, or on the largest subset there is.
 
     Raises:
-        UsageError: They are on several subsets of the training images.
+        UsageError: The runs asked for are on several subsets of the training images.
         ResultError: There are fewer than two, or they have no domain in common.
     """
     suite, board = request.suite, _board(request)
-    rows = [row for row in board.rows if row.kind == "run"]
-    subsets = dict.fromkeys(size_in_words(row.subset) for row in rows)
-    if len(subsets) > 1:
-        raise UsageError(f"there are runs on {', '.join(subsets)}: name those of one with --name")
+    runs = [row for row in board.rows if row.kind == "run"]
+    sizes = list(dict.fromkeys(row.subset for row in runs))
+    if request.names and len(sizes) > 1:
+        raise UsageError(f"{', '.join(map(size_in_words, sizes))}: name runs on one of these only")
+    rows = [row for row in runs if row.subset == sizes[0]]
     counted = [name for name in board.domains if name in board.e_max or not suite.score]
     common = [name for name in counted if all(name not in row.missing for row in rows)]
     if len(rows) < 2 or not common:
@@ -171,10 +174,11 @@ def ranks(request: FigureRequest) -> Figure:
     base = board.entries[board.baseline] if suite.score and board.baseline else None
     bars = joined([board.entries[row.label] for row in rows], common, scored, base, suite)
     merit = suite.score.heading if suite.score else "mean accuracy"
+    size = f", {size_in_words(sizes[0])}" if sizes[0] else ""
     return diagram.diagram(
         rows,
         bars,
-        f"mean rank over {plural(len(common), 'domain')}, {request.split} split",
+        f"mean rank over {plural(len(common), 'domain')}, {request.split} split{size}",
         f"joined: {merit} cannot be told apart (95 %, paired on images; Holm, all pairs)",
     )
 

@@ -37,6 +37,8 @@ def to_json(board: "Board", sensitivity: bool = False) -> str:
             line["difference"] = _difference(row)
         if board.ranks:
             line["rank"] = _rank(board, row)
+        if cost := _cost(board, row):
+            line["cost"] = cost
     value = {
         "schema": SCHEMA,
         "suite": board.suite.name,
@@ -51,7 +53,7 @@ def _json_row(row: Row) -> dict[str, Any]:
     return _of(
         row,
         "method label kind params_ratio accuracy score score_printed consistent ci seeds missing"
-        " subset draws flops peak_memory",
+        " subset draws",
     ) | _setup(row)
 
 
@@ -106,9 +108,16 @@ def _flat(row: Row, board: "Board") -> dict[str, Any]:
         "num_seeds": len(row.seeds),
         "num_draws": len(row.draws),
         "subset": row.subset,
-        **_of(row, "training_seconds flops peak_memory year table"),
+        **_of(row, "training_seconds year table"),
+        **_cost(board, row),
         **setup,
     }
+
+
+def _cost(board: "Board", row: Row) -> dict[str, Any]:
+    """Returns what a row cost; nothing where no row of the board tells."""
+    told = any(one.flops is not None or one.peak_memory is not None for one in board.rows)
+    return _of(row, "flops peak_memory") if told else {}
 
 
 def _flat_rank(board: "Board", row: Row) -> dict[str, Any]:
