@@ -25,15 +25,16 @@ from machine import machine, told
 from options import output_file
 from sample import CLASSES, write_archives
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from decathlon.common.files import write_json
 from decathlon.data.preparing.prepare import prepare
 from decathlon.data.reading.store import open_store
 from decathlon.method.base import Batch, Method, Task
 from decathlon.method.registry import find
+from decathlon.models.flops import count_flops
 from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
+from decathlon.running.cost import PeakMemory
 from decathlon.training.device import Compute, has_native_bf16, to_device
 from decathlon.training.feed import Feed
 from decathlon.training.loop import Objective
@@ -139,28 +140,6 @@ def timed(work: Callable[..., object], *what: object) -> float:
     return time.perf_counter() - began
 
 
-def flops(work: Callable[[], object]) -> float:
-    """Counts the floating-point operations of some work."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return float(counter.get_total_flops())
-
-
-def peak(fabric: Fabric, work: Callable[[], object]) -> float:
-    """Returns the highest memory during some work, in bytes; 0 where it cannot be told."""
-    if fabric.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        work()
-        return float(torch.cuda.max_memory_allocated())
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return 0.0
-    work()
-    status = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line.split()[1] for line in status if line.startswith("VmHWM"))) * 1024
-
-
 class Product:
     """The matrix product that is the machine's quickest in a precision."""
 
@@ -216,12 +195,14 @@ def measure(
     row.infer_ratio = statistics.median(a / b for a, b in infer)
     row.train_images_per_s = count / statistics.median(a for a, _ in train)
     row.infer_images_per_s = count / statistics.median(a for a, _ in infer)
-    row.peak_bytes = peak(one.fabric, lambda: one.step(batch))
-    operations = flops(lambda: one.step(batch))
+    memory = PeakMemory(one.fabric.device)
+    one.step(batch)
+    row.peak_bytes = memory.read() or 0
+    operations = count_flops(lambda: one.step(batch))
     row.train_flops = operations / count
     row.train_matmul_share = statistics.median(operations / most for most in possible)
-    row.infer_flops = flops(lambda: one.predict(batch)) / count
-    row.infer_flops_ratio = row.infer_flops / (flops(lambda: base.predict(batch)) / count)
+    row.infer_flops = count_flops(lambda: one.predict(batch)) / count
+    row.infer_flops_ratio = row.infer_flops / (count_flops(lambda: base.predict(batch)) / count)
 
 
 def noise(batch: int, side: int, device: torch.device) -> Iterator[Batch]:

@@ -105,7 +105,7 @@ def score(
         str | None,
         typer.Option(
             help="Columns to show, separated by commas (default: those that fit; narrow terminals"
-            " leave out time, covered, rank, mean and ci, in this order)."
+            " leave out time, covered, rank, mean, rank_ci and ci, in this order)."
         ),
     ] = None,
     sort: Annotated[
@@ -146,7 +146,9 @@ def score(
 def plot(
     kind: Annotated[
         str,
-        typer.Argument(help="policy, usage, tradeoff, curves, domains, data, routing or sweep."),
+        typer.Argument(
+            help="policy, usage, tradeoff, curves, domains, data, routing, sweep or ranks."
+        ),
     ],
     results: Results,
     out: Annotated[Path, typer.Option(help="File to write, .svg or .png.")],

@@ -1,7 +1,7 @@
 """The record of a trial.
 
 One trial, a method trained on a domain, is one JSON file, validated when it is written
-and when it is read. ``environment`` and ``timing`` are kept apart from the rest:
+and when it is read. ``environment``, ``timing`` and ``cost`` are kept apart from the rest:
 two runs of the same trial agree in everything else.
 
     RESULTS/<name>/<domain>/<split>[+<subset>]/seed<k>/record.json
@@ -76,6 +76,20 @@ class Parameters(StrictModel):
     unit: Annotated[int, Field(gt=0)]
 
 
+class Cost(StrictModel):
+    """What a result takes to compute.
+
+    Attributes:
+        flops: Floating-point operations by which a test image is classified, a multiply-add
+            counted as two; None where they cannot be counted, and of a control of routing.
+        peak_memory: Highest memory during the trial in bytes, training and evaluation: allocated
+            on a GPU, else resident in the process; None where the system does not tell.
+    """
+
+    flops: Count | None
+    peak_memory: Count | None
+
+
 class RunRecord(StrictModel):
     """What one finished run says of itself.
 
@@ -116,6 +130,7 @@ class RunRecord(StrictModel):
         predictions: SHA-256 of ``predictions.json``, or None in records of format 1.
         environment: Device, precision, versions, git state.
         timing: Seconds and rates.
+        cost: Operations and memory; None, and left out, in records of earlier versions.
     """
 
     format: Literal[2] = FORMAT
@@ -148,6 +163,7 @@ class RunRecord(StrictModel):
     predictions: Sha256 | None
     environment: dict[str, Any]
     timing: dict[str, Any]
+    cost: Annotated[Cost | None, Field(exclude_if=lambda cost: cost is None)] = None
 
     @model_validator(mode="after")
     def _counts_agree(self) -> "RunRecord":

@@ -27,11 +27,13 @@ from decathlon.results.records import (
     PREDICTIONS,
     ROUTING,
     WEIGHTS,
+    Cost,
     Parameters,
     RunRecord,
     pack_bits,
     write_record,
 )
+from decathlon.running.cost import PeakMemory, flops_of_image
 from decathlon.running.logits import evaluate_with_logits, write_logits
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial_folder import TrialFolder
@@ -59,6 +61,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     """
     folder, method = TrialFolder(run, trial), run.method_of(trial)
     fabric = run.config.compute.fabric(outline(run.source.architecture))
+    memory = PeakMemory(fabric.device)
     # Opened before the training: missing data is reported now, not hours later, and a file
     # that is removed meanwhile stays readable.
     held_out = {d: feed_of(run, trial, d, fabric, training=False) for d in trial.domains}
@@ -87,6 +90,8 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             "train_seconds": round(trained - started, 3),
             "evaluate_seconds": round(time.perf_counter() - trained, 3),
         }
+        # A control answers what routing is worth; nobody would use it to predict.
+        flops = None if routing else flops_of_image(method, part, feed, fabric)
         parameters = _write_weights(folder, domain, part, trunk)
         digest = _write_predictions(folder, feed, result)
         record = _record(
@@ -97,6 +102,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             predictions=digest,
             environment=run.config.compute.environment(fabric),
             timing=timing,
+            cost=Cost(flops=flops, peak_memory=memory.read()),
         )
         if logits is None:
             (folder.of(domain) / LOGITS).unlink(missing_ok=True)

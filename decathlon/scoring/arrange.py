@@ -13,12 +13,12 @@ from decathlon.scoring.rows import Row, by_size, ranked
 KINDS = ("published", "run")
 SORTS = (
     *("table", "label", "params", "score", "printed", "mean", "diff", "rank", "covered", "time"),
-    "year",
+    *("flops", "memory", "year"),
 )
 """What rows can be sorted by, beside the domains; ``table`` is the order of the paper."""
 SCORES = ("score", "printed")
 """Those of them that a suite without a score does not have."""
-LOW_FIRST = ("label", "params", "rank", "time", "year")
+LOW_FIRST = ("label", "params", "rank", "time", "flops", "memory", "year")
 
 
 def arrange(

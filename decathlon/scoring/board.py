@@ -73,6 +73,24 @@ class Board:
         )
         return (*self.checks, *found)
 
+    @cached_property
+    def ranks(self) -> dict[str, tuple[int, int]]:
+        """95 % intervals of the ranks of the runs that are shown, by label.
+
+        A run is ranked among those on the same subset of the training images, if there are others.
+        In a suite without a score, only those that cover the most domains have a rank.
+        """
+        found: dict[str, tuple[int, int]] = {}
+        for rows in _comparable(self.rows, self.suite):
+            # Imported here: a board of published rows alone does not pay for numpy.
+            from decathlon.scoring.ranks import rank_intervals
+
+            base = self.entries[self.baseline] if self.baseline and self.suite.score else None
+            entries = [self.entries[row.label] for row in rows]
+            ranks = rank_intervals(entries, self.e_max, base, self.suite)
+            found |= {row.label: pair for row, pair in zip(rows, ranks, strict=True)}
+        return found
+
 
 def board_of(
     results: Path | None,
@@ -157,6 +175,21 @@ def board_of(
         checks=tuple(notes),
         audited=answers is not None,
     )
+
+
+def _comparable(rows: Iterable[Row], suite: Suite) -> list[list[Row]]:
+    """Returns the groups of at least two runs that can be ranked."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.kind == "run" and merit(row, suite) is not None:
+            groups.setdefault(row.subset, []).append(row)
+    if not suite.score:
+        most = {subset: max(own, key=lambda row: row.covered) for subset, own in groups.items()}
+        groups = {
+            subset: [row for row in own if row.missing == most[subset].missing]
+            for subset, own in groups.items()
+        }
+    return [own for own in groups.values() if len(own) > 1]
 
 
 def _grouped(runs: list[Row], suite: Suite) -> list[Row]:

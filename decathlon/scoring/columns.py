@@ -7,7 +7,7 @@ from typing import Literal
 from decathlon.common.errors import UsageError, nearest
 from decathlon.common.text import cell_duration
 from decathlon.scoring.board import Board
-from decathlon.scoring.notes import difference_note, interval_note
+from decathlon.scoring.notes import cost_notes, difference_note, interval_note, rank_note
 from decathlon.scoring.rounding import Pair
 from decathlon.scoring.rows import Row
 from decathlon.suites.base import Suite
@@ -136,8 +136,21 @@ def _printed(row: Row, digits: int) -> str:
     return _number(row.score_printed, 0) + ("!" if row.consistent is False else "")
 
 
-def _columns(suite: Suite) -> dict[str, BoardColumn]:
+def _flops(row: Row, digits: int) -> str:
+    return _number(None if row.flops is None else row.flops / 1e9, digits + 1)
+
+
+def _memory(row: Row, digits: int) -> str:
+    return _number(None if row.peak_memory is None else row.peak_memory / 1e6, 0)
+
+
+def _columns(board: Board) -> dict[str, BoardColumn]:
     """Returns the columns that are not of one domain, by key."""
+
+    def rank_ci(row: Row, digits: int) -> str:
+        return _range(board.ranks.get(row.label) if row.kind == "run" else None, 0)
+
+    suite = board.suite
     s = suite.score.heading if suite.score else ""
     scores = (
         BoardColumn("score", s, lambda r: r.score, lambda r, n: _number(r.score, n - 1), "high"),
@@ -155,10 +168,13 @@ def _columns(suite: Suite) -> dict[str, BoardColumn]:
         *(scores if suite.score else ()),
         BoardColumn("mean", "mean", lambda r: r.mean_accuracy, mean, "high"),
         *(() if suite.score else differences),
+        BoardColumn("rank_ci", "95 % of rank", lambda r: None, rank_ci),
         BoardColumn("rank", "rank", lambda r: r.mean_rank, _rank, "low"),
         BoardColumn("covered", "dom.", lambda r: r.covered, lambda r, _: str(r.covered)),
         BoardColumn("seeds", "seeds", lambda r: None, _seeds),
         BoardColumn("time", "time", lambda r: r.training_seconds, lambda r, _: training_time(r)),
+        BoardColumn("flops", "GFLOPs", lambda r: r.flops, _flops, "low"),
+        BoardColumn("memory", "peak MB", lambda r: r.peak_memory, _memory, "low"),
         BoardColumn("year", "year", lambda r: r.year, lambda r, _: str(r.year or MISSING)),
         BoardColumn("table", "table", lambda r: None, lambda r, _: r.table or MISSING),
         BoardColumn("kind", "kind", lambda r: None, lambda r, _: r.kind),
@@ -169,7 +185,7 @@ def _columns(suite: Suite) -> dict[str, BoardColumn]:
 
 SENSITIVITY = ("score", "slopes")
 """How the score moves per accuracy point in each domain, at each row's own accuracies."""
-OPTIONAL = ("ci", "diff_ci")
+OPTIONAL = ("ci", "diff_ci", "rank_ci")
 """Default columns that a narrow table may leave out."""
 EXTRA = ("mean", "rank", "covered", "time")
 """Columns that are shown beside the default ones where there is room."""
@@ -180,15 +196,17 @@ def default_keys(board: Board) -> list[str]:
 
     Args:
         board: The board; without published rows there is no printed score, and
-            without runs there are no intervals.
+            without runs there are no intervals, and without several no ranks.
     """
     kinds = {row.kind for row in board.rows}
     if board.suite.score is None:
         sized = any(row.params_ratio is not None for row in board.rows)
         compared = any(row.versus is not None for row in board.rows)
-        return ["params"] * sized + ["domains", "mean"] + ["diff", "diff_ci"] * compared
-    keys = ["params", "domains", "score"]
-    return keys + ["printed"] * ("published" in kinds) + ["ci"] * ("run" in kinds)
+        keys = ["params"] * sized + ["domains", "mean"] + ["diff", "diff_ci"] * compared
+    else:
+        keys = ["params", "domains", "score"]
+        keys += ["printed"] * ("published" in kinds) + ["ci"] * ("run" in kinds)
+    return keys + ["rank_ci"] * bool(board.ranks)
 
 
 def shown_domains(board: Board) -> list[str]:
@@ -202,9 +220,12 @@ def shown_domains(board: Board) -> list[str]:
 
 def notes_of(board: Board, keys: Sequence[str]) -> list[str]:
     """Returns the notes for the rows of a board and those columns."""
+    ranks = board.ranks if "rank_ci" in keys else {}
     found = [
         difference_note(board.rows) if {"diff", "diff_ci"} & set(keys) else None,
-        interval_note(board.rows) if {"ci", "diff_ci"} & set(keys) else None,
+        rank_note(board.rows, ranks, board.suite),
+        interval_note(board.rows, ranks) if {"ci", "diff_ci", "rank_ci"} & set(keys) else None,
+        *cost_notes(board.rows, keys),
     ]
     return [*board.notes, *filter(None, found)]
 
@@ -243,7 +264,7 @@ def columns_of(board: Board, keys: Sequence[str]) -> list[BoardColumn]:
     Raises:
         UsageError: There is no such column; the nearest is suggested.
     """
-    suite, fixed = board.suite, _columns(board.suite)
+    suite, fixed = board.suite, _columns(board)
     columns: list[BoardColumn] = []
     for key in keys:
         if key == "domains":

@@ -109,12 +109,12 @@ class Draws:
     accuracy: dict[str, Floats]
 
 
-def _seed_weights(num_seeds: int, rng: np.random.Generator) -> Floats:
+def _seed_weights(num_seeds: int, rng: np.random.Generator, draws: int) -> Floats:
     """Returns how much each seed counts in each draw, seeds x draws, summing to 1."""
     if num_seeds < MIN_SEEDS:
-        return np.full((num_seeds, DRAWS), 1 / num_seeds)
+        return np.full((num_seeds, draws), 1 / num_seeds)
     shares = np.full(num_seeds, 1 / num_seeds)
-    counts: Floats = rng.multinomial(num_seeds, shares, size=DRAWS).T / num_seeds
+    counts: Floats = rng.multinomial(num_seeds, shares, size=draws).T / num_seeds
     return counts
 
 
@@ -122,6 +122,7 @@ def draw(
     entrants: Sequence[Entry],
     e_max: Mapping[str, float],
     baseline: Entry | None = None,
+    draws: int = DRAWS,
 ) -> list[Draws]:
     """Draws the scores and accuracies of one or more rows, jointly.
 
@@ -130,17 +131,18 @@ def draw(
         e_max: E_max by scored domain.
         baseline: Redraw E_max from this row, paired on images too; None keeps
             ``e_max`` fixed, as the official values are.
+        draws: Number of draws.
 
     Returns:
         The draws of each entrant, in order.
     """
     rng = np.random.default_rng(GENERATOR)
     names = {t.label: t for t in (*entrants, *([baseline] if baseline else []))}
-    weights = {name: _seed_weights(len(t.counted), rng) for name, t in names.items()}
+    weights = {name: _seed_weights(len(t.counted), rng, draws) for name, t in names.items()}
     accuracy: dict[str, dict[str, Floats]] = {name: {} for name in names}
-    scores = {name: np.zeros(DRAWS) for name in names}
+    scores = {name: np.zeros(draws) for name in names}
     for domain in sorted({d for t in names.values() for d in t.domains}):
-        errors = _domain_errors(domain, list(names.values()), rng)
+        errors = _domain_errors(domain, list(names.values()), rng, draws)
         limit: float | Floats | None = e_max.get(domain)
         if baseline is not None and limit is not None:
             mean = (weights[baseline.label] * errors[baseline.label]).sum(axis=0)
@@ -162,7 +164,7 @@ def accuracy_interval(record: RunRecord, suite: Suite) -> tuple[float, float] | 
 
 
 def _domain_errors(
-    domain: str, entries: list[Entry], rng: np.random.Generator
+    domain: str, entries: list[Entry], rng: np.random.Generator, draws: int
 ) -> dict[str, Floats]:
     """Draws the errors of all entries that have ``domain``, each seeds x draws.
 
@@ -170,7 +172,7 @@ def _domain_errors(
     """
     records = {id(r): r for t in entries for r in t.averaged if r.domain == domain}
     rows = {key: row for row, key in enumerate(records)}
-    drawn = draw_errors(np.stack([bits_of(r) for r in records.values()]), rng)
+    drawn = draw_errors(np.stack([bits_of(r) for r in records.values()]), rng, draws)
     return {
         t.label: drawn[[rows[id(seed[domain])] for seed in t.counted.values()]]
         for t in entries

@@ -1,6 +1,6 @@
 """What a reader of a board has to know, in sentences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from decathlon.common.text import plural
@@ -288,9 +288,16 @@ def _if_mixed(
     return [f"{text}: {values}."] if len(found) > 1 else []
 
 
-def interval_note(rows: Sequence[Row]) -> str | None:
-    """Returns what the intervals of a board cover, or None where there are none."""
-    with_ci = [row for row in rows if row.ci is not None or row.versus is not None]
+def interval_note(rows: Sequence[Row], ranked: Collection[str] = ()) -> str | None:
+    """Returns what the intervals of a board cover, or None where there are none.
+
+    Args:
+        rows: The rows that are shown.
+        ranked: Labels of the runs with intervals of their ranks.
+    """
+    with_ci = [
+        row for row in rows if row.ci or row.versus or (row.kind == "run" and row.label in ranked)
+    ]
     few = [row.label for row in with_ci if row.num_repetitions < MIN_SEEDS]
     if not with_ci:
         return None
@@ -300,6 +307,45 @@ def interval_note(rows: Sequence[Row]) -> str | None:
         what = "seeds (or seeds x draws)" if any(row.subset for row in with_ci) else "seeds"
         text += f" Fewer than {MIN_SEEDS} {what} ({who}): they cover the choice of images only."
     return text
+
+
+def rank_note(rows: Sequence[Row], ranked: Collection[str], suite: Suite) -> str | None:
+    """Returns among which rows runs are ranked, or None where none is.
+
+    Args:
+        rows: The rows that are shown.
+        ranked: Labels of the runs with intervals of their ranks.
+        suite: The suite.
+    """
+    if not ranked:
+        return None
+    runs = [row for row in rows if row.kind == "run"]
+    own = [row for row in runs if row.label in ranked]
+    merit = suite.score.heading if suite.score else "mean accuracy"
+    among = "the runs in the same group" if any(row.subset for row in own) else "the runs"
+    text = f"Ranks are by {merit} among {among}, all drawn together on the same test images."
+    subsets = {row.subset for row in own}
+    lacking = [r.label for r in runs if r.label not in ranked and r.covered and r.subset in subsets]
+    if lacking:
+        text += f" {', '.join(lacking)}: no rank, for lack of domains that others have."
+    if len(runs) < len(rows):
+        text += " Published rows have no predictions to draw from, and no rank."
+    return text
+
+
+def cost_notes(rows: Sequence[Row], keys: Collection[str]) -> list[str]:
+    """Returns what the columns of costs say, of those keys."""
+    texts = {
+        "flops": "GFLOPs: 10^9 operations by which a test image is classified, the mean over"
+        " domains; a multiply-add counts as two (in `decathlon networks` as one). An image that is"
+        " routed is counted on the path it takes, with its policy.",
+        "memory": "peak MB: the highest memory of a trial, training and evaluation; allocated on a"
+        " GPU, else resident in the process, with Python and torch.",
+    }
+    notes = [text for key, text in texts.items() if key in keys]
+    if notes and any(row.kind == "run" and None in (row.flops, row.peak_memory) for row in rows):
+        notes.append("Records of earlier versions do not tell what a trial cost.")
+    return notes
 
 
 def difference_note(rows: Sequence[Row]) -> str | None:

@@ -45,6 +45,9 @@ class Row:
         missing: Columns without an accuracy; they count 0.
         unknown: Those of the missing that were predicted, but have no labels.
         training_seconds: Seconds of training, the mean over seeds.
+        flops: Floating-point operations of a test image, the mean over the records; None if one
+            does not tell.
+        peak_memory: The highest of its trials, in bytes; None if one does not tell.
         mean_rank: Mean over the columns of the row's rank among the rows shown.
         year: Year of publication.
         table: Table that a published row is printed in.
@@ -76,6 +79,8 @@ class Row:
     num_repetitions: int = 0
     unknown: tuple[str, ...] = ()
     training_seconds: float | None = None
+    flops: float | None = None
+    peak_memory: int | None = None
     mean_rank: float | None = None
     year: int | None = None
     table: str = ""
@@ -166,6 +171,8 @@ def run_row(
     scored = [name for name in e_max if name in errors]
     ci, accuracy_ci = _intervals(entry, e_max, baseline) if entry.counted else (None, {})
     params = params_ratio(entry.used, suite)
+    flops = _known(one.cost.flops if one.cost else None for one in entry.used)
+    memory = _known(one.cost.peak_memory if one.cost else None for one in entry.used)
     accuracy = {name: 100 * (1 - errors[name]) if name in errors else None for name in domains}
     return Row(
         method=entry.name,
@@ -185,12 +192,21 @@ def run_row(
         num_repetitions=len(entry.counted),
         unknown=tuple(name for name in domains if name in entry.unknown),
         training_seconds=_training_seconds(entry),
+        flops=_mean(flops) if flops else None,
+        peak_memory=max(memory, default=None),
         setup=entry.setup,
         subset=entry.setup.subset,
     )
 
 
-def _mean(values: list[float]) -> float:
+def _known(values: Iterable[int | None]) -> list[int]:
+    """Returns the values if all are known, else none."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return known if len(known) == len(found) else []
+
+
+def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 

@@ -7,6 +7,7 @@ its largest step.
 """
 
 import ctypes
+from contextlib import suppress
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3), both in bytes: free memory above which some is returned, and block
@@ -22,3 +23,9 @@ def keep_freed_memory() -> None:
         return
     mallopt(M_TRIM_THRESHOLD, NEVER)
     mallopt(M_MMAP_THRESHOLD, NEVER)
+
+
+def return_freed_memory() -> None:
+    """Returns to the system, once, what the C library has kept; works with glibc only."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

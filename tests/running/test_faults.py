@@ -98,7 +98,9 @@ def seed_folder(results: Path, domain: str) -> Path:
 
 def outcome(results: Path, domain: str) -> tuple[Any, ...]:
     folder = seed_folder(results, domain)
-    record = read_record(folder / "record.json").model_dump(exclude={"environment", "timing"})
+    record = read_record(folder / "record.json").model_dump(
+        exclude={"environment", "timing", "cost"}
+    )
     return record, *((folder / n).read_bytes() for n in ("weights.safetensors", "predictions.json"))
 
 

@@ -111,7 +111,7 @@ def outcome(results: Path) -> dict[str, Any]:
     for domain in DOMAINS:
         folder = results / "fine-tuning" / domain / "test" / "seed0"
         record = json.loads((folder / "record.json").read_bytes())
-        del record["environment"], record["timing"]
+        del record["environment"], record["timing"], record["cost"]
         found[domain] = [
             record,
             (folder / "weights.safetensors").read_bytes(),

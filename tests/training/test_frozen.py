@@ -221,7 +221,9 @@ def test_the_record_says_nothing_of_it(tiny: Path, tiny_source: Path, tmp_path: 
         (path,) = find_records(results)
         records.append(read_record(path))
     plain, same = (
-        record.model_dump(exclude={"timing", "predictions", "correct", "correctness", "command"})
+        record.model_dump(
+            exclude={"timing", "cost", "predictions", "correct", "correctness", "command"}
+        )
         for record in records
     )
     assert plain == same

@@ -42,7 +42,7 @@ def outcome(results: Path, epochs: int = EPOCHS) -> dict[str, tuple[object, byte
     found = {}
     for path in find_records(results):
         record = read_record(path)
-        facts = record.model_dump(exclude={"environment", "timing"})
+        facts = record.model_dump(exclude={"environment", "timing", "cost"})
         assert not (path.parent / "checkpoints").exists()
         kept = (path.parent / "weights.safetensors", path.parent / "predictions.json")
         found[record.domain] = (facts, *(path.read_bytes() for path in kept))

@@ -7,14 +7,18 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from decathlon.common.errors import ResultError, UsageError, check_known
+from decathlon.common.text import plural
 from decathlon.results.points import base_of
 from decathlon.results.published import published_rows
-from decathlon.scoring.board import board_of
+from decathlon.scoring.board import Board, board_of
 from decathlon.scoring.entries import Entry, find_entry, hint_on, read_entries, suite_of
-from decathlon.scoring.figures import amounts, boards, curves, policies, style, sweeps
+from decathlon.scoring.figures import amounts, boards, curves, diagram, policies, style, sweeps
 from decathlon.scoring.integrity import check_same_images, official_problem
+from decathlon.scoring.ranks import joined
 from decathlon.scoring.reference import REFERENCE
+from decathlon.scoring.rows import ranked
 from decathlon.suites.base import Suite
+from decathlon.suites.subset import size_in_words
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,18 @@ def _routed(draw: Callable[[Path, Entry, Suite], Figure]) -> Callable[[FigureReq
     return drawn
 
 
-def _tradeoff(request: FigureRequest) -> Figure:
+def _board(request: FigureRequest) -> Board:
+    """Returns the board with the published rows and the runs asked for."""
     board = board_of(request.results, request.split, request.baseline, suite=request.suite)
     if request.names:
         labels = {request.find(name, board.entries).label for name in request.names}
         rows = [row for row in board.rows if row.kind == "published" or row.label in labels]
         board = replace(board, rows=tuple(rows))
-    return boards.tradeoff(board)
+    return board
+
+
+def _tradeoff(request: FigureRequest) -> Figure:
+    return boards.tradeoff(_board(request))
 
 
 def _domains(request: FigureRequest) -> Figure:
@@ -156,6 +165,42 @@ def _sweep(request: FigureRequest) -> Figure:
     return sweeps.sweep(sweeps.points_of(found[asked[0]], request.suite), request.suite)
 
 
+def ranks(request: FigureRequest) -> Figure:
+    """Draws runs by mean rank over the domains that all have.
+
+    Without names, these are the runs on all training images, or on the largest subset there is.
+
+    Raises:
+        UsageError: The runs asked for are on several subsets of the training images.
+        ResultError: There are fewer than two, or they have no domain in common.
+    """
+    suite, board = request.suite, _board(request)
+    runs = [row for row in board.rows if row.kind == "run"]
+    sizes = list(dict.fromkeys(row.subset for row in runs))
+    if request.names and len(sizes) > 1:
+        raise UsageError(f"{', '.join(map(size_in_words, sizes))}: name runs on one of these only")
+    rows = [row for row in runs if row.subset == sizes[0]]
+    counted = [name for name in board.domains if name in board.e_max or not suite.score]
+    common = [name for name in counted if all(name not in row.missing for row in rows)]
+    if len(rows) < 2 or not common:
+        raise ResultError(
+            f"{request.results}: ranks need two runs of the {request.split} split at least, with a"
+            " domain that all have; leave out those that lack domains with --name"
+        )
+    rows = sorted(ranked(rows, common), key=lambda row: row.mean_rank or 0)
+    scored = {name: board.e_max[name] for name in common if suite.score}
+    base = board.entries[board.baseline] if suite.score and board.baseline else None
+    bars = joined([board.entries[row.label] for row in rows], common, scored, base, suite)
+    merit = suite.score.heading if suite.score else "mean accuracy"
+    size = f", {size_in_words(sizes[0])}" if sizes[0] else ""
+    return diagram.diagram(
+        rows,
+        bars,
+        f"mean rank over {plural(len(common), 'domain')}, {request.split} split{size}",
+        f"joined: {merit} cannot be told apart (95 %, paired on images; Holm, all pairs)",
+    )
+
+
 _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
     "policy": _routed(policies.policy),
     "usage": _routed(policies.usage),
@@ -165,6 +210,7 @@ _KINDS: dict[str, Callable[[FigureRequest], Figure]] = {
     "data": _data,
     "routing": _routing,
     "sweep": _sweep,
+    "ranks": ranks,
 }
 KINDS = tuple(_KINDS)
 """Names of the figures."""
@@ -186,8 +232,9 @@ def plot(
             (fine-tuned blocks per image), ``tradeoff`` (score against #par), ``curves``
             (training loss), ``domains`` (accuracies relative to the baseline), ``data``
             (accuracy over the number of training images), ``routing`` (accuracies of the
-            controls of routing relative to what was learned) or ``sweep`` (accuracy on val over
-            each setting of a sweep).
+            controls of routing relative to what was learned), ``sweep`` (accuracy on val over
+            each setting of a sweep) or ``ranks`` (mean ranks over the domains, and which runs
+            cannot be told apart).
         results: The folder of records.
         out: An SVG or PNG file, written whole or not at all.
         split: Split of the records.

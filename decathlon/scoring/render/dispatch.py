@@ -100,7 +100,7 @@ def render_boards(
         write_utf8(text)
     if form in WITHOUT_NOTES:
         for board in boards:
-            for note in notes_of(board, ["ci", "diff"]):
+            for note in notes_of(board, ["ci", "diff", "rank_ci"]):
                 say(f"* {visible(note)}")
 
 

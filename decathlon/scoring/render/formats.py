@@ -35,6 +35,10 @@ def to_json(board: "Board", sensitivity: bool = False) -> str:
         if board.suite.score is None:
             line |= {"mean": row.mean_accuracy, "mean_accuracy": row.mean_accuracy}
             line["difference"] = _difference(row)
+        if board.ranks:
+            line["rank"] = _rank(board, row)
+        if cost := _cost(board, row):
+            line["cost"] = cost
     value = {
         "schema": SCHEMA,
         "suite": board.suite.name,
@@ -51,6 +55,12 @@ def _json_row(row: Row) -> dict[str, Any]:
         "method label kind params_ratio accuracy score score_printed consistent ci seeds missing"
         " subset draws",
     ) | _setup(row)
+
+
+def _rank(board: "Board", row: Row) -> dict[str, int] | None:
+    """Returns the interval of a row's rank; None where it has none."""
+    pair = board.ranks.get(row.label) if row.kind == "run" else None
+    return pair and {"low": pair[0], "high": pair[1]}
 
 
 def _difference(row: Row) -> dict[str, Any] | None:
@@ -96,14 +106,27 @@ def _flat(row: Row, board: "Board") -> dict[str, Any]:
         **_of(row, "label method kind params_ratio"),
         **{name: row.accuracy.get(name) for name in board.domains},
         **(scores if board.suite.score else _flat_difference(row)),
+        **_flat_rank(board, row),
         **_of(row, "mean_accuracy mean_rank"),
         "domains_covered": row.covered,
         "num_seeds": len(row.seeds),
         "num_draws": len(row.draws),
         "subset": row.subset,
         **_of(row, "training_seconds year table"),
+        **_cost(board, row),
         **setup,
     }
+
+
+def _cost(board: "Board", row: Row) -> dict[str, Any]:
+    """Returns what a row cost; nothing where no row of the board tells."""
+    told = any(one.flops is not None or one.peak_memory is not None for one in board.rows)
+    return _of(row, "flops peak_memory") if told else {}
+
+
+def _flat_rank(board: "Board", row: Row) -> dict[str, Any]:
+    rank = _rank(board, row) or {}
+    return {f"rank_{end}": rank.get(end) for end in ("low", "high") if board.ranks}
 
 
 def _flat_difference(row: Row) -> dict[str, Any]:

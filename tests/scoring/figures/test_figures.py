@@ -17,7 +17,7 @@ from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.files import write_json, write_text
 from decathlon.scoring.board import board_of
 from decathlon.scoring.entries import read_entries
-from decathlon.scoring.figures import boards, curves, policies, style, sweeps
+from decathlon.scoring.figures import boards, curves, diagram, policies, style, sweeps
 from decathlon.scoring.figures.plot import KINDS, plot
 from decathlon.suites.visual_decathlon import SUITE
 from tests.scoring.making import everywhere
@@ -99,6 +99,7 @@ def test_every_figure_is_a_whole_svg_with_text(kind: str, plotted: Path, tmp_pat
         "usage": ["Airc.", "images", "fine-tuned blocks used by an image"],
         "tradeoff": ["spottune", "fine-tuning", "#par (plain networks)", "S, test split"],
         "curves": ["spottune", "fine-tuning", "epoch", "DTD"],
+        "ranks": ["spottune", "fine-tuning", "1.00", "mean rank over 3 domains, test split"],
         "domains": ["spottune", "accuracy - fine-tuning (points)", "SVHN"],
     }
     assert set(expected[kind]) <= set(said)
@@ -252,6 +253,8 @@ def test_no_text_is_cut_or_covered(
     check_text(policies.usage(results, trials[names[0]], SUITE))
     if num_methods > 1:
         check_text(boards.domains(trials, names[0], SUITE))
+        rows = sorted(board_of(results, baseline=names[0]).rows, key=lambda row: row.mean_rank or 0)
+        check_text(diagram.diagram(rows, [range(num_methods)] * 3, "mean rank", "joined"))
 
 
 @pytest.mark.parametrize("all_rows", [False, True])

@@ -201,7 +201,7 @@ def outcome(results: Path) -> tuple[dict[str, Any], bytes, bytes]:
     assert not (path.parent / "checkpoints").exists()
     kept = (path.parent / "weights.safetensors", path.parent / "predictions.json")
     weights, predictions = (file.read_bytes() for file in kept)
-    return read_record(path).model_dump(exclude={"timing"}), weights, predictions
+    return read_record(path).model_dump(exclude={"timing", "cost"}), weights, predictions
 
 
 def test_with_frozen_statistics_two_processes_are_one(
