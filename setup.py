@@ -46,6 +46,11 @@ METHODS = [
     "spottune-global-k = decathlon_methods.spottune.global_k:SpotTuneGlobalK",
     "spottune = decathlon_methods.spottune:SpotTune",
 ]
+# Methods that are fitted to features; `decathlon probe` runs them.
+PROBES = [
+    "linear-probe = decathlon_methods.linear_probe:LinearProbe",
+    "knn = decathlon_methods.knn:KNN",
+]
 SUITES = [
     "visual-decathlon = decathlon.suites.visual_decathlon:SUITE",
     "fine-grained = decathlon.suites.fine_grained:SUITE",
@@ -136,6 +141,7 @@ setup(
     entry_points={
         "console_scripts": ["decathlon = decathlon.__main__:main"],
         "decathlon.methods": METHODS,
+        "decathlon.probes": PROBES,
         "decathlon.suites": SUITES,
         "decathlon.networks": NETWORKS,
     },

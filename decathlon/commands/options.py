@@ -46,6 +46,18 @@ Settings = Annotated[
         help="Change a recipe setting: field=value, with a JSON value. Repeat for several.",
     ),
 ]
+Shots = Annotated[int | None, typer.Option(help="Train on at most so many images per class.")]
+Fraction = Annotated[
+    float | None, number(0, 1, help="Train on this share of each class's images, such as 0.1.")
+]
+Draws = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--draw", help="Which images --shots or --fraction takes (default: 0). Repeatable."
+    ),
+]
+Name = Annotated[str | None, typer.Option(help="Name of the results (default: the method's).")]
+Force = Annotated[bool, typer.Option("--force", help="Run finished trials again.")]
 Precision = Annotated[
     str,
     typer.Option(

@@ -14,8 +14,13 @@ from decathlon.commands.options import (
     Data,
     Device,
     Domains,
+    Draws,
+    Force,
+    Fraction,
+    Name,
     Precision,
     Settings,
+    Shots,
     SyncBN,
     Tensorboard,
     Threads,
@@ -31,7 +36,12 @@ from decathlon.common.progress import say
 from decathlon.common.text import visible, visible_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from decathlon.running.events import Listener
+    from decathlon.running.faults import Failure
     from decathlon.running.run import Run
+    from decathlon.running.survey import TrialState
 
 BASELINE = "fine-tuning"
 """The method whose errors define E_max, as in the literature."""
@@ -123,7 +133,7 @@ def pretrain(
     init_processes(compute)
     store, when = open_store(folder), Checkpointing(checkpoint, checkpoint_steps)
     config = Pretraining(store, out, method, recipe, width, seed, split, compute, when, force)
-    _print_notes(notes_on_splits(store, [config.domain], split))
+    print_notes(notes_on_splits(store, [config.domain], split))
     curves = None if tensorboard is None or rank() > 0 else Curves(tensorboard / out.stem)
     with (
         process_group(),
@@ -225,16 +235,9 @@ def run(
         list[int] | None, typer.Option(min=0, help="Seed (default: 0). Repeat for several.")
     ] = None,
     split: TrainedSplit = "test",
-    shots: Annotated[
-        int | None, typer.Option(help="Train on at most so many images per class.")
-    ] = None,
-    fraction: Annotated[
-        float | None, number(0, 1, help="Train on this share of each class's images, such as 0.1.")
-    ] = None,
-    draw: Annotated[
-        list[int] | None,
-        typer.Option(help="Which images --shots or --fraction takes (default: 0). Repeatable."),
-    ] = None,
+    shots: Shots = None,
+    fraction: Fraction = None,
+    draw: Draws = None,
     crop: Annotated[
         str,
         typer.Option(help="image, or box: cut images to bounding boxes, in domains that have them"),
@@ -250,9 +253,7 @@ def run(
         int | None,
         typer.Option(help="Average so many draws of --routing sampled or random (default: 1)."),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the results (default: the method's).")
-    ] = None,
+    name: Name = None,
     settings: Settings = None,
     precision: Precision = "auto",
     device: Device = "auto",
@@ -260,7 +261,7 @@ def run(
     sync_bn: SyncBN = False,
     compiled: Compile = False,
     cache_frozen: CacheFrozen = False,
-    force: Annotated[bool, typer.Option("--force", help="Run finished trials again.")] = False,
+    force: Force = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the trials and estimate their time.")
     ] = False,
@@ -287,17 +288,13 @@ def run(
     torchrun --nproc-per-node=N -m decathlon run ... trains each network with N processes that
     share every batch.
     """
-    from decathlon.common.errors import TrialError
-    from decathlon.common.interrupts import ending
     from decathlon.data.reading.store import data_folder
     from decathlon.models.processes import num_processes
     from decathlon.running.config import Checkpointing, RunConfig, routing_of, subsets_of
     from decathlon.running.crops import notes_on_crop
-    from decathlon.running.display import display, say_interrupted, summarise
     from decathlon.running.dry_run import preview
     from decathlon.running.events import to_all
     from decathlon.running.execution import execute
-    from decathlon.running.faults import exit_code
     from decathlon.running.launchers.ray import Cluster, execute_on
     from decathlon.running.launchers.torchrun import execute_together
     from decathlon.running.resolve import ALL, methods_named, resolve
@@ -347,37 +344,63 @@ def run(
         runs = resolve(config, notes.append if ALL in method else None)
         states = survey(runs)
     store, domains = runs[0].store, runs[0].config.domains
-    _print_notes([*notes, *notes_on_splits(store, domains, split)])
-    _print_notes(notes_on_crop(store, domains, config.crop))
+    print_notes([*notes, *notes_on_splits(store, domains, split)])
+    print_notes(notes_on_crop(store, domains, config.crop))
     if dry_run:
         preview(states)
         check_unmixed(states)
         return
+
+    def launch(shown: "Listener") -> "list[Failure]":
+        listener = shown if tensorboard is None else to_all(TrialCurves(tensorboard), shown)
+        if launcher == "ray":
+            return execute_on(Cluster(address, gpus), config, states, listener)
+        if num_processes() > 1:
+            return execute_together(states, listener)
+        return execute(states, listener)
+
+    raise typer.Exit(broadcast_or_exit(carry_out(runs, states, launch)))
+
+
+def carry_out(
+    runs: "list[Run]",
+    states: "list[TrialState]",
+    launch: "Callable[[Listener], list[Failure]]",
+) -> int:
+    """Runs trials before the user's eyes, and says what to do next.
+
+    Args:
+        runs: What was asked for.
+        states: Their trials.
+        launch: Runs them, with what shows them.
+
+    Returns:
+        The exit code.
+    """
+    from decathlon.common.errors import TrialError
+    from decathlon.common.interrupts import ending
+    from decathlon.running.display import display, say_interrupted, summarise
+    from decathlon.running.faults import exit_code
+
     since = time.time()
     try:
         with display() as shown:
-            listener = shown if tensorboard is None else to_all(TrialCurves(tensorboard), shown)
-            if launcher == "ray":
-                failures = execute_on(Cluster(address, gpus), config, states, listener)
-            elif num_processes() > 1:
-                failures = execute_together(states, listener)
-            else:
-                failures = execute(states, listener)
+            failures = launch(shown)
     except (KeyboardInterrupt, TrialError):  # the latter if a cluster is lost
         ending()
         say_interrupted(states, since)
         raise
     summarise(failures, len(states))
     if len(failures) < len(states):
-        _suggest_score(results, split, runs)
-    code = exit_code(failures, all_failed=len(failures) == len(states))
-    raise typer.Exit(broadcast_or_exit(code))
+        _suggest_score(runs)
+    return exit_code(failures, all_failed=len(failures) == len(states))
 
 
-def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
+def _suggest_score(runs: "list[Run]") -> None:
     """Prints the command that shows the results of a run."""
     from decathlon.common.progress import say_next
 
+    results, split = runs[0].config.results, runs[0].config.split
     words = [] if split == "test" else ["--split", split]
     store, domains = runs[0].store, runs[0].config.domains
     if store.suite.score and not all(store.domains[domain].official for domain in domains):
@@ -388,7 +411,7 @@ def _suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
     say_next("score", results, *words)
 
 
-def _print_notes(notes: list[str]) -> None:
+def print_notes(notes: list[str]) -> None:
     """Prints notes on standard error; with torchrun, in the first process."""
     from decathlon.models.processes import rank
 

@@ -50,6 +50,7 @@ class RunConfig:
         checkpointing: When checkpoints are written.
         force: Run finished trials again.
         cache_frozen: Compute the frozen beginning of a network once for each crop of an image.
+        cache_features: Keep the features that a probe is fitted to, and take those that are kept.
     """
 
     methods: tuple[str, ...]
@@ -69,6 +70,7 @@ class RunConfig:
     checkpointing: Checkpointing = field(default_factory=Checkpointing)
     force: bool = False
     cache_frozen: bool = False
+    cache_features: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values; paths are absolute."""

@@ -13,6 +13,7 @@ from decathlon.common.errors import TrialError
 from decathlon.common.files import append_line, sha256, write_json, write_text
 from decathlon.common.world import world
 from decathlon.method.base import Method, Task
+from decathlon.method.probe import Probe
 from decathlon.method.stored import (
     count_parameters,
     keep_trunk,
@@ -22,6 +23,7 @@ from decathlon.method.stored import (
 )
 from decathlon.models.capabilities import outline
 from decathlon.models.noise import noise_key
+from decathlon.models.residual import ResidualNetwork
 from decathlon.results.records import (
     PREDICTIONS,
     ROUTING,
@@ -31,6 +33,7 @@ from decathlon.results.records import (
     pack_bits,
     write_record,
 )
+from decathlon.running.probing import evaluate_probe, fit_probe
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.checkpoints import Checkpoints
@@ -61,12 +64,15 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     # that is removed meanwhile stays readable.
     held_out = {d: feed_of(run, trial, d, fabric, training=False) for d in trial.domains}
     checkpoints = _checkpoints(folder, fabric)
-    started = time.perf_counter()
+    started, chosen = time.perf_counter(), dict[str, Any]()
     if trial.kept:
         part_of: dict[str, nn.Module] = dict.fromkeys(trial.domains, run.source.network())
     elif folder.trainer is not None:
         part_of = {d: _loaded(folder.trainer, d, method) for d in trial.domains}
         started = time.perf_counter()
+    elif isinstance(method, Probe):
+        probed, chosen = _probed(run, trial, fabric)
+        part_of = {trial.domains[0]: probed}
     else:
         network = _trained(folder, fabric, checkpoints, on_epoch)
         part_of = {d: method.part(network, d) for d in trial.domains}
@@ -78,12 +84,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     records = []
     for domain, feed in held_out.items():
         part = part_of[domain]
-        if (routing := folder.routing) is None:
-            result = evaluate(method, part, feed, fabric)
-        else:
-            policy = policy_of(method, part, feed, fabric)
-            control, routes = routing.control, routing.routes
-            result = evaluate_control(method, part, feed, fabric, policy, control, routes)
+        result = _evaluated(folder, part, feed, fabric)
         if not fabric.is_global_zero:
             continue
         timing = {
@@ -100,6 +101,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             predictions=digest,
             environment=run.config.compute.environment(fabric),
             timing=timing,
+            chosen=chosen,
         )
         write_record(run.config.results, record)
         records.append(record)
@@ -133,6 +135,25 @@ def _trained(
     return train(
         run.method, network, feeds, fabric, seed, report, checkpoints, resume, compiled, beginning
     )
+
+
+def _probed(run: Run, trial: Trial, fabric: Fabric) -> tuple[nn.Module, dict[str, Any]]:
+    """Builds and fits a probe's network; returns it and what was chosen."""
+    network = build(run, trial, [run.task(trial, domain) for domain in trial.domains])
+    assert isinstance(network, ResidualNetwork)
+    return network, fit_probe(run, trial, network, fabric)
+
+
+def _evaluated(folder: TrialFolder, part: nn.Module, feed: Feed, fabric: Fabric) -> Evaluation:
+    """Evaluates one domain's network as the trial says."""
+    run, trial, method = folder.run, folder.trial, folder.run.method_of(folder.trial)
+    if isinstance(method, Probe):
+        assert isinstance(part, ResidualNetwork)
+        return evaluate_probe(run, trial, part, fabric, feed.images.labels)
+    if (routing := folder.routing) is None:
+        return evaluate(method, part, feed, fabric)
+    policy = policy_of(method, part, feed, fabric)
+    return evaluate_control(method, part, feed, fabric, policy, routing.control, routing.routes)
 
 
 def _loaded(trainer: TrialFolder, domain: str, method: Method) -> nn.Module:
