@@ -17,9 +17,9 @@ from decathlon.training.feed import Feed
 CPU = torch.device("cpu")
 
 
-def probe(data: Path, source: Path, results: Path, *words: str) -> Result:
+def probe(data: Path, source: Path, results: Path, *words: str, domain: str = "dtd") -> Result:
     given = ["--data", data, "--source", source, "--results", results, "--device", "cpu"]
-    given += ["--domain", "dtd", "--threads", "1", *words]
+    given += ["--domain", domain, "--threads", "1", *words]
     return CliRunner().invoke(app, ["probe", *map(str, given)])
 
 
@@ -65,19 +65,30 @@ def test_records_are_those_of_the_stored_networks(
     assert "linear-probe" in board.output, board.output
 
 
-def test_the_decay_is_chosen_by_val_or_by_training_images(
-    tiny: Path, tiny_source: Path, probed: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("domain", "words", "trained", "held_out"),
+    [
+        ("svhn", ("--split", "test"), 30, 10),  # val
+        ("svhn", ("--split", "val"), 20, 10),  # one of two of each class
+        ("svhn", ("--split", "test", "--shots", "3"), 30, 10),  # one of three
+        ("dtd", ("--split", "val"), 12, None),  # of one, none
+    ],
+)
+def test_the_decay_is_chosen_by_images_that_are_trained_on(
+    domain: str,
+    words: tuple[str, ...],
+    trained: int,
+    held_out: int | None,
+    tiny: Path,
+    tiny_source: Path,
+    tmp_path: Path,
 ) -> None:
-    splits = open_store(tiny).domains["dtd"].splits
-    assert records(probed)["linear-probe"].chosen["held_out"] == splits["val"].num_images
-    for words, trained in ((("--split", "val"), "train"), (("--shots", "4"), "train+val")):
-        results = tmp_path / words[0]
-        assert probe(tiny, tiny_source, results, "--linear", *words).exit_code == 0
-        record = records(results)["linear-probe"]
-        assert record.trained_on == trained
-        assert record.num_trained is not None
-        share = record.chosen["held_out"] / record.num_trained
-        assert 0.2 < share <= 0.5
+    done = probe(tiny, tiny_source, tmp_path, "--linear", *words, domain=domain)
+    assert done.exit_code == 0, done.output
+    record = records(tmp_path)["linear-probe"]
+    assert record.num_trained == trained
+    assert record.chosen.get("held_out") == held_out
+    assert record.chosen["decay"] in record.recipe["decays"]
 
 
 def test_finished_probes_are_skipped_or_refused_and_features_used_again(
