@@ -37,7 +37,9 @@ def methods_named(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         about(name)
         if name in probes():
-            raise UsageError(f"'{name}' is not trained but fitted to features: 'decathlon probe'")
+            raise UsageError(
+                f"'{name}' is not trained but fitted to features: use 'decathlon probe'"
+            )
     return tuple(dict.fromkeys(names))
 
 

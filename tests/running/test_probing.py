@@ -150,7 +150,7 @@ def test_wrong_usage_is_one_message(tiny: Path, tiny_source: Path, tmp_path: Pat
         assert (code, text in shown) == (2, True), shown
     for words, text in (
         (["probe"], "starts from a source network: name it with --source"),
-        (["run", "--method", "knn"], "not trained but fitted to features: 'decathlon probe'"),
+        (["run", "--method", "knn"], "not trained but fitted to features: use 'decathlon probe'"),
     ):
         given = [*words, "--data", str(tiny), "--results", str(tmp_path / "r")]
         code, shown = said(CliRunner().invoke(app, given))
