@@ -29,6 +29,8 @@ METHODS = [
     "last-1 = decathlon_methods.last_k:LastOne",
     "l2-sp = decathlon_methods.l2_sp:L2SP",
     "lp-ft = decathlon_methods.lp_ft:LPFT",
+    "bitfit = decathlon_methods.bitfit:BitFit",
+    "surgical = decathlon_methods.surgical:Surgical",
     "progressive-nets = decathlon_methods.progressive_nets:ProgressiveNets",
     "bn-adapt = decathlon_methods.bn_adapt:BNAdapt",
     "lwf = decathlon_methods.lwf:LwF",
@@ -43,6 +45,11 @@ METHODS = [
     "spottune-all-tuned = decathlon_methods.spottune.all_tuned:SpotTuneAllTuned",
     "spottune-global-k = decathlon_methods.spottune.global_k:SpotTuneGlobalK",
     "spottune = decathlon_methods.spottune:SpotTune",
+]
+# Methods that are fitted to features; `decathlon probe` runs them.
+PROBES = [
+    "linear-probe = decathlon_methods.linear_probe:LinearProbe",
+    "knn = decathlon_methods.knn:KNN",
 ]
 SUITES = [
     "visual-decathlon = decathlon.suites.visual_decathlon:SUITE",
@@ -137,6 +144,7 @@ setup(
     entry_points={
         "console_scripts": ["decathlon = decathlon.__main__:main"],
         "decathlon.methods": METHODS,
+        "decathlon.probes": PROBES,
         "decathlon.suites": SUITES,
         "decathlon.networks": NETWORKS,
     },

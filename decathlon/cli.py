@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from decathlon import __version__
-from decathlon.commands import data, reproduction, scores, sweeps, training
+from decathlon.commands import data, probes, reproduction, scores, sweeps, training
 from decathlon.common.errors import DEBUG, DecathlonError, UsageError
 from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.common.oserrors import of_the_system
@@ -62,6 +62,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         training.pretrain,
         training.import_weights,
         training.run,
+        probes.probe,
         sweeps.sweep,
     ),
     "Results": (

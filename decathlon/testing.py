@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from decathlon.method.base import Batch, Method, Task
+from decathlon.method.probe import Features, Probe
 from decathlon.method.recipe import apply, from_json, without_range
 from decathlon.method.registry import find
 from decathlon.method.stored import (
@@ -33,6 +34,7 @@ from decathlon.method.stored import (
 from decathlon.models.adapters import Kind
 from decathlon.models.layers import batch_norms
 from decathlon.models.networks import Architecture
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.tensor_names import RUNNING
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (
@@ -213,7 +215,10 @@ class _Trial:
             _check(isinstance(network, nn.Module), f"{self.name}.build returns no module")
             built = {name: tensor.clone() for name, tensor in network.state_dict().items()}
             fabric = Compute("cpu", "32").fabric()
-            final = train(self.method, network, self.streams, fabric, 0, lambda facts: None)
+            if isinstance(self.method, Probe):
+                final = self._fitted(network)
+            else:
+                final = train(self.method, network, self.streams, fabric, 0, lambda facts: None)
         final.eval()
         keep_source(self.source, self.results)
         trunk = None
@@ -228,6 +233,19 @@ class _Trial:
             self._check_shared(part, built)
             parameters = self._check_stored(part, stream, trunk, logits)
         return Conformance(self.steps, max(losses), parameters)
+
+    def _fitted(self, network: nn.Module) -> nn.Module:
+        """Fits a probe to the features of the batch, one image of each class held out."""
+        assert isinstance(self.method, Probe)
+        _check(isinstance(network, ResidualNetwork), f"{self.name}.build: no ResidualNetwork")
+        assert isinstance(network, ResidualNetwork)
+        to_device(network, torch.device("cpu"))
+        batch = self.streams[0].batch
+        with torch.inference_mode():
+            values = network.eval().features(batch.images)
+        held_out = torch.arange(IMAGES) < CLASSES
+        self.method.fit(network, Features(values.clone(), batch.labels, held_out))
+        return network
 
     def _predict(self, network: nn.Module, stream: OneBatch) -> Tensor:
         batch = replace(stream.batch, progress=1.0)

@@ -41,6 +41,7 @@ ADDED = {
     "pretrain": f"{TINY} --width 0.1",
     "run": TINY,
     "sweep": TINY,
+    "probe": "--device cpu --threads 1",
 }
 SMALLER = {
     "--method all": "--method fine-tuning",
@@ -112,7 +113,7 @@ def tried(command: str, page: str, folder: Path) -> list[str]:
     program, name, *words = shlex.split(command)
     assert program == "decathlon", f"{page}: run '{command}', or give a reason in NOT_RUN"
     added = ADDED.get(name, "")
-    if name in ("run", "sweep") and "--domain" not in words and page not in OWN_DOMAINS:
+    if name in ("run", "sweep", "probe") and "--domain" not in words and page not in OWN_DOMAINS:
         added += f" {ONE_DOMAIN}"
     own = any(folder.glob("results/*/*")) and "--suite" not in words
     if name == "score" and "--baseline" not in words and own:

@@ -137,14 +137,13 @@ def file(module: str) -> str:
 
 
 def registered() -> dict[str, tuple[str, str]]:
-    """The methods of setup.py: {name: (file, class)}."""
+    """The methods and probes of setup.py: {name: (file, class)}."""
     tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and dotted(node.targets[0]) == "METHODS":
-            lines = [line.partition("=") for line in ast.literal_eval(node.value)]
-            places = {name.strip(): place.strip().partition(":") for name, _, place in lines}
-            return {n: (file(m), c) for n, (m, _, c) in places.items()}
-    raise AssertionError("setup.py has no list METHODS")
+    lists = {dotted(n.targets[0]): n.value for n in tree.body if isinstance(n, ast.Assign)}
+    found = [line for name in ("METHODS", "PROBES") for line in ast.literal_eval(lists[name])]
+    lines = [line.partition("=") for line in found]
+    places = {name.strip(): place.strip().partition(":") for name, _, place in lines}
+    return {n: (file(m), c) for n, (m, _, c) in places.items()}
 
 
 @pytest.mark.parametrize(("file", "class_name"), registered().values(), ids=registered().keys())

@@ -81,6 +81,14 @@ Gpus = Annotated[
     float | None,
     number(minimum=0, help="GPUs per trial with Ray, such as 0.5 (default: 1 if there are any)."),
 ]
+Draws = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--draw", help="Which images --shots or --fraction takes (default: 0). Repeatable."
+    ),
+]
+Name = Annotated[str | None, typer.Option(help="Name of the results (default: the method's).")]
+Force = Annotated[bool, typer.Option("--force", help="Run finished trials again.")]
 Precision = Annotated[
     str,
     typer.Option(

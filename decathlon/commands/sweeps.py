@@ -187,7 +187,7 @@ def sweep(
     failures = launch(winners, cluster, trackers)
     summarise(failures, len(winners))
     if len(failures) < len(winners):
-        suggest_score(results, "test", [winner.run for winner in winners])
+        suggest_score([winner.run for winner in winners])
     complete = all(choice.best is not None for choice in choices)
     raise typer.Exit(exit_code(failures, len(failures) == len(winners)) or int(not complete))
 

@@ -15,11 +15,14 @@ from decathlon.commands.options import (
     Data,
     Device,
     Domains,
+    Draws,
     DryRun,
+    Force,
     Fraction,
     Gpus,
     KeepLogits,
     Launcher,
+    Name,
     Precision,
     ResultsFolder,
     Seeds,
@@ -43,7 +46,12 @@ from decathlon.common.progress import say
 from decathlon.common.text import visible, visible_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from decathlon.running.launchers.ray import Cluster
     from decathlon.running.run import Run
+    from decathlon.running.survey import TrialState
+    from decathlon.running.tracking import Tracker
 
 BASELINE = "fine-tuning"
 """The method whose errors define E_max, as in the literature."""
@@ -233,10 +241,7 @@ def run(
     split: TrainedSplit = "test",
     shots: Shots = None,
     fraction: Fraction = None,
-    draw: Annotated[
-        list[int] | None,
-        typer.Option(help="Which images --shots or --fraction takes (default: 0). Repeatable."),
-    ] = None,
+    draw: Draws = None,
     crop: CutFrom = "image",
     routing: Annotated[
         str | None,
@@ -253,9 +258,7 @@ def run(
         str | None,
         typer.Option(help="Name of the results that --routing evaluates (default: the method's)."),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the results (default: the method's).")
-    ] = None,
+    name: Name = None,
     settings: Settings = None,
     precision: Precision = "auto",
     device: Device = "auto",
@@ -264,7 +267,7 @@ def run(
     compiled: Compile = False,
     cache_frozen: CacheFrozen = False,
     keep_logits: KeepLogits = False,
-    force: Annotated[bool, typer.Option("--force", help="Run finished trials again.")] = False,
+    force: Force = False,
     dry_run: DryRun = False,
     checkpoint: Checkpoint = CHECKPOINT_SECONDS,
     checkpoint_steps: CheckpointSteps = 0,
@@ -284,10 +287,7 @@ def run(
     from decathlon.data.reading.store import data_folder
     from decathlon.running.config import Checkpointing, RunConfig, routing_of, subsets_of
     from decathlon.running.crops import notes_on_crop
-    from decathlon.running.display import summarise
     from decathlon.running.dry_run import preview
-    from decathlon.running.faults import exit_code
-    from decathlon.running.launchers.launch import launch
     from decathlon.running.launchers.ray import Cluster
     from decathlon.running.resolve import ALL, methods_named, resolve
     from decathlon.running.splits import notes_on_splits
@@ -345,18 +345,42 @@ def run(
         check_unmixed(states)
         return
     cluster = Cluster(address, gpus) if launcher == "ray" else None
+    raise typer.Exit(broadcast_or_exit(carry_out(runs, states, cluster, trackers)))
+
+
+def carry_out(
+    runs: "list[Run]",
+    states: "Sequence[TrialState]",
+    cluster: "Cluster | None" = None,
+    trackers: "Sequence[Tracker]" = (),
+) -> int:
+    """Runs trials before the user's eyes, and says what to do next.
+
+    Args:
+        runs: What was asked for.
+        states: Their trials.
+        cluster: Where to run them; None for this machine.
+        trackers: Where their curves go.
+
+    Returns:
+        The exit code.
+    """
+    from decathlon.running.display import summarise
+    from decathlon.running.faults import exit_code
+    from decathlon.running.launchers.launch import launch
+
     failures = launch(states, cluster, trackers)
     summarise(failures, len(states))
     if len(failures) < len(states):
-        suggest_score(results, split, runs)
-    code = exit_code(failures, all_failed=len(failures) == len(states))
-    raise typer.Exit(broadcast_or_exit(code))
+        suggest_score(runs)
+    return exit_code(failures, all_failed=len(failures) == len(states))
 
 
-def suggest_score(results: Path, split: str, runs: "list[Run]") -> None:
+def suggest_score(runs: "list[Run]") -> None:
     """Prints the command that shows the results of a run."""
     from decathlon.common.progress import say_next
 
+    results, split = runs[0].config.results, runs[0].config.split
     words = [] if split == "test" else ["--split", split]
     store, domains = runs[0].store, runs[0].config.domains
     if store.suite.score and not all(store.domains[domain].official for domain in domains):

@@ -19,9 +19,10 @@ import hashlib
 import json
 import sys
 from functools import cache
-from importlib.metadata import Distribution, packages_distributions
+from importlib.metadata import Distribution, EntryPoint, packages_distributions
 from pathlib import Path
 
+from decathlon.common import plugins
 from decathlon.method.modules import content_of, imports_of, spec_of
 from decathlon.method.registry import entry
 from decathlon.results.records import Code
@@ -45,7 +46,19 @@ def code_of(method: str) -> Code:
     Raises:
         UsageError: There is no method of that name.
     """
-    point = entry(method)
+    return _code(entry(method))
+
+
+def code_of_network(name: str) -> Code:
+    """Returns the code of a registered network, such as ``timm:resnet18``, as it is on disk now.
+
+    Raises:
+        UsageError: There is no network of that name.
+    """
+    return _code(plugins.chosen("network", plugins.registered("network"), name.partition(":")[0]))
+
+
+def _code(point: EntryPoint) -> Code:
     own = _Own(point.module, point.dist)
     digest = hashlib.sha256()
     for name, content in sorted(_reached(point.module, own).items()):

@@ -1,4 +1,7 @@
-"""The registry in which methods are found: entry points of the group ``decathlon.methods``."""
+"""The registry in which methods are found: entry points of the group ``decathlon.methods``.
+
+Probes (:mod:`decathlon.method.probe`) are methods too, of the group ``decathlon.probes``.
+"""
 
 import ast
 from collections.abc import Iterable
@@ -39,6 +42,12 @@ def registered() -> dict[str, EntryPoint]:
     return plugins.registered("method")
 
 
+@cache
+def probes() -> dict[str, EntryPoint]:
+    """Returns all registered probes by name, without importing any."""
+    return plugins.registered("probe")
+
+
 def about(name: str) -> About:
     """Describes a method from its source text, without importing it.
 
@@ -77,7 +86,7 @@ def _literals(node: ast.ClassDef) -> Iterable[tuple[str, object]]:
 
 
 def find(name: str) -> type[Method]:
-    """Imports a registered method's class.
+    """Imports the class of a registered method, or of a probe.
 
     Raises:
         UsageError: There is no method of that name, or several, or it cannot be imported.
@@ -90,9 +99,9 @@ def find(name: str) -> type[Method]:
 
 
 def entry(name: str) -> EntryPoint:
-    """Returns the entry point of a registered method.
+    """Returns the entry point of a registered method, or of a probe.
 
     Raises:
         UsageError: There is no method of that name; the nearest is suggested.
     """
-    return plugins.chosen("method", registered(), name)
+    return plugins.chosen("method", registered() | probes(), name)

@@ -23,8 +23,9 @@ from decathlon.common.strict import Sha256
 from decathlon.method.base import Method, Task
 from decathlon.method.code import code_of, identity, shown
 from decathlon.method.recipe import from_json
-from decathlon.method.registry import find, registered
+from decathlon.method.registry import find, probes, registered
 from decathlon.models.networks import Architecture
+from decathlon.models.tensor_names import RUNNING
 from decathlon.models.tied import distinct
 from decathlon.models.weights import (
     Source,
@@ -174,7 +175,8 @@ def count_parameters(method: Method, network: nn.Module, source: Source) -> Para
     for places in (("shared",), ("trunk",), ("domain", "head")):  # what is written together
         together = {s.name: s for s in listed if s.place in places}
         for name in distinct({name: s.tensor for name, s in together.items()}):
-            if together[name].place == "head" or counts(name):
+            own = together[name].place in ("domain", "head") and not name.endswith(RUNNING)
+            if own or counts(name):
                 bits[together[name].place] += bits_of(together[name].tensor)
     trunk = bits.pop("trunk")
     bits["shared"] += trunk
@@ -185,7 +187,7 @@ def count_parameters(method: Method, network: nn.Module, source: Source) -> Para
 def method_name(method: Method) -> str:
     """Returns the name a method was registered under, or its class's name."""
     target = f"{type(method).__module__}:{type(method).__qualname__}"
-    names = [name for name, point in registered().items() if point.value == target]
+    names = [name for name, point in (registered() | probes()).items() if point.value == target]
     return names[0] if names else type(method).__qualname__
 
 

@@ -111,6 +111,8 @@ class RunRecord(StrictModel):
             end first, in hex; or None where labels are unknown.
         parameters: Stored bits.
         recipe: All settings of the method.
+        chosen: What the method chose by training images that it held out, such as the decay of the
+            linear probe; left out if it chose nothing.
         threads: Threads that torch computed with.
         data: SHA-256 of the shards used, by split.
         source: SHA-256 of the source weights, or None where none were used.
@@ -149,6 +151,7 @@ class RunRecord(StrictModel):
     correctness: Annotated[str, Field(pattern="^[0-9a-f]*$")] | None
     parameters: Parameters
     recipe: dict[str, Any]
+    chosen: Annotated[dict[str, Any], Field(exclude_if=lambda chosen: not chosen)] = {}
     threads: Annotated[int, Field(ge=1)]
     data: dict[str, str]
     source: str | None

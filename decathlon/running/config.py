@@ -54,6 +54,7 @@ class RunConfig:
         cache_frozen: Compute the frozen beginning of a network once for each crop of an image.
         selection: How the settings were chosen, if a sweep did that.
         keep_logits: Keep the logits of every image beside the predictions.
+        cache_features: Keep the features that a probe is fitted to, and take those that are kept.
     """
 
     methods: tuple[str, ...]
@@ -76,6 +77,7 @@ class RunConfig:
     cache_frozen: bool = False
     selection: Selection | None = None
     keep_logits: bool = False
+    cache_features: bool = True
 
     def __post_init__(self) -> None:
         """Checks that logits are kept of a method's own predictions only.

@@ -10,7 +10,7 @@ from decathlon.common.errors import UsageError, nearest
 from decathlon.data.reading.store import Store, open_store
 from decathlon.method.code import code_of
 from decathlon.method.recipe import FIELDS, apply, parse_settings
-from decathlon.method.registry import about, find, registered
+from decathlon.method.registry import about, find, probes, registered
 from decathlon.models import networks
 from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source, read_source
@@ -30,12 +30,16 @@ def methods_named(names: Sequence[str]) -> tuple[str, ...]:
         names: Registered names, or ``all`` for every one there is.
 
     Raises:
-        UsageError: One is not registered; the nearest is suggested.
+        UsageError: One is not registered; the nearest is suggested. Or it is a probe.
     """
     if ALL in names:
         return tuple(registered())
     for name in names:
         about(name)
+        if name in probes():
+            raise UsageError(
+                f"'{name}' is not trained but fitted to features: use 'decathlon probe'"
+            )
     return tuple(dict.fromkeys(names))
 
 

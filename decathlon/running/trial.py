@@ -13,6 +13,7 @@ from decathlon.common.errors import TrialError
 from decathlon.common.files import append_line, sha256, write_json, write_text
 from decathlon.common.world import world
 from decathlon.method.base import Method, Task
+from decathlon.method.probe import Probe
 from decathlon.method.stored import (
     count_parameters,
     keep_trunk,
@@ -22,6 +23,7 @@ from decathlon.method.stored import (
 )
 from decathlon.models.capabilities import outline
 from decathlon.models.noise import noise_key
+from decathlon.models.residual import ResidualNetwork
 from decathlon.results.records import (
     LOGITS,
     PREDICTIONS,
@@ -35,6 +37,7 @@ from decathlon.results.records import (
 )
 from decathlon.running.cost import PeakMemory, flops_of_image
 from decathlon.running.logits import evaluate_with_logits, write_logits
+from decathlon.running.probing import evaluate_probe, fit_probe
 from decathlon.running.run import Run, Trial
 from decathlon.running.trial_folder import TrialFolder
 from decathlon.training.checkpoints import Checkpoints
@@ -66,12 +69,15 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     # that is removed meanwhile stays readable.
     held_out = {d: feed_of(run, trial, d, fabric, training=False) for d in trial.domains}
     checkpoints = _checkpoints(folder, fabric)
-    started = time.perf_counter()
+    started, chosen = time.perf_counter(), dict[str, Any]()
     if trial.kept:
         part_of: dict[str, nn.Module] = dict.fromkeys(trial.domains, run.source.network())
     elif folder.trainer is not None:
         part_of = {d: _loaded(folder.trainer, d, method) for d in trial.domains}
         started = time.perf_counter()
+    elif isinstance(method, Probe):
+        probed, chosen = _probed(run, trial, fabric)
+        part_of = {trial.domains[0]: probed}
     else:
         network = _trained(folder, fabric, checkpoints, on_epoch)
         part_of = {d: method.part(network, d) for d in trial.domains}
@@ -83,7 +89,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
     records = []
     for domain, feed in held_out.items():
         part = part_of[domain]
-        result, logits = _evaluated(folder, method, part, feed, fabric)
+        result, logits = _evaluated(folder, part, feed, fabric)
         if not fabric.is_global_zero:
             continue
         timing = {
@@ -91,7 +97,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             "evaluate_seconds": round(time.perf_counter() - trained, 3),
         }
         # A control answers what routing is worth; nobody would use it to predict.
-        flops = None if routing else flops_of_image(method, part, feed, fabric)
+        flops = None if folder.routing else flops_of_image(method, part, feed, fabric)
         parameters = _write_weights(folder, domain, part, trunk)
         digest = _write_predictions(folder, feed, result)
         record = _record(
@@ -103,6 +109,7 @@ def run_trial(run: Run, trial: Trial, on_epoch: Report) -> list[RunRecord]:
             environment=run.config.compute.environment(fabric),
             timing=timing,
             cost=Cost(flops=flops, peak_memory=memory.read()),
+            chosen=chosen,
         )
         if logits is None:
             (folder.of(domain) / LOGITS).unlink(missing_ok=True)
@@ -142,17 +149,28 @@ def _trained(
     )
 
 
+def _probed(run: Run, trial: Trial, fabric: Fabric) -> tuple[nn.Module, dict[str, Any]]:
+    """Builds and fits a probe's network; returns it and what was chosen."""
+    network = build(run, trial, [run.task(trial, domain) for domain in trial.domains])
+    assert isinstance(network, ResidualNetwork)
+    return network, fit_probe(run, trial, network, fabric)
+
+
 def _evaluated(
-    folder: TrialFolder, method: Method, network: nn.Module, feed: Feed, fabric: Fabric
+    folder: TrialFolder, part: nn.Module, feed: Feed, fabric: Fabric
 ) -> tuple[Evaluation, Tensor | None]:
-    """Evaluates a trial's network on a domain; returns the logits too if they are to be kept."""
+    """Evaluates one domain's network as the trial says; returns the logits too if asked to."""
+    run, trial, method = folder.run, folder.trial, folder.run.method_of(folder.trial)
+    if isinstance(method, Probe):
+        assert isinstance(part, ResidualNetwork)
+        return evaluate_probe(run, trial, part, fabric, feed.images.labels), None
     if (routing := folder.routing) is not None:
-        policy = policy_of(method, network, feed, fabric)
+        policy = policy_of(method, part, feed, fabric)
         control, routes = routing.control, routing.routes
-        return evaluate_control(method, network, feed, fabric, policy, control, routes), None
-    if folder.run.config.keep_logits:
-        return evaluate_with_logits(method, network, feed, fabric)
-    return evaluate(method, network, feed, fabric), None
+        return evaluate_control(method, part, feed, fabric, policy, control, routes), None
+    if run.config.keep_logits:
+        return evaluate_with_logits(method, part, feed, fabric)
+    return evaluate(method, part, feed, fabric), None
 
 
 def _loaded(trainer: TrialFolder, domain: str, method: Method) -> nn.Module:

@@ -40,7 +40,8 @@ NORMALISED = ("timm:resnet18", "timm:mobilenetv3_small_050")
 ROUTING = ("spottune", "spottune-all-tuned", "random-policy", "spottune-global-k")
 EVERYWHERE = (
     "scratch", "feature-extractor", "fine-tuning", "stochastic-fine-tuning", "last-k", "last-2",
-    "last-1", "l2-sp", "lp-ft", "lwf", "random-policy", "spottune", "spottune-global-k",
+    "last-1", "l2-sp", "lp-ft", "bitfit", "surgical", "lwf", "random-policy", "spottune",
+    "spottune-global-k",
 )  # fmt: skip
 TAKEN = {
     "timm:resnet18": ("bn-adapt", "dan", "parallel-adapters", "piggyback", "progressive-nets"),

@@ -18,7 +18,7 @@ TASK = Task("dtd", 4, 100)
 Trained = Callable[[Method, nn.Module, int], nn.Module]
 TUNING = [
     "fine-tuning", "stochastic-fine-tuning", "last-k", "last-2", "last-1", "l2-sp", "lp-ft",
-    "progressive-nets", "lwf", "random-policy", "spottune-global-k", "spottune",
+    "surgical", "progressive-nets", "lwf", "random-policy", "spottune-global-k", "spottune",
 ]  # fmt: skip
 
 

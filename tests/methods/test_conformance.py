@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from decathlon import testing
 from decathlon.method.base import Batch, Method, Stored
 from decathlon.method.recipe import Recipe
-from decathlon.method.registry import find, registered
+from decathlon.method.registry import find, probes, registered
 from decathlon.models.networks import Architecture
 from decathlon.testing import check_method
 
-QUICK = {("piggyback", "released"): {"lr": 1e-2}}
-"""A rate for the head that learns too slowly for a few seconds."""
+QUICK = {("piggyback", "released"): {"lr": 1e-2}, ("knn", "paper"): {"k": 1}}
+"""A rate for the head that learns too slowly for a few seconds; each image its own neighbour."""
 CASES = [
     pytest.param(name, protocol, marks=[] if protocol == "paper" else pytest.mark.slow)
-    for name in registered()
+    for name in [*registered(), *probes()]
     for protocol in find(name).recipes
 ]
 

@@ -60,27 +60,19 @@ def test_images_are_normalised_as_the_network_expects(
     assert torch.allclose(*pixels, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [[], ["--dry-run"]])
-def test_images_of_another_size_are_refused(options: list[str], tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command", ["run --method fine-tuning", "run --method fine-tuning --dry-run", "probe"]
+)
+def test_images_of_another_size_are_refused(command: str, tiny: Path, tmp_path: Path) -> None:
     source = source_of("vit_tiny_patch16_224", tmp_path)
-    words = [
-        "run",
-        "--method",
-        "fine-tuning",
-        "--source",
-        source,
-        "--data",
-        tiny,
-        "--domain",
-        "dtd",
-    ]
-    words += ["--results", tmp_path / "results", "--device", "cpu", *options]
+    words = [*command.split(), "--source", source, "--data", tiny, "--domain", "dtd"]
+    words += ["--results", tmp_path / "results", "--device", "cpu"]
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert getattr(done.exception, "exit_code", None) == 2, done.output
     text = str(done.exception)
     assert "timm:vit_tiny_patch16_224 takes images of 224 x 224 pixels only" in text
     assert "dtd are cut to 64 x 64 in the suite 'visual-decathlon'" in text
-    assert not (tmp_path / "results" / "fine-tuning").exists()
+    assert not (tmp_path / "results").exists()
 
 
 def test_built_in_networks_take_any_images() -> None:

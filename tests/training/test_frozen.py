@@ -35,6 +35,7 @@ CACHED = [
     ("l2-sp", {"fixed": 2}, 9),
     ("last-1", {}, 12),
     ("stochastic-fine-tuning", {"fixed": 1, "per": "step"}, 5),
+    ("surgical", {"stage": 2}, 5),
     ("feature-extractor", {}, 14),
     ("spottune", {}, 5),
     ("random-policy", {}, 5),
