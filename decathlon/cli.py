@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from decathlon import __version__
-from decathlon.commands import data, scores, training
+from decathlon.commands import applying, data, scores, training
 from decathlon.common.errors import DEBUG, DecathlonError, UsageError
 from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.common.oserrors import of_the_system
@@ -63,6 +63,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         training.import_weights,
         training.run,
     ),
+    "Trained networks": (applying.predict, applying.export),
     "Results": (
         scores.score,
         scores.report,
