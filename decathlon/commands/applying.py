@@ -104,13 +104,11 @@ def export(
 
     The file is written once it gives the same logits as the network, for batches of any size.
     """
-    from decathlon.running.export import FORMATS, check_onnx
+    from decathlon.running.export import FORMATS
     from decathlon.running.export import export as run
 
     check_known("format", form, FORMATS)
     check_out(out, weights, *filter(None, (source, data)))
-    if form == "onnx":
-        check_onnx()
     far = run(*_opened(weights, source, data), form, out)
     size = file_size(out.stat().st_size)
     print(f"{visible(str(out))}: {size}, logits differ by at most {far:.1g} from the network's")

@@ -99,9 +99,11 @@ def export(trained: Trained, application: Application, form: str, out: Path) -> 
     Raises:
         UsageError: The format is not known, or its packages are not installed.
         DataError: The network's decisions do not follow from the image.
-        OutputError: The exported network gives other logits.
+        OutputError: torch cannot export the network, or it then gives other logits.
     """
     check_known("format", form, FORMATS)
+    if form == "onnx":
+        check_onnx()
     write = _as_onnx if form == "onnx" else _as_program
     network, side = trained.network, application.crop or application.side
     generator = torch.Generator().manual_seed(0)
@@ -111,8 +113,15 @@ def export(trained: Trained, application: Application, form: str, out: Path) -> 
         axes |= {2: Dim("height"), 3: Dim("width")}
     with torch.no_grad():
         dense = _dense(trained, samples[-1])
-        program = torch.export.export(dense.eval(), (samples[-1],), dynamic_shapes=(axes,))
-        content, run = write(program, application.model_dump_json(exclude_defaults=True))
+        try:
+            program = torch.export.export(dense.eval(), (samples[-1],), dynamic_shapes=(axes,))
+            content, run = write(program, application.model_dump_json(exclude_defaults=True))
+        except (RuntimeError, TypeError, ValueError) as error:
+            (reason, *_) = str(error).strip().splitlines() or [type(error).__name__]
+            raise OutputError(
+                f"{trained.path}: torch cannot export this network ({reason}); use --format"
+                f" {'torch' if form == 'onnx' else 'onnx'}, or another version of torch"
+            ) from error
         far = max(float((run(images) - network(images)).abs().max()) for images in samples)
     if not far <= TOLERANCE:
         raise OutputError(
@@ -177,7 +186,6 @@ def check_onnx() -> None:
 
 def _as_onnx(program: ExportedProgram, facts: str) -> tuple[bytes, Run]:
     """Returns the content of an ONNX file, and what runs it."""
-    check_onnx()
     import onnxruntime
 
     written = torch.onnx.export(

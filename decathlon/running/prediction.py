@@ -160,7 +160,7 @@ def predict(
                     f"{trained.path}: gives logits that are NaN or infinite for {file}; use"
                     " --precision 32, or another network"
                 )
-            shares = torch.softmax(logits[0].double(), dim=0).tolist()
+            shares = torch.softmax(logits[0].cpu().double(), dim=0).tolist()
             yield Prediction(file, shares, None if routing is None else routing[0].int().tolist())
 
 
