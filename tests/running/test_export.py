@@ -40,7 +40,7 @@ def source(tmp_path: Path) -> Path:
 def saved(source: Path, name: str) -> Path:
     """The weights of a method whose two paths differ and whose policy decides by the image."""
     base, method = read_source(source), find(name)()
-    network = method.build(base, [TASK])
+    network = method.finalise(method.build(base, [TASK]))
     for key, parameter in network.named_parameters():
         if ".tuned." in key:
             parameter.data.mul_(1.1)
