@@ -15,6 +15,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # loadscope had given to the first.
 IN_PARALLEL := -n auto --maxprocesses 8 --dist loadscope --max-worker-restart 0
 TESTS ?=
+EXTRAS := dev,cluster,onnx,optuna,timm,track
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -33,7 +34,7 @@ $(STAMP): setup.py pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	@rm -rf decathlon.egg-info # entry points of an earlier version would be found first
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,cluster,optuna,timm,track]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
 	@touch $@
 
 demo: $(STAMP) ## the whole way on generated data, minutes on two cores
@@ -49,7 +50,7 @@ test-lowest: ## run the tests with the lowest versions that setup.py allows, in 
 	$(PYTHON) tools/lowest.py > $(LOWEST)/pins.txt
 	$(LOWEST)/bin/python -m pip install --quiet $$(grep '^torch' $(LOWEST)/pins.txt)
 	$(LOWEST)/bin/python -m pip install --quiet --no-deps -r $(LOWEST)/pins.txt
-	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/pins.txt -e ".[dev,cluster,optuna,timm,track]"
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/pins.txt -e ".[$(EXTRAS)]"
 	$(TEST_ENV) $(LOWEST)/bin/python -m pytest $(IN_PARALLEL) -W ignore::DeprecationWarning $(TESTS)
 
 # In this order, so that what fails fast fails first and the tests' verdict comes last.

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from decathlon import __version__
-from decathlon.commands import data, probes, reproduction, scores, sweeps, training
+from decathlon.commands import applying, data, probes, reproduction, scores, sweeps, training
 from decathlon.common.errors import DEBUG, DecathlonError, UsageError
 from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.common.oserrors import of_the_system
@@ -65,6 +65,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         probes.probe,
         sweeps.sweep,
     ),
+    "Trained networks": (applying.predict, applying.export),
     "Results": (
         scores.score,
         scores.report,

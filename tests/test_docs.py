@@ -61,6 +61,7 @@ BEFORE = {
     "docs/data.md": "archives fine photos source",
     "docs/running.md": "data",
     "docs/scoring.md": "data source labels results",
+    "docs/using-networks.md": "flowers",
     "docs/methods.md": "data source",
     "docs/your-suite.md": "photos source",
     "docs/your-network.md": "data source",
@@ -178,6 +179,8 @@ def provide(request: pytest.FixtureRequest, tiny: Path) -> Callable[[Path, str],
     """Returns what puts things into a page's folder."""
 
     def put(folder: Path, thing: str) -> None:
+        from PIL import Image
+
         archives = tiny.parent / "archives"
         if thing == "photos":
             take_photos(folder / "photos")
@@ -191,6 +194,15 @@ def provide(request: pytest.FixtureRequest, tiny: Path) -> Callable[[Path, str],
         elif thing == "labels":
             shutil.copyfile(archives / "labels_test.zip", folder / "labels_test.zip")
             (folder / "errors.json").write_text('{"dtd": 0.45}')
+        elif thing == "flowers":
+            shutil.copytree(
+                request.getfixturevalue("trained"), folder / "results", dirs_exist_ok=True
+            )
+            trial = folder / "results" / "spottune" / "dtd"
+            (trial / "test").rename(trial / "test+10shot")
+            trial.rename(trial.with_name("flowers"))
+            (folder / "photos").mkdir()
+            Image.new("RGB", (90, 80), (200, 30, 60)).save(folder / "photos" / "image_00001.jpg")
         elif thing == "results":
             shutil.copytree(request.getfixturevalue("trained"), folder / thing, dirs_exist_ok=True)
         else:

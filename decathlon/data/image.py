@@ -242,6 +242,28 @@ class ImageFile:
         return pixels
 
 
+def upright(image: Image.Image) -> Pixels:
+    """Returns the pixels of an image that Pillow has opened, as those of a photograph.
+
+    Args:
+        image: Any image; its first frame is taken, and it is turned by its EXIF orientation.
+
+    Returns:
+        uint8 array (height, width, 3).
+
+    Raises:
+        ImageError: It is damaged or truncated, or its mode is refused.
+    """
+    with _silence():
+        turn = 1 if image.format == "TIFF" else _orientation(image)  # Pillow turns TIFF itself
+        try:
+            return _TURNS[turn](rgb(image.copy(), b""))  # a copy has no format: no file's bytes
+        except ModeError as error:
+            raise ImageError(str(error)) from None
+        except _DAMAGED as error:
+            raise ImageError(f"damaged or truncated ({error})") from None
+
+
 def stored_size(height: int, width: int, side: int, tolerance: int) -> tuple[int, int]:
     """Returns the (height, width) at which an image is stored.
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from torch import nn
 from decathlon.common.errors import DataError
 from decathlon.common.files import replacing, sha256
 from decathlon.common.strict import Sha256
+from decathlon.data.reading.application import Application
 from decathlon.method.base import Method, Task
 from decathlon.method.code import code_of, identity, shown
 from decathlon.method.recipe import from_json
@@ -38,7 +40,7 @@ from decathlon.models.weights import (
     read_weights,
     write_weights,
 )
-from decathlon.results.records import Code, Parameters
+from decathlon.results.records import WEIGHTS, Code, Parameters
 
 SOURCES = "sources"
 TASK = ("domain", "num_classes", "num_images")
@@ -53,10 +55,11 @@ class _Kept(BaseModel):
     model_config = ConfigDict(strict=True)
 
     source: Sha256
+    application: Application | None = None
 
 
 class _Trained(BaseModel):
-    """The header that :func:`save_trained` writes; older files name no code."""
+    """The header that :func:`save_trained` writes; older files name no code and no application."""
 
     model_config = ConfigDict(strict=True)
 
@@ -68,6 +71,7 @@ class _Trained(BaseModel):
     source: Sha256 | None
     trunk: Sha256 | None = None
     code: Code | None = None
+    application: Application | None = None
 
     @field_validator("tasks")
     @classmethod
@@ -76,6 +80,29 @@ class _Trained(BaseModel):
             if not 1 <= task.num_classes <= MAX_CLASSES:
                 raise ValueError(f"{task.domain} has {task.num_classes} classes")
         return tasks
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trial's network, and what its file says of it.
+
+    Attributes:
+        path: The file.
+        network: The network, in evaluation mode.
+        method: How it predicts; the base class for a source network as it is.
+        task: What it was trained on; None for a source network as it is.
+        architecture: Of its source.
+        num_classes: Of its head.
+        application: Its classes, and how an image becomes its input; None in older files.
+    """
+
+    path: Path
+    network: nn.Module
+    method: Method
+    task: Task | None
+    architecture: Architecture
+    num_classes: int
+    application: Application | None
 
 
 def keep_source(source: Source, results: Path) -> None:
@@ -131,6 +158,7 @@ def save_trained(
     tasks: Sequence[Task],
     trunk: str | None = None,
     code: Code | None = None,
+    application: Application | None = None,
 ) -> None:
     """Writes the tensors of a trained network that are not kept elsewhere.
 
@@ -142,6 +170,7 @@ def save_trained(
         tasks: The domain it is for.
         trunk: What :func:`keep_trunk` returned.
         code: Code of the method, where it is registered.
+        application: How it is applied to images.
     """
     listed = method.stored(network)
     shares = any(tensor.place == "shared" for tensor in listed)
@@ -155,14 +184,23 @@ def save_trained(
         "source": source.sha256 if shares else None,
         "trunk": trunk,
         "code": None if code is None else code.model_dump(),
+        **_applied(application),
     }
     own = {s.name: s.tensor for s in listed if s.place in ("domain", "head")}
     write_weights(path, header, own)
 
 
-def save_kept(path: Path, source: Source) -> None:
+def save_kept(path: Path, source: Source, application: Application | None = None) -> None:
     """Writes weights that say: the source network as it is."""
-    write_weights(path, {"kind": "kept", "source": source.sha256}, {})
+    header = {"kind": "kept", "source": source.sha256, **_applied(application)}
+    write_weights(path, header, {})
+
+
+def _applied(application: Application | None) -> dict[str, Any]:
+    """Returns what a header says of how a network is applied: nothing if it is not known."""
+    if application is None:
+        return {}
+    return {"application": application.model_dump(mode="json", exclude_defaults=True)}
 
 
 def count_parameters(method: Method, network: nn.Module, source: Source) -> Parameters:
@@ -206,32 +244,75 @@ def load_model(path: Path | str, source: Path | str | None = None) -> nn.Module:
         classes. Images are normalised by the domain's mean and std, or by those of the network's
         family where it has an ``input``. ``.train()`` gives training behaviour.
 
+        The network of a trial has two attributes more: ``model.transform`` turns an image of
+        Pillow's into a tensor, 3 x H x W, cut and normalised as in the trial's evaluation, and
+        ``model.classes`` is a tuple with the name of each class. Both are None in other networks,
+        and in files of earlier versions, which do not say them.
+
     Raises:
         DataError: A file is missing, damaged, or does not fit.
     """
     path = Path(path)
+    kind, application = read_header(path)["kind"], None
+    if kind == "source":
+        network: nn.Module = read_source(path).network().eval()
+    elif kind == "imported":
+        network = _load_imported(path)
+    else:
+        trained = open_trained(path, source)
+        network, application = trained.network, trained.application
+    classes = None if application is None else application.classes
+    # Not by assignment, which a module takes for tensors and modules alone as far as types go.
+    vars(network).update(transform=application, classes=classes)
+    return network
+
+
+def open_trained(path: Path, source: Path | str | None = None) -> Trained:
+    """Loads a trial's network with what its file says of it; see :func:`load_model`.
+
+    Raises:
+        DataError: A file is missing, damaged, or does not fit; or it holds something else.
+    """
     header = read_header(path)
-    if header["kind"] == "source":
-        return read_source(path).network().eval()
-    if header["kind"] == "imported":
-        return _load_imported(path)
     given = Path(source) if source is not None else None
     if header["kind"] == "kept":
         with naming(path):
-            digest = _Kept.model_validate_json(json.dumps(header)).source
-        return read_source(_kept(path, digest, given)).network().eval()
+            kept = _Kept.model_validate_json(json.dumps(header))
+        base = read_source(_kept(path, kept.source, given))
+        _check_classes(path, kept.application, base.num_classes)
+        return Trained(
+            path, base.network().eval(), Method(), None, base.architecture, base.num_classes,
+            kept.application,
+        )  # fmt: skip
     if header["kind"] != "method":
-        raise DataError(f"{path}: holds a {header['kind']}, not a trained network")
+        whose = {"source": "a source network", "imported": "an imported network"}
+        what = whose.get(header["kind"], f"a {header['kind']}")
+        raise DataError(f"{path}: holds {what}, not that of a trial; name a trial's {WEIGHTS}")
     with naming(path):
         said = _Trained.model_validate_json(json.dumps(header))
         kind = find(said.method)
+        method = kind(from_json(kind.recipes, said.recipe, f"method '{said.method}'"))
+        architecture = Architecture.from_json(said.architecture)
     if said.code is not None and identity(said.code) != identity(now := code_of(said.method)):
         warnings.warn(
             f"{path}: was made by other code of method '{said.method}'"
             f" ({shown(said.code)}, here {shown(now)}); the network may compute something else",
-            stacklevel=2,
+            stacklevel=3,
         )
-    return load_trained(path, kind, given).eval()
+    task = said.tasks[0]
+    _check_classes(path, said.application, task.num_classes)
+    return Trained(
+        path, load_trained(path, kind, given).eval(), method, task, architecture,
+        task.num_classes, said.application,
+    )  # fmt: skip
+
+
+def _check_classes(path: Path, application: Application | None, num_classes: int) -> None:
+    if application is not None and len(application.classes) != num_classes:
+        raise DataError(
+            f"{path}: its header is damaged: it names {len(application.classes)} classes, and the"
+            f" network has {num_classes}; run the trial again with --force"
+        )
 
 
 def load_trained(path: Path, kind: type[Method], given: Path | None = None) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from decathlon.common.errors import TrialError
 from decathlon.common.files import append_line, sha256, write_json, write_text
 from decathlon.common.world import world
+from decathlon.data.reading.application import Application
 from decathlon.method.base import Method, Task
 from decathlon.method.probe import Probe
 from decathlon.method.stored import (
@@ -240,16 +241,24 @@ def _write_weights(
     """Writes a domain's network, unless another trial keeps it; returns what it takes."""
     run, path = folder.run, folder.of(domain) / WEIGHTS
     source, method = run.source, run.method
+    application = _application(run, folder.trial, domain)
     if folder.trial.kept:
-        save_kept(path, source)
+        save_kept(path, source, application)
         bits = source.count_bits()
         return Parameters(source=bits, shared=bits, domain=0, head=0, unit=source.unit_bits())
     if folder.routing is None:
         tasks = [run.task(folder.trial, domain)]
-        save_trained(path, method, network, source, tasks, trunk, run.code)
+        save_trained(path, method, network, source, tasks, trunk, run.code, application)
     else:
         path.unlink(missing_ok=True)
     return count_parameters(method, network, source)
+
+
+def _application(run: Run, trial: Trial, domain: str) -> Application:
+    """Describes how a trial's network is applied to images, as its feed does in evaluation."""
+    view = run.method_of(trial).view(run.task(trial, domain), training=False)
+    seen = run.source.architecture.family.input or run.store.domains[domain]
+    return Application.of(run.store, domain, view, seen.mean, seen.std)
 
 
 def _write_predictions(folder: TrialFolder, feed: Feed, result: Evaluation) -> str:

@@ -12,7 +12,7 @@ from decathlon.common.errors import DataError, UsageError, nearest
 from decathlon.common.limits import memory
 from decathlon.data.manifest import FILE, DomainEntry, Manifest, read_manifest, suite_of
 from decathlon.data.preparing.verify import differences
-from decathlon.data.shard import Int64, Shard, open_shard
+from decathlon.data.shard import UNKNOWN, Int64, Shard, open_shard
 from decathlon.suites.base import Crop
 from decathlon.suites.subset import Subset
 
@@ -73,6 +73,22 @@ class Images:
         self.rows = [pixels.view("V3") for pixels in self.maps]
         self._files = [(shard.path.absolute(), shard.content) for shard in shards]
         self._positions: Int64 | None = None
+
+    @classmethod
+    def of(cls, pixels: npt.NDArray[np.uint8]) -> "Images":
+        """Returns one image that is in no shard.
+
+        Args:
+            pixels: uint8 (height, width, 3), contiguous.
+        """
+        image = object.__new__(cls)
+        image.digests, image.boxes = {}, None
+        image.labels, image.image_ids = np.array([UNKNOWN]), np.zeros(1, np.int64)
+        image.heights, image.widths = np.array([pixels.shape[0]]), np.array([pixels.shape[1]])
+        image.offsets = image.shard = np.zeros(1, np.int64)
+        image.maps = [pixels.reshape(-1)]
+        image.rows = [image.maps[0].view("V3")]
+        return image
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._files, self.digests, self._positions)
