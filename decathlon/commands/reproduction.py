@@ -63,11 +63,12 @@ def reproduce(
     """
     from decathlon.data.reading.store import data_folder
     from decathlon.results.records import RECORD
+    from decathlon.running.again import config_of
     from decathlon.running.config import Checkpointing
     from decathlon.running.display import summarise, watched
     from decathlon.running.execution import execute
     from decathlon.running.faults import exit_code
-    from decathlon.running.reproduction import check_possible, config_of, find_source, plan
+    from decathlon.running.reproduction import check_possible, find_source, plan
     from decathlon.scoring.agreement import Agreement, read_recorded
     from decathlon.scoring.entries import read_placed
     from decathlon.scoring.render.agreements import render_agreements

@@ -1,7 +1,8 @@
-"""The command that makes a finished trial again."""
+"""What makes a finished trial again: the configuration of a run, and its command."""
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,60 @@ from decathlon.models import networks
 from decathlon.models.networks import Architecture
 from decathlon.results.controls import control_name
 from decathlon.results.records import RunRecord
+from decathlon.running.config import RunConfig
 from decathlon.suites.base import Suite
 from decathlon.suites.registry import find as find_suite
 from decathlon.suites.subset import Subset
+from decathlon.training.device import Compute
 
 PRECISIONS = {"32-true": "32", "bf16-mixed": "bf16"}
 """Value of ``--precision`` by what records call it."""
+
+
+def config_of(
+    record: RunRecord, data: Path, results: Path, source: Path | None = None
+) -> RunConfig:
+    """Returns the configuration that makes the trial of a record.
+
+    Args:
+        record: The record.
+        data: The data folder.
+        results: RESULTS.
+        source: The weights file that it starts from; None where it needs none.
+
+    Raises:
+        UsageError: Its method or suite is not installed or has other settings here, or its network
+            was that of a weights file which neither the record nor the caller names.
+    """
+    kind, suite = find(record.method), find_suite(record.suite)
+    routing, made = record.routing, record.environment
+    usual, of = record.method, None
+    if routing is not None:
+        of = None if routing.weights == record.method else routing.weights
+        usual = f"{routing.weights}-{control_name(routing.control, routing.routes)}"
+    return RunConfig(
+        (record.method,),
+        data,
+        results,
+        sources=() if source is None else (str(source),),
+        domains=tuple(record.together),
+        split=record.split,
+        seeds=(record.seed,),
+        subsets=(Subset.named(record.subset),) if record.subset else (),
+        crop=record.crop,
+        routing=None if routing is None else routing.control,
+        routes=1 if routing is None else routing.routes,
+        of=of,
+        name=None if record.name == usual else record.name,
+        settings=tuple(_settings(record, kind, suite, source)),
+        compute=Compute(
+            device="cpu" if made.get("device") == "cpu" else "auto",
+            precision=PRECISIONS.get(str(made.get("precision")), "auto"),
+            threads=record.threads,
+            sync_bn=bool(made.get("sync_bn")),
+            compiled=bool(made.get("compiled")),
+        ),
+    )
 
 
 def command_of(record: RunRecord, results: Path, data: Path | None) -> tuple[str, str]:
@@ -38,28 +87,24 @@ def command_of(record: RunRecord, results: Path, data: Path | None) -> tuple[str
         The command, quoted for a shell, and a note on what it cannot promise. One of them may be
         empty.
     """
+    here = _short(results)
+    source = None if record.source is None else here / SOURCES / f"{record.source}.safetensors"
     try:
-        kind, suite = find(record.method), find_suite(record.suite)
-        settings = _settings(record, kind, suite)
+        config = config_of(
+            record, data or Path("DATA"), here.with_name(f"{here.name}-again"), source
+        )
     except UsageError as error:
         said = str(error).splitlines()[0]
         return "", f"No command is known that makes the trial again: {said}."
-    words = _words(record, results, data, settings)
-    own = ["--method", record.method]
-    lines = [own]
-    usual = record.method
-    if (routing := record.routing) is not None:
-        usual = f"{usual}-{control_name(routing.control, routing.routes)}"
-        lines = [own, [*own, "--routing", routing.control]]
-        lines[1] += ["--routes", str(routing.routes)] if routing.routes > 1 else []
-    elif kind.trained_by and record.trained:
-        lines = [["--method", kind.trained_by], own]
-    if record.name != usual:
-        lines[-1] += ["--name", record.name]
+    configs = [config]
+    if config.routing is not None:
+        configs.insert(0, replace(config, routing=None, routes=1, of=None, name=config.of))
+    elif (trained_by := find(record.method).trained_by) and record.trained:
+        configs.insert(0, replace(config, methods=(trained_by,), name=None))
     number = record.environment.get("world_size")
     joined = isinstance(number, int) and number > 1
     program = f"torchrun --nproc-per-node={number} -m decathlon" if joined else "decathlon"
-    command = " && ".join(f"{program} run {shlex.join(line + words)}" for line in lines)
+    command = " && ".join(f"{program} run {shlex.join(_words(one))}" for one in configs)
     now = code_of(record.method)
     if record.code is None or identity(record.code) == identity(now):
         return command, ""
@@ -69,30 +114,28 @@ def command_of(record: RunRecord, results: Path, data: Path | None) -> tuple[str
     )
 
 
-def _words(record: RunRecord, results: Path, data: Path | None, settings: list[str]) -> list[str]:
-    """Returns the options that all commands of a trial have in common."""
-    here = _short(results)
-    words = ["--data", "DATA" if data is None else str(data)]
-    words += ["--results", str(here.with_name(f"{here.name}-again"))]
-    if record.source is not None:
-        words += ["--source", str(here / SOURCES / f"{record.source}.safetensors")]
-    for domain in record.together:
-        words += ["--domain", domain]
-    words += ["--split", record.split] if record.split != "test" else []
-    words += ["--seed", str(record.seed)] if record.seed else []
-    if record.subset:
-        subset = Subset.named(record.subset)
+def _words(config: RunConfig) -> list[str]:
+    """Returns the options of ``run`` that say a configuration of one trial."""
+    words = ["--method", *config.methods]
+    words += ["--routing", config.routing] if config.routing is not None else []
+    words += ["--routes", str(config.routes)] if config.routes > 1 else []
+    words += ["--of", config.of] if config.of is not None else []
+    words += ["--name", config.name] if config.name is not None else []
+    words += ["--data", str(config.data), "--results", str(config.results)]
+    for option, values in (("--source", config.sources), ("--domain", config.domains)):
+        words += [word for value in values for word in (option, value)]
+    words += ["--split", config.split] if config.split != "test" else []
+    words += [word for seed in config.seeds if seed for word in ("--seed", str(seed))]
+    for subset in config.subsets:
         size = ("--shots", subset.shots) if subset.shots else ("--fraction", subset.fraction)
         words += map(str, size)
         words += ["--draw", str(subset.draw)] if subset.draw else []
-    words += ["--crop", record.crop] if record.crop != "image" else []
-    for setting in settings:
-        words += ["--set", setting]
-    made = record.environment
-    if (precision := PRECISIONS.get(str(made.get("precision")))) is not None:
-        words += ["--precision", precision]
-    words += ["--threads", str(record.threads)]
-    flags = {"--sync-bn": made.get("sync_bn"), "--compile": made.get("compiled")}
+    words += ["--crop", config.crop] if config.crop != "image" else []
+    words += [word for setting in config.settings for word in ("--set", setting)]
+    compute = config.compute
+    words += ["--precision", compute.precision] if compute.precision != "auto" else []
+    words += ["--threads", str(compute.threads)]
+    flags = {"--sync-bn": compute.sync_bn, "--compile": compute.compiled}
     return words + [flag for flag, on in flags.items() if on]
 
 
@@ -102,7 +145,9 @@ def _short(path: Path) -> Path:
     return path.relative_to(here) if path != here and path.is_relative_to(here) else path
 
 
-def _settings(record: RunRecord, kind: type[Method], suite: Suite) -> list[str]:
+def _settings(
+    record: RunRecord, kind: type[Method], suite: Suite, source: Path | None
+) -> list[str]:
     """Returns the settings that make a record's recipe and network, as ``--set`` takes them.
 
     Raises:
@@ -123,7 +168,7 @@ def _settings(record: RunRecord, kind: type[Method], suite: Suite) -> list[str]:
     found = apply(kind.recipes, parse_settings(changes), what, suite).as_json()
     if found != wanted:
         raise UsageError(f"{what} has other settings in this version")
-    return [*_width(record, suite), *changes]
+    return [*(_width(record, suite) if source is None else ()), *changes]
 
 
 def _changes(key: str, value: Any, usual: Any) -> list[str]:

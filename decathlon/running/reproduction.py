@@ -1,14 +1,11 @@
 """Finished trials, run again as their records say."""
 
-import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from decathlon.common.errors import DataError, UsageError, listed
-from decathlon.method.recipe import apply, parse_settings
 from decathlon.method.registry import find
 from decathlon.method.stored import SOURCES
 from decathlon.models.capabilities import outline
@@ -17,78 +14,9 @@ from decathlon.running.config import RunConfig
 from decathlon.running.resolve import resolve
 from decathlon.running.run import Run
 from decathlon.running.survey import TrialState, survey
-from decathlon.suites import registry
-from decathlon.suites.subset import Subset
-from decathlon.training.device import Compute
 
-PRECISIONS = {"32-true": "32", "bf16-mixed": "bf16"}
-"""Values of ``--precision``, by what records call them."""
 LIBRARIES = ("decathlon", "torch", "timm")
 """Whose versions have to be those of the record."""
-LENGTHS = ("epochs", "steps")
-"""Settings of which one is given, and the other is null."""
-
-
-def config_of(
-    record: RunRecord, data: Path, results: Path, source: Path | None = None
-) -> RunConfig:
-    """Returns the configuration that makes the trial of a record.
-
-    Args:
-        record: The record.
-        data: The data folder.
-        results: RESULTS.
-        source: The weights file that it starts from; None where it needs none.
-
-    Raises:
-        UsageError: Its method or its suite is not installed.
-    """
-    routing = record.routing
-    settings = _settings(record)
-    if record.trained and record.source is None and source is None and record.network:
-        width = record.network.get("width", 1.0)  # the network is drawn, not read from a file
-        settings += [f"width={width}"] if width != 1 else []
-    return RunConfig(
-        (record.method,),
-        data,
-        results,
-        sources=() if source is None else (str(source),),
-        domains=tuple(record.recipe.get("domains", [record.domain])),
-        split=record.split,
-        seeds=(record.seed,),
-        subsets=(Subset.named(record.subset),) if record.subset else (),
-        crop=record.crop,
-        routing=None if routing is None else routing.control,
-        routes=1 if routing is None else routing.routes,
-        name=None if record.name == record.method else record.name,
-        settings=tuple(settings),
-        compute=Compute(
-            device="cpu" if record.environment.get("device") == "cpu" else "auto",
-            precision=PRECISIONS.get(str(record.environment.get("precision")), "auto"),
-            threads=record.threads,
-            compiled=bool(record.environment.get("compiled")),
-        ),
-    )
-
-
-def _settings(record: RunRecord) -> list[str]:
-    """Returns the settings in which a recipe is not its protocol's, as ``field=value``."""
-    given = {key: value for key, value in record.recipe.items() if key != "domains"}
-    protocol = {key: given[key] for key in ("protocol",) if given.get(key, "paper") != "paper"}
-    what, suite = f"method '{record.method}'", registry.find(record.suite)
-    plain = apply(find(record.method).recipes, protocol, what, suite)
-    usual: dict[str, Any] = json.loads(json.dumps(asdict(plain)))
-    if given:  # where nothing was trained, the record has no recipe
-        given = {**plain.left_out, **given}
-    changed = {key: value for key, value in given.items() if value != usual.get(key, ...)}
-    kept = {k: v for k, v in changed.items() if k not in LENGTHS or v is not None}
-    return [_setting(name, value) for name, value in (protocol | kept).items()]
-
-
-def _setting(name: str, value: Any) -> str:
-    bare = f"{name}={value}"
-    same = isinstance(value, str) and parse_settings([bare]) == {name: value}
-    return bare if same else f"{name}={json.dumps(value)}"
 
 
 def check_possible(records: Sequence[RunRecord]) -> None:

@@ -15,10 +15,11 @@ from decathlon.method.recipe import apply, parse_settings
 from decathlon.method.registry import find
 from decathlon.results.controls import Routing
 from decathlon.results.records import RunRecord, find_records, read_record
+from decathlon.running.again import config_of
 from decathlon.running.config import Checkpointing, RunConfig
 from decathlon.running.events import Epoch, Event
 from decathlon.running.execution import execute
-from decathlon.running.reproduction import config_of, find_source, plan
+from decathlon.running.reproduction import find_source, plan
 from decathlon.running.resolve import resolve
 from decathlon.running.survey import survey
 from decathlon.suites.registry import find as find_suite
