@@ -31,6 +31,7 @@ from scipy.stats import t
 
 from decathlon.common.errors import TrialError
 from decathlon.data.reading.store import open_store
+from decathlon.method.probe import ProbeRecipe
 from decathlon.method.recipe import TuningRecipe
 from decathlon.method.registry import find
 from decathlon.results.controls import Control, control_name
@@ -50,6 +51,7 @@ HEAD = 10
 BASELINE, ROUTED = "fine-tuning", "spottune"
 METHODS = (
     "feature-extractor",
+    "linear-probe",
     BASELINE,
     "lp-ft",
     "last-k",
@@ -94,7 +96,9 @@ class Study:
         subsets = subsets_of(self.shots, None, [repeat]) if self.shots else ()
         recipe = find(method).recipes["paper"]
         known = {field.name for field in fields(recipe)}
-        if not isinstance(recipe, TuningRecipe):
+        if isinstance(recipe, ProbeRecipe):
+            known = set()
+        elif not isinstance(recipe, TuningRecipe):
             known -= {"bn"}
         routing, routes = control if control != ("learned", 1) else (None, 1)
         config = RunConfig(
@@ -192,7 +196,7 @@ def interval(differences: Iterable[Sequence[float]]) -> str:
         if len(found) > 1:
             variances.append(statistics.variance(found) / len(found))
             freedom += len(found) - 1
-    mean = statistics.fmean(means)
+    mean = round(statistics.fmean(means), 1) + 0.0  # no -0.0
     if not freedom:
         return f"{mean:+.1f}"
     half = float(t.ppf(0.975, freedom)) * sum(variances) ** 0.5 / len(means)
