@@ -41,7 +41,8 @@ def results(tiny: Path, tiny_source: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def predict(*words: object) -> Result:
-    return CliRunner().invoke(app, ["predict", *map(str, words), "--device", "cpu"])
+    wide = {"COLUMNS": "400"}  # paths of temporary files are long
+    return CliRunner(env=wide).invoke(app, ["predict", *map(str, words), "--device", "cpu"])
 
 
 @pytest.mark.parametrize("domain", ["dtd", "imagenet12"])

@@ -104,7 +104,7 @@ def test_finished_probes_are_skipped_or_refused_and_features_used_again(
     before = records(probed)
     assert probe(tiny, tiny_source, probed, "--split", "test", "--force").exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in probed.glob("features/*")} == kept
-    apart = {"environment", "timing"}
+    apart = {"environment", "timing", "cost"}
     assert [r.model_dump(exclude=apart) for r in records(probed).values()] == [
         r.model_dump(exclude=apart) for r in before.values()
     ]

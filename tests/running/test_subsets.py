@@ -99,7 +99,8 @@ def test_records_and_checkpoints_without_the_new_facts_still_count(
     run = asked(tiny, tmp_path, subsets=(), domains=("dtd", "svhn"))
     done, begun = (TrialFolder(run, trial) for trial in run.trials())
     identity = {"svhn": begun.expected("svhn")}
-    del identity["svhn"]["subset"], identity["svhn"]["crop"], identity["svhn"]["routing"]
+    for fact in ("subset", "crop", "routing", "selection"):
+        del identity["svhn"][fact]
     Checkpoints(begun.checkpoints, identity).save(3, {}, {"epoch": 1})
     finished(tiny, tmp_path, subsets=())
     path = done.record("dtd")
