@@ -67,12 +67,13 @@ BEFORE = {
     "docs/your-network.md": "data source",
     "docs/file-formats.md": "data source results",
     "docs/faq.md": "data source",
+    "docs/study.md": "",
 }
 """What lies in a page's folder before its first command."""
 
 NOT_RUN = {
     r"make .*": "installs packages, and trains or tests for minutes",
-    r"pip install .*": "installs packages; tests/methods/test_stranger.py does so without network",
+    r"(python -m )?pip install .*": "installs packages; tests/methods/test_stranger.py does so without network",
     r"(\w+=\S+ )?torchrun .*": "tests/training/distributed trains with several processes",
     r"ray .*": "starts a cluster; tests/running/test_cluster.py does",
     r"sbatch .*|srun .*|\w+=\$\(.*": "needs Slurm",

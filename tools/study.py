@@ -196,11 +196,11 @@ def interval(differences: Iterable[Sequence[float]]) -> str:
         if len(found) > 1:
             variances.append(statistics.variance(found) / len(found))
             freedom += len(found) - 1
-    mean = round(statistics.fmean(means), 1) + 0.0  # no -0.0
+    mean = statistics.fmean(means)
     if not freedom:
         return f"{mean:+.1f}"
     half = float(t.ppf(0.975, freedom)) * sum(variances) ** 0.5 / len(means)
-    return f"{mean:+.1f} [{mean - half:.1f}, {mean + half:.1f}]"
+    return f"{round(mean, 1) + 0.0:+.1f} [{mean - half:.1f}, {mean + half:.1f}]"
 
 
 def minus(row: dict[str, list[float]], other: dict[str, list[float]]) -> str:
