@@ -73,7 +73,7 @@ BEFORE = {
 
 NOT_RUN = {
     r"make .*": "installs packages, and trains or tests for minutes",
-    r"(python -m )?pip install .*": "installs packages; tests/methods/test_stranger.py does so without network",
+    r"(python -m )?pip install .*": "installs packages; tests/methods/test_stranger.py does it",
     r"(\w+=\S+ )?torchrun .*": "tests/training/distributed trains with several processes",
     r"ray .*": "starts a cluster; tests/running/test_cluster.py does",
     r"sbatch .*|srun .*|\w+=\$\(.*": "needs Slurm",
