@@ -135,7 +135,7 @@ setup(
             "setuptools>=77.0.1",
         ],
         "cluster": ["ray[default]>=2.55.1"],
-        "onnx": ["onnx>=1.19", "onnxruntime>=1.23", "onnxscript>=0.5.4"],
+        "onnx": ["onnx>=1.19", "onnxruntime>=1.23", "onnxscript>=0.6.2"],
         "optuna": ["optuna>=4.5.0"],
         "timm": ["timm>=1.0.12"],
         "track": ["tensorboard>=2.16.2"],

@@ -142,7 +142,7 @@ def test_without_cache_nothing_is_kept(tiny: Path, tiny_source: Path, tmp_path: 
 
 def test_wrong_usage_is_one_message(tiny: Path, tiny_source: Path, tmp_path: Path) -> None:
     for words, text in (
-        (("--knn", "0"), "greater than or equal to 1"),
+        (("--knn", "0"), "Invalid value for '--knn'"),
         (("--name", "mine"), "cannot be the name of both probes"),
         (("--split", "train"), "use val or test"),
     ):
