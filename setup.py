@@ -137,7 +137,7 @@ setup(
         "cluster": ["ray[default]>=2.55.1"],
         "onnx": ["onnx>=1.19", "onnxruntime>=1.23", "onnxscript>=0.6.2"],
         "optuna": ["optuna>=4.5.0"],
-        "timm": ["timm>=1.0.12"],
+        "timm": ["timm>=1.0.22"],
         "track": ["tensorboard>=2.16.2"],
         "trackio": ["trackio>=0.43"],
         "wandb": ["wandb>=0.19.10"],
