@@ -33,7 +33,7 @@ from decathlon.commands.options import (
     checked_crop,
     tracked,
 )
-from decathlon.commands.training import print_notes, suggest_score
+from decathlon.commands.training import carry_out, print_notes
 from decathlon.common.errors import UsageError
 from decathlon.common.files import CHECKPOINT_SECONDS
 from decathlon.common.text import plural, visible
@@ -184,12 +184,9 @@ def sweep(
     if all(choice.best is None for choice in choices):
         raise typer.Exit(exit_code(failures, all_failed=True))
     winners = planned.winners(choices)
-    failures = launch(winners, cluster, trackers)
-    summarise(failures, len(winners))
-    if len(failures) < len(winners):
-        suggest_score([winner.run for winner in winners])
+    code = carry_out([winner.run for winner in winners], winners, cluster, trackers)
     complete = all(choice.best is not None for choice in choices)
-    raise typer.Exit(exit_code(failures, len(failures) == len(winners)) or int(not complete))
+    raise typer.Exit(code or int(not complete))
 
 
 def points_table(choices: "Sequence[Choice]") -> "Grid":

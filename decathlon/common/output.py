@@ -13,8 +13,10 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
+from decathlon.common.files import write_text
 from decathlon.common.text import to_ascii
 
 REPLACE = "decathlon.similar"
@@ -99,9 +101,16 @@ def standard_error() -> TextIO | None:
     return _errors or sys.__stderr__
 
 
-def write_utf8(text: str) -> None:
-    """Writes to standard output what programs read: UTF-8 in every locale, as in a file."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
+def write_utf8(text: str, out: Path | None = None) -> None:
+    """Writes what programs read: UTF-8 in every locale.
+
+    Args:
+        text: The text.
+        out: File to write, whole or not at all; standard output where None.
+    """
+    if out is not None:
+        write_text(out, text)
+    elif isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode("utf-8", REPLACE))
     else:

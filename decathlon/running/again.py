@@ -20,10 +20,7 @@ from decathlon.running.config import RunConfig
 from decathlon.suites.base import Suite
 from decathlon.suites.registry import find as find_suite
 from decathlon.suites.subset import Subset
-from decathlon.training.device import Compute
-
-PRECISIONS = {"32-true": "32", "bf16-mixed": "bf16"}
-"""Value of ``--precision`` by what records call it."""
+from decathlon.training.device import RECORDED, Compute
 
 
 def config_of(
@@ -64,7 +61,7 @@ def config_of(
         settings=tuple(_settings(record, kind, suite, source)),
         compute=Compute(
             device="cpu" if made.get("device") == "cpu" else "auto",
-            precision=PRECISIONS.get(str(made.get("precision")), "auto"),
+            precision=RECORDED.get(str(made.get("precision")), "auto"),
             threads=record.threads,
             sync_bn=bool(made.get("sync_bn")),
             compiled=bool(made.get("compiled")),

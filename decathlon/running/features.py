@@ -23,7 +23,7 @@ from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import check_sound, read_weights, write_weights
 from decathlon.running.run import Run, Trial
 from decathlon.training.evaluation import batches, evaluating
-from decathlon.training.feed import Feed
+from decathlon.training.feed import Feed, statistics_of
 
 FOLDER = "features"
 VALUES = "features"
@@ -59,7 +59,7 @@ def features_of(
         run.store, domain, (split,), view, run.method.recipe.batch_size, trial.seed, fabric.device,
         crop=run.config.crop, made_for=made_for,
     )  # fmt: skip
-    statistics = made_for or run.store.domains[domain]
+    statistics = statistics_of(run.store, domain, made_for)
     made_from = {
         "source": run.source.sha256,
         "code": code_of_network(run.source.architecture.name).sha256,

@@ -14,7 +14,7 @@ from decathlon.data.image import ImageError, recognised
 from decathlon.data.reading.application import Application
 from decathlon.data.reading.store import open_store
 from decathlon.data.shard import UNKNOWN
-from decathlon.data.sources.folder_scan import LITTER, SUFFIXES
+from decathlon.data.sources.folder_scan import SUFFIXES, is_litter
 from decathlon.data.sources.image_folder import read_regular
 from decathlon.method.base import Batch
 from decathlon.method.stored import Trained
@@ -22,7 +22,7 @@ from decathlon.models.noise import noise_key
 from decathlon.results.records import RECORD, read_record
 from decathlon.training.device import Compute
 from decathlon.training.evaluation import evaluating
-from decathlon.training.feed import task_of
+from decathlon.training.feed import statistics_of, task_of
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _from_data(trained: Trained, data: Path) -> Application:
     view = trained.method.view(
         replace(here, num_images=task.num_images if task else 0), training=False
     )
-    seen = trained.architecture.family.input or info
+    seen = statistics_of(store, domain, trained.architecture.family.input)
     return Application.of(store, domain, view, seen.mean, seen.std)
 
 
@@ -108,8 +108,7 @@ def image_files(given: Iterable[Path], broken: Callable[[str], None]) -> list[Pa
 
 def _inside(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        names = path.relative_to(folder).parts
-        if any(name.startswith(".") or name in LITTER for name in names) or path.is_dir():
+        if is_litter(path.relative_to(folder).as_posix()) or path.is_dir():
             continue
         if path.name.lower().endswith(SUFFIXES) or (path.is_file() and recognised(path)):
             yield path

@@ -45,11 +45,7 @@ def show_predictions(
         else:
             write_text(out, plain(grid))
         return
-    text = (_csv if form == "csv" else _json)(predictions, ranked)
-    if out is None:
-        write_utf8(text)
-    else:
-        write_text(out, text)
+    write_utf8((_csv if form == "csv" else _json)(predictions, ranked), out)
 
 
 def _ranked(one: Prediction, classes: Sequence[str]) -> Ranked:

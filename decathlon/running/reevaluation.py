@@ -16,16 +16,13 @@ from decathlon.models.networks import Architecture
 from decathlon.results.controls import CONTROLS, Control, control_name
 from decathlon.results.records import WEIGHTS, RunRecord
 from decathlon.training.decisions import evaluate_control, policy_of
-from decathlon.training.device import Compute
+from decathlon.training.device import RECORDED, Compute
 from decathlon.training.feed import Feed, task_of
 
 ALL_CONTROLS: tuple[tuple[Control, int], ...] = (*((one, 1) for one in CONTROLS), ("sampled", 5))
 """The controls that are evaluated together, and the routes of each."""
 NUM_PASSES = 1 + sum(routes for _, routes in ALL_CONTROLS)
 """Passes over the images: one for the policy, and one for each route of each control."""
-
-EXACT = "32-true"
-"""What records call 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,8 @@ def evaluate_controls(
     method = kind(from_json(kind.recipes, recipe, f"method '{record.method}'"))
     store, domain = open_store(data), record.domain
     _check_same(store, record)
-    network, exact = load_model(folder / WEIGHTS), record.environment.get("precision") == EXACT
-    if exact and compute.precision == "auto":
+    network, used = load_model(folder / WEIGHTS), str(record.environment.get("precision"))
+    if RECORDED.get(used) == "32" and compute.precision == "auto":
         compute = replace(compute, precision="32")
     fabric = compute.fabric(network)
     task = task_of(store, domain, (record.split,), crop=record.crop)

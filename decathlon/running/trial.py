@@ -45,7 +45,7 @@ from decathlon.training.checkpoints import Checkpoints
 from decathlon.training.decisions import evaluate_control, policy_of
 from decathlon.training.distributed.groups import process_group
 from decathlon.training.evaluation import Evaluation, evaluate
-from decathlon.training.feed import Feed
+from decathlon.training.feed import Feed, statistics_of
 from decathlon.training.frozen import FrozenBeginning
 from decathlon.training.loop import Report, train
 
@@ -257,7 +257,7 @@ def _write_weights(
 def _application(run: Run, trial: Trial, domain: str) -> Application:
     """Describes how a trial's network is applied to images, as its feed does in evaluation."""
     view = run.method_of(trial).view(run.task(trial, domain), training=False)
-    seen = run.source.architecture.family.input or run.store.domains[domain]
+    seen = statistics_of(run.store, domain, run.source.architecture.family.input)
     return Application.of(run.store, domain, view, seen.mean, seen.std)
 
 

@@ -262,9 +262,10 @@ def read_trial(path: Path) -> tuple[Path, RunRecord]:
             f"{folder}: holds no {RECORD}; give the folder of a finished trial, such as"
             " results/METHOD/DOMAIN/test/seed0"
         )
-    depth = len(read_record(folder / RECORD).folder.parts)
-    results = Path(*folder.parts[:-depth])
-    return results, read_placed(results, folder / RECORD)
+    record = read_record(folder / RECORD)
+    results = Path(*folder.parts[: -len(record.folder.parts)])
+    check_placed(results, folder / RECORD, record)
+    return results, record
 
 
 def _by_repetition(records: list[RunRecord]) -> dict[Repetition, dict[str, RunRecord]]:

@@ -25,6 +25,8 @@ from decathlon.training.distributed.parallel import DataParallel
 from decathlon.training.memory import keep_freed_memory
 
 PRECISIONS = ("auto", "32", "bf16")
+RECORDED = {"32-true": "32", "bf16-mixed": "bf16"}
+"""Values of ``--precision``, by what Fabric and records call them."""
 CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Environment variables that set torch's number of threads."""
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from decathlon.common.world import ALONE, World
 from decathlon.data.keyed import generator
+from decathlon.data.manifest import DomainEntry
 from decathlon.data.reading.batches import Batches, Cut, Int64
 from decathlon.data.reading.normaliser import Normaliser
 from decathlon.data.reading.store import Images, Store
@@ -79,6 +80,17 @@ def task_of(
     )
 
 
+def statistics_of(store: Store, domain: str, made_for: Input | None) -> Input | DomainEntry:
+    """Returns what has the mean and std by which a domain's images are normalised.
+
+    Args:
+        store: The data.
+        domain: One of its domains.
+        made_for: Images of the network, whose mean and std are taken; None for the domain's own.
+    """
+    return made_for or store.domains[domain]
+
+
 class Feed:
     """The normalised batches of one domain's split(s), on a device."""
 
@@ -116,7 +128,7 @@ class Feed:
                 domain's own.
             crops: Random crops of each training image; None for other ones in every epoch.
         """
-        statistics = made_for or store.domains[domain]
+        statistics = statistics_of(store, domain, made_for)
         self.domain, self.seed, self.device = domain, seed, device
         self.normalise = Normaliser(statistics.mean, statistics.std, device)
         self.images: Images = store.images(domain, splits, subset)

@@ -37,6 +37,11 @@ LAYOUT = "give a folder train|val|test/CLASS/IMAGE or CLASS/IMAGE"
 _LOOKS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval")
 
 
+def is_litter(name: str) -> bool:
+    """Returns whether a path, with ``/`` between its parts, is hidden or what systems leave."""
+    return any(part.startswith(".") or part in LITTER for part in name.split("/"))
+
+
 @dataclass(frozen=True)
 class FoundImage:
     """An image file.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from decathlon.common.errors import DataError
 from decathlon.data.sources.file_names import last_part, last_two
-from decathlon.data.sources.folder_scan import LITTER, SUFFIXES
+from decathlon.data.sources.folder_scan import SUFFIXES, is_litter
 from decathlon.data.sources.image_folder import FolderSupply
 from decathlon.data.sources.readers import Place
 from decathlon.data.sources.streaming import reading, unreadable
@@ -89,7 +89,7 @@ def find_tree(place: Place, archive: str, folders: Sequence[str]) -> ImageTree |
 
 def _key(name: str) -> str:
     """Returns the name of an image by which it is looked for, of other files one that is not."""
-    return name if _is_litter(name) else last_two(name)
+    return name if is_litter(name) else last_two(name)
 
 
 def _split(where: Path, names: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -109,7 +109,7 @@ def _split(where: Path, names: Iterable[str]) -> tuple[dict[str, str], dict[str,
     images: dict[str, str] = {}
     texts: dict[str, str] = {}
     for name in names:
-        if _is_litter(name):
+        if is_litter(name):
             continue
         if not (name.lower().endswith(SUFFIXES) and "/" in name):
             texts.setdefault(last_part(name), name)
@@ -119,10 +119,6 @@ def _split(where: Path, names: Iterable[str]) -> tuple[dict[str, str], dict[str,
                 f" {name!r}; fetch it again"
             )
     return images, texts
-
-
-def _is_litter(name: str) -> bool:
-    return any(part.startswith(".") or part in LITTER for part in name.split("/"))
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -137,7 +133,7 @@ def _files(folder: Path) -> Iterator[str]:
         for entry in ordered:
             if not entry.is_dir():
                 yield f"{prefix}{entry.name}"
-            elif not _is_litter(entry.name):
+            elif not is_litter(entry.name):
                 inside.append(f"{prefix}{entry.name}/")
 
 

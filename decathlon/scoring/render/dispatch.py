@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from decathlon.common.errors import UsageError, check_known
-from decathlon.common.files import write_text
 from decathlon.common.grid import PLAIN_WIDTH, sized_output
 from decathlon.common.output import write_utf8
 from decathlon.common.progress import say
@@ -92,12 +91,10 @@ def render_boards(
             show(board, columns=columns)
         return
     text = _joined(boards, form, columns)
-    if out is not None:
-        write_text(out, text)
-    elif form == "table":
+    if form == "table" and out is None:
         sys.stdout.write(text)
     else:
-        write_utf8(text)
+        write_utf8(text, out)
     if form in WITHOUT_NOTES:
         for board in boards:
             for note in notes_of(board, ["ci", "diff", "rank_ci"]):

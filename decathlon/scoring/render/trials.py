@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from decathlon.common.errors import check_known
-from decathlon.common.files import write_text
 from decathlon.common.grid import Column, Grid
 from decathlon.common.output import write_utf8
 from decathlon.common.text import visible
@@ -48,11 +47,7 @@ def render_trial(report: TrialReport, form: str = "table", out: Path | None = No
     # Imported here: no other format pays for jinja2.
     from decathlon.scoring.render.trial_page import to_html
 
-    page = to_html(report)
-    if out is None:
-        write_utf8(page)
-    else:
-        write_text(out, page)
+    write_utf8(to_html(report), out)
 
 
 def _grids(report: TrialReport) -> list[Grid]:

@@ -252,7 +252,7 @@ SIZES = st.tuples(st.integers(70, 74), st.integers(70, 74))
 
 
 @given(st.lists(SIZES, max_size=12), st.lists(SIZES, max_size=4), st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_entry_gets_a_photograph_of_its_own(entries, extra, random) -> None:
     sizes = [*entries, *extra]
     random.shuffle(sizes)
@@ -262,7 +262,7 @@ def test_every_entry_gets_a_photograph_of_its_own(entries, extra, random) -> Non
 
 
 @given(st.lists(SIZES, max_size=12), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_sequence_is_found_wherever_it_is(sizes, data) -> None:
     kept = data.draw(st.lists(st.booleans(), min_size=len(sizes), max_size=len(sizes)))
     entries = [size for size, keep in zip(sizes, kept, strict=True) if keep]

@@ -60,7 +60,7 @@ class Dribble:
     st.integers(1, 7),
     st.sampled_from([None, 1]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_elements_are_those_of_json(value: dict, size: int, indent: int | None) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "surrogatepass")
     expected = [(k, v) for k, values in value.items() if isinstance(values, list) for v in values]
@@ -82,7 +82,7 @@ def test_many_small_elements_pass_through_a_small_window(monkeypatch: pytest.Mon
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_are_json_or_refused(data: bytes) -> None:
     told, _ = outcome(lambda: elements(io.BytesIO(b'{"a": [' + data), "x"))
     if told:
@@ -103,7 +103,7 @@ NAMES = st.text(
     st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_members_are_those_of_tarfile(
     parts: list[tuple[str, str, bytes]], kind: int, read: bool
 ) -> None:
@@ -139,7 +139,7 @@ def test_a_tar_cut_anywhere_is_refused_or_shorter() -> None:
 
 
 @given(st.integers(0, 511), st.integers(1, 255))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_damaged_header_is_refused(place: int, change: int) -> None:
     data = bytearray(tar_bytes([(member("name", b"data"), b"data")]))
     data[place] ^= change
@@ -200,7 +200,7 @@ def read_all(data: bytes, name: str = "x.gz") -> bytes:
 
 
 @given(st.lists(st.binary(max_size=3000), min_size=1, max_size=3), st.integers(0, 600))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_gzip_is_unpacked(parts: list[bytes], padding: int) -> None:
     packed = b"".join(map(gzip.compress, parts)) + bytes(padding)
     assert read_all(packed) == b"".join(parts)

@@ -36,7 +36,7 @@ def read(data: bytes) -> Any:
 
 
 @given(plain, st.sampled_from([0, 1, 2, 3, 4, 5]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_plain_values_come_through(value: Any, protocol: int) -> None:
     assert read(pickle.dumps(value, protocol)) == value
 
