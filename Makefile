@@ -15,7 +15,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # loadscope had given to the first.
 IN_PARALLEL := -n auto --maxprocesses 8 --dist loadscope --max-worker-restart 0
 TESTS ?=
-EXTRAS := dev,cluster,onnx,optuna,timm,track
+EXTRAS := dev,cluster,datasets,onnx,optuna,timm,track
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
