@@ -44,7 +44,8 @@ def prepare(
         typer.Option(
             metavar="NAME=DIR",
             help="Your own domain, or one of a suite that takes such folders:"
-            " DIR/train|val|test/CLASS/IMAGE, or DIR/CLASS/IMAGE. Repeat for several.",
+            " DIR/train|val|test/CLASS/IMAGE, DIR/CLASS/IMAGE, or Hugging Face's imagefolder."
+            " Repeat for several.",
         ),
     ] = None,
     split_folders: Annotated[

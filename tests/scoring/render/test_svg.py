@@ -47,7 +47,7 @@ def test_a_picture_says_what_the_table_says(tmp_path: Path) -> None:
 def test_chosen_columns_are_shown(tmp_path: Path) -> None:
     shown = texts(to_svg(board_of(tmp_path), ["score", "dtd"]))
     assert shown[2:4] == ["S DTD", "─" * 39]
-    assert "SpotTune 3612.3 57.13" in shown
+    assert "SpotTune 3612.2 57.13" in shown
 
 
 @pytest.mark.parametrize("dark", [False, True])
