@@ -48,6 +48,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "import-weights",
         "run",
         "sweep",
+        "new-method",
         "score",
         "report",
         "compare",
@@ -55,6 +56,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "plot",
         "submit",
         "evaluate",
+        "cite",
         "demo",
     ],
 )
@@ -64,7 +66,9 @@ def test_help_teaches(command: str) -> None:
     assert "Usage" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["methods"], ["score", "results"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["methods"], ["score", "results"], ["cite", "dtd"]]
+)
 def test_light_commands_do_not_import_torch(arguments: list[str]) -> None:
     program = (
         "import sys, decathlon.cli as cli\n"
