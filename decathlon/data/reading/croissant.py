@@ -7,7 +7,7 @@ are described in words only; a consumer would fail to read them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,24 +93,42 @@ def croissant(data: Path) -> str:
 def _described(store: Store) -> dict[str, Any]:
     suite, manifest = store.suite, store.manifest
     digests = [listed.shard.sha256 for listed in manifest.shards()]
-    names = ", ".join(suite.in_order(store.domains))
+    domains = suite.in_order(store.domains)
+    known = [name for name in domains if name in suite.domains]
+    cited = _citations(suite, known)
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": suite.name,
-        "description": f"{suite.title}: {suite.text}. Domains: {names}. The short side of all"
-        f" images is {suite.side} pixels. {_LAYOUT}",
+        "name": suite.name if known else ", ".join(domains),
+        "description": " ".join(_words(suite, domains, known)),
         "license": _TERMS,
+        **({"citeAs": cited} if cited else {}),
         "version": f"{FORMAT}.0.0+{digest_of(digests)[:16]}",
         "isBasedOn": _sources(suite, manifest),
         "distribution": _files(manifest),
         "recordSet": [
             _splits(),
             _contents(suite, store.domains),
-            *(_classes(name, store.domains[name]) for name in suite.in_order(store.domains)),
+            *(_classes(name, store.domains[name]) for name in domains),
         ],
     }
+
+
+def _words(suite: Suite, domains: Sequence[str], known: Sequence[str]) -> Iterator[str]:
+    """Yields the sentences of the description; ``known`` are the suite's own domains."""
+    if known:
+        yield f"{suite.title}: {suite.text}. Domains here: {', '.join(known)}."
+    if own := [name for name in domains if name not in known]:
+        yield f"Other images in the same format: {', '.join(own)}."
+    yield f"The short side of all images is {suite.side} pixels."
+    yield _LAYOUT
+
+
+def _citations(suite: Suite, known: Sequence[str]) -> str:
+    """Returns what to cite for a suite and these domains of it as BibTeX, each text once."""
+    texts = (suite.bibtex, *(suite.domains[name].bibtex for name in known)) if known else ()
+    return "\n\n".join(dict.fromkeys(text.strip() for text in texts if text))
 
 
 def _sources(suite: Suite, manifest: Manifest) -> list[dict[str, Any]]:

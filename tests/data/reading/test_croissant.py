@@ -7,15 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from decathlon.common.bibtex import entries
 from decathlon.common.errors import DataError
 from decathlon.common.files import sha256
 from decathlon.data.manifest import read_manifest
 from decathlon.data.preparing.prepare import prepare
-from decathlon.data.reading.croissant import croissant
-from decathlon.suites.visual_decathlon import DEVKIT
-from tests.data.official import Official
+from decathlon.data.reading.croissant import _sources, croissant
+from decathlon.suites.visual_decathlon import DEVKIT, SUITE
+from tests.data.official import Official, encoded, picture
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +48,8 @@ def test_mlcroissant_reads_the_description(
         dataset = mlcroissant.Dataset(path)
     issues = dataset.metadata.ctx.issues
     assert not issues.errors
-    # Nothing in a data folder says when its images were published, nor how to cite them.
-    unknown = {"citeAs", "datePublished"}
-    assert {w for w in issues.warnings if not any(f'/{name}"' in w for name in unknown)} == set()
+    # Nothing in a data folder says when its images were published.
+    assert [w for w in issues.warnings if '/datePublished"' not in w] == []
     assert [r for r in caplog.records if "@context" in r.getMessage()] == []
 
     manifest = read_manifest(data)
@@ -74,6 +75,33 @@ def test_mlcroissant_reads_the_description(
         "val",
         "test",
     }
+
+
+def test_the_suite_and_what_is_prepared_of_it_are_cited(data: Path) -> None:
+    cited = [entry.key for entry in entries(json.loads(croissant(data))["citeAs"])]
+    texts = (SUITE.bibtex, SUITE.domains["dtd"].bibtex, SUITE.domains["svhn"].bibtex)
+    assert cited == [entry.key for text in texts for entry in entries(text)]
+    assert len(cited) == len(set(cited)) >= 3
+
+
+def test_images_of_the_users_own_are_not_taken_for_the_suite(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "photos" / "train" / "a" / "1.jpg"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(encoded(picture(np.random.default_rng(1), 72, 80)))
+    shutil.copytree(data, tmp_path / "both")
+    described = {}
+    for name in ("alone", "both"):
+        prepare(None, tmp_path / name, folders={"mine": path.parents[2]}, jobs=0)
+        described[name] = json.loads(croissant(tmp_path / name))
+    assert described["alone"]["name"] == "mine"
+    assert "citeAs" not in described["alone"]
+    assert "Visual Decathlon" not in described["alone"]["description"]
+    assert (
+        "Domains here: dtd, svhn. Other images in the same format: mine."
+        in (described["both"]["description"])
+    )
+    assert described["both"]["citeAs"] == json.loads(croissant(data))["citeAs"]
+    assert str(tmp_path) not in json.dumps(described)
 
 
 def test_every_shard_is_listed_with_its_size_and_digest(data: Path) -> None:
@@ -112,9 +140,6 @@ def test_the_version_follows_the_data(data: Path, tmp_path: Path) -> None:
 
 
 def test_sources_have_addresses_where_they_are_the_official_ones(data: Path) -> None:
-    from decathlon.data.reading.croissant import _sources
-    from decathlon.suites.visual_decathlon import SUITE
-
     manifest = read_manifest(data)
     assert manifest is not None
     plain = json.loads(croissant(data))["isBasedOn"]
