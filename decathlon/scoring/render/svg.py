@@ -43,7 +43,7 @@ font-size: {{char_height}}px;
 {{lines}}
 </defs>
 <rect width="{{width}}" height="{{height}}" fill="{background}"/>
-<g class="{{unique_id}}-matrix" transform="translate({{terminal_x}}, 20)">
+<g class="{{unique_id}}-matrix" transform="translate({{terminal_x}}, 28)">
 {{matrix}}
 </g>
 </svg>
