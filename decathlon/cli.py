@@ -10,11 +10,13 @@ import typer
 from decathlon import __version__
 from decathlon.commands import (
     applying,
+    citing,
     data,
     probes,
     publishing,
     reproduction,
     scores,
+    starting,
     sweeps,
     training,
 )
@@ -73,6 +75,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         training.run,
         probes.probe,
         sweeps.sweep,
+        starting.new_method,
     ),
     "Trained networks": (applying.predict, applying.export),
     "Results": (
@@ -85,6 +88,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         scores.evaluate,
         publishing.bundle,
         publishing.check_bundle,
+        citing.cite,
     ),
 }
 for panel, commands in PANELS.items():

@@ -131,7 +131,7 @@ FORKS.set_forkserver_preload(["decathlon.cli", "decathlon.running.trial"])
 
 def _act(folder: Path, output: Path, words: list[str], code: str) -> None:
     os.chdir(folder)
-    os.environ.update(NO_COLOR="1", COLUMNS="100")
+    os.environ.update(NO_COLOR="1", COLUMNS="100", HF_HOME=str(folder / "huggingface"))
     sys.path.insert(0, str(folder / "site"))
     with output.open("wb") as file:
         os.dup2(file.fileno(), 1)
@@ -238,6 +238,8 @@ def test_commands_run(page: str, provide: Callable, tmp_path: Path) -> None:
         if reason(command) is None:
             act(folder, tried(command, page, folder))
     for code in blocks(page, "python"):
+        if "to_huggingface" in code:
+            pytest.importorskip("datasets", reason="needs the extra 'datasets'")
         act(folder, [], code)
 
 
@@ -340,17 +342,20 @@ def test_readme_is_short() -> None:
     assert len(PAGES["README.md"].splitlines()) <= 200
 
 
-def test_leaderboard_is_what_the_program_prints(tmp_path: Path) -> None:
-    (shown,) = [t for t in blocks("README.md", "text") if "official E_max" in t]
-    done = subprocess.run(
-        [sys.executable, "-m", "decathlon", "score", tmp_path],
-        env=os.environ | {"COLUMNS": "100", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    printed = [line.rstrip() for line in done.stdout.splitlines()]
-    assert printed[: len(shown.splitlines())] == shown.splitlines()
+@pytest.mark.parametrize("page", PAGES)
+def test_pictures_are_there(page: str) -> None:
+    """That of the README is compared with the program's in tests/scoring/render/test_svg.py."""
+    shown = re.findall(r'(?:src|srcset)="([^"]+)"', PAGES[page])
+    shown += re.findall(r"!\[[^\]]*\]\(([^)]+)\)", PAGES[page])
+    assert [name for name in shown if not ((ROOT / page).parent / name).is_file()] == []
+    assert all(len(alt) > 20 for alt in re.findall(r'<img alt="([^"]*)"', PAGES[page]))
+
+
+def test_the_readme_opens_with_a_picture_for_light_and_dark_pages() -> None:
+    before, picture, _ = re.split(r"(<picture>.*?</picture>)", PAGES["README.md"], flags=re.S)
+    assert "```" not in before
+    assert "prefers-color-scheme: dark" in picture
+    assert len(set(re.findall(r'(?:src|srcset)="([^"]+)"', picture))) == 2
 
 
 def test_score_example() -> None:

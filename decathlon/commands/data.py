@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from decathlon.commands.options import Data, Domains, check_out
+from decathlon.commands.options import Data, Domains, Out, check_out
 from decathlon.common.errors import UsageError
 from decathlon.common.progress import say, say_next
 from decathlon.common.text import visible, visible_lines
@@ -44,7 +44,8 @@ def prepare(
         typer.Option(
             metavar="NAME=DIR",
             help="Your own domain, or one of a suite that takes such folders:"
-            " DIR/train|val|test/CLASS/IMAGE, or DIR/CLASS/IMAGE. Repeat for several.",
+            " DIR/train|val|test/CLASS/IMAGE, DIR/CLASS/IMAGE, or Hugging Face's imagefolder."
+            " Repeat for several.",
         ),
     ] = None,
     split_folders: Annotated[
@@ -235,6 +236,14 @@ def domains(
         str | None,
         typer.Option(help="List the domains of this suite.", show_default=False),
     ] = None,
+    croissant: Annotated[
+        bool,
+        typer.Option(
+            "--croissant",
+            help="Describe the prepared data in the metadata format Croissant, as JSON-LD.",
+        ),
+    ] = False,
+    out: Out = None,
 ) -> None:
     """List the domains and what is prepared."""
     from rich.console import Console
@@ -244,13 +253,36 @@ def domains(
     from decathlon.data.reading.store import data_folder
     from decathlon.suites.registry import find
 
-    console = Console()
     target = data_folder(data)
+    if croissant:
+        _describe(target, suite, out)
+        return
+    if out is not None:
+        raise UsageError(f"--out {out}: only --croissant writes a file; add it")
+    console = Console()
     chosen = find(suite) if suite is not None else None
     console.print(domains_table(target, console.width, chosen))
     manifest = read_manifest(target)
     if manifest is not None and suite in (None, manifest.suite):
         _print_remarks(manifest.remarks)
+
+
+def _describe(data: Path, suite: str | None, out: Path | None) -> None:
+    """Writes the description of a data folder in Croissant.
+
+    Raises:
+        UsageError: A suite is named.
+        DataError: The folder holds no data, or damaged data.
+    """
+    from decathlon.common.output import write_utf8
+    from decathlon.data.reading.croissant import croissant
+
+    if suite is not None:
+        raise UsageError(
+            "--croissant describes what is prepared, whose suite is known; leave out --suite"
+        )
+    check_out(out, data)
+    write_utf8(croissant(data), out)
 
 
 def suites() -> None:

@@ -96,7 +96,8 @@ def score(
     split: Split = "test",
     baseline: Baseline = None,
     form: Annotated[
-        str, typer.Option("--format", help="table, markdown, latex, csv, json or html.")
+        str,
+        typer.Option("--format", help="table, markdown, latex, csv, json, html, svg or svg-dark."),
     ] = "table",
     out: Out = None,
     everything: Annotated[

@@ -48,6 +48,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "import-weights",
         "run",
         "sweep",
+        "new-method",
         "score",
         "report",
         "compare",
@@ -57,6 +58,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "evaluate",
         "bundle",
         "check-bundle",
+        "cite",
         "demo",
     ],
 )
@@ -66,7 +68,9 @@ def test_help_teaches(command: str) -> None:
     assert "Usage" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["methods"], ["score", "results"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["methods"], ["score", "results"], ["cite", "dtd"]]
+)
 def test_light_commands_do_not_import_torch(arguments: list[str]) -> None:
     program = (
         "import sys, decathlon.cli as cli\n"

@@ -1,12 +1,17 @@
 """``decathlon.load``: a domain's split as a torch Dataset."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import Dataset
 
+from decathlon.data.reading.exporting import to_huggingface, to_imagefolder, unique_names
 from decathlon.data.reading.store import data_folder, open_store
 from decathlon.data.shard import Int64
+
+if TYPE_CHECKING:
+    import datasets
 
 
 class DomainDataset(Dataset[tuple[torch.Tensor, int]]):
@@ -54,6 +59,56 @@ class DomainDataset(Dataset[tuple[torch.Tensor, int]]):
             raise IndexError(f"image {index} of {count}")
         pixels = self._images.pixels(index).transpose(2, 0, 1)
         return torch.from_numpy(pixels.copy()), int(self.labels[index])
+
+    @property
+    def unique_classes(self) -> list[str]:
+        """``classes``; names that are empty or not unique have their category id added."""
+        return unique_names(self.classes, self.category_ids)
+
+    def to_huggingface(self, cache: Path | str | None = None) -> "datasets.Dataset":
+        """Returns the split as a data set of Hugging Face's ``datasets``.
+
+        Its columns are ``image`` (lossless), ``label`` (a ``ClassLabel`` with the names in
+        :attr:`unique_classes`; -1, which stands for no label there too, if labels are withheld)
+        and ``image_id``. Images are written to the cache of ``datasets`` one by one, so the split
+        need not fit into memory; a second call reads the cache.
+
+        Example::
+
+            birds = decathlon.load("birds", "train", data="data").to_huggingface()
+            birds[0]["image"]                                # a PIL image
+            birds.features["label"].int2str(birds[0]["label"])   # 'robin'
+
+        Args:
+            cache: Folder of the cache; by default that of ``datasets``.
+
+        Raises:
+            UsageError: The package is not installed.
+        """
+        place = None if cache is None else Path(cache)
+        return to_huggingface(self._images, self.split, self.unique_classes, place)
+
+    def to_imagefolder(self, folder: Path | str) -> Path:
+        """Writes the split as ``FOLDER/SPLIT/CLASS/IMAGE_ID.png``, whole or not at all.
+
+        Such trees are read by torchvision's ``ImageFolder``, by Hugging Face's ``imagefolder``
+        and by ``decathlon prepare --folder``. If a class has a name that no folder can have (with
+        a ``/``, say), folders are numbered by label, and ``metadata.jsonl`` beside them holds the
+        names.
+
+        Args:
+            folder: Where the split's folder is written; other splits may be there.
+
+        Returns:
+            The split's folder.
+
+        Raises:
+            UsageError: The split's folder exists.
+            DataError: A label is not known.
+        """
+        target = Path(folder) / self.split
+        to_imagefolder(self._images, target, self.unique_classes)
+        return target
 
 
 def load(domain: str, split: str, data: Path | str | None = None) -> DomainDataset:

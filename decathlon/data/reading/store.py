@@ -141,12 +141,13 @@ class Store:
     Attributes:
         data: The folder.
         suite: The suite that it was prepared for.
-        domains: What it holds, by domain.
+        manifest: What it holds.
+        domains: The same, by domain.
     """
 
     def __init__(self, data: Path, manifest: Manifest) -> None:
         self.data, self.suite = data, suite_of(data, manifest)
-        self._manifest, self.domains = manifest, manifest.domains
+        self.manifest, self.domains = manifest, manifest.domains
         self._counts: dict[tuple[str, tuple[str, ...], Subset], int] = {}
 
     def domain(self, name: str) -> DomainEntry:
@@ -217,7 +218,7 @@ class Store:
 
     def _open(self, domain: str, split: str) -> list[Shard]:
         shards = []
-        for listed in self._manifest.shards():
+        for listed in self.manifest.shards():
             if (listed.name, listed.split) != (domain, split):
                 continue
             path = self.data / listed.shard.file

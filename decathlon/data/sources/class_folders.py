@@ -191,6 +191,8 @@ def _plan(name: str, folder: Path, found: Found, rule: Shares | None) -> DomainP
         digest.update("\n".join(classes).encode())
         if rule is not None:
             digest.update(f"\n{split} of {rule}".encode())
+        if found.by_table:  # otherwise the names of the files say what their classes are
+            digest.update("".join(f"\n{c}" for c, part in images.items() for _ in part).encode())
         unsaid = np.zeros(len(files), np.int64)
         annotations[split] = Annotations(
             where=str(folder / split),

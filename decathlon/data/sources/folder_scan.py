@@ -1,7 +1,8 @@
 """What a user's folder of photographs holds: splits, classes and images, as they are found.
 
-A folder is ``train|val|test/CLASS/IMAGE``, or plain ``CLASS/IMAGE``. Whatever else it holds is
-reported:
+A folder is ``train|val|test/CLASS/IMAGE``, or plain ``CLASS/IMAGE``. ``val`` may be called
+``validation`` or ``valid``. In place of classes, a table of labels may name the class of each
+image (:mod:`decathlon.data.sources.folder_tables`). Whatever else it holds is reported:
 
 * An image is a file with the suffix of an image, or any other file that Pillow recognises.
   Other files are skipped and listed.
@@ -18,12 +19,13 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from decathlon.common.errors import DataError, listed
 from decathlon.common.text import printable, printable_name
 from decathlon.data.image import recognised
+from decathlon.data.sources.folder_tables import TABLES, read_table
 from decathlon.suites.base import SPLITS
 
 SUFFIXES = (
@@ -34,7 +36,9 @@ SUFFIXES = (
 LITTER = ("@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """Folders that systems leave behind, with files that look like images."""
 LAYOUT = "give a folder train|val|test/CLASS/IMAGE or CLASS/IMAGE"
-_LOOKS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval")
+_NAMES = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+"""The split that a folder's name stands for."""
+_LOOKS = (*_NAMES, "training", "testing", "dev", "eval")
 
 
 def is_litter(name: str) -> bool:
@@ -64,11 +68,13 @@ class Found:
             names; no class is empty.
         passed: Paths of what was skipped.
         alike: Names of classes that differ by very little.
+        by_table: True if a table of labels names classes.
     """
 
     images: dict[str, dict[str, list[FoundImage]]] = field(default_factory=dict)
     passed: list[str] = field(default_factory=list)
     alike: list[str] = field(default_factory=list)
+    by_table: bool = False
 
     @property
     def plain(self) -> bool:
@@ -85,24 +91,20 @@ class _Scan:
 
     def run(self) -> Found:
         folders, loose = self.inside("")
-        splits = [name for name in folders if name in SPLITS]
-        others = [name for name in folders if name not in SPLITS]
-        if splits and others and not any(self.has_folders(name) for name in splits):
+        splits = [name for name in folders if name in _NAMES]
+        others = [name for name in folders if name not in _NAMES]
+        if splits and others and not any(self.is_split(name) for name in splits):
             splits = []  # they are classes that have such names
         if splits:
             for name in others:
                 self.problem(name, "is none of train, val and test; rename or move it")
             self.unclassed(loose)
-            for split in sorted(splits, key=SPLITS.index):
-                folders, loose = self.inside(split)
-                self.unclassed(loose)
-                self.classes(split, folders)
+            self.splits(splits)
         else:
             for name in folders:
-                if name.casefold() in _LOOKS and self.has_folders(name):
+                if name.casefold() in _LOOKS and self.is_split(name):
                     self.problem(name, "looks like a split; call it train, val or test")
-            self.unclassed(loose)
-            self.classes("", folders)
+            self.part("", "", folders, loose)
         if self.problems:
             text = listed(self.problems, "\n  ")
             head = "" if len(self.problems) == 1 else f"{len(self.problems):,} problems:\n  "
@@ -110,11 +112,73 @@ class _Scan:
         self.found.alike = _alike({c for part in self.found.images.values() for c in part})
         return self.found
 
-    def classes(self, split: str, folders: list[str]) -> None:
+    def splits(self, names: list[str]) -> None:
+        """Collects what is in the folders of splits, in the order of the splits."""
+        for name in sorted(names, key=lambda name: SPLITS.index(_NAMES[name])):
+            if (split := _NAMES[name]) in self.found.images:
+                self.problem(name, f"is a second {split}; make them one folder")
+            else:
+                self.part(split, name, *self.inside(name))
+
+    def part(self, split: str, where: str, folders: list[str], images: list[FoundImage]) -> None:
+        """Collects the images of one split, whose classes are folders or in a table."""
+        tables = {}
+        for name in TABLES:
+            if (path := self.root / where / name).is_file():
+                try:
+                    tables[name] = read_table(path)
+                except DataError as error:
+                    self.problems.append(str(error))
+        found = {name: labels for name, labels in tables.items() if labels is not None}
+        if len(found) > 1:
+            self.problem(where, f"has two tables of labels, {' and '.join(found)}; remove one")
+        elif found:
+            ((name, labels),) = found.items()
+            self.by_table(split, f"{where}/" if where else "", name, labels, folders, images)
+        else:
+            self.unclassed(images)
+            self.classes(split, where, folders)
+
+    def by_table(
+        self,
+        split: str,
+        at: str,
+        table: str,
+        labels: dict[str, str],
+        folders: list[str],
+        images: list[FoundImage],
+    ) -> None:
+        """Collects the images that a table lists; there may be no others."""
+        named = {str(parent) for name in labels for parent in PurePosixPath(name).parents}
+        waiting = list(folders)
+        while waiting:
+            folder = waiting.pop()
+            if folder in named:
+                deeper, inside = self.inside(f"{at}{folder}")
+                waiting += [f"{folder}/{name}" for name in deeper]
+                images = images + inside
+            else:
+                self.problem(f"{at}{folder}", f"is a folder that {table} does not list; move it")
+        classes: dict[str, list[FoundImage]] = defaultdict(list)
+        left = dict(labels)
+        for image in sorted(images, key=lambda image: image.name):
+            path = os.fsdecode(image.name)
+            label = left.pop(path.removeprefix(at), None)
+            if label is None:
+                self.problem(path, f"is not in {table}; list it there, or move it away")
+            else:
+                classes[label].append(image)
+        for name in left:
+            self.problem(f"{at}{name}", f"is in {table}, and missing or no image; mend the table")
+        self.found.passed = [path for path in self.found.passed if path != f"{at}{table}"]
+        self.found.images[split] = {name: classes[name] for name in sorted(classes, key=str.encode)}
+        self.found.by_table = True
+
+    def classes(self, split: str, place: str, folders: list[str]) -> None:
         """Collects the images of the classes of one split."""
         images: dict[str, list[FoundImage]] = defaultdict(list)
         for name in folders:
-            where = f"{split}/{name}" if split else name
+            where = f"{place}/{name}" if place else name
             if not printable(name):
                 self.problem(where, "has no printable name in UTF-8; rename it")
                 continue
@@ -153,10 +217,11 @@ class _Scan:
                 self.problem(path, f"cannot be read ({error.strerror}); mend or remove it")
         return folders, images
 
-    def has_folders(self, where: str) -> bool:
-        """Whether a folder holds folders, as a split does, rather than images."""
+    def is_split(self, where: str) -> bool:
+        """Whether a folder holds folders or a table, as a split does, rather than images."""
         folders, images = _Scan(self.root).inside(where)
-        return bool(folders) or not images
+        tables = any((self.root / where / name).is_file() for name in TABLES)
+        return bool(folders) or tables or not images
 
     def unclassed(self, images: list[FoundImage]) -> None:
         for image in images:
@@ -208,4 +273,4 @@ def without(found: Found, skipped: Mapping[str, str]) -> tuple[Found, list[bytes
                     gone.append(image.name)
                 else:
                     images[split].setdefault(name, []).append(image)
-    return Found(images, found.passed, found.alike), gone
+    return replace(found, images=images), gone

@@ -16,6 +16,7 @@ from decathlon.scoring.board import Board
 from decathlon.scoring.columns import columns_of, notes_of
 from decathlon.scoring.render.formats import to_csv, to_json, to_markdown
 from decathlon.scoring.render.latex import to_latex
+from decathlon.scoring.render.svg import to_svg
 from decathlon.scoring.render.terminal import show
 
 Columns = Sequence[str] | None
@@ -39,6 +40,14 @@ def _html(board: Board, columns: Columns) -> str:
     return to_html(board, columns)
 
 
+def _svg(board: Board, columns: Columns) -> str:
+    return to_svg(board, columns)
+
+
+def _svg_dark(board: Board, columns: Columns) -> str:
+    return to_svg(board, columns, dark=True)
+
+
 _FORMATS: dict[str, Callable[[Board, Columns], str]] = {
     "table": _table,
     "markdown": to_markdown,
@@ -46,12 +55,14 @@ _FORMATS: dict[str, Callable[[Board, Columns], str]] = {
     "csv": to_csv,
     "json": _json,
     "html": _html,
+    "svg": _svg,
+    "svg-dark": _svg_dark,
 }
 FORMATS = tuple(_FORMATS)
 """Names of the formats."""
-WITHOUT_NOTES = ("csv", "json")
+WITHOUT_NOTES = ("csv", "json", "svg", "svg-dark")
 """Formats that cannot hold the board's notes: they go to standard error."""
-ONE_BOARD = ("csv", "html")
+ONE_BOARD = ("csv", "html", "svg", "svg-dark")
 """Formats that hold one board."""
 
 

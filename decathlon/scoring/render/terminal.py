@@ -1,6 +1,6 @@
 """The board on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from decathlon.scoring.columns import (
     EXTRA,
     OPTIONAL,
     Cell,
+    Mark,
     cells,
     columns_of,
     default_keys,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 BESIDE = ("params", "score", "printed", "ci", "mean", "diff", "rank")
 """Columns that stay beside the name where a row takes several lines."""
-STYLES = {"best": "bold", "second": "underline", "": ""}
+STYLES: Mapping[Mark, str] = {"best": "bold", "second": "underline", "": ""}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,12 @@ class Fitted:
     left_out: tuple[str, ...] = ()
 
 
-def fitted(board: "Board", width: int, columns: Sequence[str] | None = None) -> Fitted:
+def fitted(
+    board: "Board",
+    width: int,
+    columns: Sequence[str] | None = None,
+    styles: Mapping[Mark, str] = STYLES,
+) -> Fitted:
     """Returns the columns and digits of a board that fit ``width`` characters.
 
     Where there is no room, these go first, in this order: the columns ``time``,
@@ -57,6 +63,7 @@ def fitted(board: "Board", width: int, columns: Sequence[str] | None = None) -> 
         board: The board.
         width: Width in characters.
         columns: Column keys in place of those that fit by default.
+        styles: Style of the cells by their marks.
 
     Raises:
         UsageError: There is no such column.
@@ -69,16 +76,16 @@ def fitted(board: "Board", width: int, columns: Sequence[str] | None = None) -> 
         optional += [key for key in EXTRA if key not in keys and (timed or key != "time")]
         keys = [key for key in keys if key not in optional]
     for count in range(len(optional), -1, -1):
-        grid = _grid(board, [*keys, *optional[:count]], 2)
+        grid = _grid(board, [*keys, *optional[:count]], 2, styles)
         if grid.fits(width):
             return Fitted(grid, [*keys, *optional[:count]], tuple(optional[count:]))
-    short = _grid(board, keys, 1)
+    short = _grid(board, keys, 1, styles)
     if short.depth(width) == 1 or short.depth(width) < grid.depth(width):
         return Fitted(short, keys, (*optional, "second digits"))
     return Fitted(grid, keys, tuple(optional))
 
 
-def _grid(board: "Board", keys: Sequence[str], digits: int) -> Grid:
+def _grid(board: "Board", keys: Sequence[str], digits: int, styles: Mapping[Mark, str]) -> Grid:
     chosen = columns_of(board, keys)
     columns = [Column("")]
     for c in chosen:
@@ -90,13 +97,15 @@ def _grid(board: "Board", keys: Sequence[str], digits: int) -> Grid:
         if i in headings:
             grid.add_heading(f"{headings[i]}:")
         last = i + 1 == len(board.rows) or board.rows[i + 1].section != row.section
-        grid.add_row(visible(label_in_group(row)), *map(_text, line), end_section=last)
+        grid.add_row(
+            visible(label_in_group(row)), *(_text(cell, styles) for cell in line), end_section=last
+        )
     return grid
 
 
-def _text(cell: Cell) -> Text:
+def _text(cell: Cell, styles: Mapping[Mark, str]) -> Text:
     text = Text(visible(cell.text))
-    text.stylize(STYLES[cell.mark])  # not as its style, which would underline the padding too
+    text.stylize(styles[cell.mark])  # not as its style, which would underline the padding too
     return text
 
 

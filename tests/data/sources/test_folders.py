@@ -203,7 +203,7 @@ def test_classes_may_be_called_like_splits(tmp_path: Path) -> None:
     assert counts(tmp_path) == {"train": 9, "val": 3, "test": 3}
 
 
-@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "validation"), ("a", "valid")])
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("a", "dev")])
 def test_a_misspelt_split_is_no_class(tmp_path: Path, names: tuple[str, str]) -> None:
     birds = photos(tmp_path / "birds", *(f"{name}/crow/1.jpg" for name in names))
     assert "looks like a split; call it train, val or test" in told(tmp_path, birds)
@@ -306,7 +306,8 @@ WRONG: list[tuple[Callable[[Path], object], str]] = [
     (lambda birds: photos(birds, "train/x.jpg"), "train/x.jpg: is in no folder of a class"),
     (lambda birds: photos(birds, "x.jpg"), "x.jpg: is in no folder of a class"),
     (lambda birds: photos(birds, "train/a/deep/1.jpg"), "train/a/deep: is a folder within a"),
-    (lambda birds: photos(birds, "valid/a/1.jpg"), "valid: is none of train, val and test"),
+    (lambda birds: photos(birds, "dev/a/1.jpg"), "dev: is none of train, val and test"),
+    (lambda birds: photos(birds, "valid/a/1.jpg"), "valid: is a second val; make them one folder"),
 ]
 
 
