@@ -75,7 +75,7 @@ setup(
     description="The Visual Decathlon benchmark suite and its leaderboard scorer",
     long_description=description(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
     license_files=["LICENSE"],
     keywords="visual-decathlon spottune multi-domain-learning transfer-learning fine-tuning "
     "adapters benchmark leaderboard pytorch",
