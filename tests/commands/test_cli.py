@@ -56,6 +56,8 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "plot",
         "submit",
         "evaluate",
+        "bundle",
+        "check-bundle",
         "cite",
         "demo",
     ],
