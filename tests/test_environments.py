@@ -75,7 +75,7 @@ def test_the_lowest_python_is_the_same_everywhere() -> None:
     assert SpecifierSet(requires).contains(PYTHONS[-1])
 
 
-def test_the_container_has_a_tested_python_and_the_stages_that_are_used() -> None:
+def test_the_container_has_a_known_python_and_the_stages_that_are_used() -> None:
     (python,) = re.findall(r"^ARG PYTHON=(.*)$", DOCKERFILE, re.MULTILINE)
     assert python in PYTHONS
     stages = re.findall(r"^FROM \S+ AS (\w+)$", DOCKERFILE, re.MULTILINE)
