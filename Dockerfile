@@ -1,5 +1,5 @@
-# The program in a container:   docker build -t decathlon .
-# For NVIDIA GPUs, 5 GB larger: docker build -t decathlon --build-arg TORCH_INDEX= .
+# The program in a container:   docker build . -t decathlon
+# For NVIDIA GPUs, 5 GB larger: docker build . --build-arg TORCH_INDEX= -t decathlon
 # In the folder of your data:   docker run --rm -v "$PWD:/work" decathlon score results
 #
 # Not tried: docker itself, and the index of PyTorch's builds for processors. The RUN lines were run

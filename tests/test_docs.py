@@ -68,6 +68,7 @@ BEFORE = {
     "docs/your-network.md": "data source",
     "docs/file-formats.md": "data source results",
     "docs/faq.md": "data source",
+    "docs/installing.md": "",
     "docs/study.md": "",
 }
 """What lies in a page's folder before its first command."""
@@ -75,6 +76,8 @@ BEFORE = {
 NOT_RUN = {
     r"make .*": "installs packages, and trains or tests for minutes",
     r"(python -m )?pip install .*": "installs packages; tests/methods/test_stranger.py does it",
+    r"python -m pip download .*": "downloads several GB",
+    r"docker .*": "needs a container engine; tests/test_environments.py reads the Dockerfile",
     r"(\w+=\S+ )?torchrun .*": "tests/training/distributed trains with several processes",
     r"ray .*": "starts a cluster; tests/running/test_cluster.py does",
     r"sbatch .*|srun .*|\w+=\$\(.*": "needs Slurm",
