@@ -68,6 +68,7 @@ BEFORE = {
     "docs/file-formats.md": "data source results",
     "docs/faq.md": "data source",
     "docs/study.md": "",
+    "docs/stability.md": "",
 }
 """What lies in a page's folder before its first command."""
 
