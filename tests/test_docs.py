@@ -70,6 +70,7 @@ BEFORE = {
     "docs/faq.md": "data source",
     "docs/installing.md": "",
     "docs/study.md": "",
+    "docs/stability.md": "",
 }
 """What lies in a page's folder before its first command."""
 
