@@ -5,8 +5,8 @@ hand (a prepared data folder, or the official ``labels_test.zip``) the statement
 checked, and every disagreement is named.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -46,24 +46,43 @@ def audit(results: Path, records: Iterable[RunRecord], answers: "Answers") -> li
     by_split: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
     for record in {id(record): record for record in records}.values():
         by_split[record.domain, record.split].append(record)
-    problems: list[str] = []
-    checked, absent, unlabelled = 0, [], []
-    for (domain, split), own in by_split.items():
-        key = answers.key(domain, split)
-        if key is None:
-            absent.append(domain)
-            continue
-        problems += [problem for record in own for problem in _problems(results, record, key)]
-        if key.category_ids is None:
-            unlabelled.append(domain)
-        else:
-            checked += len(own)
+    keys = {one: answers.key(*one) for one in by_split}
+    problems = [
+        problem
+        for one, own in by_split.items()
+        if (key := keys[one]) is not None
+        for record in own
+        for problem in _problems(results, record, key)
+    ]
     if problems:
         lines = listed(problems, "\n  ")
         raise ResultError(
             f"{results}: records that disagree with {answers.where}:\n  {lines}\n"
             "run these trials again with --force, or name the data that they belong to"
         )
+    return coverage([record for own in by_split.values() for record in own], answers)
+
+
+def coverage(records: Sequence[RunRecord], answers: "Answers") -> list[str]:
+    """Returns sentences that say which records the labels can check, and which they cannot.
+
+    Args:
+        records: The records.
+        answers: The labels.
+
+    Raises:
+        DataError: The labels cannot be read.
+    """
+    checked, absent, unlabelled = 0, [], []
+    splits = Counter((record.domain, record.split) for record in records)
+    for (domain, split), count in splits.items():
+        key = answers.key(domain, split)
+        if key is None:
+            absent.append(domain)
+        elif key.category_ids is None:
+            unlabelled.append(domain)
+        else:
+            checked += count
     where = answers.where
     counts = f"the counts of {plural(checked, 'record')} are what the predictions give"
     notes = [f"Checked against {where}: {counts}."] if checked else []
