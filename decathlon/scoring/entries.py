@@ -13,7 +13,9 @@ from decathlon.common.files import digest_of
 from decathlon.results.records import (
     RECORD,
     RunRecord,
+    check_placed,
     find_records,
+    read_placed,
     read_record,
     split_of,
     suites_in,
@@ -220,30 +222,6 @@ def entry_of(record: RunRecord, label: str, suite: Suite) -> Entry:
     """Returns the entry of one record alone."""
     ((setup, own),) = setups.by_setup([record], suite)
     return Entry(record.name, label, setup, _by_repetition(own))
-
-
-def read_placed(results: Path, path: Path) -> RunRecord:
-    """Reads a record that has to lie in its own folder under ``results``.
-
-    Raises:
-        ResultError: It is not valid, or lies elsewhere.
-    """
-    record = read_record(path)
-    check_placed(results, path, record)
-    return record
-
-
-def check_placed(results: Path, path: Path, record: RunRecord) -> None:
-    """Checks that a record lies in its own folder under ``results``.
-
-    Raises:
-        ResultError: It lies elsewhere.
-    """
-    if path.parent != results / record.folder:
-        raise ResultError(
-            f"{path}: name, domain, split, subset or seed: the record says it belongs in"
-            f" {record.folder}; move its folder there, or delete it"
-        )
 
 
 def read_trial(path: Path) -> tuple[Path, RunRecord]:
