@@ -8,7 +8,16 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from decathlon import __version__
-from decathlon.commands import applying, data, probes, reproduction, scores, sweeps, training
+from decathlon.commands import (
+    applying,
+    data,
+    probes,
+    publishing,
+    reproduction,
+    scores,
+    sweeps,
+    training,
+)
 from decathlon.common.errors import DEBUG, DecathlonError, UsageError
 from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.common.oserrors import of_the_system
@@ -74,6 +83,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         reproduction.reproduce,
         scores.submit,
         scores.evaluate,
+        publishing.site,
     ),
 }
 for panel, commands in PANELS.items():

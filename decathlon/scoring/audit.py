@@ -6,7 +6,7 @@ checked, and every disagreement is named.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -60,7 +60,7 @@ def audit(results: Path, records: Iterable[RunRecord], answers: "Answers") -> li
             f"{results}: records that disagree with {answers.where}:\n  {lines}\n"
             "run these trials again with --force, or name the data that they belong to"
         )
-    return coverage([record for own in by_split.values() for record in own], answers)
+    return _said({one: len(own) for one, own in by_split.items()}, keys, answers.where)
 
 
 def coverage(records: Sequence[RunRecord], answers: "Answers") -> list[str]:
@@ -73,19 +73,25 @@ def coverage(records: Sequence[RunRecord], answers: "Answers") -> list[str]:
     Raises:
         DataError: The labels cannot be read.
     """
+    counts = Counter((record.domain, record.split) for record in records)
+    return _said(counts, {one: answers.key(*one) for one in counts}, answers.where)
+
+
+def _said(
+    counts: Mapping[tuple[str, str], int],
+    keys: "Mapping[tuple[str, str], AnswerKey | None]",
+    where: Path,
+) -> list[str]:
     checked, absent, unlabelled = 0, [], []
-    splits = Counter((record.domain, record.split) for record in records)
-    for (domain, split), count in splits.items():
-        key = answers.key(domain, split)
-        if key is None:
+    for (domain, split), count in counts.items():
+        if (key := keys[domain, split]) is None:
             absent.append(domain)
         elif key.category_ids is None:
             unlabelled.append(domain)
         else:
             checked += count
-    where = answers.where
-    counts = f"the counts of {plural(checked, 'record')} are what the predictions give"
-    notes = [f"Checked against {where}: {counts}."] if checked else []
+    text = f"the counts of {plural(checked, 'record')} are what the predictions give"
+    notes = [f"Checked against {where}: {text}."] if checked else []
     if unlabelled:
         notes.append(f"Not checked: {', '.join(unlabelled)}; {where} does not hold the labels.")
     if absent:

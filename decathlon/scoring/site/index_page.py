@@ -1,0 +1,126 @@
+"""The page of a board, and the page that leads to several."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from decathlon.common.text import visible
+from decathlon.scoring.render.html import table_of
+from decathlon.scoring.render.page import image
+from decathlon.scoring.render.terminal import conditions
+from decathlon.scoring.rows import Row, merit
+from decathlon.scoring.site import charts
+from decathlon.scoring.site.contents import Site, subtitle
+from decathlon.scoring.site.places import START, Places, link
+from decathlon.suites.base import SPLITS
+
+
+def start_page(site: Site) -> str:
+    """Returns the page that leads to the boards of several suites."""
+    boards = []
+    for places in site.suites:
+        board = places.board
+        best = max(
+            (row for row in board.rows if merit(row, board.suite) is not None and not row.subset),
+            key=lambda row: merit(row, board.suite) or 0,
+            default=None,
+        )
+        boards.append(
+            {
+                "title": visible(board.suite.title),
+                "href": link(START, places.index),
+                "text": visible(board.suite.text),
+                "conditions": visible(conditions(board)),
+                "counts": _counts(board.rows),
+                "best": best and visible(best.label),
+            }
+        )
+    return site.page(
+        "site_start.html",
+        START,
+        title=visible(site.title),
+        conditions="leaderboards",
+        boards=boards,
+    )
+
+
+def index_page(site: Site, places: Places) -> str:
+    """Returns the page of a board."""
+    board, place = places.board, places.index
+
+    def authors(row: Row) -> str:
+        found = site.submission(row)
+        return " ".join([row.method or "", *(found.card.authors if found else ())])
+
+    only = len(site.suites) == 1
+    return site.page(
+        "site_index.html",
+        place,
+        places,
+        script="board.js",
+        title=visible(site.title if only else board.suite.title),
+        conditions=subtitle(places) if only else visible(conditions(board)),
+        text=visible(board.suite.text),
+        counts=_counts(board.rows),
+        table=table_of(board, lambda number: link(place, places.rows[number]), more=authors),
+        domains=_domains(places),
+        ranks=_ranks(places),
+        figures=_figures(places),
+    )
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    """Returns how many rows there are of each kind."""
+    runs = sum(row.kind == "run" for row in rows)
+    return f"{runs} submitted, {len(rows) - runs} published"
+
+
+def _domains(places: Places) -> list[dict[str, Any]]:
+    """Returns what is to be said of each domain in a line."""
+    board = places.board
+    lines = []
+    for name, page in places.domains.items():
+        known = board.suite.domains.get(name)
+        size = known.sizes[SPLITS.index(board.split)] if known else 0
+        rows = [
+            (row.accuracy[name] or 0.0, -number)
+            for number, row in enumerate(board.rows)
+            if row.accuracy.get(name) is not None and not row.subset
+        ]
+        accuracy, number = max(rows, default=(0.0, 1))
+        best = board.rows[-number] if number < 1 else None
+        lines.append(
+            {
+                "name": visible(name),
+                "href": link(places.index, page),
+                "text": visible(known.text) if known else "",
+                "classes": f"{known.num_classes:,}" if known else "",
+                "images": f"{size:,}" if size else "",
+                "best": best and visible(best.label),
+                "best_href": best and link(places.index, places.rows[-number]),
+                "accuracy": f"{accuracy:.2f}" if best else "",
+            }
+        )
+    return lines
+
+
+def _ranks(places: Places) -> dict[str, Any] | None:
+    """Returns the intervals of the ranks of runs on all training images; None without any."""
+    board = places.board
+    found = [
+        (visible(row.label), link(places.index, places.rows[number]), board.ranks[row.label])
+        for number, row in enumerate(board.rows)
+        if row.kind == "run" and not row.subset and row.label in board.ranks
+    ]
+    found.sort(key=lambda one: (sum(one[2]), one[2]))
+    return charts.ranks(found) if found else None
+
+
+def _figures(places: Places) -> list[dict[str, str]]:
+    # Imported here: a page without the figure does not pay for matplotlib.
+    from decathlon.scoring.figures import boards
+
+    board = places.board
+    if not boards.placed(board):
+        return []
+    text = f"{boards.merit_text(board.suite)} against the number of parameters"
+    return [image(boards.tradeoff(board), text)]
