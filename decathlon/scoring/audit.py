@@ -73,7 +73,7 @@ def coverage(records: Sequence[RunRecord], answers: "Answers") -> list[str]:
     Raises:
         DataError: The labels cannot be read.
     """
-    counts = Counter((record.domain, record.split) for record in records)
+    counts: Counter[tuple[str, str]] = Counter((one.domain, one.split) for one in records)
     return _said(counts, {one: answers.key(*one) for one in counts}, answers.where)
 
 

@@ -22,7 +22,7 @@ from decathlon.scoring.render.row_details import (
 )
 from decathlon.scoring.render.terminal import conditions, legend
 from decathlon.scoring.routes import is_routed
-from decathlon.scoring.rows import Row
+from decathlon.scoring.rows import Row, merit_text, placed
 
 
 def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
@@ -43,7 +43,7 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
         conditions=visible(conditions(board)),
         table=table,
         details=list(zip(table["rows"], details, strict=True)),
-        figures=board_figures(board),
+        figures=_board_figures(board),
     )
 
 
@@ -112,7 +112,7 @@ def _details(board: Board, row: Row) -> dict[str, Any]:
     }
 
 
-def board_figures(board: Board) -> list[dict[str, str]]:
+def _board_figures(board: Board) -> list[dict[str, str]]:
     """Draws the rows of the board that are shown."""
     shown = {one.label: one for row in board.rows if (one := board.behind(row))}
     if not shown:
@@ -121,8 +121,8 @@ def board_figures(board: Board) -> list[dict[str, str]]:
     from decathlon.scoring.figures import boards
 
     figures = []
-    if boards.placed(board):
-        text = f"{boards.merit_text(board.suite)} against the number of parameters"
+    if placed(board.rows, board.suite):
+        text = f"{merit_text(board.suite)} against the number of parameters"
         figures.append(image(boards.tradeoff(board), text))
     if board.baseline:
         base = board.entries[board.baseline]

@@ -6,20 +6,29 @@ to tenths of a pixel, so that equal results give equal pages.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
+
+from decathlon.common.text import visible
 from decathlon.scoring.entries import Entry
 from decathlon.scoring.rounding import Pair
 from decathlon.scoring.routes import Decisions, stages_of
+from decathlon.scoring.rows import powers_of_two
 
 STRIP = 220
 """Pixels of a strip of accuracies."""
-EDGE = 8
+EDGE = 12
 """Pixels left free at both ends of an axis."""
 PANEL = (190, 92)
 """Pixels of a panel with a training curve."""
 CELL = (34, 24)
 """Pixels of a cell of a map of routing."""
+PLOT = (780, 400)
+"""Pixels of the plot of merit over size."""
+LINE, WIDTH = 14, 6.5
+"""Pixels of a line of text in it, and of a character."""
 MOST_TICKS = 5
 
 
@@ -45,11 +54,15 @@ class Axis:
         return round(EDGE + share * (self.width - 2 * EDGE), 1)
 
     @property
+    def values(self) -> list[float]:
+        """The round numbers."""
+        count = round((self.high - self.low) / self._step)
+        return [round(self.low + i * self._step, 9) for i in range(count + 1)]
+
+    @property
     def ticks(self) -> list[tuple[float, str]]:
         """Places of the round numbers and their texts."""
-        count = round((self.high - self.low) / self._step)
-        values = [self.low + i * self._step for i in range(count + 1)]
-        return [(self.x(value), f"{value:g}") for value in values]
+        return [(self.x(value), f"{value:g}") for value in self.values]
 
 
 def _step(least: float) -> float:
@@ -69,14 +82,9 @@ def strip(axis: Axis, value: float, pair: Pair | None, best: float | None = None
 
 
 def curves(
-    losses: Mapping[str, Sequence[tuple[float, float]]], headings: Mapping[str, str]
+    losses: Mapping[str, Sequence[tuple[float, float]]],
 ) -> list[dict[str, Any]]:
-    """Returns a panel for the training loss of each domain.
-
-    Args:
-        losses: (epoch, loss) by domain.
-        headings: What domains are called.
-    """
+    """Returns a panel for the training loss of each domain, given (epoch, loss) by domain."""
     width, height = PANEL
     found = []
     for domain, points in losses.items():
@@ -94,7 +102,7 @@ def curves(
         ]
         found.append(
             {
-                "heading": headings.get(domain, domain),
+                "heading": visible(domain),
                 "width": width,
                 "height": height,
                 "line": " ".join(f"{x},{y}" for x, y in places),
@@ -106,15 +114,12 @@ def curves(
     return found
 
 
-def routing(
-    decisions: Mapping[str, Decisions], entry: Entry, headings: Mapping[str, str]
-) -> dict[str, Any]:
+def routing(decisions: Mapping[str, Decisions], entry: Entry) -> dict[str, Any]:
     """Returns a map of the share of images that took the fine-tuned path, by domain and block.
 
     Args:
         decisions: Images x blocks by domain.
         entry: The entry, whose records name the stages of the network.
-        headings: What domains are called.
     """
     wide, high = CELL
     count = max(taken.shape[1] for taken in decisions.values())
@@ -122,7 +127,7 @@ def routing(
     for domain, taken in decisions.items():
         shares = [round(float(share)) for share in 100 * taken.mean(axis=0)]
         mean = float(taken.sum(axis=1).mean())
-        rows.append({"heading": headings.get(domain, domain), "shares": shares, "mean": mean})
+        rows.append({"heading": visible(domain), "shares": shares, "mean": mean})
     starts, stages = 0, []
     for number, blocks in stages_of(entry, count):
         stages.append({"text": f"stage {number}", "start": starts * wide, "blocks": blocks})
@@ -150,3 +155,95 @@ def ranks(found: Sequence[tuple[str, str, Pair]]) -> dict[str, Any]:
         for label, href, (low, high) in found
     ]
     return {"rows": rows, "width": axis.width}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A row in the plot of merit over size.
+
+    Attributes:
+        label: What it is called.
+        href: Where it leads.
+        size: Its #par, above 0.
+        value: Its score or mean accuracy.
+        pair: The interval of the value.
+        own: Whether the row was submitted.
+    """
+
+    label: str
+    href: str
+    size: float
+    value: float
+    pair: Pair | None
+    own: bool
+
+
+def tradeoff(marks: Sequence[Mark], from_zero: bool) -> dict[str, Any]:
+    """Returns the plot of merit over size, with names on the rows that no smaller row reaches.
+
+    Above and to the left of such a row is no other, so that its name has room there.
+
+    Args:
+        marks: The rows, at least one.
+        from_zero: Whether the scale of values begins at 0.
+    """
+    width, height = PLOT
+    left, bottom = 46, 34
+    logs = [math.log2(mark.size) for mark in marks]
+    low, span = min(logs), (max(logs) - min(logs)) or 1.0
+    ends = [end for mark in marks for end in (mark.value, *(mark.pair or ()))]
+    scale = Axis(0 if from_zero else min(ends), max(ends))
+
+    def x(size: float) -> float:
+        return round(left + 30 + (math.log2(size) - low) / span * (width - left - 50), 1)
+
+    def y(value: float) -> float:
+        share = (value - scale.low) / (scale.high - scale.low)
+        return round(height - bottom - share * (height - bottom - 14), 1)
+
+    points = [
+        {
+            "label": mark.label,
+            "href": mark.href,
+            "own": mark.own,
+            "text": f"{mark.label}: {mark.value:.1f}, {mark.size:.3g}x",
+            "x": x(mark.size),
+            "y": y(mark.value),
+            "ends": [y(end) for end in mark.pair] if mark.pair else None,
+        }
+        for mark in marks
+    ]
+    front = _front(points)
+    return {
+        "width": width,
+        "height": height,
+        "left": left,
+        "base": height - bottom,
+        "x_ticks": [(x(size), f"{size:g}x") for size in powers_of_two([m.size for m in marks])],
+        "y_ticks": [(y(value), f"{value:g}") for value in scale.values],
+        "points": points,
+        "front": " ".join(f"{point['x']},{point['y']}" for point in front),
+        "names": _with_room(front, left),
+    }
+
+
+def _front(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the points that are higher than all further to the left, from the left."""
+    found: list[dict[str, Any]] = []
+    for point in sorted(points, key=lambda one: (one["x"], one["y"], one["label"])):
+        if not found or point["y"] < found[-1]["y"]:
+            found.append(point)
+    return found
+
+
+def _with_room(front: Sequence[dict[str, Any]], left: float) -> list[dict[str, Any]]:
+    """Returns names for points, from the highest down, without those that others would cover."""
+    found: list[dict[str, Any]] = []
+    for point in reversed(front):
+        wide = WIDTH * cell_len(point["label"])
+        fits = point["x"] - wide > left
+        place = {"x": point["x"] + (-9 if fits else -4), "y": point["y"] - 8}
+        if all(abs(place["y"] - other["y"]) >= LINE for other in found):
+            anchor = "end" if fits else "start"
+            found.append(place | {"anchor": anchor, "text": point["label"]})
+    return found

@@ -27,10 +27,8 @@ def _of_published(row: Row) -> list[str]:
     if row.consistent is False:
         return [audit_note(row).removeprefix(f"{row.label}: ")]
     low, high = row.score_range
-    return [
-        f"The printed score {row.score_printed:.0f} follows from the printed accuracies: rounded as"
-        f" they are, they allow {low:.1f} to {high:.1f}."
-    ]
+    text = f"The printed score {row.score_printed:.0f} follows from the printed accuracies:"
+    return [f"{text} rounded as they are, they allow {low:.1f} to {high:.1f}."]
 
 
 def _of_run(site: Site, places: Places, entry: Entry) -> list[str]:

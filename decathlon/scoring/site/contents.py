@@ -94,8 +94,3 @@ class Site:
 def subtitle(places: Places) -> str:
     """Returns the suite of a page and what its numbers rest on."""
     return visible(f"{places.board.suite.title}, {conditions(places.board)}")
-
-
-def headings(places: Places) -> dict[str, str]:
-    """Returns the short name of each domain."""
-    return {name: visible(places.board.suite.column_of(name)) for name in places.board.domains}

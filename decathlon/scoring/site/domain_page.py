@@ -24,20 +24,6 @@ def domain_page(site: Site, places: Places, domain: str) -> str:
     )
 
 
-def places_of_rows(places: Places, domain: str) -> dict[int, tuple[int, int]]:
-    """Returns the place of each row on a domain, and how many rows are ranked with it.
-
-    Rows of one subset of the training images are ranked; equal accuracies share a place.
-    """
-    rows = places.board.rows
-    known = [i for i, row in enumerate(rows) if row.accuracy.get(domain) is not None]
-    found = {}
-    for i in known:
-        same = [rows[j].accuracy[domain] or 0.0 for j in known if rows[j].subset == rows[i].subset]
-        found[i] = 1 + sum(value > (rows[i].accuracy[domain] or 0.0) for value in same), len(same)
-    return found
-
-
 def _facts(places: Places, domain: str) -> list[tuple[str, str]]:
     board = places.board
     known = board.suite.domains.get(domain)
@@ -69,7 +55,7 @@ def _view(view: View) -> str:
 
 def _ranking(places: Places, domain: str) -> list[dict[str, Any]]:
     """Returns the rows of each group, the best first."""
-    board, ranked = places.board, places_of_rows(places, domain)
+    board, ranked = places.board, places.ranked[domain]
     pairs = {i: (board.rows[i].accuracy_ci or {}).get(domain) for i in ranked}
     values = {i: board.rows[i].accuracy[domain] or 0.0 for i in ranked}
     if not values:

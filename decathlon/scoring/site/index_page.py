@@ -5,9 +5,8 @@ from typing import Any
 
 from decathlon.common.text import visible
 from decathlon.scoring.render.html import table_of
-from decathlon.scoring.render.page import image
 from decathlon.scoring.render.terminal import conditions
-from decathlon.scoring.rows import Row, merit
+from decathlon.scoring.rows import Row, merit, merit_text, placed
 from decathlon.scoring.site import charts
 from decathlon.scoring.site.contents import Site, subtitle
 from decathlon.scoring.site.places import START, Places, link
@@ -51,20 +50,21 @@ def index_page(site: Site, places: Places) -> str:
         found = site.submission(row)
         return " ".join([row.method or "", *(found.card.authors if found else ())])
 
-    only = len(site.suites) == 1
+    title = site.title if len(site.suites) == 1 else board.suite.title
     return site.page(
         "site_index.html",
         place,
         places,
         script="board.js",
-        title=visible(site.title if only else board.suite.title),
-        conditions=subtitle(places) if only else visible(conditions(board)),
+        title=visible(title),
+        conditions=visible(conditions(board)) if title == board.suite.title else subtitle(places),
         text=visible(board.suite.text),
         counts=_counts(board.rows),
         table=table_of(board, lambda number: link(place, places.rows[number]), more=authors),
         domains=_domains(places),
         ranks=_ranks(places),
-        figures=_figures(places),
+        tradeoff=_tradeoff(places),
+        merit=visible(merit_text(board.suite)),
     )
 
 
@@ -115,12 +115,20 @@ def _ranks(places: Places) -> dict[str, Any] | None:
     return charts.ranks(found) if found else None
 
 
-def _figures(places: Places) -> list[dict[str, str]]:
-    # Imported here: a page without the figure does not pay for matplotlib.
-    from decathlon.scoring.figures import boards
-
+def _tradeoff(places: Places) -> dict[str, Any] | None:
+    """Returns the plot of merit over size; None if no row has both."""
     board = places.board
-    if not boards.placed(board):
-        return []
-    text = f"{boards.merit_text(board.suite)} against the number of parameters"
-    return [image(boards.tradeoff(board), text)]
+    pages = {id(row): page for row, page in zip(board.rows, places.rows, strict=True)}
+    marks = [
+        charts.Mark(
+            visible(row.label),
+            link(places.index, pages[id(row)]),
+            size,
+            value,
+            row.ci if board.suite.score else None,
+            row.kind == "run",
+        )
+        for row, size, value in placed(board.rows, board.suite)
+        if not row.subset
+    ]
+    return charts.tradeoff(marks, from_zero=board.suite.score is not None) if marks else None

@@ -9,6 +9,7 @@ from functools import cached_property
 from decathlon.common.files import digest_of
 from decathlon.common.text import to_ascii
 from decathlon.scoring.board import Board
+from decathlon.scoring.columns import Cell, cells, columns_of
 from decathlon.scoring.rows import Row
 
 LONGEST = 60
@@ -44,7 +45,7 @@ def identity(row: Row) -> list[object]:
 
 @dataclass(frozen=True)
 class Places:
-    """The files of one suite, as paths from the root of the site.
+    """The files of one suite, as paths from the root of the site, and the places of its rows.
 
     Attributes:
         board: The suite's board.
@@ -83,6 +84,32 @@ class Places:
             names.append(name if name == domain else f"{name}-{digest_of(domain)[:DIGITS]}")
         pages = [f"{self.folder}/domains/{name}.html" for name in _distinct(names)]
         return dict(zip(self.board.domains, pages, strict=True))
+
+    @cached_property
+    def ranked(self) -> dict[str, dict[int, tuple[int, int]]]:
+        """By domain and row, the row's place, and how many rows are ranked with it.
+
+        Rows of one subset of the training images are ranked; equal accuracies share a place.
+        """
+        found: dict[str, dict[int, tuple[int, int]]] = {}
+        for domain in self.board.domains:
+            known = {
+                number: (row.subset, accuracy)
+                for number, row in enumerate(self.board.rows)
+                if (accuracy := row.accuracy.get(domain)) is not None
+            }
+            found[domain] = {}
+            for number, (subset, accuracy) in known.items():
+                same = [other for group, other in known.values() if group == subset]
+                found[domain][number] = 1 + sum(other > accuracy for other in same), len(same)
+        return found
+
+    @cached_property
+    def cells(self) -> list[dict[str, Cell]]:
+        """The accuracies of each row by domain, as the board shows them."""
+        columns = columns_of(self.board, self.board.domains)
+        lines = cells(self.board, columns)
+        return [dict(zip(self.board.domains, line, strict=True)) for line in lines]
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -1,13 +1,14 @@
 """The page of a row: whose it is, what it reached, how it was made, and how to make it again."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from decathlon.common.files import sha256
 from decathlon.common.text import file_size, visible, visible_lines
 from decathlon.results.selection import value_text
 from decathlon.scoring import setups
-from decathlon.scoring.columns import MISSING, cells, columns_of
+from decathlon.scoring.columns import MISSING, columns_of
 from decathlon.scoring.entries import Entry, sources_of
 from decathlon.scoring.logs import mean_losses
 from decathlon.scoring.render.row_details import facts_of_row, provenance_of_row
@@ -15,8 +16,7 @@ from decathlon.scoring.routes import decisions_of, is_routed
 from decathlon.scoring.rows import Row
 from decathlon.scoring.site import charts
 from decathlon.scoring.site.checks import checks_of
-from decathlon.scoring.site.contents import Site, headings, subtitle
-from decathlon.scoring.site.domain_page import places_of_rows
+from decathlon.scoring.site.contents import Site, subtitle
 from decathlon.scoring.site.places import Places, link
 
 FIGURES = ("score", "ci", "printed", "mean", "diff", "diff_ci", "rank_ci", "params", "covered")
@@ -81,7 +81,7 @@ def _card(site: Site, row: Row) -> dict[str, Any]:
     }
 
 
-def _download(place: str, path: Any) -> dict[str, str]:
+def _download(place: str, path: Path) -> dict[str, str]:
     return {
         "href": link(place, bundle_of(place)),
         "size": file_size(path.stat().st_size),
@@ -108,9 +108,9 @@ def _domains(places: Places, number: int) -> list[dict[str, Any]]:
         if value is None and domain not in row.unknown:
             continue
         pair = (row.accuracy_ci or {}).get(domain)
-        ranked = places_of_rows(places, domain)
+        ranked = places.ranked[domain].get(number)
         same = [r.accuracy.get(domain) or 0.0 for r in board.rows if r.subset == row.subset]
-        (cell,) = cells(board, columns_of(board, [domain]))[number]
+        cell = places.cells[number][domain]
         lines.append(
             {
                 "name": visible(domain),
@@ -119,7 +119,7 @@ def _domains(places: Places, number: int) -> list[dict[str, Any]]:
                 "mark": cell.mark,
                 "interval": f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else "",
                 "strip": None if value is None else charts.strip(axis, value, pair, max(same)),
-                "place": "{} of {}".format(*ranked[number]) if number in ranked else "",
+                "place": "{} of {}".format(*ranked) if ranked else "",
                 "points": f"{row.points[domain]:.1f}" if domain in row.points else "",
             }
         )
@@ -131,14 +131,14 @@ def _curves(places: Places, entry: Entry) -> list[dict[str, Any]]:
     assert results is not None
     losses = mean_losses(results, entry)
     known = {name: losses[name] for name in places.board.suite.in_order(losses)}
-    return charts.curves(known, headings(places))
+    return charts.curves(known)
 
 
 def _routing(places: Places, entry: Entry) -> dict[str, Any] | None:
     board = places.board
     if board.results is None or not is_routed(board.results, entry):
         return None
-    return charts.routing(decisions_of(board.results, entry, board.suite), entry, headings(places))
+    return charts.routing(decisions_of(board.results, entry, board.suite), entry)
 
 
 def _facts(places: Places, row: Row, entry: Entry | None) -> list[tuple[str, str]]:

@@ -4,13 +4,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.folders import check_replaceable, replacing_folder
 from decathlon.results.bundles import Gathered, gathered
 from decathlon.results.records import find_records
+from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import Board, board_of
 from decathlon.scoring.entries import suites_of
 from decathlon.scoring.render.formats import to_json
@@ -21,6 +22,12 @@ from decathlon.scoring.site.index_page import index_page, start_page
 from decathlon.scoring.site.places import FEED, START, Places
 from decathlon.scoring.site.row_page import bundle_of, row_page
 from decathlon.suites.base import Suite
+
+if TYPE_CHECKING:
+    from decathlon.scoring.audit import Answers
+
+if TYPE_CHECKING:
+    pass
 
 TITLE = "Leaderboards"
 """Title of a site of several suites."""
@@ -103,41 +110,49 @@ def _inputs(paths: Sequence[Path]) -> list[Path]:
 
 
 def _site(found: Gathered, inputs: Sequence[Path], request: SiteRequest) -> Site:
+    answers: dict[str, Answers] = {}
+    boards = []
+    for suite in suites_of(found.results):
+        own = _answers(request.labels, suite)
+        answers |= {suite.name: own} if own else {}
+        of = request.split, request.baseline, request.everything
+        boards.append(_for_readers(board_of(found.results, *of, own, suite)))
+    suites = [Places(board, START) for board in boards]
+    if len(suites) > 1:
+        suites = [replace(one, index=f"{one.folder}/{START}") for one in suites]
+    title = request.title or (TITLE if len(suites) > 1 else boards[0].suite.title)
+    return Site(title, request.url.rstrip("/"), tuple(suites), _submissions(found, inputs), answers)
+
+
+def _submissions(found: Gathered, inputs: Sequence[Path]) -> dict[str, Submission]:
+    """Returns the bundles by the name that their records have in what was gathered."""
     bundles = [path for path in inputs if path.is_file()]
-    first = {Path(folder).parts[0]: origin for folder, origin in reversed(found.origins.items())}
+    origins: dict[str, str] = {}
+    for folder, origin in found.origins.items():
+        origins.setdefault(Path(folder).parts[0], origin)
     submissions = {}
     for (name, card), path in zip(found.cards.items(), bundles, strict=True):
-        inside = first[name].removeprefix(f"{path}: ")
-        submissions[name] = Submission(card, path, Path(inside).parts[1])
-    answers, boards = {}, []
-    for suite in suites_of(found.results):
-        own = _answers(request, suite)
-        answers |= {suite.name: own} if own else {}
-        boards.append(
-            board_of(found.results, request.split, request.baseline, request.everything, own, suite)
-        )
-    boards = [_for_readers(board) for board in boards]
-    only = len(boards) == 1
-    suites = [Places(board, START) for board in boards]
-    if not only:
-        suites = [replace(one, index=f"{one.folder}/{START}") for one in suites]
-    title = request.title or (boards[0].suite.title if only else TITLE)
-    return Site(title, request.url.rstrip("/"), tuple(suites), submissions, answers)
+        inside = Path(origins[name].removeprefix(f"{path}: "))  # results/NAME/...
+        submissions[name] = Submission(card, path, inside.parts[1])
+    return submissions
 
 
 def _for_readers(board: Board) -> Board:
-    """Leaves out what only who makes the site can act on."""
-    return replace(board, hidden=(), hint="")
+    """Puts the best row first, and leaves out advice to whoever makes the site."""
+    # Of means over different domains, the mean rank is fair: a domain that is missing counts last.
+    best_first = arrange(board, sort="score" if board.suite.score else "rank")
+    return replace(best_first, hidden=(), hint="")
 
 
-def _answers(request: SiteRequest, suite: Suite):
-    if request.labels is None:
+def _answers(labels: Path | None, suite: Suite) -> "Answers | None":
+    """Returns the labels to check a suite's records against; None if it has no official ones."""
+    if labels is None or not suite.submission:
         return None
     # Imported here: only a site with labels pays for numpy.
     from decathlon.data.sources.test_labels import LabelsFile, read_labels
 
     # Pages name the file, not the folder on this machine.
-    return LabelsFile(Path(request.labels.name), read_labels(request.labels, suite))
+    return LabelsFile(Path(labels.name), read_labels(labels, suite))
 
 
 def _files(site: Site) -> Iterator[tuple[str, bytes | Path]]:
