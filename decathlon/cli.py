@@ -12,9 +12,9 @@ from decathlon.commands import (
     applying,
     data,
     probes,
-    publishing,
     reproduction,
     scores,
+    sites,
     sweeps,
     training,
 )
@@ -83,7 +83,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         reproduction.reproduce,
         scores.submit,
         scores.evaluate,
-        publishing.site,
+        sites.site,
     ),
 }
 for panel, commands in PANELS.items():

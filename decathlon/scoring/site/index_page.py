@@ -1,9 +1,12 @@
 """The page of a board, and the page that leads to several."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from decathlon.common.text import visible
+from decathlon.scoring.board import Board
+from decathlon.scoring.columns import EXTRA, default_keys
 from decathlon.scoring.render.html import table_of
 from decathlon.scoring.render.terminal import conditions
 from decathlon.scoring.rows import Row, merit, merit_text, placed
@@ -11,6 +14,9 @@ from decathlon.scoring.site import charts
 from decathlon.scoring.site.contents import Site, subtitle
 from decathlon.scoring.site.places import START, Places, link
 from decathlon.suites.base import SPLITS
+
+FIRST = ("score", "ci", "mean", "diff", "diff_ci", "rank_ci", "params")
+"""Columns that stand before the domains."""
 
 
 def start_page(site: Site) -> str:
@@ -60,7 +66,9 @@ def index_page(site: Site, places: Places) -> str:
         conditions=visible(conditions(board)) if title == board.suite.title else subtitle(places),
         text=visible(board.suite.text),
         counts=_counts(board.rows),
-        table=table_of(board, lambda number: link(place, places.rows[number]), more=authors),
+        table=table_of(
+            board, lambda number: link(place, places.rows[number]), _columns(board), authors
+        ),
         domains=_domains(places),
         ranks=_ranks(places),
         tradeoff=_tradeoff(places),
@@ -68,10 +76,15 @@ def index_page(site: Site, places: Places) -> str:
     )
 
 
-def _counts(rows: Sequence[Row]) -> str:
+def _counts(rows: Sequence[Row]) -> Counter[str]:
     """Returns how many rows there are of each kind."""
-    runs = sum(row.kind == "run" for row in rows)
-    return f"{runs} submitted, {len(rows) - runs} published"
+    return Counter(row.kind for row in rows)
+
+
+def _columns(board: Board) -> list[str]:
+    """Returns the columns of a board, what it is ordered by first."""
+    keys = list(dict.fromkeys([*default_keys(board), *EXTRA]))
+    return sorted(keys, key=lambda key: FIRST.index(key) if key in FIRST else len(FIRST))
 
 
 def _domains(places: Places) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Commands that publish results: site, new-leaderboard."""
+"""Commands that make leaderboards to publish: site, new-leaderboard."""
 
 from pathlib import Path
 from typing import Annotated
