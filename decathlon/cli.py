@@ -12,6 +12,7 @@ from decathlon.commands import (
     applying,
     data,
     probes,
+    publishing,
     reproduction,
     scores,
     sites,
@@ -83,7 +84,10 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         reproduction.reproduce,
         scores.submit,
         scores.evaluate,
+        publishing.bundle,
+        publishing.check_bundle,
         sites.site,
+        sites.new_leaderboard,
     ),
 }
 for panel, commands in PANELS.items():

@@ -1,7 +1,7 @@
 """Several results folders and bundles, read as one results folder."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,10 @@ class Gathered:
                 place = rf"(?:{root}|(?<![\w/])){re.escape(folder)}(?!\w)"
                 text = origin.join(re.split(place, text))
         return text.replace(str(self.results), self.given)
+
+    def told_all(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """Does the same for several messages."""
+        return tuple(map(self.told, texts))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from decathlon.common.text import plural
 from decathlon.results.records import RunRecord, pack_bits
 from decathlon.scoring.integrity import read_predictions
 from decathlon.scoring.intervals import bits_of
-from decathlon.scoring.predictions import Ids, lookup, some
+from decathlon.scoring.predictions import Ids, Predictions, lookup, some
 
 if TYPE_CHECKING:
     from decathlon.data.reading.answers import Answer, PreparedAnswers
@@ -101,20 +101,33 @@ def _said(
 
 def _problems(results: Path, record: RunRecord, key: "AnswerKey") -> list[str]:
     """Returns every disagreement between a record and the answers."""
-    where = f"{record.folder}: "
     try:
         found = read_predictions(results, record)
     except ResultError as error:
         return [str(error)]
+    return [f"{record.folder}: {problem}" for problem in disagreements(record, found, key)]
+
+
+def right_of(found: Predictions, key: "AnswerKey") -> NDArray[np.bool_] | None:
+    """Returns which predictions are right; None where the labels are unknown."""
+    if key.category_ids is None:
+        return None
     position, known = lookup(key.image_ids, found.image_ids)
+    right = np.zeros(len(known), dtype=bool)
+    right[known] = key.category_ids[position[known]] == found.category_ids[known]
+    return right
+
+
+def disagreements(record: RunRecord, found: Predictions, key: "AnswerKey") -> list[str]:
+    """Returns every disagreement between a record, its predictions and the answers."""
+    known = lookup(key.image_ids, found.image_ids)[1]
     problems = _on_ids(found.image_ids, known, key)
     foreign = ~lookup(key.categories, found.category_ids)[1]
     if foreign.any():
         ids = some(found.category_ids[foreign])
         problems.append(f"{int(foreign.sum())} predictions name no category of the domain: {ids}")
-    if key.category_ids is not None and record.correct is not None:
-        right = np.zeros(len(known), dtype=bool)
-        right[known] = key.category_ids[position[known]] == found.category_ids[known]
+    right = right_of(found, key)
+    if right is not None and record.correct is not None:
         problems += _on_counts(record, right, len(key.image_ids))
     if record.num_classes != len(key.categories):
         problems.append(f"num_classes: is {record.num_classes}, has to be {len(key.categories)}")
@@ -126,7 +139,7 @@ def _problems(results: Path, record: RunRecord, key: "AnswerKey") -> list[str]:
         other = key.digests.get(split, digest)
         if other != digest and split != exempt:
             problems.append(f"data.{split}: is {digest[:12]}..., the data there {other[:12]}...")
-    return [where + problem for problem in problems]
+    return problems
 
 
 def _on_ids(ids: Ids, known: NDArray[np.bool_], key: "AnswerKey") -> list[str]:

@@ -214,14 +214,14 @@ def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
             if label in entries or (label != name and label in by_name):  # like another name
                 digest = digest_of([str(record.folder) for record in part])
                 label += f" {digest[: setups.SHORT]}"  # noqa: PLW2901
-            entries[label] = Entry(name, label, setup, _by_repetition(part))
+            entries[label] = Entry(name, label, setup, by_repetition(part))
     return entries
 
 
 def entry_of(record: RunRecord, label: str, suite: Suite) -> Entry:
     """Returns the entry of one record alone."""
     ((setup, own),) = setups.by_setup([record], suite)
-    return Entry(record.name, label, setup, _by_repetition(own))
+    return Entry(record.name, label, setup, by_repetition(own))
 
 
 def read_trial(path: Path) -> tuple[Path, RunRecord]:
@@ -246,7 +246,8 @@ def read_trial(path: Path) -> tuple[Path, RunRecord]:
     return results, record
 
 
-def _by_repetition(records: list[RunRecord]) -> dict[Repetition, dict[str, RunRecord]]:
+def by_repetition(records: list[RunRecord]) -> dict[Repetition, dict[str, RunRecord]]:
+    """Returns the records of one setup by seed and draw, and by domain."""
     found: dict[Repetition, dict[str, RunRecord]] = {}
     for record in records:
         draw = Subset.named(record.subset).draw if record.subset else 0

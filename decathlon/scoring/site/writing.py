@@ -1,7 +1,7 @@
 """``decathlon site``: gathers records, makes every page, and writes them as one folder."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,7 +41,7 @@ class SiteRequest(NamedTuple):
         url: Where it is to be read; empty if that is not known.
         split: Split that is reported.
         baseline: Run that defines E_max, or that others are compared with.
-        labels: ``labels_test.zip``, or a folder with its files; None to check no counts.
+        answers: Returns the labels that a suite's records are checked against, or None.
         everything: Show all published rows instead of those of the suite's main table.
     """
 
@@ -49,7 +49,7 @@ class SiteRequest(NamedTuple):
     url: str = ""
     split: str = "test"
     baseline: str | None = None
-    labels: Path | None = None
+    answers: "Callable[[Suite], Answers | None]" = lambda suite: None
     everything: bool = False
 
 
@@ -113,7 +113,7 @@ def _site(found: Gathered, inputs: Sequence[Path], request: SiteRequest) -> Site
     answers: dict[str, Answers] = {}
     boards = []
     for suite in suites_of(found.results):
-        own = _answers(request.labels, suite)
+        own = request.answers(suite)
         answers |= {suite.name: own} if own else {}
         of = request.split, request.baseline, request.everything
         boards.append(_for_readers(board_of(found.results, *of, own, suite)))
@@ -142,17 +142,6 @@ def _for_readers(board: Board) -> Board:
     # Of means over different domains, the mean rank is fair: a domain that is missing counts last.
     best_first = arrange(board, sort="score" if board.suite.score else "rank")
     return replace(best_first, hidden=(), hint="")
-
-
-def _answers(labels: Path | None, suite: Suite) -> "Answers | None":
-    """Returns the labels to check a suite's records against; None if it has no official ones."""
-    if labels is None or not suite.submission:
-        return None
-    # Imported here: only a site with labels pays for numpy.
-    from decathlon.data.sources.test_labels import LabelsFile, read_labels
-
-    # Pages name the file, not the folder on this machine.
-    return LabelsFile(Path(labels.name), read_labels(labels, suite))
 
 
 def _files(site: Site) -> Iterator[tuple[str, bytes | Path]]:
