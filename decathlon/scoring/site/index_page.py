@@ -129,7 +129,7 @@ def _ranks(places: Places) -> dict[str, Any] | None:
 
 
 def _tradeoff(places: Places) -> dict[str, Any] | None:
-    """Returns the plot of merit over size; None if no row has both."""
+    """Returns the plot of merit over size; None if there are no two sizes to compare."""
     board = places.board
     pages = {id(row): page for row, page in zip(board.rows, places.rows, strict=True)}
     marks = [
@@ -144,4 +144,6 @@ def _tradeoff(places: Places) -> dict[str, Any] | None:
         for row, size, value in placed(board.rows, board.suite)
         if not row.subset
     ]
-    return charts.tradeoff(marks, from_zero=board.suite.score is not None) if marks else None
+    if len({mark.size for mark in marks}) < 2:
+        return None
+    return charts.tradeoff(marks, from_zero=board.suite.score is not None)
