@@ -61,7 +61,7 @@ BEFORE = {
     "docs/data.md": "archives fine photos source",
     "docs/running.md": "data",
     "docs/scoring.md": "data source labels results",
-    "docs/publishing.md": "results",
+    "docs/publishing.md": "data labels results",
     "docs/using-networks.md": "flowers",
     "docs/methods.md": "data source",
     "docs/your-suite.md": "photos source",

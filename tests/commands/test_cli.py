@@ -55,6 +55,8 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "plot",
         "submit",
         "evaluate",
+        "bundle",
+        "check-bundle",
         "site",
         "new-leaderboard",
         "demo",
