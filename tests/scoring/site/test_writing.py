@@ -152,7 +152,7 @@ def test_a_domain_page_ranks_with_intervals(site: Path) -> None:
     text = (site / "visual-decathlon/domains/dtd.html").read_text(encoding="utf-8")
     assert text.index(">spottune<") < text.index(">Res. adapt. (large)<") < text.index(">plain<")
     assert "<dd>describable textures</dd>" in text
-    (ends,) = re.findall(r"<td>60.00</td><td>(.*) to (.*)</td><td class", text)
+    (ends,) = re.findall(r"<td>60.00</td><td>([\d.]+) to ([\d.]+)</td>", text)
     jeffreys = beta(1128.5, 752.5).ppf([0.025, 0.975])  # 60 % of 1880 images
     assert [float(end) for end in ends] == pytest.approx(100 * jeffreys, abs=0.1)
     assert text.count('class="dot"') == 4
