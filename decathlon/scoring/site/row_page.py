@@ -19,6 +19,7 @@ from decathlon.scoring.site import charts
 from decathlon.scoring.site.checks import checks_of
 from decathlon.scoring.site.contents import Site, subtitle
 from decathlon.scoring.site.places import Places, link
+from decathlon.suites.registry import DEFAULT
 
 FIGURES = ("score", "ci", "printed", "mean", "diff", "diff_ci", "rank_ci", "params", "covered")
 COSTS = ("seeds", "time", "flops", "memory")
@@ -58,7 +59,7 @@ def row_page(site: Site, places: Places, number: int) -> str:
         facts=_facts(places, row, entry),
         settings=_settings(entry) if entry else [],
         checks=[visible(text) for text in checks_of(site, places, row)],
-        commands=_commands(site, places, row, entry),
+        commands=_commands(site, places, number),
         provenance=[(title, text) for title, text in provenance_of_row(entry) if title != "Recipe"]
         if entry
         else [],
@@ -74,7 +75,7 @@ def _card(site: Site, row: Row) -> dict[str, Any]:
     """Returns whose row it is, and where to read about it."""
     found = site.submission(row)
     if found is None:
-        return {"source": visible(row.source), "table": visible(row.table), "year": row.year}
+        return {"source": visible(row.source)}
     return {
         "authors": visible(", ".join(found.card.authors)),
         "links": [(visible(text), address) for text, address in found.card.links.items()],
@@ -146,7 +147,7 @@ def _facts(places: Places, row: Row, entry: Entry | None) -> list[tuple[str, str
     """Returns what the row was made with."""
     known = dict(facts_of_row(places.board, row))
     names = ["trained on", "seeds", "draws", "baseline", "over", "#par rests on"]
-    names += ["missing", "year", "table", "source"]
+    names += ["missing", "year", "table"]
     facts = [("method", entry.setup.method if entry else row.method or "")]
     facts += [(name, known.get(name, "")) for name in names]
     if entry is not None:
@@ -178,13 +179,15 @@ def _rounded(value: Any) -> str:
     )
 
 
-def _commands(site: Site, places: Places, row: Row, entry: Entry | None) -> str:
+def _commands(site: Site, places: Places, number: int) -> str:
     """Returns the commands that make the row again; empty if none are known."""
+    row = places.board.rows[number]
+    entry = places.board.behind(row)
     if entry is None:
         if row.method is None or row.subset:
             return ""
         suite = places.board.suite
-        named = "" if suite.name == "visual-decathlon" else f" --suite {suite.name}"
+        named = "" if suite == DEFAULT else f" --suite {suite.name}"
         return (
             f"decathlon run --method {shlex.quote(row.method)} --source source.safetensors"
             f" --data data\ndecathlon score results{named}"
@@ -192,7 +195,7 @@ def _commands(site: Site, places: Places, row: Row, entry: Entry | None) -> str:
     submission = site.submission(row)
     lines, folder = [], f"results/{entry.name}"
     if submission is not None:
-        archive = bundle_of(places.rows[places.board.rows.index(row)]).rpartition("/")[2]
+        archive = bundle_of(places.rows[number]).rpartition("/")[2]
         stem = archive.removesuffix(".zip")
         lines.append(f"unzip {archive} -d {stem}")
         folder = f"{stem}/results/{submission.name}"
