@@ -27,7 +27,7 @@ MAX_UNPACKED = 2_000_000_000
 """Bytes of all members but weights: twenty seeds of a complete submission take a tenth."""
 FREE, LARGEST_RATIO = 64_000_000, 200
 """Bytes beyond the first that they may unpack to, for each of the archive's; JSON takes twenty."""
-LIMITS = {RECORD: 4_000_000, PREDICTIONS: 64_000_000, ROUTING: 50_000_000, LOG: 50_000_000}
+LIMITS = {RECORD: 1_000_000, PREDICTIONS: 64_000_000, ROUTING: 10_000_000, LOG: 10_000_000}
 """Most bytes of the members of a trial, ten times those of an honest one at least."""
 MAX_CARD = 1_000_000
 _PIECE = 1 << 22

@@ -8,7 +8,6 @@ two runs of the same trial agree in everything else.
 """
 
 import json
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
@@ -35,6 +34,9 @@ LOG = "log.jsonl"
 LOGITS = "logits.safetensors"
 LONGEST = 200
 """Bytes of a name in the results, which is also that of a folder."""
+LARGEST = 1e300
+LONGEST_INTEGER = 30
+"""Digits of an integer; 64 bits take 19."""
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
 
@@ -258,17 +260,29 @@ def parse_json(raw: bytes, where: str, mend: str = "put the original file back")
         mend: How to mend it.
 
     Raises:
-        ResultError: It is not JSON, or has a number that is infinite or none.
+        ResultError: It is not JSON, or has a number that is none or that no result has.
     """
     try:
-        return json.loads(raw, parse_constant=refuse_constant, parse_float=_finite)
+        return json.loads(
+            raw, parse_constant=refuse_constant, parse_float=_bounded, parse_int=_whole
+        )
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{where}: not JSON ({error}); {mend}") from None
 
 
-def _finite(text: str) -> float:
+def _bounded(text: str) -> float:
+    """Returns a number that can be added to others without becoming infinite."""
     value = float(text)
-    return value if math.isfinite(value) else refuse_constant(text)
+    if abs(value) > LARGEST:
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
+def _whole(text: str) -> int:
+    """Returns an integer that is a float's to hold; strangers' may have thousands of digits."""
+    if len(text) > LONGEST_INTEGER:
+        raise ValueError(f"{text[:20]}... is too large a number")
+    return int(text)
 
 
 def validated(model: type[M], value: Any, path: Path, context: Any = None) -> M:

@@ -68,7 +68,7 @@ def before(selection: Selection | None, recipe: Mapping[str, Any]) -> dict[str, 
     found = dict(recipe)
     for name in () if selection is None else selection.chosen:
         setting, _, domain = name.partition(".")
-        if domain:
+        if domain and isinstance(found.get(setting), Mapping):
             found[setting] = {key: v for key, v in found[setting].items() if key != domain}
         else:
             found.pop(setting, None)

@@ -1,58 +1,34 @@
-"""The card that belongs to the records of one row."""
+"""What the card of a bundle repeats of the records of its row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Any
 
-from decathlon import __version__
-from decathlon.results.card import Card
 from decathlon.results.records import RunRecord
 from decathlon.scoring.setups import Setup
 from decathlon.suites.base import Suite
 
 
-def card_of(
-    setup: Setup,
-    records: Sequence[RunRecord],
-    suite: Suite,
-    *,
-    label: str,
-    authors: Sequence[str] = (),
-    links: Mapping[str, str] | None = None,
-    bibtex: str = "",
-) -> Card:
-    """Returns the card of a row.
+def facts_of(setup: Setup, records: Sequence[RunRecord], suite: Suite) -> dict[str, Any]:
+    """Returns the fields of a card that the records of a row decide, as JSON values.
 
     Args:
-        setup: How its records were made.
+        setup: How the records were made.
         records: The records, of one suite and split.
         suite: Their suite.
-        label: What the row is called.
-        authors: Names, as given.
-        links: Web addresses by what they lead to.
-        bibtex: An entry to cite.
-
-    Raises:
-        ValidationError: What the authors say does not fit on a card.
     """
-    return Card(
-        label=label,
-        authors=tuple(authors),
-        links=dict(links or {}),
-        bibtex=bibtex,
-        suite=suite.name,
-        split=records[0].split,  # type: ignore[arg-type]
-        method=setup.method,
-        code=setup.code,
-        settings=setup.recipe,
-        chosen={trial_of(r): r.selection.chosen for r in records if r.selection},
-        selection=setup.selection,
-        subset=setup.subset,
-        crop=setup.crop,  # type: ignore[arg-type]
-        routing=setup.routing,
-        network=setup.network,
-        source=setup.source,
-        decathlon=__version__,
-    )
+    models = {"code": setup.code, "selection": setup.selection, "routing": setup.routing}
+    return {
+        "suite": suite.name,
+        "split": records[0].split,
+        "method": setup.method,
+        "settings": setup.recipe,
+        "chosen": {trial_of(r): r.selection.chosen for r in records if r.selection},
+        "subset": setup.subset,
+        "crop": setup.crop,
+        "network": setup.network,
+        "source": setup.source,
+    } | {name: model and model.model_dump(mode="json") for name, model in models.items()}
 
 
 def trial_of(record: RunRecord) -> str:

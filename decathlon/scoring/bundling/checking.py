@@ -80,7 +80,8 @@ def check_bundle(
         found = [evidence_of(results, record, answers) for record in records]
         row = _row(card, records, suite)
         again = _row(card, [one.recomputed or one.record for one in found], suite)
-        ratio = params_ratio(row.used, suite)
+        counted = params_ratio(row.used, suite)
+        ratio = counted and counted[0]
         points = (
             first,
             on_files(found),
@@ -88,11 +89,11 @@ def check_bundle(
             _on_score(row, again, found, suite),
             *check_rules(card, records, suite),
             _on_code(records, installed),
-            _on_parameters(results, records, installed),
+            _on_parameters(results, records, ratio, installed),
         )
         score, mean = _score(again, suite), _mean(again)
         number = len(again.domains)
-        return BundleCheck(path, card, suite, score, mean, number, ratio and ratio[0], points)
+        return BundleCheck(path, card, suite, score, mean, number, ratio, points)
 
 
 def _read(results: Path) -> tuple[list[RunRecord], list[str]]:
@@ -166,12 +167,15 @@ def _on_code(records: Sequence[RunRecord], installed: Installed) -> Point:
     return Point.of(name, "that of the installed method", differences)
 
 
-def _on_parameters(results: Path, records: Sequence[RunRecord], installed: Installed) -> Point:
+def _on_parameters(
+    results: Path, records: Sequence[RunRecord], ratio: float | None, installed: Installed
+) -> Point:
     """Counts the parameters of the networks in the bundle."""
     name = "#par"
+    stated = f"{ratio:.2f}x by the records" if ratio else "there is no target domain"
     networks = [r for r in records if (results / r.folder / WEIGHTS).is_file()]
     if not networks:
-        return Point(name, "unchecked", "no weights in the bundle")
+        return Point(name, "unchecked", f"{stated}; no weights in the bundle")
     differences = [
         f"{SOURCES}/{path.name}: has the digest {digest[:12]}..."
         for path in sorted((results / SOURCES).glob("*"))
@@ -181,8 +185,9 @@ def _on_parameters(results: Path, records: Sequence[RunRecord], installed: Insta
         for record in networks:
             differences += _on_network(results, record, installed)
     except UsageError as error:
-        return Point(name, "unchecked", str(error))
-    return Point.of(name, f"recounted from {plural(len(networks), 'network')}", differences)
+        return Point(name, "unchecked", f"{stated}; {error}")
+    text = f"{stated}, recounted from {plural(len(networks), 'network')}"
+    return Point.of(name, text, differences)
 
 
 def _on_network(results: Path, record: RunRecord, installed: Installed) -> list[str]:
@@ -191,8 +196,7 @@ def _on_network(results: Path, record: RunRecord, installed: Installed) -> list[
     try:
         counted = installed.count(results / record.folder / WEIGHTS, record)
     except DataError as error:
-        text = str(error).replace(f"{results / record.folder}/", "").replace(f"{results}/", "")
-        return [f"{where}: {text}"]
+        return [f"{where}: {str(error).replace(f'{results}/', '')}"]
     stated = record.parameters.model_dump()
     wording = "is {} in the record, {} in the weights"
     return [

@@ -5,14 +5,11 @@ from collections.abc import Iterator, Sequence
 from decathlon.common.errors import first_difference
 from decathlon.results.card import Card
 from decathlon.results.records import RunRecord
-from decathlon.scoring.bundling.cards import card_of, trial_of
+from decathlon.scoring.bundling.cards import facts_of, trial_of
 from decathlon.scoring.bundling.points import Point
 from decathlon.scoring.integrity import official_problem
 from decathlon.scoring.setups import Setup, all_differing, by_setup
 from decathlon.suites.base import SPLITS, Suite
-
-_SAID = ("label", "authors", "links", "bibtex", "decathlon")
-"""What only the card says."""
 
 
 def check_rules(card: Card, records: Sequence[RunRecord], suite: Suite) -> list[Point]:
@@ -36,11 +33,11 @@ def check_rules(card: Card, records: Sequence[RunRecord], suite: Suite) -> list[
 
 
 def _on_card(card: Card, setup: Setup, records: Sequence[RunRecord], suite: Suite) -> Iterator[str]:
-    expected = card_of(setup, records, suite, label=card.label).as_json()
-    for field, value in card.as_json().items():
-        if field not in _SAID and value != expected[field]:
+    said = card.as_json()
+    for field, value in facts_of(setup, records, suite).items():
+        if said[field] != value:
             wording = "is {} on the card, {} in the records"
-            yield first_difference(value, expected[field], field, wording)
+            yield first_difference(said[field], value, field, wording)
 
 
 def _on_setups(setups: Sequence[tuple[Setup, list[RunRecord]]]) -> Iterator[str]:
@@ -60,8 +57,8 @@ def _training(records: Sequence[RunRecord]) -> str:
 def _on_training(records: Sequence[RunRecord], suite: Suite) -> Iterator[str]:
     for record in records:
         expected: tuple[str, ...] = suite.trained_on[record.split] if record.trained else ()
-        # Data without val is trained on train alone, and the official data has one.
-        if not record.official and "val" not in record.data:
+        # Data without val is trained on train alone.
+        if "val" not in record.data and not _has_val(record, suite):
             expected = tuple(split for split in expected if split != "val")
         if record.trained_on != "+".join(expected):
             yield (
@@ -75,6 +72,13 @@ def _on_training(records: Sequence[RunRecord], suite: Suite) -> Iterator[str]:
                 f"{trial_of(record)}: data has digests of {listed}, has to have those of"
                 f" {', '.join(sorted(splits))}"
             )
+
+
+def _has_val(record: RunRecord, suite: Suite) -> bool:
+    """Returns whether a record is of official data that has a val split."""
+    if not record.official or record.domain not in suite.domains:
+        return False
+    return bool(suite.held_out or suite.domains[record.domain].sizes[SPLITS.index("val")])
 
 
 def _selection(records: Sequence[RunRecord]) -> str:

@@ -10,12 +10,13 @@ from pathlib import Path
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
+from decathlon import __version__
 from decathlon.common.errors import ResultError, UsageError, fault_lines
 from decathlon.common.files import replacing
 from decathlon.results.bundle_files import LIMITS, RESULTS, SOURCES, is_network
 from decathlon.results.card import CARD, Card
 from decathlon.results.records import PREDICTIONS, RECORD, WEIGHTS, RunRecord
-from decathlon.scoring.bundling.cards import card_of
+from decathlon.scoring.bundling.cards import facts_of
 from decathlon.scoring.entries import Entry, find_entry, read_entries, suite_of
 from decathlon.suites.base import Suite
 
@@ -109,16 +110,15 @@ def write_bundle(
 
 
 def _card(entry: Entry, records: Sequence[RunRecord], suite: Suite, said: Authorship) -> Card:
+    value = facts_of(entry.setup, records, suite) | {
+        "label": said.label or entry.name,
+        "authors": said.authors,
+        "links": {"paper": said.paper} if said.paper else {},
+        "bibtex": said.bibtex,
+        "decathlon": __version__,
+    }
     try:
-        return card_of(
-            entry.setup,
-            records,
-            suite,
-            label=said.label or entry.name,
-            authors=said.authors,
-            links={"paper": said.paper} if said.paper else {},
-            bibtex=said.bibtex,
-        )
+        return Card.model_validate_json(json.dumps(value))
     except ValidationError as error:
         problems = fault_lines(error.errors(include_url=False), "card")
         raise UsageError(f"this does not fit on the card of a bundle:\n{problems}") from None
