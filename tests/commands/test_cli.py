@@ -59,6 +59,8 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "bundle",
         "check-bundle",
         "cite",
+        "site",
+        "new-leaderboard",
         "demo",
     ],
 )
@@ -69,9 +71,18 @@ def test_help_teaches(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["methods"], ["score", "results"], ["cite", "dtd"]]
+    "arguments",
+    [
+        ["--help"],
+        ["methods"],
+        ["score", "results"],
+        ["cite", "dtd"],
+        ["site", "results", "--out", "{folder}/public"],
+        ["new-leaderboard", "{folder}/board"],
+    ],
 )
-def test_light_commands_do_not_import_torch(arguments: list[str]) -> None:
+def test_light_commands_do_not_import_torch(arguments: list[str], tmp_path: Path) -> None:
+    arguments = [word.format(folder=tmp_path) for word in arguments]
     program = (
         "import sys, decathlon.cli as cli\n"
         f"sys.argv = ['decathlon', *{arguments!r}]\n"
