@@ -15,11 +15,11 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # loadscope had given to the first.
 IN_PARALLEL := -n auto --maxprocesses 8 --dist loadscope --max-worker-restart 0
 TESTS ?=
-EXTRAS := dev,cluster,onnx,optuna,timm,track
+EXTRAS := dev,cluster,docs,onnx,optuna,timm,track
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test test-lowest check lint types imports format bench clean
+.PHONY: help install demo test test-lowest check lint types imports format docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ types: $(STAMP) ## types, with mypy
 
 imports: $(STAMP) ## the order of imports between the rooms
 	$(BIN)/lint-imports
+
+docs: $(STAMP) ## build the handbook: out/handbook/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file tools/handbook/mkdocs.yml
 
 bench: $(STAMP) ## measure speed; each program of tools/ prints ratios, and writes out/bench/
 	@set -e; for program in tools/bench_*.py; do \

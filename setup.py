@@ -135,6 +135,7 @@ setup(
             "setuptools>=77.0.1",
         ],
         "cluster": ["ray[default]>=2.55.1"],
+        "docs": ["mkdocs>=1.6.1", "mkdocs-material>=9.6.5", "mkdocstrings-python>=1.18"],
         "onnx": ["onnx>=1.19", "onnxruntime>=1.23", "onnxscript>=0.6.2"],
         "optuna": ["optuna>=4.5.0"],
         "timm": ["timm>=1.0.22"],

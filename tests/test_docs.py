@@ -28,10 +28,12 @@ from tests.data.fine_grained import Fine, add_all
 ROOT = Path(__file__).parents[1]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
 BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = ("console", "bash")
+TOOLS = ("cp", "mkdir", "mv", "tar")
+"""Programs beside decathlon that a page may run."""
 LANGUAGES = (*SHELL, "python", "toml", "json", "text")
 
 # Added to a command, so that it takes seconds; the last of two equal options counts.
@@ -47,6 +49,7 @@ SMALLER = {
     "--method all": "--method fine-tuning",
     "lr=0.01,0.1,1": "lr=0.01,0.1",
     "--trials 20": "--trials 1",
+    "--scale 0.5": "--scale 0.02",
 }
 """Replaced in a command, as all methods, and many trials, take minutes."""
 ONE_DOMAIN = "--domain dtd"
@@ -68,6 +71,11 @@ BEFORE = {
     "docs/file-formats.md": "data source results",
     "docs/faq.md": "data source",
     "docs/study.md": "",
+    "docs/index.md": "",
+    "docs/tutorials/first-board.md": "demo",
+    "docs/tutorials/make-a-benchmark.md": "demo",
+    "docs/tutorials/photographs.md": "demo",
+    "docs/tutorials/write-a-method.md": "demo",
 }
 """What lies in a page's folder before its first command."""
 
@@ -97,11 +105,15 @@ def blocks(page: str, *languages: str) -> list[str]:
     return [text for language, text in BLOCK.findall(PAGES[page]) if language in languages]
 
 
-def commands(page: str) -> list[str]:
-    """All shell commands of a page, without comments, each on one line."""
-    lines = "".join(blocks(page, *SHELL)).replace("\\\n", " ").splitlines()
+def lines_of(block: str) -> list[str]:
+    """The shell commands of a block, without comments, each on one line."""
+    lines = block.replace("\\\n", " ").splitlines()
     lines = [re.sub(r"(^|\s+)#.*", "", line) for line in lines]
     return [re.sub(r"\s+", " ", line).removeprefix(".venv/bin/") for line in lines if line]
+
+
+def commands(page: str) -> list[str]:
+    return lines_of("".join(blocks(page, *SHELL)))
 
 
 def reason(command: str) -> str | None:
@@ -175,6 +187,14 @@ def trained(tiny: Path, tiny_source: Path, tmp_path_factory: pytest.TempPathFact
     return folder / "results"
 
 
+@pytest.fixture(scope="session")
+def toured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``decathlon demo`` leaves, with very few images."""
+    folder = tmp_path_factory.mktemp("toured")
+    act(folder, ["demo", "--scale", "0.02", "--out", "demo"])
+    return folder / "demo"
+
+
 @pytest.fixture
 def provide(request: pytest.FixtureRequest, tiny: Path) -> Callable[[Path, str], None]:
     """Returns what puts things into a page's folder."""
@@ -183,7 +203,9 @@ def provide(request: pytest.FixtureRequest, tiny: Path) -> Callable[[Path, str],
         from PIL import Image
 
         archives = tiny.parent / "archives"
-        if thing == "photos":
+        if thing == "demo":
+            shutil.copytree(request.getfixturevalue("toured"), folder / thing)
+        elif thing == "photos":
             take_photos(folder / "photos")
         elif thing == "fine":
             fine = Fine(folder / "fine")
@@ -233,11 +255,14 @@ def test_commands_run(page: str, provide: Callable, tmp_path: Path) -> None:
     for thing in BEFORE[page].split():
         provide(folder, thing)
     install(page, folder / "site")
-    for command in commands(page):
-        if reason(command) is None:
-            act(folder, tried(command, page, folder))
-    for code in blocks(page, "python"):
-        act(folder, [], code)
+    for language, text in BLOCK.findall(PAGES[page]):
+        if language == "python":
+            act(folder, [], text)
+        for command in lines_of(text) if language in SHELL else ():
+            if command.startswith(TOOLS):
+                subprocess.run(shlex.split(command), cwd=folder, check=True)
+            elif reason(command) is None:
+                act(folder, tried(command, page, folder))
 
 
 @cache
@@ -330,9 +355,10 @@ def test_code_that_is_named_exists(page: str) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_page_is_linked_from_the_readme() -> None:
+def test_every_page_is_linked_from_the_readme_or_the_home_page() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", PAGES["README.md"])
-    assert [page for page in PAGES if page != "README.md" and page not in links] == []
+    links += [f"docs/{link}" for link in re.findall(r"\]\(([^)#:]+)\)", PAGES["docs/index.md"])]
+    assert PAGES.keys() - links == {"README.md", "docs/index.md"}
 
 
 def test_readme_is_short() -> None:
