@@ -49,7 +49,7 @@ SMALLER = {
     "--method all": "--method fine-tuning",
     "lr=0.01,0.1,1": "lr=0.01,0.1",
     "--trials 20": "--trials 1",
-    "--scale 0.5": "--scale 0.02",
+    "--scale 0.5": "--scale 0.15",
 }
 """Replaced in a command, as all methods, and many trials, take minutes."""
 ONE_DOMAIN = "--domain dtd"
@@ -191,7 +191,7 @@ def trained(tiny: Path, tiny_source: Path, tmp_path_factory: pytest.TempPathFact
 def toured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``decathlon demo`` leaves, with very few images."""
     folder = tmp_path_factory.mktemp("toured")
-    act(folder, ["demo", "--scale", "0.02", "--out", "demo"])
+    act(folder, ["demo", "--scale", "0.15", "--out", "demo"])
     return folder / "demo"
 
 
