@@ -94,7 +94,7 @@ setup(
     package_data={
         "decathlon": ["py.typed", "**/*.html", "**/*.css", "**/*.js"],
         "decathlon.data.sources": ["*.txt"],
-        "decathlon.method": ["*.json"],
+        "decathlon.method": ["*.json", "template/*.jinja"],
         "decathlon.published": ["*/*.json"],
     },
     # Only what package_data names: not whatever else lies in the folders.

@@ -8,7 +8,16 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from decathlon import __version__
-from decathlon.commands import applying, data, probes, reproduction, scores, sweeps, training
+from decathlon.commands import (
+    applying,
+    data,
+    probes,
+    reproduction,
+    scores,
+    starting,
+    sweeps,
+    training,
+)
 from decathlon.common.errors import DEBUG, DecathlonError, UsageError
 from decathlon.common.interrupts import INTERRUPTED, RESUME, ending, received
 from decathlon.common.oserrors import of_the_system
@@ -64,6 +73,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         training.run,
         probes.probe,
         sweeps.sweep,
+        starting.new_method,
     ),
     "Trained networks": (applying.predict, applying.export),
     "Results": (

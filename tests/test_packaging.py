@@ -81,6 +81,14 @@ def test_every_module_is_inside(installed: Path) -> None:
     assert (installed / "decathlon/method/equal_code.json").is_file()
 
 
+def test_a_method_can_be_begun_from_the_installed_package(installed: Path, tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path\nfrom decathlon.method.package import write_package\n"
+        f"print(*write_package('my-method', Path({str(tmp_path / 'mine')!r})))"
+    )
+    assert "src/my_method.py" in run(installed, program)
+
+
 def test_published_rows_are_inside(installed: Path) -> None:
     rows = {path.name: path.read_bytes() for path in (ROOT / ROWS).glob("*.json")}
     packed = {path.name: path.read_bytes() for path in (installed / PACKED).iterdir()}

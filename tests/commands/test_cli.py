@@ -48,6 +48,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "import-weights",
         "run",
         "sweep",
+        "new-method",
         "score",
         "report",
         "compare",
