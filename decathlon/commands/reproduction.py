@@ -62,7 +62,7 @@ def reproduce(
     trials are not run again; interrupted ones resume.
     """
     from decathlon.data.reading.store import data_folder
-    from decathlon.results.records import RECORD
+    from decathlon.results.records import RECORD, read_placed
     from decathlon.running.again import config_of
     from decathlon.running.config import Checkpointing
     from decathlon.running.display import summarise, watched
@@ -70,7 +70,6 @@ def reproduce(
     from decathlon.running.faults import exit_code
     from decathlon.running.reproduction import check_possible, find_source, plan
     from decathlon.scoring.agreement import Agreement, read_recorded
-    from decathlon.scoring.entries import read_placed
     from decathlon.scoring.render.agreements import render_agreements
 
     check_known("format", form, ("table", "json"))

@@ -1,5 +1,6 @@
 """Commands about results: score, report, plot, compare, submit, evaluate."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 from decathlon.commands.options import (
     Baseline,
     Device,
+    Gatherable,
     Out,
     Precision,
     Results,
@@ -48,10 +50,16 @@ CheckLabels = Annotated[
 ]
 
 
-def _answers(
+def answers_of(
     data: Path | None, labels: Path | None, split: str, suite: "Suite"
 ) -> "Answers | None":
     """Opens the labels that a suite's records are to be checked against, if any.
+
+    Args:
+        data: Prepared data folder, or None.
+        labels: labels_test.zip or a folder of its files, or None.
+        split: Split of the records.
+        suite: Their suite.
 
     Raises:
         UsageError: Both are given, or labels of another split.
@@ -74,7 +82,7 @@ def _answers(
     return LabelsFile(labels, read_labels(labels, suite))
 
 
-def _suite(name: str | None) -> "Suite | None":
+def suite_named(name: str | None) -> "Suite | None":
     """Returns the suite that was named, or None where none was.
 
     Raises:
@@ -84,7 +92,7 @@ def _suite(name: str | None) -> "Suite | None":
 
 
 def score(
-    results: Results,
+    results: Gatherable,
     split: Split = "test",
     baseline: Baseline = None,
     form: Annotated[
@@ -126,6 +134,7 @@ def score(
     ] = None,
 ) -> None:
     """Print the leaderboard: your runs beside the published rows."""
+    from decathlon.results.bundles import gathered
     from decathlon.scoring.arrange import arrange
     from decathlon.scoring.board import board_of
     from decathlon.scoring.columns import SENSITIVITY
@@ -133,14 +142,16 @@ def score(
     from decathlon.scoring.render.dispatch import render_boards
 
     check_split(split)
-    check_out(out, results, *filter(None, (data, labels)))
-    boards = []
-    for one in suites_of(results, suite):
-        answers = _answers(data, labels, split, one)
-        board = board_of(results, split, baseline, everything, answers, one)
-        boards.append(arrange(board, sort=sort, match=match or (), kind=kind))
+    check_out(out, *results, *filter(None, (data, labels)))
     chosen = columns.split(",") if columns else SENSITIVITY if sensitivity else None
-    render_boards(boards, form, out, chosen)
+    boards = []
+    with gathered(results) as found:
+        for one in suites_of(found.results, suite):
+            answers = answers_of(data, labels, split, one)
+            board = board_of(found.results, split, baseline, everything, answers, one)
+            told = replace(board, hint=found.told(board.hint), checks=found.told_all(board.checks))
+            boards.append(arrange(told, sort=sort, match=match or (), kind=kind))
+        render_boards(boards, form, out, chosen)
 
 
 def plot(
@@ -150,7 +161,7 @@ def plot(
             help="policy, usage, tradeoff, curves, domains, data, routing, sweep or ranks."
         ),
     ],
-    results: Results,
+    results: Gatherable,
     out: Annotated[Path, typer.Option(help="File to write, .svg or .png.")],
     split: Split = "test",
     baseline: Baseline = None,
@@ -160,18 +171,20 @@ def plot(
     suite: SuiteName = None,
 ) -> None:
     """Draw a figure of results."""
+    from decathlon.results.bundles import gathered
     from decathlon.scoring.figures.plot import plot as run
 
     check_split(split)
-    check_out(out, results)
-    run(kind, results, out, split, baseline, name or (), _suite(suite))
+    check_out(out, *results)
+    with gathered(results) as found:
+        run(kind, found.results, out, split, baseline, name or (), suite_named(suite))
     print(visible(str(out)))
 
 
 def compare(
     a: Annotated[str, typer.Argument(help="Name of a method or variant, or a row's label.")],
     b: Annotated[str, typer.Argument(help="The one to compare it with.")],
-    results: Results,
+    results: Gatherable,
     split: Split = "test",
     baseline: Baseline = None,
     form: TableOrJson = "table",
@@ -181,16 +194,18 @@ def compare(
     suite: SuiteName = None,
 ) -> None:
     """Compare two methods on the same images: difference, interval, probability of being better."""
+    from decathlon.results.bundles import gathered
     from decathlon.scoring.compare import compare as run
     from decathlon.scoring.entries import suite_of
     from decathlon.scoring.render.reports import render_comparison
 
     check_split(split)
-    check_out(out, results, *filter(None, (data, labels)))
-    chosen = _suite(suite) or suite_of(results)
-    answers = _answers(data, labels, split, chosen)
-    done = run(a, b, results, split, baseline, answers, chosen)
-    render_comparison(done, form, out)
+    check_out(out, *results, *filter(None, (data, labels)))
+    with gathered(results) as found:
+        chosen = suite_named(suite) or suite_of(found.results)
+        answers = answers_of(data, labels, split, chosen)
+        done = run(a, b, found.results, split, baseline, answers, chosen)
+    render_comparison(replace(done, notes=found.told_all(done.notes)), form, out)
 
 
 def report(
@@ -262,7 +277,7 @@ def submit(
     from decathlon.scoring.submit import submit as run
 
     check_out(out, results)
-    done = run(results, method, out, seed, _suite(suite))
+    done = run(results, method, out, seed, suite_named(suite))
     count = sum(done.num_predictions.values())
     print(f"{visible(str(done.path))}: {count} predictions of {len(done.num_predictions)} domains")
     if done.missing:

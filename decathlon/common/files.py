@@ -58,7 +58,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def _renamed(path: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(_part_name(target.name))
+    part = target.with_name(part_name(target.name))
     try:
         part.unlink(missing_ok=True)
         with part.open("xb") as file:
@@ -77,7 +77,8 @@ def _is_part(name: object) -> bool:
     return isinstance(name, str | Path) and str(name).endswith(PART)
 
 
-def _part_name(name: str) -> str:
+def part_name(name: str) -> str:
+    """Returns a name for what is written beside its final place, of this process alone."""
     # Other processes, on other machines too, may be writing the same file.
     ending = f".{os.uname().nodename}.{os.getpid()}{PART}"
     whole = f"{name}{ending}"

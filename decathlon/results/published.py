@@ -85,15 +85,22 @@ def packaged(suite: Suite = DEFAULT) -> Path:
     return rows / suite.name
 
 
+def own_folders(results: Path) -> dict[str, Path]:
+    """Returns the folders of rows that a results folder has of its own, by suite."""
+    own = results / FOLDER
+    if not own.is_dir():
+        return {}
+    found = {path.name: path for path in sorted(own.iterdir()) if path.is_dir()}
+    # An empty folder too: a board without rows of the literature.
+    if any(own.glob("*.json")) or not any(own.iterdir()):
+        found.setdefault(DEFAULT.name, own)
+    return found
+
+
 def folder_of(results: Path | None, suite: Suite) -> Path:
     """Returns the folder of rows that a board of ``results`` shows."""
-    if results is not None and (own := results / FOLDER).is_dir():
-        if (own / suite.name).is_dir():
-            return own / suite.name
-        # An empty folder too: a board without rows of the literature.
-        if suite == DEFAULT and (any(own.glob("*.json")) or not any(own.iterdir())):
-            return own
-    return packaged(suite)
+    own = {} if results is None else own_folders(results)
+    return own.get(suite.name) or packaged(suite)
 
 
 def published_rows(results: Path | None = None, suite: Suite = DEFAULT) -> list[PublishedRow]:

@@ -8,6 +8,7 @@ two runs of the same trial agree in everything else.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
@@ -36,6 +37,13 @@ LONGEST = 200
 """Bytes of a name in the results, which is also that of a folder."""
 RESERVED = ("published", "sources")
 """Folder names under RESULTS that no method or variant can have."""
+
+
+def is_name(text: str) -> bool:
+    """Returns whether records can have a name in the results, which is also that of a folder."""
+    fits = bool(text) and text.isprintable() and len(text.encode()) <= LONGEST
+    return fits and text not in RESERVED and "/" not in text and not text.startswith(".")
+
 
 SubsetName = Annotated[str, AfterValidator(lambda name: str(Subset.named(name)) if name else "")]
 """Name of a :class:`decathlon.suites.subset.Subset`; empty for all images."""
@@ -238,10 +246,29 @@ def read_json(path: Path) -> Any:
         raw = path.read_bytes()
     except OSError as error:
         raise ResultError(explained(error, path, failed="cannot be read")) from None
+    return parse_json(raw, f"{path}", "delete it or run the trial again")
+
+
+def parse_json(raw: bytes, where: str, mend: str = "put the original file back") -> Any:
+    """Parses what a file of results holds.
+
+    Args:
+        raw: Its bytes.
+        where: What messages call it.
+        mend: How to mend it.
+
+    Raises:
+        ResultError: It is not JSON, or has a number that is infinite or none.
+    """
     try:
-        return json.loads(raw, parse_constant=refuse_constant)
+        return json.loads(raw, parse_constant=refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise ResultError(f"{path}: not JSON ({error}); delete it or run the trial again") from None
+        raise ResultError(f"{where}: not JSON ({error}); {mend}") from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else refuse_constant(text)
 
 
 def validated(model: type[M], value: Any, path: Path, context: Any = None) -> M:
@@ -282,6 +309,30 @@ def read_record(path: Path) -> RunRecord:
     if isinstance(value, dict) and value.get("format") == 1:
         value |= {"format": FORMAT, "network": None, "code": None, "predictions": None}
     return validated(RunRecord, value, path)
+
+
+def read_placed(results: Path, path: Path) -> RunRecord:
+    """Reads a record that has to lie in its own folder under ``results``.
+
+    Raises:
+        ResultError: It is not valid, or lies elsewhere.
+    """
+    record = read_record(path)
+    check_placed(results, path, record)
+    return record
+
+
+def check_placed(results: Path, path: Path, record: RunRecord) -> None:
+    """Checks that a record lies in its own folder under ``results``.
+
+    Raises:
+        ResultError: It lies elsewhere.
+    """
+    if path.parent != results / record.folder:
+        raise ResultError(
+            f"{path}: name, domain, split, subset or seed: the record says it belongs in"
+            f" {record.folder}; move its folder there, or delete it"
+        )
 
 
 def write_record(results: Path, record: RunRecord) -> Path:

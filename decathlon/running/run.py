@@ -9,7 +9,7 @@ from decathlon.data.reading.store import Store
 from decathlon.method.base import Method, Task
 from decathlon.models.weights import Source
 from decathlon.results.controls import Routing, control_name
-from decathlon.results.records import LONGEST, RESERVED, Code, trial_folder
+from decathlon.results.records import LONGEST, Code, is_name, trial_folder
 from decathlon.running.config import RunConfig
 from decathlon.running.crops import check_crop
 from decathlon.running.splits import trained_on
@@ -137,8 +137,7 @@ class Run:
 
     def _check(self) -> None:
         name, domains = self.name, self.store.domains
-        fits = name.isprintable() and len(name.encode()) <= LONGEST
-        if name in RESERVED or "/" in name or name.startswith(".") or not fits:
+        if not is_name(name):
             raise UsageError(
                 f"'{name}' cannot be the name of results; choose another --name: a folder's"
                 f" name of printable characters, at most {LONGEST} bytes of UTF-8"

@@ -8,8 +8,8 @@ from typing import Literal
 
 from decathlon.common.errors import ResultError, UsageError, nearest
 from decathlon.common.files import sha256
-from decathlon.results.records import PREDICTIONS, RECORD, WEIGHTS, RunRecord
-from decathlon.scoring.entries import read_placed, read_trial
+from decathlon.results.records import PREDICTIONS, RECORD, WEIGHTS, RunRecord, read_placed
+from decathlon.scoring.entries import read_trial
 from decathlon.scoring.integrity import read_predictions
 from decathlon.scoring.intervals import accuracy_interval
 from decathlon.suites.registry import find

@@ -5,8 +5,8 @@ hand (a prepared data folder, or the official ``labels_test.zip``) the statement
 checked, and every disagreement is named.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,7 +18,7 @@ from decathlon.common.text import plural
 from decathlon.results.records import RunRecord, pack_bits
 from decathlon.scoring.integrity import read_predictions
 from decathlon.scoring.intervals import bits_of
-from decathlon.scoring.predictions import Ids, lookup, some
+from decathlon.scoring.predictions import Ids, Predictions, lookup, some
 
 if TYPE_CHECKING:
     from decathlon.data.reading.answers import Answer, PreparedAnswers
@@ -46,27 +46,52 @@ def audit(results: Path, records: Iterable[RunRecord], answers: "Answers") -> li
     by_split: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
     for record in {id(record): record for record in records}.values():
         by_split[record.domain, record.split].append(record)
-    problems: list[str] = []
-    checked, absent, unlabelled = 0, [], []
-    for (domain, split), own in by_split.items():
-        key = answers.key(domain, split)
-        if key is None:
-            absent.append(domain)
-            continue
-        problems += [problem for record in own for problem in _problems(results, record, key)]
-        if key.category_ids is None:
-            unlabelled.append(domain)
-        else:
-            checked += len(own)
+    keys = {one: answers.key(*one) for one in by_split}
+    problems = [
+        problem
+        for one, own in by_split.items()
+        if (key := keys[one]) is not None
+        for record in own
+        for problem in _problems(results, record, key)
+    ]
     if problems:
         lines = listed(problems, "\n  ")
         raise ResultError(
             f"{results}: records that disagree with {answers.where}:\n  {lines}\n"
             "run these trials again with --force, or name the data that they belong to"
         )
-    where = answers.where
-    counts = f"the counts of {plural(checked, 'record')} are what the predictions give"
-    notes = [f"Checked against {where}: {counts}."] if checked else []
+    return _said({one: len(own) for one, own in by_split.items()}, keys, answers.where)
+
+
+def coverage(records: Sequence[RunRecord], answers: "Answers") -> list[str]:
+    """Returns sentences that say which records the labels can check, and which they cannot.
+
+    Args:
+        records: The records.
+        answers: The labels.
+
+    Raises:
+        DataError: The labels cannot be read.
+    """
+    counts: Counter[tuple[str, str]] = Counter((one.domain, one.split) for one in records)
+    return _said(counts, {one: answers.key(*one) for one in counts}, answers.where)
+
+
+def _said(
+    counts: Mapping[tuple[str, str], int],
+    keys: "Mapping[tuple[str, str], AnswerKey | None]",
+    where: Path,
+) -> list[str]:
+    checked, absent, unlabelled = 0, [], []
+    for (domain, split), count in counts.items():
+        if (key := keys[domain, split]) is None:
+            absent.append(domain)
+        elif key.category_ids is None:
+            unlabelled.append(domain)
+        else:
+            checked += count
+    text = f"the counts of {plural(checked, 'record')} are what the predictions give"
+    notes = [f"Checked against {where}: {text}."] if checked else []
     if unlabelled:
         notes.append(f"Not checked: {', '.join(unlabelled)}; {where} does not hold the labels.")
     if absent:
@@ -76,20 +101,33 @@ def audit(results: Path, records: Iterable[RunRecord], answers: "Answers") -> li
 
 def _problems(results: Path, record: RunRecord, key: "AnswerKey") -> list[str]:
     """Returns every disagreement between a record and the answers."""
-    where = f"{record.folder}: "
     try:
         found = read_predictions(results, record)
     except ResultError as error:
         return [str(error)]
+    return [f"{record.folder}: {problem}" for problem in disagreements(record, found, key)]
+
+
+def right_of(found: Predictions, key: "AnswerKey") -> NDArray[np.bool_] | None:
+    """Returns which predictions are right; None where the labels are unknown."""
+    if key.category_ids is None:
+        return None
     position, known = lookup(key.image_ids, found.image_ids)
+    right = np.zeros(len(known), dtype=bool)
+    right[known] = key.category_ids[position[known]] == found.category_ids[known]
+    return right
+
+
+def disagreements(record: RunRecord, found: Predictions, key: "AnswerKey") -> list[str]:
+    """Returns every disagreement between a record, its predictions and the answers."""
+    known = lookup(key.image_ids, found.image_ids)[1]
     problems = _on_ids(found.image_ids, known, key)
     foreign = ~lookup(key.categories, found.category_ids)[1]
     if foreign.any():
         ids = some(found.category_ids[foreign])
         problems.append(f"{int(foreign.sum())} predictions name no category of the domain: {ids}")
-    if key.category_ids is not None and record.correct is not None:
-        right = np.zeros(len(known), dtype=bool)
-        right[known] = key.category_ids[position[known]] == found.category_ids[known]
+    right = right_of(found, key)
+    if right is not None and record.correct is not None:
         problems += _on_counts(record, right, len(key.image_ids))
     if record.num_classes != len(key.categories):
         problems.append(f"num_classes: is {record.num_classes}, has to be {len(key.categories)}")
@@ -101,7 +139,7 @@ def _problems(results: Path, record: RunRecord, key: "AnswerKey") -> list[str]:
         other = key.digests.get(split, digest)
         if other != digest and split != exempt:
             problems.append(f"data.{split}: is {digest[:12]}..., the data there {other[:12]}...")
-    return [where + problem for problem in problems]
+    return problems
 
 
 def _on_ids(ids: Ids, known: NDArray[np.bool_], key: "AnswerKey") -> list[str]:

@@ -13,7 +13,9 @@ from decathlon.common.files import digest_of
 from decathlon.results.records import (
     RECORD,
     RunRecord,
+    check_placed,
     find_records,
+    read_placed,
     read_record,
     split_of,
     suites_in,
@@ -212,38 +214,14 @@ def read_entries(results: Path, split: str, suite: Suite) -> dict[str, Entry]:
             if label in entries or (label != name and label in by_name):  # like another name
                 digest = digest_of([str(record.folder) for record in part])
                 label += f" {digest[: setups.SHORT]}"  # noqa: PLW2901
-            entries[label] = Entry(name, label, setup, _by_repetition(part))
+            entries[label] = Entry(name, label, setup, by_repetition(part))
     return entries
 
 
 def entry_of(record: RunRecord, label: str, suite: Suite) -> Entry:
     """Returns the entry of one record alone."""
     ((setup, own),) = setups.by_setup([record], suite)
-    return Entry(record.name, label, setup, _by_repetition(own))
-
-
-def read_placed(results: Path, path: Path) -> RunRecord:
-    """Reads a record that has to lie in its own folder under ``results``.
-
-    Raises:
-        ResultError: It is not valid, or lies elsewhere.
-    """
-    record = read_record(path)
-    check_placed(results, path, record)
-    return record
-
-
-def check_placed(results: Path, path: Path, record: RunRecord) -> None:
-    """Checks that a record lies in its own folder under ``results``.
-
-    Raises:
-        ResultError: It lies elsewhere.
-    """
-    if path.parent != results / record.folder:
-        raise ResultError(
-            f"{path}: name, domain, split, subset or seed: the record says it belongs in"
-            f" {record.folder}; move its folder there, or delete it"
-        )
+    return Entry(record.name, label, setup, by_repetition(own))
 
 
 def read_trial(path: Path) -> tuple[Path, RunRecord]:
@@ -268,7 +246,8 @@ def read_trial(path: Path) -> tuple[Path, RunRecord]:
     return results, record
 
 
-def _by_repetition(records: list[RunRecord]) -> dict[Repetition, dict[str, RunRecord]]:
+def by_repetition(records: list[RunRecord]) -> dict[Repetition, dict[str, RunRecord]]:
+    """Returns the records of one setup by seed and draw, and by domain."""
     found: dict[Repetition, dict[str, RunRecord]] = {}
     for record in records:
         draw = Subset.named(record.subset).draw if record.subset else 0

@@ -1,4 +1,4 @@
-"""The log of a trial: a line of JSON for each epoch."""
+"""The logs of trials: a line of JSON for each epoch."""
 
 import json
 import math
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from decathlon.common.errors import ResultError
 from decathlon.common.oserrors import explained
+from decathlon.results.records import LOG
+from decathlon.scoring.entries import Entry
 
 
 def read_losses(path: Path) -> list[tuple[float, float]]:
@@ -32,3 +34,22 @@ def read_losses(path: Path) -> list[tuple[float, float]]:
         if math.isfinite(loss):
             points.append((epoch, loss))
     return points
+
+
+def mean_losses(results: Path, entry: Entry) -> dict[str, list[tuple[float, float]]]:
+    """Returns (epoch, training loss) by domain, the mean over the seeds of an entry.
+
+    Raises:
+        ResultError: A log is damaged.
+    """
+    found: dict[str, dict[float, list[float]]] = {}
+    for record in entry.used:
+        path = results / record.folder / LOG
+        if path.exists():
+            curve = found.setdefault(record.domain, {})
+            for epoch, loss in read_losses(path):
+                curve.setdefault(epoch, []).append(loss)
+    return {
+        domain: [(epoch, math.fsum(curve[epoch]) / len(curve[epoch])) for epoch in sorted(curve)]
+        for domain, curve in found.items()
+    }

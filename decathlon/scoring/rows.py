@@ -118,6 +118,24 @@ def merit(row: Row, suite: Suite) -> float | None:
     return row.score if suite.score else row.mean_accuracy
 
 
+def merit_text(suite: Suite) -> str:
+    """Returns what :func:`merit` is called."""
+    return suite.score.heading if suite.score else "Mean accuracy"
+
+
+def placed(rows: Iterable[Row], suite: Suite) -> list[tuple[Row, float, float]]:
+    """Returns the rows that a plot of merit over size can show, with their #par and merit."""
+    found = [(row, row.params_ratio, merit(row, suite)) for row in rows]
+    return [(row, size, value) for row, size, value in found if size and value is not None]
+
+
+def powers_of_two(sizes: Sequence[float]) -> list[float]:
+    """Returns the powers of two among the sizes, or the sizes where there are hardly any."""
+    low, high = math.ceil(math.log2(min(sizes))), math.floor(math.log2(max(sizes)))
+    powers = [2.0**power for power in range(low, high + 1)]
+    return powers if len(powers) > 1 else sorted({min(sizes), max(sizes)})
+
+
 def published_row(row: PublishedRow, suite: Suite) -> Row:
     """Scores one row of the literature and audits its printed score."""
     accuracy = {name: row.accuracy.get(name) for name in suite.domains}

@@ -1,6 +1,5 @@
 """Figures of a whole board: how good against how large, and domain by domain."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,24 +13,13 @@ from decathlon.scoring.board import Board
 from decathlon.scoring.entries import Entry
 from decathlon.scoring.figures import style
 from decathlon.scoring.figures.naming import Point, name_points
-from decathlon.scoring.rows import Row, merit
+from decathlon.scoring.rows import Row, merit_text, placed, powers_of_two
 from decathlon.suites.base import Suite
 
 OWN = "#b2182b"
 HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": "0.25"}
 ACROSS = 7.5
 """Inches of one row of domains."""
-
-
-def merit_text(suite: Suite) -> str:
-    """Returns what :func:`tradeoff` plots against #par."""
-    return suite.score.heading if suite.score else "Mean accuracy"
-
-
-def placed(board: Board) -> list[tuple[Row, float, float]]:
-    """Returns the rows that :func:`tradeoff` plots, each with its #par and its merit."""
-    found = [(row, row.params_ratio, merit(row, board.suite)) for row in board.rows]
-    return [(row, size, value) for row, size, value in found if size and value is not None]
 
 
 def tradeoff(board: Board) -> Figure:
@@ -42,7 +30,7 @@ def tradeoff(board: Board) -> Figure:
     Raises:
         ResultError: No row has both.
     """
-    found = placed(board)
+    found = placed(board.rows, board.suite)
     if not found:
         raise ResultError("no row has both a score and #par to plot")
     drawn = style.figure(6.2, 4.2)
@@ -60,17 +48,10 @@ def tradeoff(board: Board) -> Figure:
         _key(drawn, [row for row, _, _ in found])
         points = [Point(size, y, *(row.ci or (y, y))) for row, size, y in found]
         name_points(drawn, axes, points, [row.label for row, _, _ in found])
-        ticks = _ticks([point.x for point in points])
+        ticks = powers_of_two([point.x for point in points])
         axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
         axes.minorticks_off()
     return drawn
-
-
-def _ticks(sizes: list[float]) -> list[float]:
-    """Returns the powers of two among the sizes, or the sizes where there are hardly any."""
-    low, high = math.ceil(math.log2(min(sizes))), math.floor(math.log2(max(sizes)))
-    powers = [2.0**power for power in range(low, high + 1)]
-    return powers if len(powers) > 1 else sorted({min(sizes), max(sizes)})
 
 
 def _point(axes: Axes, row: Row, x: float, y: float) -> None:

@@ -1,6 +1,5 @@
 """Training curves, from the logs of the trials."""
 
-import math
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,13 +11,13 @@ from decathlon.common.errors import ResultError
 from decathlon.results.records import LOG
 from decathlon.scoring.entries import Entry
 from decathlon.scoring.figures import style
-from decathlon.scoring.logs import read_losses
+from decathlon.scoring.logs import mean_losses
 from decathlon.suites.base import Suite
 
 MARKED = 6
 """Markers on one curve, about."""
-Curve = dict[float, list[float]]
-"""Losses of all seeds by epoch."""
+Curve = list[tuple[float, float]]
+"""Epochs and losses."""
 
 
 def curves(results: Path, shown: list[Entry], suite: Suite) -> Figure:
@@ -29,12 +28,8 @@ def curves(results: Path, shown: list[Entry], suite: Suite) -> Figure:
     """
     found: dict[str, dict[str, Curve]] = defaultdict(dict)
     for entry in shown:
-        for record in entry.used:
-            path = results / record.folder / LOG
-            if path.exists():
-                curve = found[record.domain].setdefault(entry.label, defaultdict(list))
-                for epoch, loss in read_losses(path):
-                    curve[epoch].append(loss)
+        for domain, curve in mean_losses(results, entry).items():
+            found[domain][entry.label] = curve
     if not found:
         raise ResultError(f"{results}: no trial has a {LOG} to plot")
     return _draw(found, [entry.label for entry in shown], suite)
@@ -59,13 +54,11 @@ def _draw(found: dict[str, dict[str, Curve]], names: list[str], suite: Suite) ->
 
 
 def _line(axes: Axes, curve: Curve, place: int) -> Line2D:
-    epochs = sorted(curve)
-    means = [math.fsum(curve[epoch]) / len(curve[epoch]) for epoch in epochs]
     look = style.look(place)
-    every = -(-len(epochs) // MARKED)
+    every = -(-len(curve) // MARKED)
     return axes.plot(
-        epochs,
-        means,
+        [epoch for epoch, _ in curve],
+        [loss for _, loss in curve],
         color=look.ink,
         linestyle=look.line,
         marker=look.marker,

@@ -16,6 +16,7 @@ from decathlon.scoring.figures import amounts, boards, curves, diagram, policies
 from decathlon.scoring.integrity import check_same_images, official_problem
 from decathlon.scoring.ranks import joined
 from decathlon.scoring.reference import REFERENCE
+from decathlon.scoring.routes import is_routed
 from decathlon.scoring.rows import ranked
 from decathlon.suites.base import Suite
 from decathlon.suites.subset import size_in_words
@@ -68,8 +69,7 @@ def _routed(draw: Callable[[Path, Entry, Suite], Figure]) -> Callable[[FigureReq
         routed = [
             label
             for label, one in entries.items()
-            if policies.is_routed(request.results, one)
-            and (request.names or one.setup.routing is None)
+            if is_routed(request.results, one) and (request.names or one.setup.routing is None)
         ]
         if len(routed) > 1:
             raise UsageError(f"{', '.join(routed)} have policies: name one with --name")

@@ -12,41 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from decathlon.common.errors import ResultError
-from decathlon.results.records import ROUTING
 from decathlon.scoring.entries import Entry
 from decathlon.scoring.figures import style
-from decathlon.scoring.routes import Decisions, read_decisions
+from decathlon.scoring.routes import decisions_of, stages_of
 from decathlon.suites.base import Suite
-
-
-def is_routed(results: Path, entry: Entry) -> bool:
-    """Returns whether any trial of an entry has recorded its routing."""
-    return any((results / record.folder / ROUTING).exists() for record in entry.used)
-
-
-def decisions_of(results: Path, entry: Entry, suite: Suite) -> dict[str, Decisions]:
-    """Reads the routing of one entry by domain, all seeds together.
-
-    Raises:
-        ResultError: There is none, or a domain's seeds have other numbers of blocks.
-    """
-    found: dict[str, list[Decisions]] = {}
-    for record in entry.used:
-        path = results / record.folder / ROUTING
-        if path.exists():
-            found.setdefault(record.domain, []).append(read_decisions(path, record))
-    if not found:
-        raise ResultError(
-            f"'{entry.label}' has no {ROUTING}: only methods that route images between frozen and"
-            " fine-tuned blocks, as spottune does, have policies to plot"
-        )
-    for domain, parts in found.items():
-        if len({part.shape[1] for part in parts}) > 1:
-            raise ResultError(
-                f"'{entry.label}': the seeds of {domain} route different numbers of blocks"
-            )
-    return {name: np.concatenate(found[name]) for name in suite.in_order(found)}
 
 
 def policy(results: Path, entry: Entry, suite: Suite) -> Figure:
@@ -91,27 +60,6 @@ def heat_map(
         bar.set_label("images fine-tuned (%)")
         bar.outline.set_visible(False)
     return drawn
-
-
-def stages_of(entry: Entry, num_blocks: int) -> list[tuple[int, int]]:
-    """Returns (number of the stage, routed blocks in it), in order, or nothing if unknown.
-
-    The routed blocks are the network's last: a first stage may be frozen.
-
-    Args:
-        entry: The entry, whose records name the blocks in each stage of the network.
-        num_blocks: Number of routed blocks.
-    """
-    blocks = (entry.setup.network or {}).get("blocks")
-    if not isinstance(blocks, list) or not all(isinstance(count, int) for count in blocks):
-        return []
-    left, found = num_blocks, []
-    for number in range(len(blocks), 0, -1):
-        taken = min(left, blocks[number - 1])
-        if taken > 0:
-            found.append((number, taken))
-        left -= taken
-    return found[::-1] if left == 0 else []
 
 
 def _part_stages(axes: Axes, stages: list[tuple[int, int]]) -> None:

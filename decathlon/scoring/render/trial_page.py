@@ -1,6 +1,6 @@
 """The report of one trial as one self-contained page without scripts.
 
-Jinja2 escapes all names; see :mod:`decathlon.scoring.render.html`.
+Jinja2 escapes all names; see :mod:`decathlon.scoring.render.page`.
 """
 
 import base64
@@ -14,7 +14,7 @@ from decathlon.common.text import visible, visible_lines
 from decathlon.data.reading.sheet import thumbnail
 from decathlon.data.reading.store import open_store
 from decathlon.scoring.predictions import lookup
-from decathlon.scoring.render.html import image, page
+from decathlon.scoring.render.page import image, page
 from decathlon.scoring.render.trial_tables import (
     Table,
     class_table,
@@ -57,7 +57,7 @@ def to_html(report: TrialReport) -> str:
 
 def _sections(report: TrialReport) -> Iterable[dict[str, Any]]:
     """Yields title, text, table, pictures and figures of the page's parts."""
-    # Imported here, as in :mod:`decathlon.scoring.render.html`: it needs matplotlib.
+    # Imported here, as in :mod:`decathlon.scoring.render.page`: it needs matplotlib.
     from decathlon.scoring.figures import trials as figures
 
     if report.curve:

@@ -1,0 +1,127 @@
+"""Folders that appear complete or not at all."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from decathlon.common.errors import UsageError
+from decathlon.common.files import check_folder, part_name, sha256, write_json
+from decathlon.common.oserrors import of_the_system
+
+OTHER = "name another folder with --out"
+LISTING = "files.json"
+"""Lists the files of a folder with their digests: what may be replaced."""
+
+
+def check_replaceable(path: Path) -> None:
+    """Checks that a folder can be written as a whole, in the place of an earlier one.
+
+    Raises:
+        UsageError: It cannot be written, or holds anything that is not as it was written.
+    """
+    _check_place(path, OTHER)
+    if path.is_dir() and (foreign := _foreign(path)):
+        raise UsageError(
+            f"{path}: holds {foreign}, which this command did not write; move it away, or {OTHER}"
+        )
+
+
+def _check_place(path: Path, other: str) -> None:
+    """Raises UsageError if a folder cannot be moved to a path."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UsageError(f"{path}: is not a folder; {other}")
+    check_folder(path.absolute().parent, other)
+    if path.exists() and Path.cwd().is_relative_to(path.resolve()):
+        raise UsageError(f"{path}: is or holds the folder that you are in; {other}")
+
+
+def _foreign(folder: Path) -> str:
+    """Returns the first file of a folder that is not as its listing says; empty if all are."""
+    found = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    listed = _listed(folder / LISTING)
+    for path in found:
+        name = path.relative_to(folder).as_posix()
+        if name == LISTING and listed:
+            continue
+        if path.is_symlink() or not path.is_file() or listed.get(name) != sha256(path):
+            return name
+    return ""
+
+
+def _listed(path: Path) -> dict[str, str]:
+    """Returns the digests in a listing by name; nothing if it is no listing."""
+    try:
+        value = json.loads(path.read_bytes()) if path.is_file() else None
+    except (ValueError, RecursionError):
+        return {}
+    files = value.get("files") if isinstance(value, dict) else None
+    return files if isinstance(files, dict) else {}
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder that takes the place of ``path`` when the block ends.
+
+    It stands beside ``path`` until then, under a name ending in ``.part``. A listing of its files
+    is added, by which the next call knows what it may replace.
+
+    Args:
+        path: The folder; see :func:`check_replaceable`.
+
+    Raises:
+        UsageError: It cannot be written, or holds anything that is not as it was written.
+    """
+    check_replaceable(path)
+    with _beside(path, OTHER) as part:
+        yield part
+        files = sorted(file for file in part.rglob("*") if file.is_file())
+        digests = {file.relative_to(part).as_posix(): sha256(file) for file in files}
+        write_json(part / LISTING, {"schema": 1, "files": digests})
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder that becomes ``path``, which is missing or empty, as the block ends.
+
+    Raises:
+        UsageError: It is neither, or cannot be written.
+    """
+    other = "name another folder"
+    _check_place(path, other)
+    if path.is_dir() and any(path.iterdir()):
+        raise UsageError(f"{path}: is not empty; {other}")
+    with _beside(path, other) as part:
+        yield part
+
+
+@contextmanager
+def _beside(path: Path, other: str) -> Iterator[Path]:
+    """Yields a folder beside its final place, and moves it there."""
+    target = path.absolute()
+    part = target.with_name(part_name(target.name))
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        _swap(part, target)
+    except OSError as error:
+        raise of_the_system(error, other) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _swap(part: Path, target: Path) -> None:
+    """Moves a folder to its place; what was there comes back if that fails."""
+    if not target.exists():
+        part.rename(target)
+        return
+    old = target.with_name(part_name(f"{target.name}.old"))
+    target.rename(old)
+    try:
+        part.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

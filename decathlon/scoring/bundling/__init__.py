@@ -1,0 +1,1 @@
+"""Bundles of one row: written, and checked."""
