@@ -32,8 +32,6 @@ PAGES = {
 }
 BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = ("console", "bash")
-TOOLS = ("cp", "mkdir", "mv", "tar")
-"""Programs beside decathlon that a page may run."""
 LANGUAGES = (*SHELL, "python", "toml", "json", "text")
 
 # Added to a command, so that it takes seconds; the last of two equal options counts.
@@ -49,7 +47,6 @@ SMALLER = {
     "--method all": "--method fine-tuning",
     "lr=0.01,0.1,1": "lr=0.01,0.1",
     "--trials 20": "--trials 1",
-    "--scale 0.5": "--scale 0.15",
 }
 """Replaced in a command, as all methods, and many trials, take minutes."""
 ONE_DOMAIN = "--domain dtd"
@@ -72,10 +69,6 @@ BEFORE = {
     "docs/faq.md": "data source",
     "docs/study.md": "",
     "docs/index.md": "",
-    "docs/tutorials/first-board.md": "demo",
-    "docs/tutorials/make-a-benchmark.md": "demo",
-    "docs/tutorials/photographs.md": "demo",
-    "docs/tutorials/write-a-method.md": "demo",
 }
 """What lies in a page's folder before its first command."""
 
@@ -98,22 +91,25 @@ NOT_RUN = {
     r"decathlon prepare --suite fine-128 .*": "needs the package of the line before",
     r"decathlon networks timm:.*": "needs the extra `timm`; tests/models/test_networks.py",
 }
-ELSEWHERE = {"docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written"}
+ELSEWHERE = {
+    "docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written",
+    **{
+        page: "tests/test_tutorials.py runs it as it is written"
+        for page in PAGES
+        if page.startswith("docs/tutorials/")
+    },
+}
 
 
 def blocks(page: str, *languages: str) -> list[str]:
     return [text for language, text in BLOCK.findall(PAGES[page]) if language in languages]
 
 
-def lines_of(block: str) -> list[str]:
-    """The shell commands of a block, without comments, each on one line."""
-    lines = block.replace("\\\n", " ").splitlines()
+def commands(page: str) -> list[str]:
+    """All shell commands of a page, without comments, each on one line."""
+    lines = "".join(blocks(page, *SHELL)).replace("\\\n", " ").splitlines()
     lines = [re.sub(r"(^|\s+)#.*", "", line) for line in lines]
     return [re.sub(r"\s+", " ", line).removeprefix(".venv/bin/") for line in lines if line]
-
-
-def commands(page: str) -> list[str]:
-    return lines_of("".join(blocks(page, *SHELL)))
 
 
 def reason(command: str) -> str | None:
@@ -187,14 +183,6 @@ def trained(tiny: Path, tiny_source: Path, tmp_path_factory: pytest.TempPathFact
     return folder / "results"
 
 
-@pytest.fixture(scope="session")
-def toured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ``decathlon demo`` leaves, with very few images."""
-    folder = tmp_path_factory.mktemp("toured")
-    act(folder, ["demo", "--scale", "0.15", "--out", "demo"])
-    return folder / "demo"
-
-
 @pytest.fixture
 def provide(request: pytest.FixtureRequest, tiny: Path) -> Callable[[Path, str], None]:
     """Returns what puts things into a page's folder."""
@@ -203,9 +191,7 @@ def provide(request: pytest.FixtureRequest, tiny: Path) -> Callable[[Path, str],
         from PIL import Image
 
         archives = tiny.parent / "archives"
-        if thing == "demo":
-            shutil.copytree(request.getfixturevalue("toured"), folder / thing)
-        elif thing == "photos":
+        if thing == "photos":
             take_photos(folder / "photos")
         elif thing == "fine":
             fine = Fine(folder / "fine")
@@ -255,14 +241,11 @@ def test_commands_run(page: str, provide: Callable, tmp_path: Path) -> None:
     for thing in BEFORE[page].split():
         provide(folder, thing)
     install(page, folder / "site")
-    for language, text in BLOCK.findall(PAGES[page]):
-        if language == "python":
-            act(folder, [], text)
-        for command in lines_of(text) if language in SHELL else ():
-            if command.startswith(TOOLS):
-                subprocess.run(shlex.split(command), cwd=folder, check=True)
-            elif reason(command) is None:
-                act(folder, tried(command, page, folder))
+    for command in commands(page):
+        if reason(command) is None:
+            act(folder, tried(command, page, folder))
+    for code in blocks(page, "python"):
+        act(folder, [], code)
 
 
 @cache
