@@ -52,7 +52,7 @@ SMALLER = {
 ONE_DOMAIN = "--domain dtd"
 """Added to a ``run`` or ``sweep`` of a page of the tiny decathlon that names no domain."""
 BASELINE = "--baseline fine-tuning"
-"""Added to a ``score`` of runs, as the official E_max does not apply to tiny data."""
+"""Added to a ``score`` or ``site`` of runs, as the official E_max does not apply to tiny data."""
 OWN_DOMAINS = ("docs/your-suite.md",)
 """Pages with domains of their own, on all of which ``run`` runs."""
 
@@ -61,6 +61,7 @@ BEFORE = {
     "docs/data.md": "archives fine photos source",
     "docs/running.md": "data",
     "docs/scoring.md": "data source labels results",
+    "docs/publishing.md": "data labels results",
     "docs/using-networks.md": "flowers",
     "docs/methods.md": "data source",
     "docs/your-suite.md": "photos source",
@@ -126,7 +127,7 @@ def tried(command: str, page: str, folder: Path) -> list[str]:
     if name in ("run", "sweep", "probe") and "--domain" not in words and page not in OWN_DOMAINS:
         added += f" {ONE_DOMAIN}"
     own = any(folder.glob("results/*/*")) and "--suite" not in words
-    if name == "score" and "--baseline" not in words and own:
+    if name in ("score", "site") and "--baseline" not in words and own:
         added = BASELINE
     return [name, *words, *added.split()]
 

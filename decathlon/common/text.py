@@ -67,6 +67,8 @@ def megabytes(size: float) -> str:
 
 def file_size(size: float) -> str:
     """Returns a number of bytes in the unit that suits it: ``"62.5 MB"``, ``"6.5 GB"``."""
+    if size < 1e5:
+        return f"{size / 1e3:,.1f} kB"
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 

@@ -56,6 +56,10 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "plot",
         "submit",
         "evaluate",
+        "bundle",
+        "check-bundle",
+        "site",
+        "new-leaderboard",
         "demo",
     ],
 )
@@ -65,8 +69,18 @@ def test_help_teaches(command: str) -> None:
     assert "Usage" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["methods"], ["score", "results"]])
-def test_light_commands_do_not_import_torch(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["methods"],
+        ["score", "results"],
+        ["site", "results", "--out", "{folder}/public"],
+        ["new-leaderboard", "{folder}/board"],
+    ],
+)
+def test_light_commands_do_not_import_torch(arguments: list[str], tmp_path: Path) -> None:
+    arguments = [word.format(folder=tmp_path) for word in arguments]
     program = (
         "import sys, decathlon.cli as cli\n"
         f"sys.argv = ['decathlon', *{arguments!r}]\n"

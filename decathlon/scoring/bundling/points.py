@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from decathlon.common.text import plural
 from decathlon.results.card import Card
 from decathlon.suites.base import Suite
 
@@ -28,7 +29,7 @@ class Point:
     Attributes:
         name: What it is called.
         state: Whether it holds, or why nobody knows.
-        text: What was found, or why it could not be checked.
+        text: What was found, how much differs, or why it could not be checked.
         differences: Everything that differs, a line each.
     """
 
@@ -39,9 +40,11 @@ class Point:
 
     @classmethod
     def of(cls, name: str, text: str, differences: Iterable[str]) -> "Point":
-        """Returns a point that holds unless something differs."""
+        """Returns a point that holds, with what was found, unless something differs."""
         found = tuple(dict.fromkeys(differences))
-        return cls(name, "differs" if found else "holds", text, found)
+        if found:
+            return cls(name, "differs", plural(len(found), "difference"), found)
+        return cls(name, "holds", text)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def to_html(board: Board, columns: Sequence[str] | None = None) -> str:
     return page(
         "board.html",
         "board.css",
-        "board.js",
+        "scroll.js board.js",
         title=visible(board.suite.title),
         heading=visible(board.suite.score.heading) if board.suite.score else "",
         conditions=visible(conditions(board)),

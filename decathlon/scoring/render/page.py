@@ -23,10 +23,10 @@ def page(template: str, style: str, script: str = "", **values: Any) -> str:
     Args:
         template: Its template; all values are escaped.
         style: Names of its style sheets, separated by spaces.
-        script: Name of its script; none if empty.
+        script: Names of its scripts, separated by spaces; none if empty.
         values: What the template shows.
     """
-    look, code = "".join(map(_own, style.split())), _own(script) if script else ""
+    look, code = ("".join(map(_own, names.split())) for names in (style, script))
     return rendered(
         template,
         style=Markup(look),

@@ -222,7 +222,7 @@ def tradeoff(marks: Sequence[Mark], from_zero: bool) -> dict[str, Any]:
         "x_ticks": [(x(size), f"{size:g}x") for size in powers_of_two([m.size for m in marks])],
         "y_ticks": [(y(value), f"{value:g}") for value in scale.values],
         "points": points,
-        "front": " ".join(f"{point['x']},{point['y']}" for point in front),
+        "front": _staircase(front, width),
         "names": _with_room(front, left),
     }
 
@@ -236,13 +236,22 @@ def _front(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def _staircase(front: Sequence[dict[str, Any]], width: float) -> str:
+    """Returns the line below which every size is surpassed by a point that is no larger."""
+    corners = []
+    for point, following in zip(front, [*front[1:], None], strict=True):
+        end = following["x"] if following else width
+        corners += [f"{point['x']},{point['y']}", f"{end},{point['y']}"]
+    return " ".join(corners)
+
+
 def _with_room(front: Sequence[dict[str, Any]], left: float) -> list[dict[str, Any]]:
     """Returns names for points, from the highest down, without those that others would cover."""
     found: list[dict[str, Any]] = []
     for point in reversed(front):
         wide = WIDTH * cell_len(point["label"])
         fits = point["x"] - wide > left
-        place = {"x": point["x"] + (-9 if fits else -4), "y": point["y"] - 8}
+        place = {"x": point["x"] + (-9 if fits else 9), "y": point["y"] - 8}
         if all(abs(place["y"] - other["y"]) >= LINE for other in found):
             anchor = "end" if fits else "start"
             found.append(place | {"anchor": anchor, "text": point["label"]})

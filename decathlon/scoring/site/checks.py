@@ -43,10 +43,10 @@ def _of_run(site: Site, places: Places, entry: Entry) -> list[str]:
     if without:
         found.append(f"{plural(without, 'record')} carry no digest of their predictions.")
     suite = places.board.suite
-    problems = [problem for one in records if (problem := official_problem(one, suite))]
+    unofficial = [record.domain for record in records if official_problem(record, suite)]
     found.append(
-        f"Not on the official data: {problems[0]}."
-        if problems
+        f"Not on the official data: {', '.join(dict.fromkeys(unofficial))}."
+        if unofficial
         else "All trials are on the official data, by their numbers of classes and images."
     )
     if (answers := site.answers.get(suite.name)) is None:

@@ -62,7 +62,7 @@ class Site:
         place: str,
         places: Places | None = None,
         trail: Sequence[tuple[str, str]] = (),
-        script: str = "",
+        script: str = "scroll.js",
         **values: Any,
     ) -> str:
         """Returns a page of the site.
@@ -72,7 +72,7 @@ class Site:
             place: Its path from the root.
             places: The files of its suite; None for a page above the suites.
             trail: Text and path of the pages that lead to it, below that of its board.
-            script: Name of its script; none if empty.
+            script: Names of its scripts.
             values: What the template shows.
         """
         above = [(self.title, START)]

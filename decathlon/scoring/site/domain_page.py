@@ -29,7 +29,10 @@ def _facts(places: Places, domain: str) -> list[tuple[str, str]]:
     known = board.suite.domains.get(domain)
     facts = [("images", known.text), ("classes", f"{known.num_classes:,}")] if known else []
     for split, size in zip(SPLITS, known.sizes if known else (), strict=False):
-        facts.append((f"{split} images", f"{size:,}" if size else ""))
+        facts.append((f"official {split} images", f"{size:,}" if size else ""))
+    totals = {r.total for e in board.entries.values() for r in e.used if r.domain == domain}
+    counts = [f"{total:,}" for total in totals if total is not None]
+    facts.append((f"{board.split} images here", " and ".join(sorted(counts))))
     views = board.suite.views_of(domain)
     facts.append(("in training", _view(views.train)))
     facts.append(("in evaluation", _view(views.test)))
@@ -60,11 +63,11 @@ def _ranking(places: Places, domain: str) -> list[dict[str, Any]]:
     values = {i: board.rows[i].accuracy[domain] or 0.0 for i in ranked}
     if not values:
         return []
-    ends = [end for pair in pairs.values() if pair for end in pair]
-    axis = charts.Axis(min([*values.values(), *ends]), max([*values.values(), *ends]))
     groups = []
     for subset in dict.fromkeys(board.rows[i].subset for i in ranked):
         own = [i for i in ranked if board.rows[i].subset == subset]
+        ends = [end for i in own for end in (values[i], *(pairs[i] or ()))]
+        axis = charts.Axis(min(ends), max(ends))
         lines = []
         for i in sorted(own, key=lambda i: (ranked[i][0], i)):
             row, pair = board.rows[i], pairs[i]

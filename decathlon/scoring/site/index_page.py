@@ -33,8 +33,8 @@ def start_page(site: Site) -> str:
             {
                 "title": visible(board.suite.title),
                 "href": link(START, places.index),
-                "text": visible(board.suite.text),
-                "conditions": visible(conditions(board)),
+                "text": visible(_begun(board.suite.text)),
+                "conditions": visible(_begun(conditions(board))),
                 "counts": _counts(board.rows),
                 "best": best and visible(best.label),
             }
@@ -43,7 +43,7 @@ def start_page(site: Site) -> str:
         "site_start.html",
         START,
         title=visible(site.title),
-        conditions="leaderboards",
+        conditions="",
         boards=boards,
     )
 
@@ -61,19 +61,25 @@ def index_page(site: Site, places: Places) -> str:
         "site_index.html",
         place,
         places,
-        script="board.js",
+        script="scroll.js board.js",
         title=visible(title),
         conditions=visible(conditions(board)) if title == board.suite.title else subtitle(places),
-        text=visible(board.suite.text),
+        text=visible(_begun(board.suite.text)),
         counts=_counts(board.rows),
         table=table_of(
             board, lambda number: link(place, places.rows[number]), _columns(board), authors
         ),
+        split=board.split,
         domains=_domains(places),
         ranks=_ranks(places),
         tradeoff=_tradeoff(places),
         merit=visible(merit_text(board.suite)),
     )
+
+
+def _begun(text: str) -> str:
+    """Returns a text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def _counts(rows: Sequence[Row]) -> Counter[str]:
@@ -129,7 +135,7 @@ def _ranks(places: Places) -> dict[str, Any] | None:
 
 
 def _tradeoff(places: Places) -> dict[str, Any] | None:
-    """Returns the plot of merit over size; None if no row has both."""
+    """Returns the plot of merit over size; None if there are no two sizes to compare."""
     board = places.board
     pages = {id(row): page for row, page in zip(board.rows, places.rows, strict=True)}
     marks = [
@@ -144,4 +150,6 @@ def _tradeoff(places: Places) -> dict[str, Any] | None:
         for row, size, value in placed(board.rows, board.suite)
         if not row.subset
     ]
-    return charts.tradeoff(marks, from_zero=board.suite.score is not None) if marks else None
+    if len({mark.size for mark in marks}) < 2:
+        return None
+    return charts.tradeoff(marks, from_zero=board.suite.score is not None)

@@ -9,7 +9,7 @@ from functools import cached_property
 from decathlon.common.files import digest_of
 from decathlon.common.text import to_ascii
 from decathlon.scoring.board import Board
-from decathlon.scoring.columns import Cell, cells, columns_of
+from decathlon.scoring.columns import Cell, cells, columns_of, shown_domains
 from decathlon.scoring.rows import Row
 
 LONGEST = 60
@@ -76,14 +76,14 @@ class Places:
 
     @cached_property
     def domains(self) -> dict[str, str]:
-        """The page of each domain."""
-        names = []
-        for domain in self.board.domains:
+        """The page of each domain that the board shows."""
+        names, shown = [], shown_domains(self.board)
+        for domain in shown:
             name = slug(domain, "domain")
             # Domains of one's own may have any name.
             names.append(name if name == domain else f"{name}-{digest_of(domain)[:DIGITS]}")
         pages = [f"{self.folder}/domains/{name}.html" for name in _distinct(names)]
-        return dict(zip(self.board.domains, pages, strict=True))
+        return dict(zip(shown, pages, strict=True))
 
     @cached_property
     def ranked(self) -> dict[str, dict[int, tuple[int, int]]]:

@@ -1,5 +1,6 @@
 """The page of a row: whose it is, what it reached, how it was made, and how to make it again."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -144,9 +145,10 @@ def _routing(places: Places, entry: Entry) -> dict[str, Any] | None:
 def _facts(places: Places, row: Row, entry: Entry | None) -> list[tuple[str, str]]:
     """Returns what the row was made with."""
     known = dict(facts_of_row(places.board, row))
-    names = ["method", "trained on", "seeds", "draws", "baseline", "over", "#par rests on"]
+    names = ["trained on", "seeds", "draws", "baseline", "over", "#par rests on"]
     names += ["missing", "year", "table", "source"]
-    facts = [(name, known.get(name, "")) for name in names]
+    facts = [("method", entry.setup.method if entry else row.method or "")]
+    facts += [(name, known.get(name, "")) for name in names]
     if entry is not None:
         setup = entry.setup
         sources = sources_of(places.board.entries.values())
@@ -163,10 +165,17 @@ def _facts(places: Places, row: Row, entry: Entry | None) -> list[tuple[str, str
 def _settings(entry: Entry) -> list[tuple[str, str]]:
     """Returns the settings of the method, and those that were chosen for a domain."""
     facts = entry.setup.facts.items()
-    found = [(name, value_text(value)) for (kind, name), value in facts if kind == "recipe"]
+    found = [(name, _rounded(value)) for (kind, name), value in facts if kind == "recipe"]
     for domain, chosen in entry.setup.chosen.items():
-        found += [(f"{name} ({domain})", value_text(value)) for name, value in chosen.items()]
+        found += [(f"{name} ({domain})", _rounded(value)) for name, value in chosen.items()]
     return [(visible(name), visible(text)) for name, text in found]
+
+
+def _rounded(value: Any) -> str:
+    """Returns a setting as text, fractions with six digits."""
+    return value_text(
+        json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.6g}"))
+    )
 
 
 def _commands(site: Site, places: Places, row: Row, entry: Entry | None) -> str:
