@@ -112,9 +112,8 @@ def test_all_commands_and_options_are_listed(site: Path) -> None:
         command = root.get_command(context, name)
         for option in command.params:
             for word in option.opts if option.param_type_name == "option" else [option.name]:
-                assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", sections[name]), (
-                    f"{name} {word}"
-                )
+                there = rf"(?<![\w-]){re.escape(word)}(?![\w-])"
+                assert re.search(there, sections[name], re.IGNORECASE), f"{name} {word}"
 
 
 @pytest.mark.parametrize("module", ["decathlon", "decathlon.method", "decathlon.recipes"])
