@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from decathlon.cli import app
+from tests.scoring.render.browser import CHROMIUM, browser
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "tools" / "handbook" / "mkdocs.yml"
@@ -99,6 +100,26 @@ def test_search_knows_every_page(site: Path) -> None:
     pages = {path.relative_to(site).as_posix() for path in site.rglob("*.html")} - {"404.html"}
     assert {place["location"].partition("#")[0] for place in found["docs"]} == pages
     assert (site / "search" / "search_index.js").is_file()  # for pages opened from a folder
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_search_works_from_the_folder(site: Path, tmp_path: Path) -> None:
+    results = "[...document.querySelectorAll('.md-search-result__link')].map(a => a.href)"
+    type_in = """
+        const box = document.querySelector('[data-md-component=search-query]');
+        box.focus();
+        box.value = 'gradual unfreezing';
+        box.dispatchEvent(new Event('keyup'));
+    """
+    with browser(tmp_path) as page:
+        page.open(site / "faq.html")
+        page.run(type_in)
+        for _ in range(100):
+            if found := page.run(results):
+                break
+            page.run("new Promise(resolve => setTimeout(resolve, 100))")
+        assert any("/your-method.html" in link for link in found)
+        assert [url for url in page.requests() if not url.startswith(("file:", "data:"))] == []
 
 
 def test_all_commands_and_options_are_listed(site: Path) -> None:
