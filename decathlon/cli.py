@@ -10,6 +10,7 @@ import typer
 from decathlon import __version__
 from decathlon.commands import (
     applying,
+    citing,
     data,
     probes,
     publishing,
@@ -90,6 +91,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         publishing.check_bundle,
         sites.site,
         sites.new_leaderboard,
+        citing.cite,
     ),
 }
 for panel, commands in PANELS.items():

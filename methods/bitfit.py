@@ -9,6 +9,7 @@ from decathlon.method import Method, Task
 from decathlon.models.capabilities import outline
 from decathlon.models.layers import freeze
 from decathlon.models.weights import Source
+from decathlon.suites.papers import BEN_ZAKEN_2022
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
@@ -32,6 +33,7 @@ class BitFit(Method):
     paper = "Ben Zaken et al., ACL 2022"
     year = 2022
     trains = "biases, norms, head"
+    bibtex = BEN_ZAKEN_2022
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns the source network with a new head, frozen but for biases and norms."""

@@ -9,6 +9,7 @@ from decathlon.models.capabilities import lacks_batch_norms
 from decathlon.models.layers import batch_norms, freeze, unfreeze
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe
+from decathlon.suites.papers import BILEN_2017
 
 
 class BNAdapt(Method):
@@ -18,12 +19,13 @@ class BNAdapt(Method):
     normalisations; how Table 3's row shares them is not known. Ours keeps the source's
     convolutions as they are and starts from its normalisations: what the residual
     adapters' code does when the adapters are left out. No code was released; the decay of
-    5e-4 is the one that code's README asks for in batch normalisations and classifiers.
+    5e-4 is the ``--wd 5.`` of that code's README, in units of 1e-4.
     """
 
     paper = "Bilen and Vedaldi, arXiv 1701.07275"
     year = 2017
     trains = "batch norms, head"
+    bibtex = BILEN_2017
     recipes = {"paper": Recipe(weight_decay={"default": 5e-4})}
 
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:

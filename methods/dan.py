@@ -12,6 +12,7 @@ from decathlon.models.capabilities import lacks_convolutions, outline
 from decathlon.models.layers import ExtendedConv2d, batch_norms, replace
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe
+from decathlon.suites.papers import ROSENFELD_2017
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,15 @@ class DAN(Method):
 
     ``released``: rosenfeldamir/incremental_learning, the notebook's settings with SGD (cells
     37, 49 and 122): batches of 64, 50 epochs, the rate divided by 10 after 25, decay
-    5e-4. It runs a WRN-28-4, YellowFin in place of SGD, and 25 epochs on gtsrb; the
-    network is ResNet-26 here, and those two are left out.
+    5e-4. It runs a WRN-28-4, YellowFin in place of SGD, 25 epochs on gtsrb, and crops of 64
+    pixels in all domains; here the network is ResNet-26, the crops are the suite's, and those
+    two are left out.
     """
 
     paper = "Rosenfeld and Tsotsos, arXiv 1705.04228"
     year = 2017
     trains = "controllers, head"
+    bibtex = ROSENFELD_2017
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": DANRecipe(),
         "released": DANRecipe(

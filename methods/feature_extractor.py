@@ -11,6 +11,7 @@ from decathlon.models.layers import batch_norms, freeze, unfreeze
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe
 from decathlon.suites.base import Suite
+from decathlon.suites.papers import GUO_2019
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class FeatureExtractor(Method):
     paper = "SpotTune baseline, CVPR 2019, section 4.1"
     year = 2017
     trains = "head"
+    bibtex = GUO_2019
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": FeatureExtractorRecipe(weight_decay={"default": 5e-4})
     }

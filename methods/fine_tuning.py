@@ -10,6 +10,7 @@ from decathlon.models.layers import normalise_by
 from decathlon.models.residual import fix_beginning
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe, TuningRecipe
+from decathlon.suites.papers import REBUFFI_2018
 
 
 class FineTuning(Method):
@@ -26,6 +27,7 @@ class FineTuning(Method):
     paper = "Rebuffi et al., CVPR 2018"
     year = 2018
     trains = "all"
+    bibtex = REBUFFI_2018
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": TuningRecipe(),
         "released": TuningRecipe(protocol="released"),

@@ -13,6 +13,7 @@ from decathlon.method.probe import Features, Probe, ProbeRecipe
 from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Positive, Recipe
+from decathlon.suites.papers import WU_2018
 
 LEAST = 1e-12
 """Share of the votes of a class that got none, so that its logarithm is finite."""
@@ -72,6 +73,7 @@ class KNN(Probe):
     paper = "Wu et al., CVPR 2018"
     year = 2018
     trains = "nothing"
+    bibtex = WU_2018
     recipes: ClassVar[dict[str, Recipe]] = {"paper": KNNRecipe()}
     recipe: KNNRecipe
 

@@ -14,6 +14,7 @@ from decathlon.models.tensor_names import HEAD
 from decathlon.models.weights import Source
 from decathlon.recipes import NonNegative, Recipe, TuningRecipe
 from decathlon.suites.base import Suite
+from decathlon.suites.papers import LI_2018_EXPLICIT
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class L2SP(Method):
     paper = "Li et al., ICML 2018"
     year = 2018
     trains = "all, drawn to the source"
+    bibtex = LI_2018_EXPLICIT
     recipes: ClassVar[dict[str, Recipe]] = {"paper": L2SPRecipe(weight_decay={"default": 0.0})}
     recipe: L2SPRecipe
 

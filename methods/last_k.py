@@ -12,6 +12,7 @@ from decathlon.models.layers import freeze, normalise_by, unfreeze
 from decathlon.models.residual import fix_beginning
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Recipe, TuningRecipe
+from decathlon.suites.papers import GUO_2019
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class LastK(Method):
     paper = "SpotTune baseline, CVPR 2019, section 4.1"
     year = 2019
     trains = "last k blocks, head"
+    bibtex = GUO_2019
     recipes: ClassVar[dict[str, Recipe]] = {"paper": LastKRecipe()}
     recipe: LastKRecipe
 

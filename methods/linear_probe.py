@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from decathlon.method.probe import Features, Probe, ProbeRecipe
 from decathlon.models.residual import ResidualNetwork
 from decathlon.recipes import Positive, Recipe
+from decathlon.suites.papers import KORNBLITH_2019
 
 TOLERANCE, MOST = 1e-5, 2000
 """L-BFGS ends when no element of the gradient is larger, or after so many iterations."""
@@ -87,6 +88,7 @@ class LinearProbe(Probe):
     paper = "Kornblith et al., CVPR 2019"
     year = 2019
     trains = "head, by logistic regression"
+    bibtex = KORNBLITH_2019
     recipes: ClassVar[dict[str, Recipe]] = {"paper": LinearProbeRecipe()}
     recipe: LinearProbeRecipe
 

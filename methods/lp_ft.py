@@ -11,6 +11,7 @@ from decathlon.models.layers import freeze, normalise_by, unfreeze
 from decathlon.models.residual import ResidualNetwork, fix_beginning
 from decathlon.models.weights import Source
 from decathlon.recipes import Fraction, Recipe, TuningRecipe
+from decathlon.suites.papers import KUMAR_2022
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class LPFT(Method):
     paper = "Kumar et al., ICLR 2022"
     year = 2022
     trains = "head, then all"
+    bibtex = KUMAR_2022
     recipes: ClassVar[dict[str, Recipe]] = {"paper": LPFTRecipe()}
     recipe: LPFTRecipe
 

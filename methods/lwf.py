@@ -13,6 +13,7 @@ from decathlon.models.layers import freeze, normalise_by, unfreeze
 from decathlon.models.residual import ResidualNetwork, fix_beginning
 from decathlon.models.weights import Source
 from decathlon.recipes import Fraction, NonNegative, Positive, Recipe, TuningRecipe
+from decathlon.suites.papers import LI_2018_LEARNING
 
 WARM_UP = 0
 """Index of the phase in which only the new head is trained."""
@@ -77,17 +78,19 @@ class LwF(Method):
     so the responses to each crop are recorded when it is seen, from a frozen copy of
     the source. Stored is the domain's full network; the old head and the copy are dropped.
 
-    The values for this benchmark (Rebuffi et al., NeurIPS 2017) are not known. Ours: T,
-    lambda_o and warm-up of the released code, all else as in fine-tuning.
+    The values for this benchmark (Rebuffi et al., NeurIPS 2017) are not known. Ours: T and
+    lambda_o of the released code, a warm-up of a quarter, all else as in fine-tuning.
 
     ``released``: lizhitwo/LearningWithoutForgetting (AlexNet, VGG): 40 epochs at 0.002, the last
-    quarter at a tenth, batches of 64, decay 5e-4 (``PASCALkeeporig.m``, 26-33 and 77-80), and
-    a new head after Glorot.
+    quarter at a tenth, batches of 64 (``PASCALkeeporig.m``, 26-33 and 77-80), decay 5e-4
+    (``cnn_customtrain.m``, 82), and a new head after Glorot. That code trains the head for a
+    whole schedule first; both are one schedule here.
     """
 
     paper = "Li and Hoiem, TPAMI 2017"
     year = 2017
     trains = "all, with the source's responses kept"
+    bibtex = LI_2018_LEARNING
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": LwFRecipe(),
         "released": LwFRecipe(

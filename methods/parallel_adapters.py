@@ -3,6 +3,7 @@
 from decathlon.models.capabilities import lacks_3x3_convolutions
 from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
+from decathlon.suites.papers import REBUFFI_2018
 
 from .series_adapters import SeriesAdapters
 
@@ -22,6 +23,7 @@ class ParallelAdapters(SeriesAdapters):
     paper = "Rebuffi et al., CVPR 2018"
     year = 2018
     trains = "parallel adapters, batch norms, head"
+    bibtex = REBUFFI_2018
     kind = "parallel"
     leaked = "nothing"
 

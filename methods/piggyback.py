@@ -12,6 +12,7 @@ from decathlon.models.capabilities import lacks_convolutions
 from decathlon.models.layers import ExtendedConv2d, batch_norms, freeze, replace, unfreeze
 from decathlon.models.weights import Source
 from decathlon.recipes import Positive, Recipe, Threshold
+from decathlon.suites.papers import MALLYA_2018
 
 
 @dataclass(frozen=True)
@@ -83,21 +84,20 @@ class MaskedConv2d(ExtendedConv2d):
 class Piggyback(Method):
     """Learns a binary mask over the source's weights.
 
-    Mallya and Lazebnik, arXiv 1801.06519: m = [m_r > threshold]. The real-valued masks m_r
-    receive the gradient of m unchanged and are trained by Adam, without decay, the rate
-    divided by 10 halfway. Weights and batch normalisations stay the source's; stored are
-    one bit a weight, and the head. No code for this benchmark was released: the constants of
-    the masks are those of arunmallya/piggyback; ours is the head, trained by SGD at the rate
-    of all methods here, without decay.
+    Mallya and Lazebnik, arXiv 1801.06519: m = [m_r > threshold]. The real-valued masks m_r receive
+    the gradient of m unchanged and are trained by Adam, without decay, the rate divided by 10
+    halfway. Weights and batch normalisations stay the source's; stored are one bit a weight, and
+    the head. No code for this benchmark was released: the constants of the masks are those of
+    arunmallya/piggyback; ours is the head, trained by SGD at the common rate, without decay.
 
     ``released``: that code's 30 epochs of batches of 32, with Adam at 1e-4 for the head too
-    (``run_piggyback_training.sh``). Its choice of the best epoch on the evaluated split is
-    left out.
+    (``run_piggyback_training.sh``), without its choice of the best epoch on the evaluated split.
     """
 
     paper = "Mallya and Lazebnik, arXiv 1801.06519"
     year = 2018
     trains = "binary masks, head"
+    bibtex = MALLYA_2018
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": PiggybackRecipe(milestones=(0.5,), weight_decay={"default": 0.0}),
         "released": PiggybackRecipe(

@@ -14,6 +14,7 @@ from decathlon.models.residual import ResidualNetwork, fix_beginning
 from decathlon.models.tensor_names import HEAD
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Recipe, TuningRecipe
+from decathlon.suites.papers import RUSU_2016
 
 LATERALS = "laterals"
 
@@ -98,18 +99,20 @@ class ProgressiveNetwork(nn.Module):
 class ProgressiveNets(Method):
     """Fine-tunes a network that reads the source's features through lateral adapters.
 
-    Rusu et al., arXiv 1606.04671, equation 2, with two columns: h_i = f_i(h_{i-1}) + U_i
-    ReLU(V_i a_i h'_i), where h' are the features of the frozen source. The SpotTune paper starts
-    from pretrained weights and says nothing of the adapters. Ours: the tuned column starts from
-    the source; there is an adapter for each macro block, from the source's output to the
-    tuned column's, with a quarter of its channels inside; U starts at 0, so that the first step
-    computes what fine-tuning computes. New layers learn at the head's rate. Stored are the
+    Rusu et al., arXiv 1606.04671, equation 2: an adapter U ReLU(V a h) reads the layer below of
+    another column, and is added inside the activation. The SpotTune paper starts from pretrained
+    weights and says nothing of the adapters. Ours: two columns, h_i = f_i(h_{i-1}) + U_i
+    ReLU(V_i a_i h'_i), where h' are the features of the frozen source after the same macro block,
+    added after its last activation; the tuned column starts from the source; adapters have a
+    quarter of the channels inside; U starts at 0, so that the first step computes what
+    fine-tuning computes. New layers learn at the head's rate. Stored are the
     tuned column, the adapters and the head.
     """
 
     paper = "Rusu et al., arXiv 1606.04671"
     year = 2016
     trains = "all, lateral adapters"
+    bibtex = RUSU_2016
     recipes: ClassVar[dict[str, Recipe]] = {"paper": ProgressiveRecipe()}
     recipe: ProgressiveRecipe
 

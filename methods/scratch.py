@@ -10,6 +10,7 @@ from decathlon.method import Method, Task
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe, by_size
 from decathlon.suites.base import Suite
+from decathlon.suites.papers import REBUFFI_2017
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Scratch(Method):
     paper = "Rebuffi et al., NeurIPS 2017"
     year = 2017
     trains = "all, from random weights"
+    bibtex = REBUFFI_2017
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": ScratchRecipe(weight_decay=by_size(1e-4, 5e-4, 2e-3)),
         "released": ScratchRecipe(protocol="released"),

@@ -11,6 +11,7 @@ from decathlon.models.capabilities import lacks_3x3_convolutions
 from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.recipes import Recipe, by_size
+from decathlon.suites.papers import REBUFFI_2017
 
 from .scratch import ScratchRecipe
 
@@ -31,6 +32,7 @@ class ScratchPlus(Method):
     paper = "Rebuffi et al., NeurIPS 2017"
     year = 2017
     trains = "all and adapters, from random weights"
+    bibtex = REBUFFI_2017
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": ScratchRecipe(weight_decay=by_size(1e-4, 5e-4, 2e-3)),
         "released": ScratchRecipe(protocol="released"),

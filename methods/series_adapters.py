@@ -12,6 +12,7 @@ from decathlon.models.capabilities import lacks_3x3_convolutions
 from decathlon.models.networks import Architecture
 from decathlon.models.weights import Source
 from decathlon.recipes import NonNegative, Recipe
+from decathlon.suites.papers import REBUFFI_2017, REBUFFI_2018
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class SeriesAdapters(Method):
     paper = "Rebuffi et al., NeurIPS 2017, rerun in CVPR 2018"
     year = 2017
     trains = "series adapters, batch norms, head"
+    bibtex = REBUFFI_2017 + REBUFFI_2018
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": AdapterRecipe(),
         "released": AdapterRecipe(protocol="released"),

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from decathlon.recipes import Recipe, by_size
+from decathlon.suites.papers import REBUFFI_2017
 
 from .series_adapters import AdapterRecipe, SeriesAdapters
 
@@ -17,6 +18,7 @@ class SeriesAdaptersDecay(SeriesAdapters):
     paper = "Rebuffi et al., NeurIPS 2017"
     year = 2017
     trains = "series adapters, batch norms, head"
+    bibtex = REBUFFI_2017
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": AdapterRecipe(weight_decay=by_size(1e-4, 5e-4, 2e-3), rest_weight_decay=None),
     }

@@ -12,6 +12,7 @@ from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, NonNegative, Positive, Recipe, by_size
 from decathlon.suites.base import Suite
+from decathlon.suites.papers import REBUFFI_2017
 
 from .series_adapters import AdapterRecipe, SeriesAdapters, source_convolutions
 
@@ -80,6 +81,7 @@ class FinetuneAll(SeriesAdapters):
     paper = "Rebuffi et al., NeurIPS 2017"
     year = 2017
     trains = "all, jointly over the domains"
+    bibtex = REBUFFI_2017
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": JointRecipe(weight_decay=by_size(1e-4, 5e-4, 2e-3), rest_weight_decay=None),
     }

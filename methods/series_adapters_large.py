@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from decathlon.recipes import Recipe, Width, by_size
+from decathlon.suites.papers import REBUFFI_2017
 
 from .series_adapters import AdapterRecipe, SeriesAdapters
 
@@ -35,6 +36,7 @@ class SeriesAdaptersLarge(SeriesAdapters):
     paper = "Rebuffi et al., NeurIPS 2017"
     year = 2017
     trains = "series adapters, batch norms, head"
+    bibtex = REBUFFI_2017
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": LargeRecipe(weight_decay=by_size(1e-4, 5e-4, 2e-3), rest_weight_decay=None),
         "released": LargeRecipe(protocol="released"),

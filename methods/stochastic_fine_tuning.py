@@ -13,6 +13,7 @@ from decathlon.models.noise import keyed_uniform, noise_key
 from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source
 from decathlon.recipes import Fraction, Recipe, TuningRecipe
+from decathlon.suites.papers import GUO_2019
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class StochasticFineTuning(Method):
     paper = "SpotTune baseline, CVPR 2019, section 4.1"
     year = 2019
     trains = "half of the blocks, head"
+    bibtex = GUO_2019
     recipes: ClassVar[dict[str, Recipe]] = {"paper": StochasticRecipe()}
     recipe: StochasticRecipe
 

@@ -12,6 +12,7 @@ from decathlon.models.layers import freeze, normalise_by, unfreeze
 from decathlon.models.residual import fix_beginning
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Recipe, TuningRecipe
+from decathlon.suites.papers import LEE_2023
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Surgical(Method):
     paper = "Lee et al., ICLR 2023"
     year = 2023
     trains = "one stage, head"
+    bibtex = LEE_2023
     recipes: ClassVar[dict[str, Recipe]] = {"paper": SurgicalRecipe()}
     recipe: SurgicalRecipe
 

@@ -70,6 +70,7 @@ BEFORE = {
     "docs/faq.md": "data source",
     "docs/study.md": "",
     "docs/index.md": "",
+    "docs/stability.md": "",
 }
 """What lies in a page's folder before its first command."""
 

@@ -167,6 +167,7 @@ class Method:
         paper: Where the method comes from.
         year: When it was published.
         trains: What is trained, in a few words.
+        bibtex: BibTeX entries of what to cite, for ``decathlon cite``; "" if there are none.
         recipes: Settings by protocol; ``paper`` is the default.
         scope: ``domain``: a network for each. ``joint``: one network for all.
         source_domain: What is done on the domain that source networks are trained on.
@@ -183,6 +184,7 @@ class Method:
     paper: ClassVar[str] = ""
     year: ClassVar[int] = 0
     trains: ClassVar[str] = ""
+    bibtex: ClassVar[str] = ""
     recipes: ClassVar[dict[str, Recipe]] = {"paper": Recipe()}
     scope: ClassVar[Literal["domain", "joint"]] = "domain"
     source_domain: ClassVar[Literal["keep", "train", "joint"]] = "keep"

@@ -75,6 +75,7 @@ class Family:
         initialise: Draws the weights of a network that ``build`` returned.
         names: Returns the names of all tensors here by those in files, for ``import-weights
             --network``; None if files have the same names.
+        bibtex: BibTeX entries of what to cite; "" if there are none.
 
     Raises:
         ValueError: There is no such network.
@@ -90,6 +91,7 @@ class Family:
     scalable: bool = True
     initialise: Callable[[nn.Module], None] = initialise_convolutions
     names: Callable[[], Mapping[str, str]] | None = None
+    bibtex: str = ""
 
     def __post_init__(self) -> None:
         if not self.blocks or not all(n in range(1, MAX_BLOCKS + 1) for n in self.blocks):
@@ -114,11 +116,13 @@ class Families:
         text: What they are, in a few words.
         find: Returns the family of a name; raises UsageError if there is none.
         examples: Names of some of them, which ``decathlon networks`` lists.
+        bibtex: BibTeX entries of what to cite for all of them; "" if there are none.
     """
 
     text: str
     find: Callable[[str], Family]
     examples: tuple[str, ...] = ()
+    bibtex: str = ""
 
 
 @cache

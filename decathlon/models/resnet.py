@@ -1,7 +1,7 @@
 """ResNet-26.
 
-It is the network of all Visual Decathlon results (Rebuffi et al., CVPR 2018; the
-graph is that of srebuffi/residual_adapters, ``models.py``, lines 41-143).
+It is the network of most Visual Decathlon results (Rebuffi et al., CVPR 2018; the graph is that
+of srebuffi/residual_adapters, ``models.py``, lines 41-143). DAN and MTAN used wide ResNets.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from decathlon.models.layers import BatchNorm2d, normalised
 from decathlon.models.networks import Family
 from decathlon.models.residual import Block, ResidualNetwork
+from decathlon.suites.papers import REBUFFI_2018
 
 BASE_CHANNELS = 32
 """Channels of the stem at width 1."""
@@ -89,5 +90,10 @@ def resnet26(width: float, blocks: Sequence[int], num_classes: int) -> ResidualN
 
 
 RESNET26 = Family(
-    "ResNet-26, of the Visual Decathlon", resnet26, (4, 4, 4), ("resnet26", (1, 1, 1)), 1
+    "ResNet-26, of the Visual Decathlon",
+    resnet26,
+    (4, 4, 4),
+    ("resnet26", (1, 1, 1)),
+    1,
+    bibtex=REBUFFI_2018,
 )

@@ -29,6 +29,7 @@ from decathlon.common.errors import UsageError, nearest
 from decathlon.models.networks import Families, Family, Input
 from decathlon.models.residual import Block, ResidualNetwork, WholeBlock
 from decathlon.models.torchvision_resnet import POLICY, STEM_CHANNELS
+from decathlon.suites.papers import WIGHTMAN_2019
 
 try:
     import timm
@@ -311,4 +312,5 @@ TIMM = Families(
         "vit_tiny_patch16_224",
         "convnext_atto",
     ),
+    bibtex=WIGHTMAN_2019,
 )

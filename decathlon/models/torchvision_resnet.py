@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from decathlon.models.layers import BatchNorm2d, normalised_exactly
 from decathlon.models.networks import Family
 from decathlon.models.residual import Block, ResidualNetwork
+from decathlon.suites.papers import HE_2016
 
 STEM_CHANNELS = 64
 """Channels of the stem, and of the first macro block's 3x3 convolutions, at width 1."""
@@ -133,6 +134,12 @@ def _network(
 
 
 POLICY = ("resnet10", (1, 1, 1, 1))
-RESNET10 = Family("the policy network of ResNet-50", basic_blocks, POLICY[1], POLICY)
-RESNET50 = Family("ResNet-50 as torchvision builds it", bottlenecks, (3, 4, 6, 3), POLICY)
-RESNET101 = Family("ResNet-101 as torchvision builds it", bottlenecks, (3, 4, 23, 3), POLICY)
+RESNET10 = Family(
+    "the policy network of ResNet-50", basic_blocks, POLICY[1], POLICY, bibtex=HE_2016
+)
+RESNET50 = Family(
+    "ResNet-50 as torchvision builds it", bottlenecks, (3, 4, 6, 3), POLICY, bibtex=HE_2016
+)
+RESNET101 = Family(
+    "ResNet-101 as torchvision builds it", bottlenecks, (3, 4, 23, 3), POLICY, bibtex=HE_2016
+)

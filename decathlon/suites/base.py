@@ -109,6 +109,7 @@ class Domain:
         reader: Function that finds its images among the user's archives and folders, as
             ``module:function``, see :class:`decathlon.data.sources.readers.Reader`. Empty for
             a domain of the suite's annotations.
+        bibtex: BibTeX entries of what to cite for its images; empty if there are none.
         group: Size class of the training set.
         labels_sha256: Digest of the official test labels, see
             :attr:`decathlon.data.sources.test_labels.Labels.digest`; empty if there are none.
@@ -130,6 +131,7 @@ class Domain:
     narrow: str = ""
     box_views: Views | None = None
     reader: str = ""
+    bibtex: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ class Suite:
         recipes: By protocol, the values of recipe fields that replace the methods' own. A suite
             that gives any offers these protocols alone: the ``released`` ones of methods are for
             another benchmark.
+        bibtex: BibTeX entries of what to cite for the benchmark; empty if there are none.
     """
 
     name: str
@@ -200,6 +203,7 @@ class Suite:
     held_out: float = 0.0
     normalisation: tuple[Channels, Channels] | None = None
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    bibtex: str = ""
 
     def views_of(self, domain: str, crop: Crop = "image") -> Views:
         """Returns how the images of any domain are cut, the user's own included.

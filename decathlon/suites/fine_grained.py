@@ -8,6 +8,14 @@ for bounding boxes those of arunmallya/piggyback @5a6094c, ``dataset.py``, lines
 """
 
 from decathlon.suites.base import Archive, Domain, Suite, View, Views
+from decathlon.suites.papers import (
+    EITZ_2012,
+    GUO_2019,
+    KRAUSE_2013,
+    NILSBACK_2008,
+    SALEH_2015,
+    WAH_2011,
+)
 
 SIDE = 256
 """Short side of stored images in pixels."""
@@ -27,6 +35,7 @@ def _domain(
     num_classes: int,
     sizes: tuple[int, int],
     reader: str,
+    bibtex: str,
     boxes: Views | None = None,
     narrow: str = "",
 ) -> Domain:
@@ -34,19 +43,22 @@ def _domain(
     where = f"{READERS}.{reader}:read"
     return Domain(
         name, column, text, num_classes, (train, 0, test), MEAN, STD, WHOLE, "medium", "",
-        narrow=narrow, box_views=boxes, reader=where,
+        narrow=narrow, box_views=boxes, reader=where, bibtex=bibtex,
     )  # fmt: skip
 
 
+# fmt: off
 _TABLE = (
-    _domain("cubs", "CUBS", "birds", 200, (5994, 5794), "cub", BOX),
-    _domain(
-        "stanford-cars", "Stanford Cars", "cars", 196, (8144, 8041), "stanford_cars", BOX, "Cars"
-    ),
-    _domain("flowers", "Flowers", "flowers", 102, (2040, 6149), "oxford_flowers"),
-    _domain("wikiart", "WikiArt", "paintings by artist", 195, (42129, 10628), "wikiart"),
-    _domain("sketches", "Sketches", "drawings of objects", 250, (16000, 4000), "tu_berlin"),
+    _domain("cubs", "CUBS", "birds", 200, (5994, 5794), "cub", WAH_2011, BOX),
+    _domain("stanford-cars", "Stanford Cars", "cars", 196, (8144, 8041), "stanford_cars",
+            KRAUSE_2013, BOX, "Cars"),
+    _domain("flowers", "Flowers", "flowers", 102, (2040, 6149), "oxford_flowers", NILSBACK_2008),
+    _domain("wikiart", "WikiArt", "paintings by artist", 195, (42129, 10628), "wikiart",
+            SALEH_2015),
+    _domain("sketches", "Sketches", "drawings of objects", 250, (16000, 4000), "tu_berlin",
+            EITZ_2012),
 )
+# fmt: on
 DOMAINS = {domain.name: domain for domain in _TABLE}
 """The domains by name, in the column order of the SpotTune paper's Table 2."""
 
@@ -128,4 +140,5 @@ SUITE = Suite(
             "weight_decay": {"default": 0.0},
         },
     },
+    bibtex=GUO_2019,
 )

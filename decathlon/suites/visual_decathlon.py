@@ -15,6 +15,20 @@ import math
 from collections.abc import Mapping
 
 from decathlon.suites.base import Archive, Domain, Release, Suite, View, Views
+from decathlon.suites.papers import (
+    BILEN_2016,
+    CIMPOI_2014,
+    KRIZHEVSKY_2009,
+    LAKE_2015,
+    MAJI_2013,
+    MUNDER_2006,
+    NETZER_2011,
+    NILSBACK_2008,
+    REBUFFI_2017,
+    RUSSAKOVSKY_2015,
+    SOOMRO_2012,
+    STALLKAMP_2012,
+)
 from decathlon.suites.score import Score, domain_points
 
 SIDE = 72
@@ -31,34 +45,44 @@ UPRIGHT = Views.of(View(SIDE))
 _TABLE = (
     Domain("imagenet12", "ImNet", "objects and scenes", 1000, (1232167, 49000, 48238),
            (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), AUGMENTED, "large",
-           "3ca76457f1c4fde266e8e30b02b90bb77b989311615f441078f7be4f61c13ddd", "objects", "INet"),
+           "3ca76457f1c4fde266e8e30b02b90bb77b989311615f441078f7be4f61c13ddd", "objects", "INet",
+           bibtex=RUSSAKOVSKY_2015),
     Domain("aircraft", "Airc.", "aircraft variants", 100, (3334, 3333, 3333),
            (0.48, 0.511, 0.534), (0.211, 0.205, 0.237), AUGMENTED, "small",
-           "11b29f1b2ce0cace0f4454ead744c009678685594d8eb40527b40e17b3b160d3", "aircraft", "Airc"),
+           "11b29f1b2ce0cace0f4454ead744c009678685594d8eb40527b40e17b3b160d3", "aircraft", "Airc",
+           bibtex=MAJI_2013),
     Domain("cifar100", "C100", "small objects", 100, (40000, 10000, 10000),
            (0.507, 0.487, 0.441), (0.268, 0.257, 0.276), AUGMENTED, "large",
-           "2fb15ee11f05ba21706a5abb6ccc9f3d27a7166418e8347df6ffd886dc3ad1e4", "small"),
+           "2fb15ee11f05ba21706a5abb6ccc9f3d27a7166418e8347df6ffd886dc3ad1e4", "small",
+           bibtex=KRIZHEVSKY_2009),
     Domain("daimlerpedcls", "DPed", "pedestrians or none", 2, (23520, 5880, 19600),
            (0.482, 0.482, 0.482), (0.236, 0.236, 0.236), AUGMENTED, "medium",
-           "9bf225121d4c345137d57dc0fe03af5093afc9b61907770441f9bbed6d8127f2", "pedestrians"),
+           "9bf225121d4c345137d57dc0fe03af5093afc9b61907770441f9bbed6d8127f2", "pedestrians",
+           bibtex=MUNDER_2006),
     Domain("dtd", "DTD", "describable textures", 47, (1880, 1880, 1880),
            (0.527, 0.47, 0.424), (0.252, 0.241, 0.25), AUGMENTED, "small",
-           "c6f3b19e078789e7379507a75fd43a01bbc6e51ee5ec5cca7ab5f7b69225f3ed", "textures"),
+           "c6f3b19e078789e7379507a75fd43a01bbc6e51ee5ec5cca7ab5f7b69225f3ed", "textures",
+           bibtex=CIMPOI_2014),
     Domain("gtsrb", "GTSR", "German traffic signs", 43, (31367, 7842, 12630),
            (0.339, 0.312, 0.321), (0.276, 0.266, 0.271), UPRIGHT, "large",
-           "518c9dc9a6fef62b2d89ed44a350beb4ffe265bd96e08371c77bd32fdd217865", "signs"),
+           "518c9dc9a6fef62b2d89ed44a350beb4ffe265bd96e08371c77bd32fdd217865", "signs",
+           bibtex=STALLKAMP_2012),
     Domain("vgg-flowers", "Flwr", "flowers", 102, (1020, 1020, 6149),
            (0.434, 0.383, 0.297), (0.285, 0.238, 0.264), AUGMENTED, "small",
-           "e364ae59886dc6a93e4487bc9dd5bf84327613daf3ca7e4286c818ea6cc96d77", "flowers"),
+           "e364ae59886dc6a93e4487bc9dd5bf84327613daf3ca7e4286c818ea6cc96d77", "flowers",
+           bibtex=NILSBACK_2008),
     Domain("omniglot", "OGlt", "handwritten characters", 1623, (17853, 6492, 8115),
            (0.081, 0.081, 0.081), (0.2705, 0.2705, 0.2705), UPRIGHT, "medium",
-           "cb73c1762eed0fd12d606fbcab2c72d0590e900a87451eff95ee6254089ad0c4", "glyphs"),
+           "cb73c1762eed0fd12d606fbcab2c72d0590e900a87451eff95ee6254089ad0c4", "glyphs",
+           bibtex=LAKE_2015),
     Domain("svhn", "SVHN", "house numbers", 10, (47217, 26040, 26032),
            (0.438, 0.444, 0.473), (0.198, 0.201, 0.197), UPRIGHT, "large",
-           "6770c4ac873384124ab2d1e72b434326b7945d17dadaa0081ad806849afea1d1", "digits"),
+           "6770c4ac873384124ab2d1e72b434326b7945d17dadaa0081ad806849afea1d1", "digits",
+           bibtex=NETZER_2011),
     Domain("ucf101", "UCF", "dynamic images of actions", 101, (7585, 1952, 3783),
            (0.4995, 0.4988, 0.4998), (0.109, 0.108, 0.107), AUGMENTED, "medium",
-           "55082184baa6b9d7a9b540bb7d9cde074eda1ca17a0f694f7438977840f34977", "motion"),
+           "55082184baa6b9d7a9b540bb7d9cde074eda1ca17a0f694f7438977840f34977", "motion",
+           bibtex=SOOMRO_2012 + BILEN_2016),
 )
 # fmt: on
 DOMAINS = {domain.name: domain for domain in _TABLE}
@@ -158,4 +182,5 @@ SUITE = Suite(
     val_note="the official validation sets are not representative of the test sets (gtsrb and"
     " ucf101 above all); these scores compare with no published one.",
     releases={"spottune": SPOTTUNE},
+    bibtex=REBUFFI_2017,
 )

@@ -12,6 +12,7 @@ from decathlon.models.networks import Architecture
 from decathlon.models.noise import keyed_gumbel
 from decathlon.models.weights import Source
 from decathlon.suites.base import View
+from decathlon.suites.papers import GUO_2019
 
 from .policy import most_likely, straight_through
 from .recipe import RELEASE, SpotTuneRecipe
@@ -23,9 +24,9 @@ __all__ = ["SpotTune", "SpotTuneRecipe"]
 class SpotTune(Method):
     """Routes each image through the frozen or the fine-tuned copy of each residual block.
 
-    Guo et al., CVPR 2019, section 3. ``paper``: the stem is frozen, of ResNet-26 the first macro
-    block too, and the other blocks are routed (section 4.1); the frozen path stays the source's,
-    its batch statistics included; the decision is the policy's argmax at test time. A shortcut
+    Guo et al., CVPR 2019, section 3. ``paper``: of ResNet-26 the first macro block is frozen, and
+    the other blocks are routed (section 4.1). Ours: the stem is frozen too, the frozen path stays
+    the source's, its batch statistics included, and testing takes the policy's argmax. A shortcut
     with parameters, such as ResNet-50's at strided blocks, is part of either path (see
     :class:`~.routed_block.RoutedBlock`), so that both are the source's block at step 0.
 
@@ -39,6 +40,7 @@ class SpotTune(Method):
     paper = "Guo et al., CVPR 2019"
     year = 2019
     trains = "copies of blocks, policy, head"
+    bibtex = GUO_2019
     routes_images = True
     recipes = {
         "paper": SpotTuneRecipe(),

@@ -25,11 +25,11 @@ class TunedNetwork(RoutedNetwork):
 class SpotTuneAllTuned(SpotTune):
     """Evaluates a trained SpotTune with every image on the tuned path of every block.
 
-    Guo et al., CVPR 2019, section 4.3. Nothing is trained: the network is that of the trial of
+    Guo et al., CVPR 2019, section 4.2.1. Nothing is trained: the network is that of the trial of
     ``spottune`` with the same recipe.
     """
 
-    paper = "Guo et al., CVPR 2019, section 4.3"
+    paper = "Guo et al., CVPR 2019, section 4.2.1"
     year = 2019
     trains = "nothing: a trained SpotTune"
     trained_by = "spottune"

@@ -13,6 +13,7 @@ from decathlon.method import Batch, Method, Policy, Task
 from decathlon.models.noise import keyed_uniform
 from decathlon.models.weights import Source
 from decathlon.recipes import Count, Fraction, Recipe
+from decathlon.suites.papers import GUO_2019
 
 from . import SpotTune, SpotTuneRecipe
 from .recipe import RoutingRecipe
@@ -77,16 +78,18 @@ def tune_last(network: RoutedNetwork, count: int) -> None:
 class RandomPolicy(Method):
     """Routes each image through frozen and tuned blocks at random.
 
-    SpotTune paper, section 4.1 and 4.3: the last three blocks are tuned for all images; every
-    other block that SpotTune routes takes an image through its tuned copy with probability 1/2
-    (the paper gives none). The decisions are a function of (seed, domain, image): an image takes
-    the same path in every epoch, and images of the test set have one too. The last blocks have
-    no frozen copy, and there is no policy network.
+    SpotTune paper, section 4.1: the last three layers are tuned for all images, the others at
+    random for each image. Ours: layers are residual blocks, and every other block that SpotTune
+    routes takes an image through its tuned copy with probability 1/2 (the paper gives none). The
+    decisions are a function of (seed, domain, image): an image takes the same path in every
+    epoch, and images of the test set have one too. The last blocks have no frozen copy, and there
+    is no policy network.
     """
 
     paper = "SpotTune baseline, CVPR 2019, section 4.1"
     year = 2019
     trains = "copies of blocks, head"
+    bibtex = GUO_2019
     routes_images = True
     recipes: ClassVar[dict[str, Recipe]] = {"paper": RandomPolicyRecipe()}
     recipe: RandomPolicyRecipe

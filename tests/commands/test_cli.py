@@ -60,6 +60,7 @@ def refused(code: int, *arguments: str, **env: str) -> str:
         "check-bundle",
         "site",
         "new-leaderboard",
+        "cite",
         "demo",
     ],
 )
@@ -75,6 +76,7 @@ def test_help_teaches(command: str) -> None:
         ["--help"],
         ["methods"],
         ["score", "results"],
+        ["cite", "dtd"],
         ["site", "results", "--out", "{folder}/public"],
         ["new-leaderboard", "{folder}/board"],
     ],

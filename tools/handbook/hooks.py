@@ -3,7 +3,9 @@
 The command line's page is made from the commands' help, the pages on Python from docstrings.
 """
 
+import json
 import re
+from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from posixpath import relpath
 
@@ -15,22 +17,14 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 COPIED = {
     "README.md": "project/readme.md",
+    "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
     "LICENSE": "project/LICENSE",
 }
 """Files outside docs/ and where the handbook has them."""
-MODULES = (
-    "method",
-    "recipes",
-    "testing",
-    "models.layers",
-    "models.noise",
-    "models.processes",
-    "suites.base",
-    "suites.score",
-)
-"""Modules of the package with a page of their own: what other packages may import."""
+PROMISED = ROOT / "tests" / "surface.json"
+"""Has the Python names that other packages may use, as docs/stability.md promises."""
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
 ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):(?=<code)")
 
@@ -57,12 +51,16 @@ def commands() -> str:
 
 
 def python() -> dict[str, str]:
-    """Returns the pages on the Python names, by address."""
-    pages = {"reference/decathlon.md": "# decathlon\n\n::: decathlon\n"}
-    for module in MODULES:
-        name = f"decathlon.{module}"
-        pages[f"reference/{module}.md"] = f"# {name}\n\n::: {name}\n"
-    return pages
+    """Returns the pages on the promised Python names, by address: one for each module."""
+    modules = defaultdict(list)
+    for name in json.loads(PROMISED.read_text(encoding="utf-8"))["python"]:
+        module, _, member = name.rpartition(".")
+        modules[module].append(member)
+    return {
+        f"reference/{module}.md": f"# {module}\n\n::: {module}\n    options:\n"
+        f"      members: {json.dumps(members)}\n"
+        for module, members in modules.items()
+    }
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
