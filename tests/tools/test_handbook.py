@@ -14,7 +14,7 @@ import typer
 from decathlon.cli import app
 from tests.scoring.render.browser import CHROMIUM, browser
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tools" / "handbook" / "mkdocs.yml"
 LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
 """Elements that make a browser load something, and the attribute that says what."""
