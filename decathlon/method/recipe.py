@@ -62,13 +62,17 @@ def _within_32_bits(value: float) -> float:
 
 # Not Field(le=...): for Recipe.unbounded these have no upper limit, as only arithmetic sets one.
 Positive = Annotated[float, Field(gt=0), AfterValidator(_within_32_bits)]
+"""A number above 0."""
 NonNegative = Annotated[float, Field(ge=0), AfterValidator(_within_32_bits)]
+"""A number of at least 0."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
+"""A number in [0, 1]."""
 Threshold = Annotated[float, Field(ge=-1e6, le=1e6)]
 """A number that may be negative."""
 Width = Annotated[float, Field(ge=0.05, le=32)]
 """A factor on all channel numbers of a network."""
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+"""A whole number of at least 1."""
 PerDomain = Annotated[dict[str, NonNegative], BeforeValidator(_per_domain)]
 """A number for each domain; ``default`` holds for those not named."""
 

@@ -114,13 +114,6 @@ class DomainDataset(Dataset[tuple[torch.Tensor, int]]):
 def load(domain: str, split: str, data: Path | str | None = None) -> DomainDataset:
     """Opens one split of a prepared domain as a torch Dataset.
 
-    Example::
-
-        import decathlon
-        birds = decathlon.load("birds", "train", data="data")
-        image, label = birds[0]      # uint8 (3, height, width), int
-        birds.classes[label]         # 'robin'
-
     Args:
         domain: Name of the domain.
         split: ``"train"``, ``"val"`` or ``"test"``.
@@ -129,5 +122,11 @@ def load(domain: str, split: str, data: Path | str | None = None) -> DomainDatas
     Raises:
         UsageError: The domain is not prepared there.
         DataError: The folder or the split is missing or damaged.
+
+    Example:
+        >>> birds = decathlon.load("birds", "train", data="data")
+        >>> image, label = birds[0]  # uint8 (3, height, width), int
+        >>> birds.classes[label]
+        'robin'
     """
     return DomainDataset(domain, split, data_folder(Path(data) if data is not None else None))
