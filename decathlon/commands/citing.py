@@ -18,7 +18,7 @@ def cite(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...",
+            metavar="NAME",
             help="Methods, probes, domains, suites or networks (default: the Visual Decathlon and"
             " decathlon itself).",
             show_default=False,

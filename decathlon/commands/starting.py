@@ -13,6 +13,7 @@ def new_method(
     name: Annotated[
         str,
         typer.Argument(
+            metavar="NAME",
             help="Name of the method, such as my-method: lower-case letters, digits and hyphens.",
             show_default=False,
         ),

@@ -106,6 +106,10 @@ def test_bounds_follow_the_version(tmp_path: Path) -> None:
     assert __version__.startswith("0.1.")  # the bounds below are of that series
     assert project["dependencies"] == ["decathlon>=0.1,<0.2"]
     assert project["requires-python"] == requirement("setup.py")
+    yaml = pytest.importorskip("yaml", reason="needs the extra `dev`")
+    workflow = yaml.safe_load((tmp_path / "mine/.github/workflows/tests.yml").read_text())
+    assert [workflow["env"]["DECATHLON"]] == project["dependencies"]
+    assert workflow["jobs"]["tests"]["steps"][-1]["run"] == "python -m pytest"
 
 
 @pytest.mark.parametrize(
@@ -169,6 +173,15 @@ def test_all_is_written_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(UsageError, match="too long"):
             write_package("my-method", folder)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty"]
+
+
+def test_it_needs_no_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from decathlon.method.package import write_package;"
+        f"write_package('my-method', Path({str(tmp_path / 'mine')!r}));"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_check_new_takes_what_is_free() -> None:
