@@ -132,7 +132,8 @@ def test_all_commands_and_options_are_listed(site: Path) -> None:
     for name in root.list_commands(context):
         command = root.get_command(context, name)
         for option in command.params:
-            for word in option.opts if option.param_type_name == "option" else [option.name]:
+            named = re.findall(r"\w+", option.metavar or option.name)
+            for word in option.opts if option.param_type_name == "option" else named:
                 there = rf"(?<![\w-]){re.escape(word)}(?![\w-])"
                 assert re.search(there, sections[name], re.IGNORECASE), f"{name} {word}"
 
