@@ -129,7 +129,7 @@ def test_a_method_can_be_begun_from_the_installed_package(installed: Path, tmp_p
         "from pathlib import Path\nfrom decathlon.method.package import write_package\n"
         f"print(*write_package('my-method', Path({str(tmp_path / 'mine')!r})))"
     )
-    assert "src/my_method.py" in run(installed, program)
+    assert "src/my_method.py" in run(installed, "-c", program)
 
 
 def test_the_repository_of_a_leaderboard_is_inside(installed: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_repository_of_a_leaderboard_is_inside(installed: Path) -> None:
     template = ROOT / "decathlon" / "scoring" / "site" / "template"
     files = [path.relative_to(template) for path in template.rglob("*") if path.is_file()]
     names = [f"board/{str(path).replace('dot-', '.')}" for path in files]
-    assert run(installed, program).splitlines() == sorted(names)
+    assert run(installed, "-c", program).splitlines() == sorted(names)
     assert "board/.github/workflows/check.yml" in names
 
 

@@ -25,7 +25,7 @@ COPIED = {
 """Files outside docs/ and where the handbook has them."""
 PROMISED = ROOT / "tests" / "surface.json"
 """Has the Python names that other packages may use, as docs/stability.md promises."""
-LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
+LINK = re.compile(r"""(?:(?<=\]\()|(?<=src=")|(?<=srcset="))(?!\w+:|#)([^)"#\s]+)""")
 ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):(?=<code)")
 
 
