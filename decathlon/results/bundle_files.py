@@ -92,6 +92,11 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     Raises:
         ResultError: They are not those of a bundle.
     """
+    if CARD not in archive.namelist():
+        raise ResultError(
+            f"{path}: holds no {CARD}, so it is no bundle; `decathlon bundle` writes one, and"
+            " `decathlon evaluate` scores official submissions"
+        )
     found: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename
@@ -134,16 +139,12 @@ def _belongs(name: str) -> bool:
         return parts[0] == SOURCES and bool(_SOURCE.fullmatch(parts[1]))
     if len(parts) != 5 or not all(is_name(part) for part in parts):
         return False
-    return bool(_SEED.fullmatch(parts[3])) and parts[4] in (*LIMITS, WEIGHTS)
+    reported = parts[2].partition("+")[0] in ("val", "test")
+    return reported and bool(_SEED.fullmatch(parts[3])) and parts[4] in (*LIMITS, WEIGHTS)
 
 
 def _check_whole(members: dict[str, zipfile.ZipInfo], path: Path) -> None:
-    """Raises ResultError if there is no card, no record, a trial without one, or a second name."""
-    if CARD not in members:
-        raise ResultError(
-            f"{path}: holds no {CARD}, so it is no bundle; `decathlon bundle` writes one, and"
-            " `decathlon evaluate` scores official submissions"
-        )
+    """Raises ResultError if there is no record, a trial without one, or a second name."""
     trials = dict.fromkeys(name.rpartition("/")[0] for name in members if name.count("/") == 5)
     if not trials:
         raise ResultError(f"{path}: holds no records; `decathlon bundle` writes bundles")

@@ -87,6 +87,10 @@ ATTACKS: dict[str, tuple[Callable[[], Members], str]] = {
     "published rows": (
         lambda: with_member("results/published/visual-decathlon/x.json"), "is no part of a bundle",
     ),
+    "another split": (
+        lambda: with_member("results/mine/dtd/train/seed0/record.json"), "is no part of a bundle",
+    ),
+    "a submission": (lambda: [("results.json", b"[]")], "`decathlon evaluate` scores official"),
     "a hidden name": (
         lambda: with_member("results/.mine/dtd/test/seed0/record.json"), "is no part of a bundle",
     ),

@@ -56,7 +56,7 @@ def _training(records: Sequence[RunRecord]) -> str:
 
 def _on_training(records: Sequence[RunRecord], suite: Suite) -> Iterator[str]:
     for record in records:
-        expected: tuple[str, ...] = suite.trained_on[record.split] if record.trained else ()
+        expected: tuple[str, ...] = suite.trained_on.get(record.split, ()) if record.trained else ()
         # Data without val is trained on train alone.
         if "val" not in record.data and not _has_val(record, suite):
             expected = tuple(split for split in expected if split != "val")

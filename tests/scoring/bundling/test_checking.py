@@ -129,6 +129,9 @@ ATTACKS: dict[str, tuple[Change, str, str]] = {
     "chosen otherwise": (
         edit(RECORD, selection=TUNED | {"chosen": {"lr": 1}}), "selection", "lr was chosen as 1",
     ),
+    "chosen by domain": (
+        edit(RECORD, selection=TUNED | {"chosen": {"lr.dtd": 1}}), "selection", "lr.dtd was chosen",
+    ),
     "a domain of a seed": (_without("svhn/test/seed1"), "seeds", "seed 1: has no record of svhn"),
     "code": (edit(RECORD, code__sha256="0" * 64), "code", "the records name decathlon"),
     "card: settings": (edit("card.json", settings__epochs=9), "card", "settings.epochs is 9"),
