@@ -40,9 +40,7 @@ class Reader:
     def follow(self, page: Path) -> None:
         for name, language, text in STEP.findall(page.read_text(encoding="utf-8")):
             if name:
-                for shown, fewer in FEWER.items():
-                    text = text.replace(shown, fewer)
-                (self.folder / name).write_text(text, encoding="utf-8")
+                (self.folder / name).write_text(smaller(text), encoding="utf-8")
             elif language == "python":
                 self.home.run(self.folder, "-c", text)
             elif language == "console":
@@ -65,6 +63,12 @@ class Reader:
         else:
             assert program == "decathlon", line
             self.home.run(self.folder, "-m", "decathlon", *shorter(words))
+
+
+def smaller(text: str) -> str:
+    for shown, fewer in FEWER.items():
+        text = text.replace(shown, fewer)
+    return text
 
 
 def shorter(words: list[str]) -> list[str]:
