@@ -132,17 +132,18 @@ def test_a_method_can_be_begun_from_the_installed_package(installed: Path, tmp_p
     assert "src/my_method.py" in run(installed, "-c", program)
 
 
-def test_the_repository_of_a_leaderboard_is_inside(installed: Path) -> None:
+def test_the_repository_of_a_leaderboard_is_inside(installed: Path, tmp_path: Path) -> None:
+    board = tmp_path / "board"
     program = (
         "from pathlib import Path\n"
         "from decathlon.scoring.site.repository import write_repository\n"
-        "print(*sorted(map(str, write_repository(Path('board')))), sep='\\n')"
+        f"print(*sorted(map(str, write_repository(Path({str(board)!r})))), sep='\\n')"
     )
     template = ROOT / "decathlon" / "scoring" / "site" / "template"
     files = [path.relative_to(template) for path in template.rglob("*") if path.is_file()]
-    names = [f"board/{str(path).replace('dot-', '.')}" for path in files]
+    names = [str(board / str(path).replace("dot-", ".")) for path in files]
     assert run(installed, "-c", program).splitlines() == sorted(names)
-    assert "board/.github/workflows/check.yml" in names
+    assert str(board / ".github/workflows/check.yml") in names
 
 
 def test_published_rows_are_inside(installed: Path) -> None:
