@@ -234,3 +234,12 @@ def test_bits_survive_packing() -> None:
     record = make_record("mine", "dtd", bits)
     assert intervals.bits_of(record).tolist() == [int(bit) for bit in bits]
     assert record.correctness == pack_bits(bits)
+
+
+def test_drawing_block_by_block_changes_no_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many records make many groups of images; how many are drawn at once plays no part."""
+    bits = np.random.default_rng(0).integers(0, 2, (9, 600), dtype=np.uint8)
+    whole = intervals.draw_errors(bits, np.random.default_rng(1), 50)
+    monkeypatch.setattr(intervals, "BLOCK", 7)
+    parts = intervals.draw_errors(bits, np.random.default_rng(1), 50)
+    np.testing.assert_allclose(parts, whole, rtol=1e-12)
