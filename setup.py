@@ -18,8 +18,12 @@ def version() -> str:
 
 
 def description() -> str:
-    """Returns the README without its links to other files, which a package index does not have."""
+    """Returns the README without links to other files, which a package index does not have.
+
+    Pictures give way to the texts that describe them.
+    """
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r'<picture>.*?alt="([^"]*)".*?</picture>', r"\1", text, flags=re.DOTALL)
     return re.sub(r"\[([^]]+)\]\((?!https?://)[^)]+\)", r"\1", text)
 
 

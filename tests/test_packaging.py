@@ -223,7 +223,7 @@ def test_the_description_renders_without_other_files(metadata: Metadata) -> None
     assert page.count("<table>") >= 2
     assert page.count("<pre><code") >= 5
     assert "docs/scoring.md" in page
-    assert set(re.findall(r'href="([a-z]*)', page)) <= {"http", "https"}
+    assert set(re.findall(r'(?:href|src|srcset)="([a-z]*)', page)) <= {"http", "https"}
 
 
 def test_commands_run_without_the_sources(installed: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from decathlon.data.manifest import DomainEntry, Manifest, ShardEntry, SourceEnt
 from decathlon.method.base import Method
 from decathlon.method.probe import Probe
 from decathlon.method.registry import find, probes, registered
+from decathlon.results.card import Card
 from decathlon.results.published import PublishedRow
 from decathlon.results.records import Code, Cost, Parameters, RunRecord
 from decathlon.suites.registry import find as find_suite
@@ -31,7 +32,7 @@ SURFACE = Path(__file__).parents[1] / "tests" / "surface.json"
 GROUPS = ("methods", "networks", "probes", "suites")
 WRITTEN: tuple[type[StrictModel], ...] = (
     *(RunRecord, Code, Cost, Parameters, PublishedRow),
-    *(Manifest, DomainEntry, SplitEntry, ShardEntry, SourceEntry),
+    *(Manifest, DomainEntry, SplitEntry, ShardEntry, SourceEntry, Card),
 )
 """What files hold."""
 PUBLIC = {

@@ -152,7 +152,8 @@ TrainedSplit = Annotated[
 ]
 Results = Annotated[Path, typer.Argument(help="Results folder.")]
 Gatherable = Annotated[
-    list[Path], typer.Argument(metavar="RESULTS...", help="Results folders, and bundles.")
+    list[Path],
+    typer.Argument(metavar="RESULTS...", help="Results folders, bundles, or folders of bundles."),
 ]
 Split = Annotated[str, typer.Option(help="val or test.")]
 Baseline = Annotated[

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from decathlon.commands.options import Baseline, Split, check_split
+from decathlon.commands.options import Baseline, Gatherable, Split, check_split
 from decathlon.commands.scores import CheckLabels, answers_of
 from decathlon.common.text import plural, visible
 
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def site(
-    results: Annotated[
-        list[Path],
-        typer.Argument(help="Results folders, bundles, or folders of bundles.", readable=False),
-    ],
+    results: Gatherable,
     out: Annotated[
         Path, typer.Option(help="Folder to write; one that this command wrote is replaced.")
     ],
@@ -48,7 +45,8 @@ def site(
         # Pages name the file, not the folder on this machine.
         return found and replace(found, where=Path(found.where.name))
 
-    request = SiteRequest(title, url, split, baseline, answers, everything)
+    checked = answers if labels else None
+    request = SiteRequest(title, url, split, baseline, checked, everything)
     done = write_site(results, out, request)
     rows = sum(len(places.rows) for places in done.suites)
     print(f"{visible(str(out / 'index.html'))}: {plural(rows, 'row')}")

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,20 +21,15 @@ def check_replaceable(path: Path) -> None:
     Raises:
         UsageError: It cannot be written, or holds anything that is not as it was written.
     """
-    _check_place(path, OTHER)
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UsageError(f"{path}: is not a folder; {OTHER}")
+    check_folder(path.absolute().parent, OTHER)
+    if path.exists() and Path.cwd().is_relative_to(path.resolve()):
+        raise UsageError(f"{path}: is or holds the folder that you are in; {OTHER}")
     if path.is_dir() and (foreign := _foreign(path)):
         raise UsageError(
             f"{path}: holds {foreign}, which this command did not write; move it away, or {OTHER}"
         )
-
-
-def _check_place(path: Path, other: str) -> None:
-    """Raises UsageError if a folder cannot be moved to a path."""
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise UsageError(f"{path}: is not a folder; {other}")
-    check_folder(path.absolute().parent, other)
-    if path.exists() and Path.cwd().is_relative_to(path.resolve()):
-        raise UsageError(f"{path}: is or holds the folder that you are in; {other}")
 
 
 def _foreign(folder: Path) -> str:
@@ -74,7 +69,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         UsageError: It cannot be written, or holds anything that is not as it was written.
     """
     check_replaceable(path)
-    with _beside(path, OTHER) as part:
+    target = path.absolute()
+    part = target.with_name(part_name(target.name))
+    with _moved(part, lambda: _swap(part, target), OTHER):
         yield part
         files = sorted(file for file in part.rglob("*") if file.is_file())
         digests = {file.relative_to(part).as_posix(): sha256(file) for file in files}
@@ -82,30 +79,42 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder that becomes ``path``, which is missing or empty, as the block ends.
+def new_folder(path: Path, other: str = "name another folder") -> Iterator[Path]:
+    """Yields an empty folder whose files are those of ``path`` when the block ends.
+
+    Args:
+        path: The folder, which is missing or empty; it may be the one that the user is in.
+        other: How to choose another one, such as ``"name another folder with --dir"``.
 
     Raises:
         UsageError: It is neither, or cannot be written.
     """
-    other = "name another folder"
-    _check_place(path, other)
-    if path.is_dir() and any(path.iterdir()):
+    check_folder(path, other)
+    target = path.absolute()
+    there = target.is_dir()
+    if there and any(target.iterdir()):
         raise UsageError(f"{path}: is not empty; {other}")
-    with _beside(path, other) as part:
+    part = (target if there else target.parent) / part_name(target.name)
+
+    def move() -> None:
+        if not there:
+            part.rename(target)
+            return
+        for entry in list(part.iterdir()):
+            entry.rename(target / entry.name)
+
+    with _moved(part, move, other):
         yield part
 
 
 @contextmanager
-def _beside(path: Path, other: str) -> Iterator[Path]:
-    """Yields a folder beside its final place, and moves it there."""
-    target = path.absolute()
-    part = target.with_name(part_name(target.name))
+def _moved(part: Path, move: Callable[[], None], other: str) -> Iterator[None]:
+    """Makes a folder for the block, and moves it to its place when the block ends."""
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        yield part
-        _swap(part, target)
+        yield
+        move()
     except OSError as error:
         raise of_the_system(error, other) from None
     finally:

@@ -7,6 +7,7 @@ direction of writing) is written as its escape, such as ``\x1b``.
 
 import re
 import unicodedata
+from urllib.parse import urlsplit
 
 CONTROL = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 """Pattern of the characters that no file name may have: control characters and surrogates."""
@@ -102,6 +103,16 @@ def printable_name(name: bytes) -> str:
         'caf\\xe9\\n'
     """
     return _CONTROL.sub(lambda found: _escaped(found[0]), name.decode("utf-8", "backslashreplace"))
+
+
+def is_web_address(text: str) -> bool:
+    """Returns whether a text is an address that a page can link to: of http or https, whole."""
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+    return fits and text.isprintable() and " " not in text
 
 
 def encodable(text: str) -> str:

@@ -12,12 +12,11 @@ from datetime import date
 from importlib.metadata import packages_distributions
 from keyword import iskeyword
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from decathlon import __version__
 from decathlon.common.errors import UsageError
-from decathlon.common.files import PART, check_folder, write_text
-from decathlon.common.oserrors import of_the_system
+from decathlon.common.files import write_text
+from decathlon.common.folders import new_folder
 from decathlon.method.registry import probes, registered
 from decathlon.results.records import RESERVED
 
@@ -59,14 +58,11 @@ def write_package(name: str, folder: Path) -> list[str]:
             cannot be written.
     """
     check_new(name)
-    folder = folder.resolve()
-    check_folder(folder, ELSEWHERE)
-    try:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UsageError(f"{folder}: the folder is not empty; {ELSEWHERE}")
-        return _write(name, folder)
-    except OSError as error:
-        raise of_the_system(error, ELSEWHERE) from None
+    files = dict(_rendered(name))
+    with new_folder(folder, ELSEWHERE) as part:
+        for path, text in files.items():
+            write_text(part / path, text)
+    return sorted(files)
 
 
 def check_new(name: str) -> None:
@@ -133,22 +129,3 @@ def _rendered(name: str) -> Iterator[tuple[str, str]]:
     for path, template in FILES.items():
         text = templates.get_template(f"{template}.jinja").render(facts)
         yield path.format(module=module), text
-
-
-def _write(name: str, folder: Path) -> list[str]:
-    """Writes the files beside their place, or inside a folder that exists, and moves them there."""
-    exists = folder.is_dir()
-    if not exists:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    near = folder if exists else folder.parent
-    with TemporaryDirectory(prefix=f".{name}.", suffix=PART, dir=near) as staging:
-        whole = Path(staging) / name
-        files = dict(_rendered(name))
-        for path, text in files.items():
-            write_text(whole / path, text)
-        if exists:
-            for entry in whole.iterdir():
-                entry.rename(folder / entry.name)
-        else:
-            whole.rename(folder)
-    return sorted(files)

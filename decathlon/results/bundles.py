@@ -22,19 +22,34 @@ from decathlon.results.records import (
 
 
 @dataclass(frozen=True)
+class Bundle:
+    """A bundle that was gathered.
+
+    Attributes:
+        path: The archive.
+        card: Its card.
+        name: The name that its records have in it.
+    """
+
+    path: Path
+    card: Card
+    name: str
+
+
+@dataclass(frozen=True)
 class Gathered:
     """What was gathered.
 
     Attributes:
         results: The results folder to read.
-        cards: The cards of bundles, by the name that their records have in ``results``.
+        bundles: The bundles, by the name that their records have in ``results``.
         origins: Where the trials come from, by their folder in ``results``; empty if ``results``
             is the one folder that was given.
         given: What was gathered, in words.
     """
 
     results: Path
-    cards: Mapping[str, Card] = field(default_factory=dict)
+    bundles: Mapping[str, Bundle] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     given: str = ""
 
@@ -45,11 +60,11 @@ class Gathered:
         """
         if not self.given:
             return text
-        root = re.escape(f"{self.results}/")
-        for folder, origin in self.origins.items():
-            if folder in text:
-                place = rf"(?:{root}|(?<![\w/])){re.escape(folder)}(?!\w)"
-                text = origin.join(re.split(place, text))
+        if named := [folder for folder in self.origins if folder in text]:
+            # In one pass, the name that begins first: a name may end with another one.
+            root, folders = re.escape(f"{self.results}/"), "|".join(map(re.escape, named))
+            place = re.compile(rf"(?:{root}|(?<![\w/]))({folders})(?!\w)")
+            text = place.sub(lambda found: self.origins[found[1]], text)
         return text.replace(str(self.results), self.given)
 
     def told_all(self, texts: Iterable[str]) -> tuple[str, ...]:
@@ -61,22 +76,23 @@ class Gathered:
 def gathered(paths: Sequence[Path]) -> Iterator[Gathered]:
     """Yields one results folder with the records of several folders and bundles.
 
-    One folder is yielded as it is. Otherwise there is a temporary folder of links, which goes away
-    with the block. A bundle's records have a name of their own there, after the label on its card.
-    Records of one name in several folders stay together, unless two folders hold the same trial:
-    then the name in the later folder gets a number. Rows of the literature in a folder's
-    ``published`` stay in force.
+    One results folder is yielded as it is. Otherwise there is a temporary folder of links, which
+    goes away with the block. A bundle's records have a name of their own there, after the label on
+    its card. Records of one name in several folders stay together, unless two folders hold the
+    same trial: then the name in the later folder gets a number. Rows of the literature in a
+    folder's ``published`` stay in force.
 
     Errors that are raised in the block name the folders and bundles that were given, not the
     temporary folder.
 
     Args:
-        paths: Results folders, and bundles as ``decathlon bundle`` writes them.
+        paths: Results folders, bundles as ``decathlon bundle`` writes them, and folders of
+            bundles.
 
     Raises:
-        ResultError: One is neither, or a bundle or a record is not valid.
+        ResultError: One is none of these, or a bundle or a record is not valid.
     """
-    if len(paths) == 1 and not paths[0].is_file():
+    if len(paths) == 1 and not paths[0].is_file() and not _bundles_in(paths[0]):
         yield Gathered(paths[0])
         return
     given = " and ".join(map(str, paths))
@@ -88,15 +104,22 @@ def gathered(paths: Sequence[Path]) -> Iterator[Gathered]:
         try:
             for path in (path for path in paths if path.is_dir()):
                 layout.add_folder(path)
-            for number, path in enumerate(path for path in paths if not path.is_dir()):
+            bundles = [one for path in paths for one in _bundles_in(path) or [path]]
+            for number, path in enumerate(path for path in bundles if not path.is_dir()):
                 layout.add_bundle(path, place / str(number))
-            yield Gathered(results, layout.cards, layout.origins, given)
+            yield Gathered(results, layout.bundles, layout.origins, given)
         except DecathlonError as error:
-            told = Gathered(results, layout.cards, layout.origins, given).told(str(error))
+            told = Gathered(results, layout.bundles, layout.origins, given).told(str(error))
             for unpacked, path in layout.unpacked.items():
                 told = told.replace(f"{unpacked}/", f"{path}: ")
             error.args = (told,)
             raise
+
+
+def _bundles_in(folder: Path) -> list[Path]:
+    """Returns the bundles in a folder without records; archives beside records are no input."""
+    bundles = sorted(folder.glob("*.zip")) if folder.is_dir() else []
+    return bundles if bundles and next(find_records(folder), None) is None else []
 
 
 class _Layout:
@@ -104,7 +127,7 @@ class _Layout:
 
     def __init__(self, results: Path) -> None:
         self.results = results
-        self.cards: dict[str, Card] = {}
+        self.bundles: dict[str, Bundle] = {}
         self.origins: dict[str, str] = {}
         self.unpacked: dict[Path, Path] = {}
 
@@ -136,10 +159,10 @@ class _Layout:
         self.unpacked[unpacked] = path
         card = unpack(path, unpacked)
         name = self._free(_folder_name(card.label))
-        self.cards[name] = card
         for record in find_records(unpacked / RESULTS):
             trial = record.parent.relative_to(unpacked / RESULTS)
             self._add(unpacked / RESULTS, trial, name, f"{path}: {RESULTS}/{trial}")
+            self.bundles[name] = Bundle(path, card, trial.parts[0])
 
     def _add(self, folder: Path, trial: Path, name: str, origin: str) -> None:
         """Links one trial, whose record gets another name if it is to have one."""

@@ -6,12 +6,12 @@ check-bundle`` compares the two.
 """
 
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
 
 from decathlon.common.errors import ResultError, fault_lines
 from decathlon.common.strict import Sha256, StrictModel
+from decathlon.common.text import is_web_address
 from decathlon.results.controls import Routing
 from decathlon.results.records import Code, SubsetName, parse_json
 from decathlon.results.selection import Selection
@@ -24,12 +24,7 @@ MAX_AUTHORS = 1000
 
 
 def _web_address(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        fits = False
-    if not fits or not text.isprintable() or " " in text:
+    if not is_web_address(text):
         raise ValueError(f"{text!r} is not an address that begins with https:// or http://")
     return text
 

@@ -72,3 +72,15 @@ def test_a_new_folder_is_new(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "file"]
     with pytest.raises(UsageError, match="is not empty"), new_folder(tmp_path / "out"):
         pass
+
+
+def test_a_new_folder_may_be_the_one_we_are_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyError), new_folder(Path()) as part:
+        {}[(part / "file").write_text("one")]
+    assert not any(tmp_path.iterdir())
+    with new_folder(Path()) as part:
+        (part / ".hidden").mkdir()
+    assert list(Path.cwd().iterdir()) == [tmp_path / ".hidden"]

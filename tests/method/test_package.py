@@ -149,7 +149,7 @@ def test_a_refusal_is_one_message(tmp_path: Path) -> None:
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"mine: the folder is not empty; name another .* --dir"):
+    with pytest.raises(UsageError, match=r"mine: is not empty; name another .* --dir"):
         write_package("my-method", tmp_path / "mine")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="a file stands where a folder is needed"):

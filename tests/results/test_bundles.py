@@ -43,7 +43,7 @@ def names(results: Path) -> dict[str, list[str]]:
 def test_one_folder_is_yielded_as_it_is(results: Path) -> None:
     with gathered([results]) as found:
         assert found.results is results
-        assert not found.cards
+        assert not found.bundles
     with gathered([results / "absent"]) as found:
         assert found.results == results / "absent"
 
@@ -58,7 +58,7 @@ def test_bundles_have_names_of_their_own(results: Path, tmp_path: Path) -> None:
     with gathered([zips[0], results, *zips[1:]]) as found:
         kept = found.results
         there = names(found.results)
-        assert list(found.cards) == [
+        assert list(found.bundles) == [
             "smith (2)",
             "SMITH (3)",
             "_a__b",
@@ -66,8 +66,9 @@ def test_bundles_have_names_of_their_own(results: Path, tmp_path: Path) -> None:
             "bundle",
             "é" * 95,
         ]
-        assert found.cards["SMITH (3)"].label == "SMITH"
-        assert there.keys() == {"mine", "Smith", *found.cards}
+        second = found.bundles["SMITH (3)"]
+        assert (second.path, second.card.label, second.name) == (zips[1], "SMITH", "mine")
+        assert there.keys() == {"mine", "Smith", *found.bundles}
         assert len(read_entries(found.results, "test", SUITE)) == 8
     assert not kept.exists()
     assert names(results).keys() == {"mine", "Smith"}
@@ -115,6 +116,33 @@ def test_messages_name_what_was_given(results: Path, tmp_path: Path) -> None:
     origin = f"{zipped}: results/mine/dtd/test/seed0"
     assert found.told(text) == f"{origin}: x; {origin}/p, smith/dtd/test/seed01"
     assert found.told(f"{found.results} is empty") == f"{results} and {zipped} is empty"
+
+
+def test_messages_tell_names_apart_that_end_alike(tmp_path: Path) -> None:
+    for folder, name in (("a", "tuning"), ("b", "no-tuning")):
+        write_record(tmp_path / folder, make_record(name, "dtd", [True, False]))
+    with gathered([tmp_path / "a", tmp_path / "b"]) as found:
+        told = found.told(f"{found.results}/no-tuning/dtd/test/seed0/p, tuning/dtd/test/seed0")
+        assert (
+            told == f"{tmp_path}/b/no-tuning/dtd/test/seed0/p, {tmp_path}/a/tuning/dtd/test/seed0"
+        )
+
+
+def test_folders_of_bundles_are_read(tmp_path: Path) -> None:
+    bundles = tmp_path / "bundles"
+    bundles.mkdir()
+    for label in ("one", "two"):
+        bundle(bundles / f"{label}.zip", label)
+    (bundles / "README.md").write_text("Bundles.")
+    with gathered([bundles]) as found:
+        assert names(found.results).keys() == {"one", "two"}
+    results = tmp_path / "results"
+    write_record(results, make_record("mine", "dtd", [True, True]))
+    with gathered([results, bundles]) as found:
+        assert names(found.results).keys() == {"mine", "one", "two"}
+    bundle(results / "copy.zip", "copy")  # beside the records that it was made from
+    with gathered([results]) as found:
+        assert found.results is results
 
 
 def test_a_record_in_the_wrong_place_is_named(tmp_path: Path) -> None:

@@ -75,11 +75,13 @@ def unique_names(class_names: list[str], category_ids: list[int]) -> list[str]:
         >>> unique_names(["crane", "", "crane", "jay"], [1, 2, 3, 4])
         ['crane (1)', '(2)', 'crane (3)', 'jay']
     """
-    count = Counter(class_names)
-    return [
-        name if name and count[name] == 1 else f"{name} ({category})".lstrip()
-        for name, category in zip(class_names, category_ids, strict=True)
-    ]
+    count, found = Counter(class_names), []
+    for name, category in zip(class_names, category_ids, strict=True):
+        unique = name
+        while not unique or count[unique] > (unique == name):
+            unique = f"{unique} ({category})".lstrip()
+        found.append(unique)
+    return found
 
 
 def to_imagefolder(images: Images, target: Path, names: list[str]) -> None:

@@ -21,7 +21,7 @@ def render_check(check: BundleCheck, form: str = "table", out: Path | None = Non
     Raises:
         UsageError: There is no such format.
     """
-    grid = Grid([Column("point"), Column(""), Column("found")])
+    grid = Grid([Column("point"), Column(""), Column("found", wraps=True)])
     for point in check.points:
         grid.add_row(*map(visible, (point.name, _STATES[point.state], point.text)))
     notes = [f"{check.path}: {check.verdict}, {MEANINGS[check.verdict]}."]

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decathlon import __version__
 from decathlon.common.text import visible
-from decathlon.results.card import Card
+from decathlon.results.bundles import Bundle
 from decathlon.scoring.render.page import page
 from decathlon.scoring.render.terminal import conditions
 from decathlon.scoring.rows import Row
@@ -20,21 +19,6 @@ STYLES = "board.css site.css"
 
 
 @dataclass(frozen=True)
-class Submission:
-    """A bundle.
-
-    Attributes:
-        card: Its card.
-        path: The archive.
-        name: The name that its records have in it.
-    """
-
-    card: Card
-    path: Path
-    name: str
-
-
-@dataclass(frozen=True)
 class Site:
     """A site.
 
@@ -42,19 +26,19 @@ class Site:
         title: Its name.
         url: Where it is to be read, without a slash at the end; empty if that is not known.
         suites: The files of each suite.
-        submissions: Bundles by the name that their records have on the boards.
+        bundles: Bundles by the name that their records have on the boards.
         answers: The labels that records were checked against, by suite.
     """
 
     title: str
     url: str
     suites: tuple[Places, ...]
-    submissions: Mapping[str, Submission] = field(default_factory=dict)
+    bundles: Mapping[str, Bundle] = field(default_factory=dict)
     answers: "Mapping[str, Answers]" = field(default_factory=dict)
 
-    def submission(self, row: Row) -> Submission | None:
+    def bundle(self, row: Row) -> Bundle | None:
         """Returns the bundle that a row came in, if it came in one."""
-        return self.submissions.get(row.method or "") if row.kind == "run" else None
+        return self.bundles.get(row.method or "") if row.kind == "run" else None
 
     def page(
         self,

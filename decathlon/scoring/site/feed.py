@@ -43,7 +43,7 @@ def _entry(site: Site, places: Places, row: Row, page: str) -> ElementTree.Eleme
     _add(entry, "id", _id(site, page))
     _add(entry, "title", visible(row.label))
     _add(entry, "updated", UNDATED if row.year is None else f"{row.year}-01-01T00:00:00Z")
-    found = site.submission(row)
+    found = site.bundle(row)
     for author in found.card.authors if found else ():
         _add(_add(entry, "author"), "name", visible(author))
     _add(entry, "link", rel="alternate", href=_address(site, page))

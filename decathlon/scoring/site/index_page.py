@@ -24,11 +24,9 @@ def start_page(site: Site) -> str:
     boards = []
     for places in site.suites:
         board = places.board
-        best = max(
-            (row for row in board.rows if merit(row, board.suite) is not None and not row.subset),
-            key=lambda row: merit(row, board.suite) or 0,
-            default=None,
-        )
+        # The boards of a site are in order, the best row first.
+        known = (row for row in board.rows if merit(row, board.suite) is not None)
+        best = next((row for row in known if not row.subset), None)
         boards.append(
             {
                 "title": visible(board.suite.title),
@@ -53,7 +51,7 @@ def index_page(site: Site, places: Places) -> str:
     board, place = places.board, places.index
 
     def authors(row: Row) -> str:
-        found = site.submission(row)
+        found = site.bundle(row)
         return " ".join([row.method or "", *(found.card.authors if found else ())])
 
     title = site.title if len(site.suites) == 1 else board.suite.title

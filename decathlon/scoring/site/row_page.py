@@ -40,7 +40,7 @@ def row_page(site: Site, places: Places, number: int) -> str:
     board, place = places.board, places.rows[number]
     row = board.rows[number]
     entry = board.behind(row)
-    submission = site.submission(row)
+    bundle = site.bundle(row)
     return site.page(
         "site_row.html",
         place,
@@ -49,7 +49,7 @@ def row_page(site: Site, places: Places, number: int) -> str:
         conditions=subtitle(places),
         published=row.kind == "published",
         card=_card(site, row),
-        download=submission and _download(place, submission.path),
+        download=bundle and _download(place, bundle.path),
         figures=_figures(places, row),
         heading=visible(board.suite.score.heading) if board.suite.score else "",
         domains=_domains(places, number),
@@ -66,14 +66,14 @@ def row_page(site: Site, places: Places, number: int) -> str:
     )
 
 
-def bundle_of(place: str) -> str:
+def copy_of(place: str) -> str:
     """Returns the path of the copy of a bundle beside the page of its row."""
     return place.removesuffix(".html") + ".zip"
 
 
 def _card(site: Site, row: Row) -> dict[str, Any]:
     """Returns whose row it is, and where to read about it."""
-    found = site.submission(row)
+    found = site.bundle(row)
     if found is None:
         return {"source": visible(row.source)}
     return {
@@ -85,7 +85,7 @@ def _card(site: Site, row: Row) -> dict[str, Any]:
 
 def _download(place: str, path: Path) -> dict[str, str]:
     return {
-        "href": link(place, bundle_of(place)),
+        "href": link(place, copy_of(place)),
         "size": file_size(path.stat().st_size),
         "sha256": sha256(path),
     }
@@ -192,13 +192,13 @@ def _commands(site: Site, places: Places, number: int) -> str:
             f"decathlon run --method {shlex.quote(row.method)} --source source.safetensors"
             f" --data data\ndecathlon score results{named}"
         )
-    submission = site.submission(row)
+    bundle = site.bundle(row)
     lines, folder = [], f"results/{entry.name}"
-    if submission is not None:
-        archive = bundle_of(places.rows[number]).rpartition("/")[2]
+    if bundle is not None:
+        archive = copy_of(places.rows[number]).rpartition("/")[2]
         stem = archive.removesuffix(".zip")
         lines.append(f"unzip {archive} -d {stem}")
-        folder = f"{stem}/results/{submission.name}"
+        folder = f"{stem}/results/{bundle.name}"
     source = " --source source.safetensors" if entry.setup.source else ""
     lines.append(f"decathlon reproduce {shlex.quote(visible(folder))} --data data{source}")
     return "\n".join(lines)

@@ -162,6 +162,7 @@ def test_names_that_no_folder_can_have_are_in_a_table(
 def test_names_become_unique() -> None:
     ids = list(range(1, 7))
     assert unique_names(NAMES, ids) == [*NAMES[:2], "crane (3)", "crane (4)", "(5)", "00001"]
+    assert unique_names(["a (2)", "a", "a"], [1, 2, 3]) == ["a (2)", "a (2) (2)", "a (3)"]
 
 
 def test_a_split_is_written_once_and_whole(

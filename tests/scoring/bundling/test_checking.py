@@ -41,6 +41,13 @@ def states(value: dict[str, Any]) -> dict[str, str]:
     return {point["name"]: point["state"] for point in value["points"]}
 
 
+def test_the_table_wraps_what_was_found(bundle: Path) -> None:
+    done = CliRunner().invoke(app, ["check-bundle", str(bundle)], env={"COLUMNS": "80"})
+    lines = [line.split() for line in done.output.splitlines()]
+    assert ["seeds", "holds", "0,", "1"] in lines
+    assert ["domains", "holds", "3", "of", "10;"] in [line[:5] for line in lines]
+
+
 def edit(member: str, **fields: Any) -> Change:
     """Returns a change of fields of one JSON member; ``recipe__epochs`` is within ``recipe``."""
 

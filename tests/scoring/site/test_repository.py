@@ -135,7 +135,10 @@ def test_the_site_is_made(repository: Path) -> None:
 
 def test_a_folder_with_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("mine")
-    for folder, text in ((tmp_path, "is not empty"), (tmp_path / "a", "is not a folder")):
+    for folder, text in (
+        (tmp_path, "is not empty"),
+        (tmp_path / "a", "stands where a folder is needed"),
+    ):
         with pytest.raises(UsageError, match=text):
             write_repository(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

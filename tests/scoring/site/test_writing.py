@@ -197,6 +197,7 @@ def test_several_suites_have_a_page_to_start_from(tmp_path: Path) -> None:
     results = _one_row(tmp_path)
     write_site([results], tmp_path / "one", SiteRequest())
     fine_grained(results, "fine-tuning", {"cubs": 80.0, "flowers": 90.0})
+    fine_grained(results, "narrow", {"flowers": 99.0})  # of few domains, the highest mean
     write_site([results], tmp_path / "two", SiteRequest())
     start = Links(pages(tmp_path / "two")["index.html"])
     boards = ["fine-grained/index.html", "visual-decathlon/index.html"]
@@ -207,6 +208,7 @@ def test_several_suites_have_a_page_to_start_from(tmp_path: Path) -> None:
     assert "mean" in board
     assert 'href="../index.html">Leaderboards</a>' in board
     assert json.loads((tmp_path / "two/fine-grained/board.json").read_text())["rows"]
+    assert pages(tmp_path / "two")["index.html"].count("First: SpotTune.") == 2
 
 
 def test_a_folder_of_bundles_is_read(tmp_path: Path) -> None:
@@ -220,9 +222,6 @@ def test_a_folder_of_bundles_is_read(tmp_path: Path) -> None:
     write_site([bundles], tmp_path / "public", SiteRequest())
     assert (tmp_path / "public").is_dir()
     assert len([name for name in pages(tmp_path / "public") if "/rows/" in name]) == 16
-    add_row(bundles, "other", 0.5, ("dtd",))
-    with pytest.raises(ResultError, match="holds both records and bundles"):
-        write_site([bundles], tmp_path / "public", SiteRequest())
 
 
 def test_only_its_own_folder_is_replaced(tmp_path: Path) -> None:
@@ -256,7 +255,10 @@ def test_a_failure_leaves_the_earlier_site(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["public", "results"]
 
 
-@pytest.mark.parametrize("url", ["example.org", "ftp://example.org", "javascript:alert(1)", "/a"])
+@pytest.mark.parametrize(
+    "url",
+    ["example.org", "ftp://example.org", "javascript:alert(1)", "/a", "http://[", "https://a/?b"],
+)
 def test_an_address_is_one_of_the_web(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="--url"):
         write_site([tmp_path], tmp_path / "public", SiteRequest(url=url))
@@ -301,6 +303,12 @@ def test_counts_are_checked_against_the_labels(tmp_path: Path) -> None:
     write_record(results, record.model_copy(update=changed))
     with pytest.raises(ResultError, match="the predictions give"):
         write_site([results], tmp_path / "public", request)
+
+
+def test_labels_that_no_suite_has_are_not_left_aside(tmp_path: Path) -> None:
+    request = SiteRequest(answers=lambda suite: None)
+    with pytest.raises(UsageError, match=r"--labels: visual-decathlon has no official labels"):
+        write_site([_one_row(tmp_path)], tmp_path / "public", request)
 
 
 def test_hostile_names_do_not_leave_the_folder(tmp_path: Path) -> None:
