@@ -67,10 +67,10 @@ def _address(site: Site, path: str) -> str:
 
 
 def _id(site: Site, path: str) -> str:
-    """Returns the address of a page, or a name made from its path if no address is known."""
+    """Returns the address of a page, or a name made from title and path if no address is known."""
     if site.url:
         return _address(site, path)
-    return uuid.uuid5(uuid.NAMESPACE_URL, f"decathlon:{path}").urn
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"decathlon:{site.title}:{path}").urn
 
 
 def _add(
