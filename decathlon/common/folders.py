@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from decathlon.common.errors import UsageError
@@ -22,10 +22,8 @@ def check_replaceable(path: Path) -> None:
         UsageError: It cannot be written, or holds anything that is not as it was written.
     """
     _check_place(path, OTHER)
-    if path.is_dir() and (foreign := _foreign(path)):
-        raise UsageError(
-            f"{path}: holds {foreign}, which this command did not write; move it away, or {OTHER}"
-        )
+    if path.is_dir():
+        _check_ours(path, path)
 
 
 def _check_place(path: Path, other: str) -> None:
@@ -35,6 +33,14 @@ def _check_place(path: Path, other: str) -> None:
     check_folder(path.absolute().parent, other)
     if path.exists() and Path.cwd().is_relative_to(path.resolve()):
         raise UsageError(f"{path}: is or holds the folder that you are in; {other}")
+
+
+def _check_ours(folder: Path, path: Path) -> None:
+    """Raises UsageError if a folder, which messages call ``path``, holds anything of others."""
+    if foreign := _foreign(folder):
+        raise UsageError(
+            f"{path}: holds {foreign}, which this command did not write; move it away, or {OTHER}"
+        )
 
 
 def _foreign(folder: Path) -> str:
@@ -99,7 +105,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 @contextmanager
 def _beside(path: Path, other: str) -> Iterator[Path]:
     """Yields a folder beside its final place, and moves it there."""
-    target = path.absolute()
+    target = path.resolve()  # of a path that ends in '..', the name
     part = target.with_name(part_name(target.name))
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -107,21 +113,28 @@ def _beside(path: Path, other: str) -> Iterator[Path]:
         yield part
         _swap(part, target)
     except OSError as error:
+        error.filename = str(path) if error.filename is not None else None
         raise of_the_system(error, other) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def _swap(part: Path, target: Path) -> None:
-    """Moves a folder to its place; what was there comes back if that fails."""
-    if not target.exists():
-        part.rename(target)
-        return
+    """Moves a folder to its place; what was there comes back if that fails.
+
+    Raises:
+        UsageError: Something else has come to the place since it was checked.
+    """
     old = target.with_name(part_name(f"{target.name}.old"))
-    target.rename(old)
     try:
+        if target.exists():
+            target.rename(old)
+            _check_ours(old, target)
         part.rename(target)
-    except OSError:
-        old.rename(target)
+    except BaseException:
+        with suppress(OSError):  # nothing was there, or another process has put its own there
+            old.rename(target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if not _foreign(old):
+            shutil.rmtree(old, ignore_errors=True)
