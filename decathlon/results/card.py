@@ -23,13 +23,18 @@ CARD = "card.json"
 MAX_AUTHORS = 1000
 
 
-def _web_address(text: str) -> str:
+def is_web_address(text: str) -> bool:
+    """Returns whether a text is an address of the web that can stand in a link."""
     try:
         parts = urlsplit(text)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         fits = False
-    if not fits or not text.isprintable() or " " in text:
+    return fits and text.isprintable() and " " not in text
+
+
+def _web_address(text: str) -> str:
+    if not is_web_address(text):
         raise ValueError(f"{text!r} is not an address that begins with https:// or http://")
     return text
 

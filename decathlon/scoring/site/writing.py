@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.folders import check_replaceable, replacing_folder
 from decathlon.results.bundles import Gathered, gathered
+from decathlon.results.card import is_web_address
 from decathlon.results.records import find_records
 from decathlon.scoring.arrange import arrange
 from decathlon.scoring.board import Board, board_of
@@ -25,9 +25,6 @@ from decathlon.suites.base import Suite
 
 if TYPE_CHECKING:
     from decathlon.scoring.audit import Answers
-
-if TYPE_CHECKING:
-    pass
 
 TITLE = "Leaderboards"
 """Title of a site of several suites."""
@@ -88,8 +85,7 @@ def write_site(paths: Sequence[Path], out: Path, request: SiteRequest) -> Site:
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.netloc or parts.query):
+    if url and (not is_web_address(url) or "?" in url or "#" in url):
         raise UsageError(
             f"--url '{url}': give the address of the site, such as https://example.org/board"
         )

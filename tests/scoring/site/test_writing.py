@@ -256,7 +256,14 @@ def test_a_failure_leaves_the_earlier_site(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["public", "results"]
 
 
-@pytest.mark.parametrize("url", ["example.org", "ftp://example.org", "javascript:alert(1)", "/a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("example.org", "ftp://example.org", "javascript:alert(1)", "/a", "https://[", "https://"),
+        *("https://example.org/?a", "https://example.org/#a", "https://example.org/\x1b[31m"),
+        "https://example.org/a b",
+    ],
+)
 def test_an_address_is_one_of_the_web(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="--url"):
         write_site([tmp_path], tmp_path / "public", SiteRequest(url=url))
