@@ -65,7 +65,7 @@ def bundle(
 
 
 def _text(path: Path) -> str:
-    """Returns the text of a file of BibTeX.
+    """Returns the text of a file of BibTeX, without the marks that Windows adds to text.
 
     Raises:
         UsageError: It cannot be read.
@@ -74,11 +74,12 @@ def _text(path: Path) -> str:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path}: is not a regular file")
         with path.open("rb") as file:
-            return file.read(MAX_BIBTEX).decode()
+            text = file.read(MAX_BIBTEX).decode("utf-8-sig")
     except OSError as error:
         raise UsageError(explained(error, path, "name another file", "cannot be read")) from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: is not UTF-8; save it as UTF-8") from None
+    return text.replace("\r\n", "\n")
 
 
 def check_bundle(

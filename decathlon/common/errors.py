@@ -10,6 +10,8 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from decathlon.common.text import visible
+
 DEBUG = os.environ.get("DECATHLON_DEBUG") == "1"
 """Show tracebacks beside, or instead of, the one message."""
 
@@ -96,7 +98,7 @@ def first_difference(was: Any, now: Any, path: str = "", wording: str = "was {},
                 inner = f"{path}.{key}" if path else key
                 return first_difference(was.get(key), now.get(key), inner, wording)
     texts = ["not set" if value is None else json.dumps(value)[:80] for value in (was, now)]
-    return f"{path} {wording.format(*texts)}".lstrip()
+    return f"{visible(path)} {wording.format(*texts)}".lstrip()
 
 
 def fault_lines(faults: Iterable[Mapping[str, Any]], whole: str) -> str:
@@ -106,4 +108,6 @@ def fault_lines(faults: Iterable[Mapping[str, Any]], whole: str) -> str:
         faults: What pydantic's ``ValidationError.errors()`` lists.
         whole: What the document is called, where a fault is of no one field.
     """
-    return "\n".join(f"  {'.'.join(map(str, f['loc'])) or whole}: {f['msg']}" for f in faults)
+    # Keys may be anyone's: a line break in one would begin a line of the message.
+    places = ((visible(".".join(map(str, fault["loc"]))), fault["msg"]) for fault in faults)
+    return "\n".join(f"  {place or whole}: {what}" for place, what in places)

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from decathlon.common.errors import UsageError
@@ -26,7 +26,13 @@ def check_replaceable(path: Path) -> None:
     check_folder(path.absolute().parent, OTHER)
     if path.exists() and Path.cwd().is_relative_to(path.resolve()):
         raise UsageError(f"{path}: is or holds the folder that you are in; {OTHER}")
-    if path.is_dir() and (foreign := _foreign(path)):
+    if path.is_dir():
+        _check_ours(path, path)
+
+
+def _check_ours(folder: Path, path: Path) -> None:
+    """Raises UsageError if a folder, which messages call ``path``, holds anything of others."""
+    if foreign := _foreign(folder):
         raise UsageError(
             f"{path}: holds {foreign}, which this command did not write; move it away, or {OTHER}"
         )
@@ -69,9 +75,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         UsageError: It cannot be written, or holds anything that is not as it was written.
     """
     check_replaceable(path)
-    target = path.absolute()
+    target = path.resolve()  # of a path that ends in '..', the name
     part = target.with_name(part_name(target.name))
-    with _moved(part, lambda: _swap(part, target), OTHER):
+    with _moved(part, path, lambda: _swap(part, target), OTHER):
         yield part
         files = sorted(file for file in part.rglob("*") if file.is_file())
         digests = {file.relative_to(part).as_posix(): sha256(file) for file in files}
@@ -90,7 +96,7 @@ def new_folder(path: Path, other: str = "name another folder") -> Iterator[Path]
         UsageError: It is neither, or cannot be written.
     """
     check_folder(path, other)
-    target = path.absolute()
+    target = path.resolve()
     there = target.is_dir()
     if there and any(target.iterdir()):
         raise UsageError(f"{path}: is not empty; {other}")
@@ -103,34 +109,41 @@ def new_folder(path: Path, other: str = "name another folder") -> Iterator[Path]
         for entry in list(part.iterdir()):
             entry.rename(target / entry.name)
 
-    with _moved(part, move, other):
+    with _moved(part, path, move, other):
         yield part
 
 
 @contextmanager
-def _moved(part: Path, move: Callable[[], None], other: str) -> Iterator[None]:
-    """Makes a folder for the block, and moves it to its place when the block ends."""
+def _moved(part: Path, path: Path, move: Callable[[], None], other: str) -> Iterator[None]:
+    """Makes a folder for the block, and moves it to its place, ``path``, when the block ends."""
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         yield
         move()
     except OSError as error:
+        error.filename = str(path) if error.filename is not None else None
         raise of_the_system(error, other) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def _swap(part: Path, target: Path) -> None:
-    """Moves a folder to its place; what was there comes back if that fails."""
-    if not target.exists():
-        part.rename(target)
-        return
+    """Moves a folder to its place; what was there comes back if that fails.
+
+    Raises:
+        UsageError: Something else has come to the place since it was checked.
+    """
     old = target.with_name(part_name(f"{target.name}.old"))
-    target.rename(old)
     try:
+        if target.exists():
+            target.rename(old)
+            _check_ours(old, target)
         part.rename(target)
-    except OSError:
-        old.rename(target)
+    except BaseException:
+        with suppress(OSError):  # nothing was there, or another process has put its own there
+            old.rename(target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if not _foreign(old):
+            shutil.rmtree(old, ignore_errors=True)

@@ -40,6 +40,8 @@ _IMPORTED = (
 )
 TAKEN = frozenset([*_IMPORTED, *dir(builtins)])
 """Names that the files use, or may use, beside that of the method's class."""
+UNLISTED = ("test", "sitecustomize", "usercustomize")
+"""Modules of Python that it does not list: its own tests, and those that it runs as it starts."""
 ELSEWHERE = "name another folder with --dir"
 
 
@@ -100,7 +102,7 @@ def _taken(name: str) -> str:
         return "results have a folder of that name"
     if iskeyword(module):
         return "it is a word of Python's grammar"
-    if module in sys.stdlib_module_names:
+    if module in sys.stdlib_module_names or module in UNLISTED:
         return "Python has a module of that name"
     for installed, packages in packages_distributions().items():
         if module in (installed, *(re.sub(r"[-_.]+", "_", p.lower()) for p in packages)):

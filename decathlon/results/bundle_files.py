@@ -52,6 +52,10 @@ def unpack(path: Path, folder: Path, weights: bool = False) -> Card:
     Raises:
         ResultError: It is no bundle, is damaged, or was made to do harm.
     """
+    if path.is_dir():
+        raise ResultError(
+            f"{path}: is a folder, not a bundle; `decathlon bundle` packs a row of a results folder"
+        )
     for name, piece in _pieces(path, weights):
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +80,7 @@ def _pieces(path: Path, weights: bool) -> Iterator[tuple[str, bytes]]:
 
 
 def _pieces_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[tuple[str, bytes]]:
+    yield info.filename, b""  # an empty member is a file too
     with archive.open(info) as file:
         while piece := file.read(_PIECE):
             yield info.filename, piece

@@ -18,6 +18,7 @@ from decathlon.common.errors import ResultError, fault_lines
 from decathlon.common.files import write_json
 from decathlon.common.oserrors import explained
 from decathlon.common.strict import Count, Sha256, StrictModel
+from decathlon.common.text import visible
 from decathlon.results.controls import Routing
 from decathlon.results.selection import Selection
 from decathlon.suites.base import Crop
@@ -345,7 +346,7 @@ def check_placed(results: Path, path: Path, record: RunRecord) -> None:
     if path.parent != results / record.folder:
         raise ResultError(
             f"{path}: name, domain, split, subset or seed: the record says it belongs in"
-            f" {record.folder}; move its folder there, or delete it"
+            f" {visible(str(record.folder))}; move its folder there, or delete it"
         )
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from decathlon.common.files import digest_of
-from decathlon.common.text import plural
+from decathlon.common.text import plural, visible
 from decathlon.results.controls import Routing
 from decathlon.results.records import Code, RunRecord
 from decathlon.results.selection import Selection, before, procedure
@@ -326,6 +326,7 @@ def _facts_of(
             texts.append(f"{name} {cut}")
         elif setup.recipe is not None:
             texts.append(f"no {name}")
+    texts = [visible(text) for text in texts]  # settings of strangers may have any name
     return texts if setup.recipe is not None else [*texts, "nothing trained"]
 
 

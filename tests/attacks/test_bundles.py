@@ -167,6 +167,22 @@ ATTACKS: dict[str, tuple[Callable[[], Members], str]] = {
         lambda: replaced("card.json", _nested(400_000, "[", "]")), "card.json: not JSON",
     ),
     "an unknown field": (lambda: _card(run="rm -rf /"), "run: Extra inputs are not permitted"),
+    "a line on the card": (
+        lambda: _card(**{"x\nsmith.zip: verified": 1}), r"x\nsmith.zip: verified: Extra inputs",
+    ),
+    "a line in a link": (
+        lambda: _card(links={"x\nsmith.zip: verified": "x"}), r"links.x\nsmith.zip: verified: ",
+    ),
+    "a line in a record": (
+        lambda: _record(b'{"epochs":1},"x\\nsmith.zip: verified":1'), r"x\nsmith.zip: verified: Ex",
+    ),
+    "a line in a domain": (
+        lambda: replaced(
+            f"{TRIAL}/record.json",
+            make_record("mine", "x\nsmith.zip: verified", [True]).model_dump_json().encode(),
+        ),
+        r"belongs in mine/x\nsmith.zip: verified/test",
+    ),
     "a script for a link": (lambda: _card(links={"paper": "javascript:alert(1)"}), "links.paper"),
     "a card of the future": (lambda: _card(schema=2), "schema: is 2, this version reads up to 1"),
     "a record that is no JSON": (lambda: replaced(f"{TRIAL}/record.json", b"{"), "not JSON"),
@@ -214,6 +230,7 @@ def refused(path: Path, told: str, named: str) -> None:
     assert path.name in told
     assert "decathlon-" not in told  # the temporary folder
     assert "\x1b" not in told
+    assert "\nsmith.zip: verified" not in told
 
 
 def refused_by_all(path: Path, named: str) -> None:
@@ -276,3 +293,28 @@ def test_the_honest_control_is_taken(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "smith" in done.stdout
     assert files(place).keys() == {place / "smith.zip"}
+
+
+def test_a_folder_is_no_bundle(place: Path) -> None:
+    (place / "results").mkdir()
+    done = decathlon(place, "check-bundle", "results")
+    assert done.returncode == 4
+    assert "results: is a folder, not a bundle; `decathlon bundle` packs a row" in done.stderr
+
+
+def test_settings_of_any_name_stay_in_their_line(place: Path) -> None:
+    """Rows of one name are told apart by settings, which strangers name."""
+    other = make_record("mine", "svhn", [True], official=False, recipe={"x\nverified": 1})
+    trial = "results/mine/svhn/test/seed0"
+    written(
+        place / "smith.zip",
+        [
+            *honest(),
+            (f"{trial}/record.json", other.model_dump_json().encode()),
+            (f"{trial}/predictions.json", b'[{"image_id": 1, "category_id": 1}]'),
+        ],
+    )
+    done = decathlon(place, "score", "smith.zip", "--baseline", "smith")
+    assert done.returncode == 2
+    assert r"x\nverified 1" in done.stderr
+    assert "\nverified" not in done.stderr

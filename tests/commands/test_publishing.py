@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,17 @@ def test_damaged_weights_and_sources_are_found(bundle: Path, tiny_source: Path) 
     assert any(text.startswith("svhn/test/seed0: weights.safetensors: ") for text in found)
 
 
+def test_a_network_that_is_missing_leaves_the_parameters_unchecked(bundle: Path) -> None:
+    weights = "results/spottune/svhn/test/seed0/weights.safetensors"
+    doctored(bundle, lambda members: members.update({weights: b""}))
+    (text,) = check(bundle, code=4)["points"]["#par"]["differences"]
+    assert text.startswith("svhn/test/seed0: weights.safetensors: ")
+    doctored(bundle, lambda members: members.__delitem__(weights))
+    point = check(bundle)["points"]["#par"]
+    assert point["state"] == "unchecked"
+    assert point["text"].endswith("x by the records, recounted from 2 of 3 networks only")
+
+
 def test_a_network_that_would_be_huge_is_not_built(bundle: Path, tmp_path: Path) -> None:
     trial = "results/spottune/dtd/test/seed0"
 
@@ -185,3 +197,12 @@ def test_torch_is_not_imported_without_weights(trained: Path, tmp_path: Path, co
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_text_that_windows_saved_is_text_like_any_other(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.bib").write_bytes(b"\xef\xbb\xbf@misc{a,\r\n  title = {A},\r\n}\r\n")
+    path = tmp_path / "a.zip"
+    invoke("bundle", "spottune", trained, "--out", path, "--bibtex", tmp_path / "a.bib")
+    with zipfile.ZipFile(path) as archive:
+        card = json.loads(archive.read("card.json"))
+    assert card["bibtex"] == "@misc{a,\n  title = {A},\n}\n"

@@ -1,9 +1,12 @@
 """Folders that appear complete or not at all."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from decathlon.common import folders
 from decathlon.common.errors import UsageError
 from decathlon.common.folders import new_folder, replacing_folder
 
@@ -84,3 +87,62 @@ def test_a_new_folder_may_be_the_one_we_are_in(
     with new_folder(Path()) as part:
         (part / ".hidden").mkdir()
     assert list(Path.cwd().iterdir()) == [tmp_path / ".hidden"]
+
+
+def test_what_came_meanwhile_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    fill(out, "one")
+    with pytest.raises(UsageError, match="holds notes"), replacing_folder(out):
+        (out / "notes").write_text("mine")
+    assert (out / "notes").read_text() == "mine"
+    assert (out / "inner" / "file").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_two_that_write_one_folder_leave_one_whole(tmp_path: Path) -> None:
+    """The first to finish is replaced by the second, as if they had run one after the other."""
+    out = tmp_path / "out"
+    fill(out, "one")
+    with replacing_folder(out) as part:
+        (part / "file").write_text("two")
+        command = f"""
+from pathlib import Path
+from tests.common.test_folders import fill
+fill(Path({str(out)!r}), "three")
+"""
+        subprocess.run([sys.executable, "-c", command], check=True)
+        assert (out / "inner" / "file").read_text() == "three"
+    assert sorted(path.name for path in out.iterdir()) == ["file", "files.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_interrupt_while_folders_are_swapped_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    fill(out, "one")
+
+    def interrupted(folder: Path) -> str:
+        if ".old." in folder.name and folder.exists():
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+        return ""
+
+    monkeypatch.setattr(folders, "_foreign", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fill(out, "two")
+    assert (out / "inner" / "file").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_path_may_end_above_itself(tmp_path: Path) -> None:
+    fill(tmp_path / "out", "one")
+    (tmp_path / "out" / "empty").mkdir()
+    fill(tmp_path / "out" / "empty" / "..", "two")
+    assert (tmp_path / "out" / "inner" / "file").read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_messages_name_the_folder_that_was_asked_for() -> None:
+    with pytest.raises(UsageError, match=r"^/proc/decathlon: "):
+        fill(Path("/proc/decathlon"), "one")

@@ -127,6 +127,8 @@ def test_bounds_follow_the_version(tmp_path: Path) -> None:
         ("linear-probe", "a method of that name is installed"),
         ("lambda", "Python's grammar"),
         ("json", "Python has a module"),
+        ("test", "Python has a module"),
+        ("sitecustomize", "Python has a module"),
         ("decathlon", "the package decathlon has it"),
         ("decathlon-methods", "the package decathlon has it"),
         ("pydantic-core", "the package pydantic"),

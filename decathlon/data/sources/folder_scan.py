@@ -122,7 +122,7 @@ class _Scan:
 
     def part(self, split: str, where: str, folders: list[str], images: list[FoundImage]) -> None:
         """Collects the images of one split, whose classes are folders or in a table."""
-        tables = {}
+        tables, before = {}, len(self.problems)
         for name in TABLES:
             if (path := self.root / where / name).is_file():
                 try:
@@ -135,9 +135,35 @@ class _Scan:
         elif found:
             ((name, labels),) = found.items()
             self.by_table(split, f"{where}/" if where else "", name, labels, folders, images)
+        elif len(self.problems) == before:
+            self.by_folder(split, where, list(tables), folders, images)
+
+    def by_folder(
+        self,
+        split: str,
+        where: str,
+        tables: list[str],
+        folders: list[str],
+        images: list[FoundImage],
+    ) -> None:
+        """Collects the images of one split whose folders are its classes.
+
+        Args:
+            split: The split.
+            where: Its folder.
+            tables: Tables there that name no classes.
+            folders: Folders in it.
+            images: Images in it, which are in no folder of a class.
+        """
+        if tables and images:
+            self.problem(
+                f"{where}/{tables[0]}" if where else tables[0],
+                "has no rows with the columns file_name and label, and the images beside it are in"
+                " no folder of a class; mend the table, or move the images",
+            )
         else:
             self.unclassed(images)
-            self.classes(split, where, folders)
+        self.classes(split, where, folders)
 
     def by_table(
         self,

@@ -7,6 +7,7 @@ captions, say) are none of ours.
 
 import csv
 import json
+import os
 import posixpath
 import unicodedata
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from decathlon.common.errors import DataError
-from decathlon.common.text import printable
+from decathlon.common.text import printable, printable_name
 
 TABLES = ("metadata.csv", "metadata.jsonl")
 """File names of tables."""
@@ -39,13 +40,16 @@ def read_table(path: Path) -> dict[str, str] | None:
                 return None
             where = f"{path}, line {number}"
             name = posixpath.normpath(str(row["file_name"]))
-            if name.startswith(("/", "..")):
-                raise DataError(f"{where}: '{name}' is outside of the folder; move it inside")
+            shown = printable_name(os.fsencode(name))  # a ValueError if no file can be called that
+            if name == ".." or name.startswith(("/", "../")):
+                raise DataError(f"{where}: '{shown}' is outside of the folder; move it inside")
             if name in found:
-                raise DataError(f"{where}: lists '{name}' again; remove one of the two")
-            found[name] = _label(row["label"], f"{where}: '{name}'")
+                raise DataError(f"{where}: lists '{shown}' again; remove one of the two")
+            found[name] = _label(row["label"], f"{where}: '{shown}'")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: is not UTF-8; save it as UTF-8") from None
     except (ValueError, RecursionError, csv.Error) as error:
         raise DataError(f"{path}: no readable table ({str(error)[:200]}); mend it") from None
     return found or None

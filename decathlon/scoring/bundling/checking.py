@@ -186,6 +186,9 @@ def _on_parameters(
             differences += _on_network(results, record, installed)
     except UsageError as error:
         return Point(name, "unchecked", f"{stated}; {error}")
+    if len(networks) < len(records) and not differences:
+        counted = f"{len(networks)} of {plural(len(records), 'network')}"
+        return Point(name, "unchecked", f"{stated}, recounted from {counted} only")
     text = f"{stated}, recounted from {plural(len(networks), 'network')}"
     return Point.of(name, text, differences)
 

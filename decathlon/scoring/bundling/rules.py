@@ -65,6 +65,11 @@ def _on_training(records: Sequence[RunRecord], suite: Suite) -> Iterator[str]:
                 f"{trial_of(record)}: trained_on is '{record.trained_on}', has to be"
                 f" '{'+'.join(expected)}' for results on {record.split}"
             )
+        if not record.trained and record.domain != suite.source:
+            yield (
+                f"{trial_of(record)}: says that nothing was trained, which a record can say of the"
+                f" suite's source domain only ({suite.source or 'it has none'})"
+            )
         splits = {*filter(None, record.trained_on.split("+")), record.split}
         if record.data.keys() != splits:
             listed = ", ".join(sorted(record.data)) or "no split"

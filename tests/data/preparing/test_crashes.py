@@ -349,7 +349,7 @@ def test_a_full_disk_is_said_before(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(folder_writer.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match=r"needs 0\.4 MB, 0\.0 MB are free"):
+    with pytest.raises(DataError, match=r"needs 0\.4 MB, 1\.0 kB are free"):
         prepare(small.write(), tmp_path / "data", jobs=0)
 
 

@@ -122,9 +122,18 @@ WRONG: list[tuple[Callable[[Path], object], str]] = [
     (table("file_name,label\n1.jpg,-1\n"), "metadata.csv, line 2: '1.jpg' has no label"),
     (table("file_name,label\n1.jpg,a\n./1.jpg,a\n"), "line 3: lists '1.jpg' again"),
     (table("file_name,label\n../1.jpg,a\n"), "line 2: '../1.jpg' is outside of the folder"),
+    (table("file_name,label\n..,a\n"), "line 2: '..' is outside of the folder"),
     (table("file_name,label\n/etc/x.jpg,a\n"), "line 2: '/etc/x.jpg' is outside of the folder"),
     (table('file_name,label\n1.jpg,"a\n'), "metadata.csv: no readable table"),
     (table("file_name,label\n1.jpg,a\x07b\n"), "has a label that cannot be printed"),
+    (
+        table('file_name,label\n"1.jpg\nall is well",a\n"1.jpg\nall is well",a\n'),
+        r"lists '1.jpg\nall is well' again",
+    ),
+    (
+        table('{"file_name": "\\ud800.jpg", "label": 1}', "metadata.jsonl"),
+        "metadata.jsonl: no readable table",
+    ),
     (table("[1]\n", "metadata.jsonl"), "metadata.jsonl: no readable table (line 1 is no JSON"),
     (table('{"file_name": "1.jpg"', "metadata.jsonl"), "metadata.jsonl: no readable table"),
     (
@@ -149,3 +158,29 @@ def test_what_is_wrong_is_told(tmp_path: Path, spoil: Callable[[Path], object], 
         make(tmp_path)
     assert text in str(caught.value)
     assert not (tmp_path / "data" / "manifest.json").exists()
+
+
+def utf16(folder: Path) -> None:
+    (folder / "metadata.csv").write_text("file_name,label\n1.jpg,a\n", encoding="utf-16")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (utf16, "metadata.csv: is not UTF-8; save it as UTF-8"),
+        (table("file_name,label\n1.jpg,\n"), "'1.jpg' has no label"),
+        (table("File_Name;Label\n1.jpg;a\n"), "metadata.csv: has no rows with the columns file_"),
+        (table("file_name,label\n"), "metadata.csv: has no rows with the columns file_name and"),
+    ],
+)
+def test_of_a_table_that_cannot_be_used_only_the_table_is_told(
+    tmp_path: Path, spoil: Callable[[Path], object], text: str
+) -> None:
+    folder = tmp_path / "birds" / "train"
+    for name in ROWS:
+        image(folder / name)
+    spoil(folder)
+    with pytest.raises(DataError) as caught:
+        make(tmp_path)
+    assert text in str(caught.value)
+    assert "problems" not in str(caught.value)

@@ -129,6 +129,11 @@ ATTACKS: dict[str, tuple[Change, str, str]] = {
     "a source": (edit(RECORD, source="6" * 64), "setup", "source 666666"),
     "trained on test": (edit(RECORD, trained_on="train+val+test"), "training", "is 'train+val+t"),
     "trained on less": (edit(RECORD, trained_on="train"), "training", "has to be 'train+val'"),
+    "nothing trained": (
+        edit(RECORD, trained=False, trained_on="", data={"test": "1"}),
+        "training",
+        "source domain only (imagenet12)",
+    ),
     "a shard unknown": (edit(RECORD, data={"test": "1"}), "training", "data has digests of test"),
     "another shard": (edit(RECORD, data__train="1" * 64), "data", "dtd/test/seed0 1111"),
     "no longer official": (edit(RECORD, official=True), "data", "calls its data official, but"),

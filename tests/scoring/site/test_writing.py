@@ -257,7 +257,11 @@ def test_a_failure_leaves_the_earlier_site(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["example.org", "ftp://example.org", "javascript:alert(1)", "/a", "http://[", "https://a/?b"],
+    [
+        *("example.org", "ftp://example.org", "javascript:alert(1)", "/a", "https://[", "https://"),
+        *("https://example.org/?a", "https://example.org/#a", "https://example.org/\x1b[31m"),
+        "https://example.org/a b",
+    ],
 )
 def test_an_address_is_one_of_the_web(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="--url"):
