@@ -271,7 +271,7 @@ def test_links_in_a_folder_of_ones_own_are_followed(birds: Path, tmp_path: Path)
 
 def wrong(birds: Path, what: str) -> None:
     if what == "split":
-        (birds / "val").rename(birds / "valid")
+        (birds / "val").rename(birds / "holdout")
     elif what == "train":
         shutil.rmtree(birds / "train")
     elif what == "flat":
@@ -294,7 +294,7 @@ def wrong(birds: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("what", "told"),
     [
-        ("split", "valid: is none of train, val and test"),
+        ("split", "holdout: is none of train, val and test"),
         ("train", "has no folder train"),
         ("flat", r"loose\.jpg: is in no folder of a class"),
         ("deep", "deeper: is a folder within a class"),
