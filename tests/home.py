@@ -14,15 +14,16 @@ class Home:
 
     Attributes:
         python: Its interpreter.
+        packages: The folder that packages are installed in.
     """
 
     def __init__(self, folder: Path) -> None:
         venv.create(folder / "venv", symlinks=True)
         self.python = folder / "venv" / "bin" / "python"
-        (packages,) = (folder / "venv").glob("lib/python*/site-packages")
+        (self.packages,) = (folder / "venv").glob("lib/python*/site-packages")
         ours = [path for path in sys.path if path.endswith("site-packages")]
         lines = [f"import site; site.addsitedir({path!r})\n" for path in ours]
-        (packages / "ours.pth").write_text("".join(lines))
+        (self.packages / "ours.pth").write_text("".join(lines))
 
     def run(self, folder: Path, *arguments: str) -> str:
         """Runs Python in a folder; returns what it prints."""

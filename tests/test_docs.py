@@ -5,8 +5,6 @@ that a test cannot run are listed in NOT_RUN with the reason; their options have
 """
 
 import json
-import multiprocessing
-import os
 import re
 import shlex
 import shutil
@@ -24,6 +22,7 @@ from decathlon.method.recipe import Recipe
 from decathlon.suites.registry import find as find_suite
 from decathlon.suites.visual_decathlon import SUITE
 from tests.data.fine_grained import Fine, add_all
+from tests.pages import act
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -134,38 +133,6 @@ def tried(command: str, page: str, folder: Path) -> list[str]:
     if name in ("score", "site") and "--baseline" not in words and own:
         added = BASELINE
     return [name, *words, *added.split()]
-
-
-# Each command is a process of its own, made from one that has imported torch already.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["decathlon.cli", "decathlon.running.trial"])
-
-
-def _act(folder: Path, output: Path, words: list[str], code: str) -> None:
-    os.chdir(folder)
-    os.environ.update(NO_COLOR="1", COLUMNS="100", HF_HOME=str(folder / "huggingface"))
-    sys.path.insert(0, str(folder / "site"))
-    with output.open("wb") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    if code:
-        exec(compile(code, "page", "exec"), {"__name__": "page"})
-        return
-    from decathlon.cli import main
-
-    sys.argv = ["decathlon", *words]
-    main()
-
-
-def act(folder: Path, words: list[str], code: str = "") -> str:
-    """Runs a command, or Python code, in a folder; returns what it prints."""
-    output = folder.with_suffix(".txt")
-    process = FORKS.Process(target=_act, args=(folder, output, words, code))
-    process.start()
-    process.join()
-    text = output.read_text(encoding="utf-8")
-    assert process.exitcode == 0, f"{' '.join(words) or code}\n{text}"
-    return text
 
 
 def take_photos(place: Path) -> None:

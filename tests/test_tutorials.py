@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.home import Home
+from tests.pages import act
 
 TUTORIALS = sorted((Path(__file__).parents[1] / "docs" / "tutorials").glob("*.md"))
 STEP = re.compile(r"(?:^`([\w./]+)`[^\n]*:\n\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -62,7 +63,7 @@ class Reader:
             self.home.run(self.folder, *words)
         else:
             assert program == "decathlon", line
-            self.home.run(self.folder, "-m", "decathlon", *shorter(words))
+            act(self.folder, shorter(words), packages=self.home.packages)
 
 
 def smaller(text: str) -> str:
@@ -83,10 +84,11 @@ def shorter(words: list[str]) -> list[str]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the first command of every tutorial makes; here it finds its work finished."""
     folder = tmp_path_factory.mktemp("toured")
-    Home(folder).run(folder, "-m", "decathlon", "demo", "--scale", SCALE, "--out", "demo")
+    act(folder, ["demo", "--scale", SCALE, "--out", "demo"])
     return folder / "demo"
 
 
+@pytest.mark.slow  # three minutes; the commands of the other pages are always run
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_a_tutorial_can_be_followed(page: Path, demo: Path, tmp_path: Path) -> None:
     folder = tmp_path / "page"
