@@ -9,8 +9,7 @@ TORCH ?= $(shell sed -nE 's/^(torch(vision)?==[0-9.]+).*/\1/p' $(LOCKED))
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Python compiles what it imports; to compile all that is installed takes a minute.
-INSTALL := -m pip --quiet --disable-pip-version-check install --no-compile
+PIP := -m pip --quiet --disable-pip-version-check
 WITH_LOWEST := .venv-lowest
 WITH_WHEEL := .venv-wheel
 # One thread a process: the tests already run on every core, and results do not
@@ -43,11 +42,11 @@ $(STAMP): setup.py pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@rm -rf decathlon.egg-info # entry points of an earlier version would be found first
 ifdef LOCK
-	@$(BIN)/python $(INSTALL) --require-hashes -r $(LOCKED)
-	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation -e .
+	@$(BIN)/python $(PIP) install --require-hashes -r $(LOCKED)
+	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
 else
-	@$(BIN)/python $(INSTALL) $(TORCH)
-	@$(BIN)/python $(INSTALL) -e ".[$(EXTRAS)]"
+	@$(BIN)/python $(PIP) install --no-compile $(TORCH) # most of it is never imported
+	@$(BIN)/python $(PIP) install -e ".[$(EXTRAS)]"
 endif
 	@touch $@
 
@@ -68,9 +67,9 @@ test: $(STAMP) ## run the tests; TESTS="tests/data -k name" picks some
 test-lowest: ## run the tests with the lowest versions that setup.py allows, in .venv-lowest
 	$(PYTHON) -m venv --upgrade-deps $(WITH_LOWEST)
 	$(PYTHON) tools/lowest.py $(EXTRAS) > $(WITH_LOWEST)/pins.txt
-	$(WITH_LOWEST)/bin/python $(INSTALL) $$(grep '^torch' $(WITH_LOWEST)/pins.txt)
-	$(WITH_LOWEST)/bin/python $(INSTALL) --no-deps -r $(WITH_LOWEST)/pins.txt
-	$(WITH_LOWEST)/bin/python $(INSTALL) -c $(WITH_LOWEST)/pins.txt -e ".[$(EXTRAS)]"
+	$(WITH_LOWEST)/bin/python $(PIP) install $$(grep '^torch' $(WITH_LOWEST)/pins.txt)
+	$(WITH_LOWEST)/bin/python $(PIP) install --no-deps -r $(WITH_LOWEST)/pins.txt
+	$(WITH_LOWEST)/bin/python $(PIP) install -c $(WITH_LOWEST)/pins.txt -e ".[$(EXTRAS)]"
 	$(TEST_ENV) $(WITH_LOWEST)/bin/python -m pytest $(IN_PARALLEL) \
 	  -W ignore::DeprecationWarning $(TESTS)
 
@@ -116,11 +115,11 @@ try-wheel: wheel ## install the wheel in an empty environment, run the demo; LOW
 	$(PYTHON) -m venv --clear --upgrade-deps $(WITH_WHEEL)
 ifdef LOWEST
 	$(PYTHON) tools/lowest.py > $(WITH_WHEEL)/pins.txt
-	$(WITH_WHEEL)/bin/python $(INSTALL) $$(grep '^torch' $(WITH_WHEEL)/pins.txt)
-	$(WITH_WHEEL)/bin/python $(INSTALL) --no-deps -r $(WITH_WHEEL)/pins.txt
-	$(WITH_WHEEL)/bin/python $(INSTALL) -c $(WITH_WHEEL)/pins.txt dist/*.whl
+	$(WITH_WHEEL)/bin/python $(PIP) install $$(grep '^torch' $(WITH_WHEEL)/pins.txt)
+	$(WITH_WHEEL)/bin/python $(PIP) install --no-deps -r $(WITH_WHEEL)/pins.txt
+	$(WITH_WHEEL)/bin/python $(PIP) install -c $(WITH_WHEEL)/pins.txt dist/*.whl
 else
-	$(WITH_WHEEL)/bin/python $(INSTALL) dist/*.whl
+	$(WITH_WHEEL)/bin/python $(PIP) install dist/*.whl
 endif
 	cd $(WITH_WHEEL) && bin/decathlon demo --scale 0.2
 	rm -rf $(WITH_WHEEL)
