@@ -6,6 +6,9 @@ import sys
 import venv
 from pathlib import Path
 
+from tests.pages import act
+
+COLUMNS = 200
 OFFLINE = ("--no-index", "--no-build-isolation", "--disable-pip-version-check", "--quiet")
 
 
@@ -27,7 +30,7 @@ class Home:
 
     def run(self, folder: Path, *arguments: str) -> str:
         """Runs Python in a folder; returns what it prints."""
-        environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": ""}
+        environment = {**os.environ, "COLUMNS": f"{COLUMNS}", "NO_COLOR": "1", "PYTHONPATH": ""}
         done = subprocess.run(
             [self.python, *arguments], cwd=folder, env=environment, capture_output=True, text=True
         )
@@ -43,7 +46,7 @@ class Home:
             assert rest == ["install", "-e", ".[test]"]
             return self.install(folder)
         assert program == "decathlon"
-        return self.run(folder, "-m", "decathlon", *rest)
+        return act(folder, rest, packages=self.packages, columns=COLUMNS)
 
     def install(self, *folders: Path) -> str:
         """Installs packages in their folders, with what their tests need, from no index."""

@@ -59,11 +59,9 @@ class Reader:
                 self.home.install(self.folder)
             else:
                 pytest.importorskip("onnx", reason="needs the extra 'onnx'")
-        elif program == "python":
-            self.home.run(self.folder, *words)
         else:
-            assert program == "decathlon", line
-            act(self.folder, shorter(words), packages=self.home.packages)
+            words = shorter(words) if program == "decathlon" else words
+            self.home.follow(self.folder, [program, *words])
 
 
 def smaller(text: str) -> str:
