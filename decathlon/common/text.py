@@ -105,6 +105,11 @@ def printable_name(name: bytes) -> str:
     return _CONTROL.sub(lambda found: _escaped(found[0]), name.decode("utf-8", "backslashreplace"))
 
 
+def span(pair: tuple[float, float]) -> str:
+    """Returns an interval of accuracies in words: ``67.75 to 99.04``."""
+    return f"{pair[0]:.2f} to {pair[1]:.2f}"
+
+
 def is_web_address(text: str) -> bool:
     """Returns whether a text is an address that a page can link to: of http or https, whole."""
     try:

@@ -105,7 +105,8 @@ def _problems(results: Path, record: RunRecord, key: "AnswerKey") -> list[str]:
         found = read_predictions(results, record)
     except ResultError as error:
         return [str(error)]
-    return [f"{record.folder}: {problem}" for problem in disagreements(record, found, key)]
+    problems = disagreements(record, found, key, right_of(found, key))
+    return [f"{record.folder}: {problem}" for problem in problems]
 
 
 def right_of(found: Predictions, key: "AnswerKey") -> NDArray[np.bool_] | None:
@@ -118,15 +119,23 @@ def right_of(found: Predictions, key: "AnswerKey") -> NDArray[np.bool_] | None:
     return right
 
 
-def disagreements(record: RunRecord, found: Predictions, key: "AnswerKey") -> list[str]:
-    """Returns every disagreement between a record, its predictions and the answers."""
+def disagreements(
+    record: RunRecord, found: Predictions, key: "AnswerKey", right: NDArray[np.bool_] | None
+) -> list[str]:
+    """Returns every disagreement between a record, its predictions and the answers.
+
+    Args:
+        record: The record.
+        found: The predictions beside it.
+        key: The answers.
+        right: Which predictions are right, by :func:`right_of`.
+    """
     known = lookup(key.image_ids, found.image_ids)[1]
     problems = _on_ids(found.image_ids, known, key)
     foreign = ~lookup(key.categories, found.category_ids)[1]
     if foreign.any():
         ids = some(found.category_ids[foreign])
         problems.append(f"{int(foreign.sum())} predictions name no category of the domain: {ids}")
-    right = right_of(found, key)
     if right is not None and record.correct is not None:
         problems += _on_counts(record, right, len(key.image_ids))
     if record.num_classes != len(key.categories):

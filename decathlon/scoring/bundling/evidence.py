@@ -67,7 +67,7 @@ def evidence_of(results: Path, record: RunRecord, answers: "Answers | None") -> 
     bits = None if right is None else right.tolist()
     counts = bits and {"correct": sum(bits), "total": len(bits), "correctness": pack_bits(bits)}
     again = record.model_copy(update=counts) if counts else None
-    return Evidence(record, again, tuple(on_files), tuple(disagreements(record, found, key)))
+    return Evidence(record, again, tuple(on_files), tuple(disagreements(record, found, key, right)))
 
 
 def _on_digest(results: Path, record: RunRecord) -> Iterator[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from decathlon.common.grid import Column, Grid
-from decathlon.common.text import visible
+from decathlon.common.text import span, visible
 from decathlon.scoring.agreement import MEANINGS, Agreement
 from decathlon.scoring.render.reports import emit_report
 
@@ -37,7 +37,7 @@ def render_agreements(
 
 
 def _cells(one: Agreement) -> list[str]:
-    low_high = "" if one.ci is None else f"{one.ci[0]:.2f} to {one.ci[1]:.2f}"
+    low_high = "" if one.ci is None else span(one.ci)
     agreeing = "unknown" if one.agreeing is None else "{} of {}".format(*one.agreeing)
     weights = {None: "", True: "equal", False: "differ"}[one.same_weights]
     return [

@@ -11,7 +11,7 @@ from rich.text import Text
 from decathlon.common.errors import check_known
 from decathlon.common.files import write_text
 from decathlon.common.grid import Column, Grid, emit, plain
-from decathlon.common.text import visible
+from decathlon.common.text import span, visible
 from decathlon.scoring.compare import Comparison
 from decathlon.scoring.difference import Difference
 from decathlon.scoring.evaluate import SubmissionScore
@@ -148,12 +148,11 @@ def _submission_table(scored: SubmissionScore) -> Grid:
         cells = ["-"] * 4
         if name in scored.total:
             counted = str(scored.total[name]), str(scored.correct[name])
-            low, high = accuracy_ci[name]
-            cells = [*counted, f"{scored.accuracy[name]:.2f}", f"{low:.2f} to {high:.2f}"]
+            cells = [*counted, f"{scored.accuracy[name]:.2f}", span(accuracy_ci[name])]
         rows.append([name, *cells, points.get(name, "-")])
-    span, total = "", "withheld"
+    interval, total = "", "withheld"
     if scored.score is not None:
-        span, total = f"{score_ci[0]:.0f} to {score_ci[1]:.0f}", f"{scored.score:.1f}"
+        interval, total = f"{score_ci[0]:.0f} to {score_ci[1]:.0f}", f"{scored.score:.1f}"
     heading = scored.suite.score.heading if scored.suite.score else ""
-    rows.append([heading, "", "", "", span, total])
+    rows.append([heading, "", "", "", interval, total])
     return _grid(("", "images", "right", "accuracy", "95 %", "points"), rows, below=6)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from decathlon.common.text import visible, visible_lines
+from decathlon.common.text import span, visible, visible_lines
 from decathlon.results.records import RunRecord
 from decathlon.scoring.board import Board
 from decathlon.scoring.columns import shown_domains, training_time
@@ -50,7 +50,7 @@ def lines_by_domain(board: Board, row: Row) -> list[list[str]]:
         line = [
             visible(name),
             "-" if accuracy is None else f"{accuracy:.2f}",
-            f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else "-",
+            span(pair) if pair else "-",
         ]
         if board.suite.score:
             for values in (row.points, row.slopes):

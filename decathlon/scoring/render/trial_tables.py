@@ -4,12 +4,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from decathlon.common.text import duration, plural
+from decathlon.common.text import duration, plural, span
 from decathlon.results.controls import CONTROLS
 from decathlon.scoring.calibration import BINS
 from decathlon.scoring.classes import ClassAccuracy, ClassRouting, Confusion
 from decathlon.scoring.report import ControlReport, TrialReport
-from decathlon.scoring.rounding import Pair
 from decathlon.scoring.setups import source_in_words
 from decathlon.suites.subset import size_in_words
 
@@ -67,7 +66,7 @@ def _outcome(report: TrialReport) -> dict[str, str]:
     record, rows = report.record, {}
     if record.accuracy is not None and report.ci is not None:
         rows["accuracy"] = (
-            f"{record.accuracy:.2f} % ({_span(report.ci)}), {record.correct} of"
+            f"{record.accuracy:.2f} % ({span(report.ci)}), {record.correct} of"
             f" {record.total} images"
         )
     if report.top5 is not None:
@@ -109,10 +108,6 @@ def _in_words(values: dict[str, Any]) -> str:
     )
 
 
-def _span(pair: Pair) -> str:
-    return f"{pair[0]:.2f} to {pair[1]:.2f}"
-
-
 def _shares(tuned: Iterable[float]) -> str:
     return " ".join(f"{share:.0f}" for share in tuned)
 
@@ -120,7 +115,7 @@ def _shares(tuned: Iterable[float]) -> str:
 def class_table(classes: Iterable[ClassAccuracy]) -> Table:
     """Returns the accuracy of classes."""
     rows = [
-        (one.name, str(one.correct), str(one.total), f"{one.accuracy:.2f}", _span(one.ci))
+        (one.name, str(one.correct), str(one.total), f"{one.accuracy:.2f}", span(one.ci))
         for one in classes
     ]
     return Table(("class", "right", "images", "accuracy", "95 %"), rows)

@@ -50,8 +50,7 @@ class Axis:
 
     def x(self, value: float) -> float:
         """Returns where a number is, in pixels from the left."""
-        share = (value - self.low) / (self.high - self.low)
-        return round(EDGE + share * (self.width - 2 * EDGE), 1)
+        return _along(value, (self.low, self.high), self.width)
 
     @property
     def values(self) -> list[float]:
@@ -63,6 +62,12 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """Places of the round numbers and their texts."""
         return [(self.x(value), f"{value:g}") for value in self.values]
+
+
+def _along(value: float, ends: Pair, width: float) -> float:
+    """Returns where a number is between two others, in pixels of an axis of that width."""
+    share = (value - ends[0]) / (ends[1] - ends[0])
+    return round(EDGE + share * (width - 2 * EDGE), 1)
 
 
 def _step(least: float) -> float:
@@ -141,20 +146,18 @@ def ranks(found: Sequence[tuple[str, str, Pair]]) -> dict[str, Any]:
     Args:
         found: Label, link and interval of each row, the best first.
     """
-    last = max(high for _, _, (_, high) in found)
-    axis = Axis(1, max(last, 2), 2 * STRIP)
-    axis.low, axis.high = 1, max(last, 2)
+    width, all_ranks = 2 * STRIP, (1, max(2, *(high for _, _, (_, high) in found)))
     rows = [
         {
             "label": label,
             "href": href,
-            "ends": [axis.x(low), axis.x(high)],
+            "ends": [_along(rank, all_ranks, width) for rank in (low, high)],
             "low": low,
             "high": high,
         }
         for label, href, (low, high) in found
     ]
-    return {"rows": rows, "width": axis.width}
+    return {"rows": rows, "width": width}
 
 
 @dataclass(frozen=True)

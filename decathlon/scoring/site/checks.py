@@ -12,12 +12,11 @@ from decathlon.scoring.site.places import Places
 def checks_of(site: Site, places: Places, row: Row) -> list[str]:
     """Returns what was checked of a row, and what its board says of it."""
     entry = places.board.behind(row)
-    found = _of_published(row) if entry is None else _of_run(site, places, entry)
+    if entry is None:
+        return _of_published(row)
     own = f"{row.label}: "
     said = [note.removeprefix(own) for note in places.board.notes if note.startswith(own)]
-    if entry is None:
-        return found
-    return found + said
+    return _of_run(site, places, entry) + said
 
 
 def _of_published(row: Row) -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from decathlon.common.text import visible
+from decathlon.common.text import span, visible
 from decathlon.scoring.site import charts
 from decathlon.scoring.site.contents import Site, subtitle
 from decathlon.scoring.site.places import Places, link
@@ -78,7 +78,7 @@ def _ranking(places: Places, domain: str) -> list[dict[str, Any]]:
                     "href": link(places.domains[domain], places.rows[i]),
                     "kind": "submitted" if row.kind == "run" else str(row.year),
                     "accuracy": f"{values[i]:.2f}",
-                    "interval": f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else "",
+                    "interval": span(pair) if pair else "",
                     "strip": charts.strip(axis, values[i], pair),
                     "run": row.kind == "run",
                 }

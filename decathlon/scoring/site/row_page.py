@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from decathlon.common.files import sha256
-from decathlon.common.text import file_size, visible, visible_lines
+from decathlon.common.text import file_size, span, visible, visible_lines
 from decathlon.results.selection import value_text
 from decathlon.scoring import setups
 from decathlon.scoring.columns import MISSING, columns_of
@@ -119,7 +119,7 @@ def _domains(places: Places, number: int) -> list[dict[str, Any]]:
                 "href": link(places.rows[number], page),
                 "accuracy": visible(cell.text),
                 "mark": cell.mark,
-                "interval": f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else "",
+                "interval": span(pair) if pair else "",
                 "strip": None if value is None else charts.strip(axis, value, pair, max(same)),
                 "place": "{} of {}".format(*ranked) if ranked else "",
                 "points": f"{row.points[domain]:.1f}" if domain in row.points else "",
