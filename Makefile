@@ -15,11 +15,9 @@ WITH_WHEEL := .venv-wheel
 # One thread a process: the tests already run on every core, and results do not
 # depend on how many there are.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-# One worker more than cores: a fifth of the time, tests wait for other processes. A worker that
-# crashes is not replaced: its replacement would wait for ever for the tests that loadscope had
-# given to the first.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-IN_PARALLEL := -n $(WORKERS) --maxprocesses 8 --dist loadscope --max-worker-restart 0
+# A worker that crashes is not replaced: its replacement would wait for ever for the tests that
+# loadscope had given to the first. tests/conftest.py says how many workers auto is.
+IN_PARALLEL := -n auto --maxprocesses 8 --dist loadscope --max-worker-restart 0
 TESTS ?=
 EXTRAS := dev,cluster,datasets,docs,onnx,optuna,timm,track
 comma := ,

@@ -12,10 +12,13 @@ settings.load_profile("tests")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """As many processes as there are cores for them, quotas of containers included."""
+    """One more than there are cores, quotas of containers included.
+
+    A fifth of the time, tests wait for processes of their own.
+    """
     from decathlon.common.limits import cores
 
-    return cores()
+    return cores() + 1
 
 
 @pytest.fixture(autouse=True)
