@@ -13,8 +13,8 @@ PIP := -m pip --quiet --disable-pip-version-check
 WITH_LOWEST := .venv-lowest
 WITH_WHEEL := .venv-wheel
 # One thread a process: the tests already run on every core, and results do not
-# depend on how many there are.
-TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# depend on how many there are. What a process compiles is kept for the next one.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 # A worker that crashes is not replaced: its replacement would wait for ever for the tests that
 # loadscope had given to the first. tests/conftest.py says how many workers auto is.
 IN_PARALLEL := -n auto --maxprocesses 8 --dist loadscope --max-worker-restart 0
@@ -43,7 +43,7 @@ ifdef LOCK
 	@$(BIN)/python $(PIP) install --require-hashes -r $(LOCKED)
 	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
 else
-	@$(BIN)/python $(PIP) install --no-compile $(TORCH) # most of it is never imported
+	@$(BIN)/python $(PIP) install $(TORCH)
 	@$(BIN)/python $(PIP) install -e ".[$(EXTRAS)]"
 endif
 	@touch $@
