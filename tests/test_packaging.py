@@ -107,7 +107,9 @@ def run(installed: Path, *words: str | Path) -> str:
 
 
 def files(folder: Path) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    """All files in a folder, but for what Python compiles."""
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    return {name for name in found if "__pycache__" not in name}
 
 
 def test_only_the_code_is_inside(installed: Path) -> None:
