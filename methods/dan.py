@@ -65,23 +65,24 @@ class DAN(Method):
     choice of another base network for some domains is left out.
 
     ``released``: rosenfeldamir/incremental_learning, the notebook's settings with SGD (cells
-    37, 49 and 122): batches of 64, 50 epochs, the rate divided by 10 after 25, decay
-    5e-4. It runs a WRN-28-4, YellowFin in place of SGD, 25 epochs on gtsrb, and crops of 64
-    pixels in all domains; here the network is ResNet-26, the crops are the suite's, and those
-    two are left out.
+    37, 49 and 122): batches of 64, 50 epochs, the rate divided by 10 before the 25th and the
+    last (``(epoch + 1) % 25``, cell 3), decay 5e-4, and crops of 64 pixels in all domains. It
+    runs a WRN-28-4, YellowFin in place of SGD, and 25 epochs on gtsrb; here the network is
+    ResNet-26, and those two are left out.
     """
 
     paper = "Rosenfeld and Tsotsos, arXiv 1705.04228"
     year = 2017
     trains = "controllers, head"
     bibtex = ROSENFELD_2017
+    release = "dan"
     recipes: ClassVar[dict[str, Recipe]] = {
         "paper": DANRecipe(),
         "released": DANRecipe(
             protocol="released",
             epochs=50,
             batch_size=64,
-            milestones=(0.5,),
+            milestones=(24 / 50, 49 / 50),
             weight_decay={"default": 5e-4},
         ),
     }

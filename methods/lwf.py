@@ -83,8 +83,9 @@ class LwF(Method):
 
     ``released``: lizhitwo/LearningWithoutForgetting (AlexNet, VGG): 40 epochs at 0.002, the last
     quarter at a tenth, batches of 64 (``PASCALkeeporig.m``, 26-33 and 77-80), decay 5e-4
-    (``cnn_customtrain.m``, 82), and a new head after Glorot. That code trains the head for a
-    whole schedule first; both are one schedule here.
+    (``cnn_customtrain.m``, 82), and a new head drawn from a normal distribution of variance
+    1 / (in + out), which it calls Glorot's (``forkAlexNet.m``, 150-156). That code trains the
+    head for a whole schedule first; both are one schedule here.
     """
 
     paper = "Li and Hoiem, TPAMI 2017"
@@ -109,7 +110,8 @@ class LwF(Method):
         network = LwFNetwork(source.network(), source.network(), tasks[0].num_classes)
         fix_beginning(network.student, self.recipe.fixed_macros(source))
         if self.recipe.protocol == "released":
-            nn.init.xavier_uniform_(network.student.head.weight)
+            weight = network.student.head.weight
+            nn.init.normal_(weight, std=sum(weight.shape) ** -0.5)
             nn.init.zeros_(network.student.head.bias)
         return network
 

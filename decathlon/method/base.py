@@ -177,6 +177,8 @@ class Method:
         trained_by: Registered name of the method that trains the network; "" for the method
             itself. Otherwise nothing is trained: the network of that method's trial of the same
             domain, split, seed, recipe and source is evaluated.
+        release: Name of the method's published code in a suite's ``releases``, for the protocol
+            ``released``; "" if what it does there is no other than in the suite.
         routes_images: Whether the final network has blocks whose path is decided for each image;
             then :meth:`policy` and :meth:`predict_on` say how.
     """
@@ -190,6 +192,7 @@ class Method:
     source_domain: ClassVar[Literal["keep", "train", "joint"]] = "keep"
     needs_source: ClassVar[bool] = True
     trained_by: ClassVar[str] = ""
+    release: ClassVar[str] = ""
     routes_images: ClassVar[bool] = False
 
     def __init__(self, recipe: Recipe | None = None) -> None:
@@ -362,8 +365,14 @@ class Method:
         return network
 
     def view(self, task: Task, training: bool) -> View:
-        """Returns how images are cut; by default as the domain's suite says."""
-        return task.views.train if training else task.views.test
+        """Returns how images are cut; by default as the domain's suite says.
+
+        In ``released`` that is as the published code does it on that suite, where it differs.
+        """
+        views = task.views
+        if self.recipe.protocol == "released":
+            views = task.released.get(self.release, views)
+        return views.train if training else views.test
 
     @classmethod
     def refusal(cls, source: Source) -> str:

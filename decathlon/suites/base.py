@@ -144,7 +144,7 @@ class Release:
     """
 
     views: Mapping[str, Views]
-    weight_decay: Mapping[str, float]
+    weight_decay: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,8 @@ SPOTTUNE = Release(
 )
 """gyhui14/spottune: no flips and 72-pixel test crops (``imdbfolder.py``, 108-148), and the
 decay of ``main.py``, lines 43-53."""
+DAN = Release(dict.fromkeys(("gtsrb", "omniglot", "svhn"), Views.of(View(64, random=True))))
+"""rosenfeldamir/incremental_learning: crops of 64 pixels of these too (cells 3 and 122)."""
 
 SUITE = Suite(
     name="visual-decathlon",
@@ -181,6 +183,6 @@ SUITE = Suite(
     submission=True,
     val_note="the official validation sets are not representative of the test sets (gtsrb and"
     " ucf101 above all); these scores compare with no published one.",
-    releases={"spottune": SPOTTUNE},
+    releases={"spottune": SPOTTUNE, "dan": DAN},
     bibtex=REBUFFI_2017,
 )

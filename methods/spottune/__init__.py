@@ -11,7 +11,6 @@ from decathlon.models.layers import freeze, normalise_by
 from decathlon.models.networks import Architecture
 from decathlon.models.noise import keyed_gumbel
 from decathlon.models.weights import Source
-from decathlon.suites.base import View
 from decathlon.suites.papers import GUO_2019
 
 from .policy import most_likely, straight_through
@@ -41,6 +40,7 @@ class SpotTune(Method):
     year = 2019
     trains = "copies of blocks, policy, head"
     bibtex = GUO_2019
+    release = RELEASE
     routes_images = True
     recipes = {
         "paper": SpotTuneRecipe(),
@@ -136,10 +136,3 @@ class SpotTune(Method):
         """Logits under the decisions, and the decisions."""
         assert isinstance(network, RoutedNetwork)
         return network(batch.images, policy=decisions), decisions
-
-    def view(self, task: Task, training: bool) -> View:
-        """The domain's view; in ``released`` that of the released code."""
-        views = task.views
-        if self.recipe.protocol == "released":
-            views = task.released.get(RELEASE, views)
-        return views.train if training else views.test

@@ -64,6 +64,15 @@ def test_the_old_head_decays_like_the_rest_once_it_learns(source: Source) -> Non
         assert decays == {id(p): decay for p in learnt}
 
 
+def test_the_released_code_draws_its_new_head_half_as_wide_as_glorot(source: Source) -> None:
+    network = lwf(protocol="released").build(source, [Task("dtd", 2000, 100)])
+    assert isinstance(network, LwFNetwork)
+    weight, bias = network.student.head.weight, network.student.head.bias
+    assert weight.var().item() == pytest.approx(1 / sum(weight.shape), rel=0.05)
+    assert weight.abs().max().item() > 3.5 * weight.std().item()  # no uniform distribution
+    assert not bias.any()
+
+
 def test_loss_is_new_plus_lambda_old_after_the_warm_up(source: Source, batch: Batch) -> None:
     method = lwf(lambda_o=0.5)
     network = method.build(source, [TASK]).eval()

@@ -9,10 +9,13 @@ from decathlon_methods.dan import DAN, ControlledConv2d
 from decathlon_methods.piggyback import MaskedConv2d, Piggyback, threshold_mask
 from torch import nn
 
-from decathlon.method.base import Method, Task
+from decathlon.method.base import Group, Method, Task
 from decathlon.method.recipe import apply
 from decathlon.method.stored import save_trained
 from decathlon.models.weights import Source, read_weights
+from decathlon.suites.base import View
+from decathlon.suites.visual_decathlon import SUITE
+from decathlon.training.loop import schedule_of
 
 TASK = Task("dtd", 4, 100)
 
@@ -151,6 +154,29 @@ def test_dan_trains_controllers_and_head(source: Source, train_bn: bool) -> None
     assert places["stem.conv.controller"] == "domain"
     assert places["stem.bn.weight"] == ("domain" if train_bn else "shared")
     assert places["stem.bn.running_mean"] == "domain"
+
+
+@pytest.mark.parametrize("protocol", ["paper", "released"])
+def test_dan_cuts_all_domains_alike_in_released(protocol: str) -> None:
+    method = DAN(apply(DAN.recipes, {"protocol": protocol}, "dan"))
+    for name, domain in SUITE.domains.items():
+        released = {"dan": v} if (v := SUITE.releases["dan"].views.get(name)) else {}
+        task = Task(name, 4, 100, domain.views, released)
+        train, test = method.view(task, training=True), method.view(task, training=False)
+        flips = name not in ("gtsrb", "omniglot", "svhn")
+        if protocol == "released" or flips:
+            assert (train, test) == (View(64, random=True, flip=flips), View(64))
+        else:
+            assert (train, test) == (View(72), View(72))
+
+
+def test_the_rate_of_released_dan_falls_before_epochs_25_and_50() -> None:
+    recipe = apply(DAN.recipes, {"protocol": "released"}, "dan")
+    method = DAN(recipe)
+    group = Group([], recipe.lr, milestones=method.recipe.milestones)
+    schedule = schedule_of(recipe, [16])
+    rates = [schedule.rate(group, 16 * (epoch - 1)) for epoch in (1, 24, 25, 49, 50)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
 
 
 def test_dan_moves_statistics_and_leaves_the_weights_of_norms(
