@@ -15,8 +15,7 @@ from decathlon.models.weights import Source
 from decathlon.recipes import Fraction, NonNegative, Positive, Recipe, TuningRecipe
 from decathlon.suites.papers import LI_2018_LEARNING
 
-WARM_UP = 0
-"""Index of the phase in which only the new head is trained."""
+WARM_UP = 0  # index of the phase in which only the new head is trained
 
 
 @dataclass(frozen=True)
@@ -71,21 +70,19 @@ class LwFNetwork(nn.Module):
 class LwF(Method):
     """Fine-tunes while the old head keeps answering as the source network did.
 
-    Li and Hoiem, TPAMI 2017: L_new + lambda_o L_old is minimised over shared parameters
-    theta_s, old head theta_o and new head theta_n. First only the new head is trained, then
-    everything. L_new is cross-entropy; L_old asks the old head for the responses that the
-    source network gave to the same images. Each epoch crops and flips the images differently,
-    so the responses to each crop are recorded when it is seen, from a frozen copy of
-    the source. Stored is the domain's full network; the old head and the copy are dropped.
+    Li and Hoiem, TPAMI 2017: L_new + lambda_o L_old is minimised over shared parameters theta_s,
+    old head theta_o and new head theta_n. First only the new head is trained, then everything.
+    L_new is cross-entropy; L_old asks the old head for the responses that the source network gave
+    to the same images. Each epoch has crops of its own, whose responses a frozen copy of the source
+    gives when they are seen. Stored is the domain's full network, without old head and copy.
 
     The values for this benchmark (Rebuffi et al., NeurIPS 2017) are not known. Ours: T and
     lambda_o of the released code, a warm-up of a quarter, all else as in fine-tuning.
 
     ``released``: lizhitwo/LearningWithoutForgetting (AlexNet, VGG): 40 epochs at 0.002, the last
     quarter at a tenth, batches of 64 (``PASCALkeeporig.m``, 26-33 and 77-80), decay 5e-4
-    (``cnn_customtrain.m``, 82), and a new head drawn from a normal distribution of variance
-    1 / (in + out), which it calls Glorot's (``forkAlexNet.m``, 150-156). That code trains the
-    head for a whole schedule first; both are one schedule here.
+    (``cnn_customtrain.m``, 82), for the new head and then for everything (``gridSearchPASCAL.m``,
+    257-284). The head has normal weights of variance 1 / (in + out) (``forkAlexNet.m``, 150-156).
     """
 
     paper = "Li and Hoiem, TPAMI 2017"
@@ -96,11 +93,12 @@ class LwF(Method):
         "paper": LwFRecipe(),
         "released": LwFRecipe(
             protocol="released",
-            epochs=40,
+            epochs=80,
             batch_size=64,
             lr=0.002,
             milestones=(0.75,),
             weight_decay={"default": 5e-4},
+            warm_up=0.5,
         ),
     }
     recipe: LwFRecipe
@@ -110,25 +108,25 @@ class LwF(Method):
         network = LwFNetwork(source.network(), source.network(), tasks[0].num_classes)
         fix_beginning(network.student, self.recipe.fixed_macros(source))
         if self.recipe.protocol == "released":
-            weight = network.student.head.weight
-            nn.init.normal_(weight, std=sum(weight.shape) ** -0.5)
-            nn.init.zeros_(network.student.head.bias)
+            head = network.student.head
+            nn.init.normal_(head.weight, std=sum(head.weight.shape) ** -0.5)
+            nn.init.zeros_(head.bias)
         return network
 
     def phases(self, network: nn.Module, tasks: Sequence[Task]) -> list[Phase]:
         """The new head alone, then theta_s, theta_o and theta_n."""
         assert isinstance(network, LwFNetwork)
-        student, old_head, new_head = network.student, network.old_head, network.student.head
-
-        def joint() -> None:
-            self._learn(student)
-            unfreeze(old_head)
-
+        student, old_head, until = network.student, network.old_head, self.recipe.warm_up
         everything = [*student.named_parameters(), *old_head.named_parameters("old_head")]
-        head = self.groups(new_head.named_parameters("head"), tasks)
+        first = self.groups(student.head.named_parameters("head"), tasks)
+        second = self.groups(everything, tasks)
+        if self.recipe.protocol == "released":  # the whole schedule for either
+            for groups, start, end in ((first, 0.0, until), (second, until, 1.0)):
+                for group in groups:
+                    group.milestones = tuple(start + m * (end - start) for m in group.milestones)
         return [
-            Phase(self.recipe.warm_up, head, lambda: unfreeze(freeze(network).student.head)),
-            Phase(1.0, self.groups(everything, tasks), joint),
+            Phase(until, first, lambda: unfreeze(freeze(network).student.head)),
+            Phase(1.0, second, lambda: (self._learn(student), unfreeze(old_head))),
         ]
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:

@@ -11,6 +11,7 @@ from torch import nn
 from decathlon.method.base import Batch, Method, Task
 from decathlon.method.recipe import apply
 from decathlon.models.weights import Source
+from decathlon.training.loop import schedule_of
 
 TASK = Task("dtd", 4, 100)
 
@@ -71,6 +72,19 @@ def test_the_released_code_draws_its_new_head_half_as_wide_as_glorot(source: Sou
     assert weight.var().item() == pytest.approx(1 / sum(weight.shape), rel=0.05)
     assert weight.abs().max().item() > 3.5 * weight.std().item()  # no uniform distribution
     assert not bias.any()
+
+
+def test_released_trains_the_head_and_then_everything_by_the_same_schedule(source: Source) -> None:
+    method = lwf(protocol="released")
+    phases = method.phases(method.build(source, [TASK]), [TASK])
+    schedule = schedule_of(method.recipe, [10])
+    rates = [
+        [schedule.rate(group, 10 * epoch) for group in phase.groups]
+        for phase, epochs in zip(phases, ((0, 29, 30, 39), (40, 69, 70, 79)), strict=True)
+        for epoch in epochs
+    ]
+    assert rates == 2 * [[0.002], [0.002], [0.0002], [0.0002]]
+    assert [schedule.at(phase.until) for phase in phases] == [400, 800]
 
 
 def test_loss_is_new_plus_lambda_old_after_the_warm_up(source: Source, batch: Batch) -> None:
