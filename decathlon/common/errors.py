@@ -97,8 +97,12 @@ def first_difference(was: Any, now: Any, path: str = "", wording: str = "was {},
             if was.get(key) != now.get(key):
                 inner = f"{path}.{key}" if path else key
                 return first_difference(was.get(key), now.get(key), inner, wording)
-    texts = ["not set" if value is None else json.dumps(value)[:80] for value in (was, now)]
+    texts = ["not set" if value is None else _short(json.dumps(value)) for value in (was, now)]
     return f"{visible(path)} {wording.format(*texts)}".lstrip()
+
+
+def _short(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def fault_lines(faults: Iterable[Mapping[str, Any]], whole: str) -> str:

@@ -26,7 +26,10 @@ def chosen(kind: str, known: "Mapping[str, EntryPoint]", name: str) -> "EntryPoi
     Raises:
         UsageError: There is none of that name; the nearest is suggested.
     """
-    check_known(kind, name, known)
+    try:
+        check_known(kind, name, known)
+    except UsageError as error:
+        raise UsageError(f"{error}; if another package has it, install that") from None
     return known[name]
 
 

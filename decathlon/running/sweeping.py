@@ -222,7 +222,7 @@ def plan(config: RunConfig, space: Space, per_domain: bool) -> Sweep:
         tuple(runs),
     )
     for one in runs:
-        one.trials()  # checks its name, and the domains that its settings name
+        _check_point(one)
     if not config.force:
         _check_earlier(sweep)
     return sweep
@@ -237,6 +237,24 @@ def _check_per_domain(run: Run, space: Space) -> None:
         )
     for name in (name for name in space.as_json() if name in ONE_NETWORK):
         raise UsageError(f"--per-domain: all domains have the same {name}; leave one of them out")
+
+
+def _check_point(run: Run) -> None:
+    """Checks the name of a point, and the domains that its settings name.
+
+    Raises:
+        UsageError: Something does not fit, or a finished trial of that name is of another sweep.
+    """
+    for trial in run.trials():
+        folder = TrialFolder(run, trial)
+        for domain in trial.domains:
+            path = folder.record(domain)
+            found = folder.differences(domain, read_record(path)) if path.exists() else {}
+            if found:
+                raise UsageError(
+                    f"{path}: is finished, but with {next(iter(found.values()))};"
+                    " --name gives this sweep another name"
+                )
 
 
 def _check_earlier(sweep: Sweep) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from decathlon.common.errors import ResultError, UsageError
 from decathlon.common.oserrors import explained
-from decathlon.common.text import megabytes, visible
+from decathlon.common.text import megabytes, plural, visible
 from decathlon.common.zipped import member, opened
 from decathlon.data.sources.test_labels import Labels, read_labels
 from decathlon.results.records import refuse_constant
@@ -167,8 +167,9 @@ def _e_max(
     if limits is not None:
         scored = {name: limit for name, limit in limits.items() if limit > 0}
         text = (
-            f"E_max is twice the given errors of a baseline, in {len(scored)} domains: {heading} is"
-            f" at most {PERFECT * len(scored):g} and compares with no published score."
+            "E_max is twice the given errors of a baseline, in"
+            f" {plural(len(scored), 'domain')}: {heading} is at most {PERFECT * len(scored):g}"
+            " and compares with no published score."
         )
         unscored = ", ".join(one.domain for one in labels if one.domain not in scored)
         more = f"{unscored}: no baseline error above 0, not part of {heading}."

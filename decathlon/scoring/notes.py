@@ -89,9 +89,9 @@ def _on_baseline(baseline: Entry, score: Score) -> list[str]:
     perfect = sorted(name for name, error in errors.items() if error == 0)
     count = len(errors) - len(perfect)
     text = (
-        f"E_max is twice the error of {baseline.label} on this data, in {count} domains:"
-        f" {score.heading} is at most {PERFECT * count:g} and compares with no score of other data"
-        " or another baseline."
+        f"E_max is twice the error of {baseline.label} on this data, in"
+        f" {plural(count, 'domain')}: {score.heading} is at most {PERFECT * count:g} and compares"
+        " with no score of other data or another baseline."
     )
     notes = [text]
     if perfect:

@@ -123,6 +123,15 @@ def test_another_space_reuses_points_and_keeps_the_winner(
         assert record.recipe["lr"] == (0.1, 0.01)[found.index(max(found))]
 
 
+def test_a_point_of_another_recipe_wants_another_name(
+    swept: Path, tiny: Path, tiny_source: Path
+) -> None:
+    for more in ((), ("--force",)):
+        done = invoke(*words(tiny, tiny_source, swept, *GRID, "--set", "epochs=2", *more))
+        assert isinstance(done.exception, UsageError)
+        assert "recipe: epochs was 1, now 2; --name gives this sweep" in str(done.exception)
+
+
 def test_boards_show_points_and_figures_draw_them(swept: Path) -> None:
     done = invoke("score", str(swept), "--split", "val", "--baseline", POINTS[0])
     assert all(name in done.output for name in POINTS)

@@ -122,14 +122,15 @@ def legend(suite: Suite, columns: Sequence[str]) -> str:
     if suite.score is None:
         return "Bold is best, underlined second, - missing."
     heading = suite.score.heading
-    texts = [f"{heading} is computed"]
+    texts = [f"{heading} is computed"] if "score" in columns else []
     if "printed" in columns:
         texts.append("Score is as printed (! cannot follow from the printed accuracies)")
     if "slopes" in columns:
         texts.append(
             f"below a domain stand the points that {heading} gains per accuracy point in it"
         )
-    return f"{', '.join(texts)}. Bold is best, underlined second, - missing (counts 0)."
+    first = f"{', '.join(texts)}. " if texts else ""
+    return f"{first}Bold is best, underlined second, - missing (counts 0)."
 
 
 def show(
