@@ -14,5 +14,5 @@ def test_long_values_end_with_a_mark() -> None:
 
 
 def test_an_unknown_suite_may_be_one_of_a_package_that_is_missing() -> None:
-    with pytest.raises(UsageError, match="unknown suite 'pets'.*install that"):
+    with pytest.raises(UsageError, match=r"unknown suite 'pets'.*install that"):
         plugins.chosen("suite", plugins.registered("suite"), "pets")
