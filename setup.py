@@ -97,6 +97,7 @@ setup(
         "Programming Language :: Python :: 3 :: Only",
         # The demo has run with the wheel on each of these.
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
         "Programming Language :: Python :: 3.14",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",

@@ -15,6 +15,8 @@ import fcntl, os
 for name in ("sched_getaffinity", "fdatasync", "memfd_create", "posix_fadvise"):
     if hasattr(os, name):
         delattr(os, name)
+if hasattr(os, "process_cpu_count"):  # from Python 3.13 on; the mask of cores is Linux's
+    os.process_cpu_count = os.cpu_count
 for name in ("F_SETPIPE_SZ", "F_GETPIPE_SZ"):
     if hasattr(fcntl, name):
         delattr(fcntl, name)

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,6 @@ class TwoPaths(Protocol):
         """Returns the block of one path."""
 
 
-@runtime_checkable
 class Routed(Protocol):
     """A network with such blocks, and a policy network from images to N x 2 L logits."""
 
@@ -45,6 +44,14 @@ class Routed(Protocol):
 
     def layers(self) -> list[nn.Module]:
         """Lists stem, blocks and tail, in order."""
+
+
+def is_routed(network: nn.Module) -> TypeGuard[Routed]:
+    """Whether a network is routed as known here.
+
+    ``isinstance`` does not see the modules in a module from Python 3.12 on.
+    """
+    return all(hasattr(network, name) for name in ("policy", "head", "layers"))
 
 
 class DensePaths(nn.Module):
@@ -142,7 +149,7 @@ def _dense(trained: Trained, images: Tensor) -> nn.Module:
     network, method = trained.network, trained.method
     if not any(isinstance(module, TwoPaths) for module in network.modules()):
         return network
-    if not isinstance(network, Routed):
+    if not is_routed(network):
         raise DataError(
             f"{trained.path}: a {type(network).__name__} routes images in a way that cannot be"
             " exported"
