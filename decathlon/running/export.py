@@ -156,7 +156,7 @@ def _dense(trained: Trained, images: Tensor) -> nn.Module:
         )
     ids = torch.arange(len(images))
     batches = [Batch(images, ids, ids + first, 0, 1.0, "") for first in (0, len(images))]
-    first, second = (method.predict(network, batch)[1] for batch in batches)
+    first, second = (method.predict(trained.network, batch)[1] for batch in batches)
     assert first is not None
     assert second is not None
     if not torch.equal(first, second):
