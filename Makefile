@@ -32,7 +32,8 @@ help: ## list the targets
 
 install: $(STAMP) ## make .venv with everything in it; LOCK=1: exactly as requirements.lock says
 
-# The stamp comes last, so that an installation cut short is taken up again.
+# The stamp comes last, so that an installation cut short is taken up again. All that is installed
+# is compiled on all cores; some packages hold files of later Pythons, which cannot be.
 $(STAMP): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	"decathlon needs Python 3.11 or later, this is %s: make PYTHON=python3.11 ..." % sys.version.split()[0])'
@@ -40,12 +41,13 @@ $(STAMP): setup.py pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@rm -rf decathlon.egg-info # entry points of an earlier version would be found first
 ifdef LOCK
-	@$(BIN)/python $(PIP) install --require-hashes -r $(LOCKED)
+	@$(BIN)/python $(PIP) install --no-compile --require-hashes -r $(LOCKED)
 	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
 else
-	@$(BIN)/python $(PIP) install $(TORCH)
-	@$(BIN)/python $(PIP) install -e ".[$(EXTRAS)]"
+	@$(BIN)/python $(PIP) install --no-compile $(TORCH)
+	@$(BIN)/python $(PIP) install --no-compile -e ".[$(EXTRAS)]"
 endif
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 # Versions that still fit stay. uv writes one file for all systems and Pythons, which pip installs.
