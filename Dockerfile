@@ -2,8 +2,8 @@
 # For NVIDIA GPUs, 5 GB larger: docker build . --build-arg TORCH_INDEX= -t decathlon
 # In the folder of your data:   docker run --rm -v "$PWD:/work" decathlon score results
 #
-# Not tried: docker itself, and the index of PyTorch's builds for processors. The RUN lines were run
-# one by one in Debian 13 with its Python 3.13 and with TORCH_INDEX empty.
+# Tried with buildah, TORCH_INDEX empty, and Debian 13 with its Python 3.13 as the base. Not tried:
+# docker itself, the base that is named here, and the index of PyTorch's builds for processors.
 ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS base
 RUN useradd --create-home --uid 1000 user && install -d -o user /src /venv /work
