@@ -62,11 +62,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f", did you mean '{close[0]}'?" if close else ""
 
 
-def check_known(what: str, word: str, known: Collection[str]) -> None:
-    """Raises UsageError unless a word is known; ``what`` is the kind of word."""
+def check_known(what: str, word: str, known: Collection[str], hint: str = "") -> None:
+    """Raises UsageError unless a word is known; ``what`` is its kind, ``hint`` ends the message."""
     if word not in known:
         names = ", ".join(known)
-        raise UsageError(f"unknown {what} '{word}'{nearest(word, known)} (known: {names})")
+        raise UsageError(f"unknown {what} '{word}'{nearest(word, known)} (known: {names}){hint}")
 
 
 def listed(items: Sequence[str], between: str = ", ", most: int = 20) -> str:

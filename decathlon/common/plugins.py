@@ -26,10 +26,7 @@ def chosen(kind: str, known: "Mapping[str, EntryPoint]", name: str) -> "EntryPoi
     Raises:
         UsageError: There is none of that name; the nearest is suggested.
     """
-    try:
-        check_known(kind, name, known)
-    except UsageError as error:
-        raise UsageError(f"{error}; if another package has it, install that") from None
+    check_known(kind, name, known, "; if another package has it, install that")
     return known[name]
 
 

@@ -248,13 +248,8 @@ def _check_point(run: Run) -> None:
     for trial in run.trials():
         folder = TrialFolder(run, trial)
         for domain in trial.domains:
-            path = folder.record(domain)
-            found = folder.differences(domain, read_record(path)) if path.exists() else {}
-            if found:
-                raise UsageError(
-                    f"{path}: is finished, but with {next(iter(found.values()))};"
-                    " --name gives this sweep another name"
-                )
+            if folder.record(domain).exists():
+                folder.check_own(domain, "--name gives this sweep another name")
 
 
 def _check_earlier(sweep: Sweep) -> None:

@@ -142,7 +142,7 @@ class TrialFolder:
         for domain in self.trial.domains:
             if not self.record(domain).exists():
                 return False
-            self._check_own(domain)
+            self.check_own(domain)
         return True
 
     def is_in_training(self) -> bool:
@@ -177,12 +177,22 @@ class TrialFolder:
             f" evaluates; run '{command}' with {options} first"
         )
 
-    def _check_own(self, domain: str) -> None:
+    def check_own(
+        self, domain: str, advice: str = "rerun it with --force, or keep both with --name"
+    ) -> None:
+        """Checks that a finished record is this trial's.
+
+        Args:
+            domain: One of the trial's, whose record is there.
+            advice: Ends the message.
+
+        Raises:
+            UsageError: It is of another recipe, data, source or code.
+        """
         path = self.record(domain)
         if differences := self.differences(domain, read_record(path)):
             raise UsageError(
-                f"{path}: is finished, but with {next(iter(differences.values()))};"
-                " rerun it with --force, or keep both with --name"
+                f"{path}: is finished, but with {next(iter(differences.values()))}; {advice}"
             )
 
     def differences(self, domain: str, record: RunRecord) -> dict[str, str]:
