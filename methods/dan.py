@@ -37,7 +37,7 @@ class ControlledConv2d(ExtendedConv2d):
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
-        """Adds a controller near the identity (incremental_learning notebook, cells 3 and 27).
+        """Adds a controller near the identity (incremental_learning notebook, cell 3).
 
         Args:
             conv: The convolution, which is taken over and frozen.
@@ -58,10 +58,10 @@ class ControlledConv2d(ExtendedConv2d):
 class DAN(Method):
     """Recombines the source's filters by a controller at each convolution.
 
-    Rosenfeld and Tsotsos, arXiv 1705.04228: F_a = W F with W of C_out x C_out. W starts as
-    the identity with a little noise on its diagonal; F is the source's. W, the head and
-    (``train_bn``) batch normalisations are trained; only these are stored. The paper's
-    rate, epochs and decay for this benchmark are not known; ours are Protocol R's. Its
+    Rosenfeld and Tsotsos, arXiv 1705.04228: F_a = W F with W of C_out x C_out. F is the source's.
+    W starts as the identity with a little noise on its diagonal (in their notebook, cell 3). W,
+    the head and (``train_bn``) batch normalisations are trained; only these are stored. The
+    paper's rate, epochs and decay for this benchmark are not known; ours are Protocol R's. Its
     choice of another base network for some domains is left out.
 
     ``released``: rosenfeldamir/incremental_learning, the notebook's settings with SGD (cells

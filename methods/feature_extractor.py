@@ -38,15 +38,15 @@ class FeatureExtractorRecipe(Recipe):
 class FeatureExtractor(Method):
     """Freezes the source network and trains a new head.
 
-    SpotTune paper, section 4.1. Rate, epochs and decay are not given there; ours are
-    Protocol R's, with the decay of 5e-4 that the residual adapters' README sets for
-    classifiers. Batch statistics stay the source's, unless the setting ``bn`` says otherwise:
-    the paper's code for the Visual Decathlon froze convolutions only, and its table does not
-    say what its feature extractor freezes.
+    SpotTune paper, section 4.1, "with all parameters frozen" (4.2.1). Rate, epochs and decay are
+    not given there; ours are Protocol R's, with a decay of 5e-4: the ``--wd 5.`` in the residual
+    adapters' README, which its help calls that of the classification layer. Batch statistics, of
+    which the paper says nothing, stay the source's, unless the setting ``bn`` says otherwise: its
+    code for the Visual Decathlon froze convolutions only.
     """
 
     paper = "SpotTune baseline, CVPR 2019, section 4.1"
-    year = 2017
+    year = 2019
     trains = "head"
     bibtex = GUO_2019
     recipes: ClassVar[dict[str, Recipe]] = {

@@ -16,10 +16,10 @@ from decathlon.suites.papers import REBUFFI_2018
 class FineTuning(Method):
     """Starts from the source network and trains all of it, one network a domain.
 
-    Rebuffi et al., CVPR 2018: convolutions and batch normalisation (statistics too) are
-    copied from the source, the head is new, and the rate is 0.1 from the start.
+    Rebuffi et al., CVPR 2018. In their code convolutions and batch normalisation (statistics
+    too) are copied from the source, the head is new, and the rate is 0.1 from the start.
 
-    ``released``: srebuffi/residual_adapters, ``train_new_task_finetuning.py``, lines
+    ``released``: that code, srebuffi/residual_adapters, ``train_new_task_finetuning.py``, lines
     84-124. Its optimiser applies 1e-4 to every parameter (``sgd.py``, lines 30-46), which
     is what ``paper`` does too.
     """

@@ -65,9 +65,9 @@ class Neighbours(nn.Module):
 class KNN(Probe):
     """Lets the k nearest training images vote, by cosine similarity of the source's features.
 
-    Wu et al., CVPR 2018, section 3.4: the weight of a vote is exp(similarity / 0.07), with k = 200
-    for ImageNet. Caron et al., ICCV 2021, found 20 neighbours best. Nothing is learnt; what is
-    stored are the features of the training images, which count as the domain's parameters.
+    Wu et al., CVPR 2018, section 3.4: the weight of a vote is exp(similarity / 0.07), with k = 200.
+    Caron et al., ICCV 2021, found 20 neighbours best. Nothing is learnt; what is stored are the
+    features of the training images, which count as the domain's parameters.
     """
 
     paper = "Wu et al., CVPR 2018"

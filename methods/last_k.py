@@ -43,7 +43,7 @@ class LastOneRecipe(LastKRecipe):
 class LastK(Method):
     """Trains the last k residual blocks and the head.
 
-    SpotTune paper, section 4.1, with k = 3, 2 and 1. All else is the source's, its batch
+    SpotTune paper, section 4.1, with k = 3, 2 and 1. Ours: all else is the source's, its batch
     statistics included. A normalisation between the last block and the head, which ResNet-50
     does not have, stays the source's too. So do those of the k blocks that ``fixed`` fixes.
     """

@@ -80,7 +80,7 @@ class Regression:
 class LinearProbe(Probe):
     """Fits a linear head to features by logistic regression, to convergence.
 
-    Kornblith et al., CVPR 2019, section 3: L-BFGS without augmentation, the L2 penalty chosen on
+    Kornblith et al., CVPR 2019: L-BFGS without augmentation, the L2 penalty chosen on
     held-out images. Ours: standardised features, and nine penalties. If no image can be held out,
     it is the one in the middle.
     """

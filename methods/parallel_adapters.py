@@ -13,7 +13,7 @@ class ParallelAdapters(SeriesAdapters):
 
     Rebuffi et al., CVPR 2018: BN(f(x) + W x). W is a 1x1 convolution with the stride of f,
     newly drawn; all 3x3 convolutions have one, the stem's too (srebuffi/residual_adapters,
-    ``models.py``, 50-67). Batch normalisations are the source's and are trained, as the
+    ``models.py``, 43-67, 102). Batch normalisations are the source's and are trained, as the
     adapters and the head are. A plain source is meant ("off the shelf").
 
     ``released``: its optimiser gives everything the adapters' decay (``sgd.py``, 30-46); the

@@ -90,8 +90,8 @@ class Piggyback(Method):
     the head. No code for this benchmark was released: the constants of the masks are those of
     arunmallya/piggyback; ours is the head, trained by SGD at the common rate, without decay.
 
-    ``released``: that code's 30 epochs of batches of 32, with Adam at 1e-4 for the head too
-    (``run_piggyback_training.sh``), without its choice of the best epoch on the evaluated split.
+    ``released``: that code's 30 epochs (``run_piggyback_training.sh``) of batches of 32
+    (``main.py``, 58), Adam at 1e-4 for the head too, but not its choice of the best test epoch.
     """
 
     paper = "Mallya and Lazebnik, arXiv 1801.06519"

@@ -34,7 +34,7 @@ class Lateral(nn.Module):
     """An adapter U ReLU(V a h) from the source's features h to a stage's output.
 
     Attributes:
-        scale: a, scalar, 1 at the start.
+        scale: a, scalar, 1 at the start (ours; in the paper it is a small random number).
         layers: V, a 1x1 convolution to fewer channels; ReLU; U, one back, 0 at the start.
     """
 

@@ -39,7 +39,7 @@ class SeriesAdapters(Method):
 
     Rebuffi et al., NeurIPS 2017: BN2(y + W BN1(y)) with y = f(x) and W of C x C. The row of
     Table 3 is the rerun of Rebuffi et al., CVPR 2018. Every 3x3 convolution has an adapter,
-    the stem's too (srebuffi/residual_adapters, ``models.py``, 25-49). The 1x1 convolutions
+    the stem's too (srebuffi/residual_adapters, ``models.py``, 25-49, 102). The 1x1 convolutions
     W are newly drawn, batch normalisations are the source's, BN1 too where the source was
     pretrained with adapters, which the release's README finds much better (``pretrain
     --method series-adapters``). Adapters, all batch normalisations and the head are trained

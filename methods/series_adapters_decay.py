@@ -11,8 +11,8 @@ from .series_adapters import AdapterRecipe, SeriesAdapters
 class SeriesAdaptersDecay(SeriesAdapters):
     """Series adapters that decay the more, the smaller the domain is.
 
-    Rebuffi et al., NeurIPS 2017. Their values are not known; ours are those that
-    :func:`decathlon.recipes.by_size` explains, for adapters, batch norms and head alike.
+    Rebuffi et al., NeurIPS 2017. Their values are not known; ours are those of a public fork of
+    srebuffi/residual_adapters, for adapters, batch norms and head alike.
     """
 
     paper = "Rebuffi et al., NeurIPS 2017"

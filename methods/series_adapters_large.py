@@ -26,8 +26,8 @@ class SeriesAdaptersLarge(SeriesAdapters):
 
     Rebuffi et al., NeurIPS 2017. The width is that of the source; theirs is not known, a
     factor of 2.4 gives the 12x of Table 3 (``pretrain --method series-adapters-large
-    --width 2.4``). The decay by the size of the domain is that of the decay variant, from
-    which this one follows; its values are ours.
+    --width 2.4``). The decay by the size of the domain is that of series-adapters-decay, from
+    which this one follows.
 
     ``released``: srebuffi/residual_adapters with a wider network (``--factor``), else as
     series adapters.

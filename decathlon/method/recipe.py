@@ -81,7 +81,7 @@ def by_size(large: float, medium: float, small: float) -> dict[str, float]:
     """Returns weight decay by the size class of the training set (:attr:`Domain.group`).
 
     The rule of recipes for residual adapters: stronger for smaller sets (Rebuffi et al.,
-    NeurIPS 2017, without values). A domain that its suite does not list is medium.
+    NeurIPS 2017). A domain that its suite does not list is medium.
     """
     return {"large": large, "medium": medium, "small": small}
 
@@ -90,9 +90,9 @@ def by_size(large: float, medium: float, small: float) -> dict[str, float]:
 class Recipe:
     """Protocol R: the settings of the residual adapters' release, without its bugs.
 
-    Sources: srebuffi/residual_adapters ``train_new_task_adapters.py``, lines 28-34 (120
-    epochs, rate 0.1 times 0.1 at 80 and 100, momentum 0.9), ``imdbfolder_coco.py``,
-    line 146 (batches of 128), README (decay 1e-4).
+    Sources: srebuffi/residual_adapters ``train_new_task_adapters.py``, lines 28-34 (120 epochs,
+    rate 0.1), 62-64 (decay 1e-4) and 153 (momentum 0.9), ``utils_pytorch.py``, 37-42 (rate times
+    0.1 at 80 and 100), ``imdbfolder_coco.py``, 146 (batches of 128).
 
     Attributes:
         protocol: ``paper``; ``released``: the authors' code as it really runs; or, where the

@@ -1,6 +1,6 @@
 """ResNet-26.
 
-It is the network of most Visual Decathlon results (Rebuffi et al., CVPR 2018; the graph is that
+It is the network of Rebuffi et al., CVPR 2018, and of the SpotTune paper (the graph is that
 of srebuffi/residual_adapters, ``models.py``, lines 41-143). DAN and MTAN used wide ResNets.
 """
 

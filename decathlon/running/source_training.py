@@ -29,7 +29,7 @@ class SourceRecipe(Recipe):
         label_smoothing: Share of each label that is spread evenly over all classes (Szegedy et
             al., CVPR 2016, section 7).
         mixup: Alpha of the Beta distribution from which each step draws how it mixes pairs of
-            images and of labels (Zhang et al., ICLR 2018, equation 1); 0 mixes none.
+            images and of labels (Zhang et al., ICLR 2018); 0 mixes none.
     """
 
     left_out = {

@@ -5,7 +5,7 @@
 E is a domain's error (section 4.1 of the SpotTune paper, after Rebuffi et al., NIPS 2017). E_max is
 twice the error of the fine-tuning baseline, so that the baseline scores 250 in every domain and a
 perfect network 1000. The SpotTune paper says "the error of a reasonable baseline algorithm"; the
-factor is that of google/multi-task-architecture-search, ``util/calc.py``, lines 60-83.
+factor is that of google/multi-task-architecture-search, ``util/calc.py``, lines 60-80.
 """
 
 import math

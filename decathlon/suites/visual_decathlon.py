@@ -8,7 +8,7 @@ that code's ``imdbfolder_coco.py``, lines 115-143; the views of SpotTune's relea
 of gyhui14/spottune, ``imdbfolder.py``, lines 108-148; the grouping by size is that of a public fork
 of the residual-adapters code, as the SpotTune paper gives no values; the baseline accuracies are
 the fine-tuning row that defines E_max (google/multi-task-architecture-search, ``util/calc.py``,
-lines 60-83, and the "Finetune" row of MTAN, arXiv 1803.10704, Table 4).
+lines 60-80, and the "Finetune" row of MTAN, arXiv 1803.10704, Table 4).
 """
 
 import math

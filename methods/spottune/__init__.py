@@ -32,7 +32,7 @@ class SpotTune(Method):
     ``released``: gyhui14/spottune as it runs: all blocks routed, the mixture is taken
     after the activation, the stem and the BN layers of both paths are trained
     (``main.py``, 239-246), the rate falls once, at epoch 40 of 110 (``utils.py``, 28-40), no
-    flips, whole images in testing (``imdbfolder.py``, 108-148, see :class:`Release`), and
+    flips, the central 72 pixels in testing (``imdbfolder.py``, 108-148, see :class:`Release`), and
     routing is sampled at test time too (``main.py``, 131-133), here with seeded noise.
     """
 

@@ -39,9 +39,9 @@ class SpotTuneRecipe(RoutingRecipe):
         tau: Temperature of equation 4. Not given in the paper; 1 is ours, as the policy
             learns too slowly in short trainings with the released code's 5
             (``gumbel_softmax.py``, line 15).
-        policy_lr: Initial rate of the policy network. The paper has one optimiser for all, so it
-            is the network's: that of its head, which is new too, where a suite gives rates. 0.01
-            in the released code (``main.py``, line 29).
+        policy_lr: Initial rate of the policy network. The paper names one optimiser and no rates;
+            ours is the network's: that of its head, which is new too, where a suite gives rates.
+            0.01 in the released code (``main.py``, line 29).
         policy_weight_decay: Its decay, the network's too; 1e-3 in the released code (``main.py``,
             line 259).
         test_routing: ``argmax`` of the policy, or ``sample`` from it.
