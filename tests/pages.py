@@ -5,6 +5,7 @@ import os
 import site
 import sys
 import tempfile
+from io import TextIOWrapper
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -26,6 +27,10 @@ def _run(
         site.addsitedir(str(packages))
     for number, path in enumerate(streams, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    if encoding := environment.get("PYTHONIOENCODING"):  # as a new interpreter reads it
+        for stream, errors in ((sys.stdout, "strict"), (sys.stderr, "backslashreplace")):
+            assert isinstance(stream, TextIOWrapper)
+            stream.reconfigure(encoding=encoding, errors=errors)
     if code:
         exec(compile(code, "page", "exec"), {"__name__": "page"})
         return

@@ -21,6 +21,7 @@ from decathlon.common.files import append_line, check_folder, check_output, repl
 from decathlon.common.oserrors import of_the_system
 from decathlon.demo.archives import write_archives
 from decathlon.training.checkpoints import Checkpoints
+from tests import pages
 from tests.models.reference.import_forge import Forge, authors
 
 ROOT = Path(__file__).parents[2]
@@ -55,9 +56,7 @@ def place(tiny: Path, tiny_source: Path, tmp_path_factory: pytest.TempPathFactor
         [*run, "--method", "spottune", "--method", "fine-tuning"],
         ["submit", "results", "--method", "spottune"],
     ):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        program = [sys.executable, "-m", "decathlon", *arguments]
-        assert subprocess.run(program, cwd=folder, env=environment).returncode == 0
+        assert pages.run(folder, arguments).returncode == 0
     with authors() as classes:
         network = Forge(classes).residual_adapters(blocks=(1, 1, 1))
         torch.save({"net": network.state_dict()}, folder / "authors.pth")
