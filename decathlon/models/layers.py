@@ -80,32 +80,11 @@ class SyncedBatchNorm2d(BatchNorm2d, nn.SyncBatchNorm):
 
 
 def normalised(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
-    """Convolves and normalises; as one convolution where nothing between the two is needed.
+    """Convolves and normalises; while training, as one convolution where both layers are frozen.
 
-    A normalisation by fixed statistics is one factor and one shift a channel, which go
-    into the kernel. That is done where both layers are frozen, so that nothing is kept for
-    the backward pass, and for all layers in evaluation mode without gradients.
-
-    Args:
-        conv: A convolution, or what took its place.
-        norm: The batch normalisation that follows it.
-        x: N x C_in x H x W.
-
-    Returns:
-        N x C_out x H' x W'.
-    """
-    if type(conv) is nn.Conv2d and isinstance(norm, BatchNorm2d) and _is_fixed(conv, norm):
-        return _folded(conv, norm, x)
-    out: Tensor = norm(conv(x))
-    return out
-
-
-def normalised_exactly(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
-    """Convolves and normalises; in evaluation mode as two operations, whatever is frozen.
-
-    For networks of which others compute the same: with the normalisation in the kernel, the last
-    bits differ. While training, two frozen layers are one convolution as in :func:`normalised`:
-    the backward pass then needs the input of the convolution only.
+    The backward pass then needs the input of the convolution only. In evaluation mode these are two
+    operations, whatever is frozen: others compute the same, and with the normalisation in the
+    kernel the last bits differ.
 
     Args:
         conv: A convolution, or what took its place.
@@ -118,29 +97,14 @@ def normalised_exactly(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     if conv.training and type(conv) in (nn.Conv2d, Conv2d) and isinstance(norm, BatchNorm2d):
         assert isinstance(conv, nn.Conv2d)
         if norm.frozen and not conv.weight.requires_grad:
-            return _folded(conv, norm, x)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+            kernel = conv.weight * scale[:, None, None, None]
+            folded: Tensor = conv._conv_forward(x, kernel, norm.bias - norm.running_mean * scale)
+            return folded
     out: Tensor = norm(conv(x))
     return out
-
-
-def _folded(conv: nn.Conv2d, norm: BatchNorm2d, x: Tensor) -> Tensor:
-    """Returns what both layers make of x, by one convolution."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    kernel = conv.weight * scale[:, None, None, None]
-    shift = norm.bias - norm.running_mean * scale
-    out: Tensor = conv._conv_forward(x, kernel, shift)
-    return out
-
-
-def _is_fixed(conv: nn.Conv2d, norm: BatchNorm2d) -> bool:
-    """Whether no gradient and no batch statistics of the two layers are wanted."""
-    if conv.bias is not None or norm.running_mean is None:
-        return False
-    if not torch.is_grad_enabled():
-        return not norm.training
-    return norm.frozen and not conv.weight.requires_grad
 
 
 def batch_norms(module: nn.Module) -> Iterator[_BatchNorm]:

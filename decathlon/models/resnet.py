@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from decathlon.models.layers import BatchNorm2d, normalised
+from decathlon.models.layers import BatchNorm2d
 from decathlon.models.networks import Family
 from decathlon.models.residual import Block, ResidualNetwork
 from decathlon.suites.papers import REBUFFI_2018
@@ -31,8 +31,9 @@ class Branch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps N x C_in x H x W to N x C_out x H/stride x W/stride."""
-        x = self.relu(normalised(self.conv1, self.bn1, x))
-        return normalised(self.conv2, self.bn2, x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        out: Tensor = self.bn2(self.conv2(x))
+        return out
 
 
 class Stem(nn.Module):
@@ -45,7 +46,8 @@ class Stem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps N x 3 x H x W to N x C x H x W."""
-        return normalised(self.conv, self.bn, images)
+        out: Tensor = self.bn(self.conv(images))
+        return out
 
 
 class PoolAndPad(nn.Module):

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from decathlon.models.layers import BatchNorm2d, normalised_exactly
+from decathlon.models.layers import BatchNorm2d, normalised
 from decathlon.models.networks import Family
 from decathlon.models.residual import Block, ResidualNetwork
 from decathlon.suites.papers import HE_2016
@@ -31,7 +31,7 @@ class Stem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps N x 3 x H x W to N x C x H/4 x W/4."""
-        out: Tensor = self.maxpool(self.relu(normalised_exactly(self.conv1, self.bn1, images)))
+        out: Tensor = self.maxpool(self.relu(normalised(self.conv1, self.bn1, images)))
         return out
 
 
@@ -51,8 +51,8 @@ class Basic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps N x C_in x H x W to N x C x H/stride x W/stride."""
-        x = self.relu(normalised_exactly(self.conv1, self.bn1, x))
-        return normalised_exactly(self.conv2, self.bn2, x)
+        x = self.relu(normalised(self.conv1, self.bn1, x))
+        return normalised(self.conv2, self.bn2, x)
 
 
 class Bottleneck(nn.Module):
@@ -72,9 +72,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps N x C_in x H x W to N x 4C x H/stride x W/stride."""
-        x = self.relu(normalised_exactly(self.conv1, self.bn1, x))
-        x = self.relu(normalised_exactly(self.conv2, self.bn2, x))
-        return normalised_exactly(self.conv3, self.bn3, x)
+        x = self.relu(normalised(self.conv1, self.bn1, x))
+        x = self.relu(normalised(self.conv2, self.bn2, x))
+        return normalised(self.conv3, self.bn3, x)
 
 
 class Projection(nn.Sequential):
@@ -86,7 +86,7 @@ class Projection(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps N x C_in x H x W to N x C_out x H/stride x W/stride."""
-        return normalised_exactly(self[0], self[1], x)
+        return normalised(self[0], self[1], x)
 
 
 def bottlenecks(width: float, blocks: Sequence[int], num_classes: int) -> ResidualNetwork:
