@@ -92,14 +92,14 @@ class FinetuneAll(SeriesAdapters):
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns a network for each domain; their 3x3 convolutions are the same tensors.
 
-        The source domain keeps the source's head where the classes are as many.
+        The source domain's starts as the source itself, its head and adapters included.
         """
         networks = {}
         for task in tasks:
             network = super().build(source, [task])
             assert isinstance(network, ResidualNetwork)
             if task.is_source and task.num_classes == source.num_classes:
-                network.head = source.network().head
+                network.load_state_dict(source.network().state_dict(), strict=False)
             networks[task.domain] = network
         return JointNetwork(networks, self.trunk(networks[tasks[0].domain]))
 

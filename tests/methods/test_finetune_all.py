@@ -46,13 +46,17 @@ def test_shared_convolutions_are_one_tensor_and_all_else_is_not(source: Source) 
     assert len(trunk) == 25
 
 
-def test_the_source_domain_keeps_the_source_head(source: Source) -> None:
-    network = joint().build(source, TASKS)
-    assert isinstance(network, JointNetwork)
-    heads = {d: n.get_parameter("head.weight") for d, n in network.networks.items()}
-    own = source.network().head.weight
-    assert torch.equal(heads["imagenet12"], own)
-    assert heads["vgg-flowers"].shape == (3, 64)
+def test_the_source_domain_starts_as_the_source(source: Source, adapted_source: Source) -> None:
+    for given in (source, adapted_source):
+        network = joint().build(given, TASKS)
+        assert isinstance(network, JointNetwork)
+        start = given.network().state_dict()
+        own = network.networks["imagenet12"].state_dict()
+        assert all(torch.equal(own[name], tensor) for name, tensor in start.items())
+        other = network.networks["vgg-flowers"].state_dict()
+        assert other["head.weight"].shape == (3, 64)
+        name = "stem.conv.adapter.conv.weight"
+        assert not torch.equal(own[name], other[name])  # newly drawn
 
 
 def test_convolutions_join_in_the_second_phase(source: Source) -> None:
