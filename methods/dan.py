@@ -66,9 +66,9 @@ class DAN(Method):
 
     ``released``: rosenfeldamir/incremental_learning, the notebook's settings with SGD (cells
     37, 49 and 122): batches of 64, 50 epochs, the rate divided by 10 before the 25th and the
-    last (``(epoch + 1) % 25``, cell 3), decay 5e-4, and crops of 64 pixels in all domains. It
-    runs a WRN-28-4, YellowFin in place of SGD, and 25 epochs on gtsrb; here the network is
-    ResNet-26, and those two are left out.
+    last (``(epoch + 1) % 25``, cell 3), decay 5e-4, the head's biases 0 at first, and crops of
+    64 pixels in all domains. It runs a WRN-28-4, YellowFin in place of SGD, and 25 epochs on
+    gtsrb; here the network is ResNet-26, and those two are left out.
     """
 
     paper = "Rosenfeld and Tsotsos, arXiv 1705.04228"
@@ -96,6 +96,8 @@ class DAN(Method):
         for layer in batch_norms(network):
             for parameter in layer.parameters():
                 parameter.requires_grad_(self.recipe.train_bn)
+        if self.recipe.protocol == "released":
+            nn.init.zeros_(network.head.bias)
         return network
 
     @classmethod

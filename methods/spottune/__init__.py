@@ -10,6 +10,7 @@ from decathlon.method import Batch, Group, Method, Phase, Policy, Task
 from decathlon.models.layers import freeze, normalise_by
 from decathlon.models.networks import Architecture
 from decathlon.models.noise import keyed_gumbel
+from decathlon.models.residual import fix_beginning
 from decathlon.models.weights import Source
 from decathlon.suites.papers import GUO_2019
 
@@ -67,6 +68,7 @@ class SpotTune(Method):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     for parameter in layer.parameters(recurse=False):
                         parameter.requires_grad_(False)
+            fix_beginning(base, self.recipe.fixed)
         else:
             freeze(base.stem)
             freeze(base.macros)

@@ -12,6 +12,7 @@ from torch import nn
 from decathlon.method.base import Group, Method, Task
 from decathlon.method.recipe import apply
 from decathlon.method.stored import save_trained
+from decathlon.models.residual import ResidualNetwork
 from decathlon.models.weights import Source, read_weights
 from decathlon.suites.base import View
 from decathlon.suites.visual_decathlon import SUITE
@@ -154,6 +155,13 @@ def test_dan_trains_controllers_and_head(source: Source, train_bn: bool) -> None
     assert places["stem.conv.controller"] == "domain"
     assert places["stem.bn.weight"] == ("domain" if train_bn else "shared")
     assert places["stem.bn.running_mean"] == "domain"
+
+
+def test_the_head_of_released_dan_starts_without_bias(source: Source) -> None:
+    for protocol in ("paper", "released"):
+        network = DAN(apply(DAN.recipes, {"protocol": protocol}, "dan")).build(source, [TASK])
+        assert isinstance(network, ResidualNetwork)
+        assert bool(network.head.bias.any()) == (protocol == "paper")
 
 
 @pytest.mark.parametrize("protocol", ["paper", "released"])

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from decathlon.data.reading.store import open_store
 from decathlon.method.base import Batch, Task
 from decathlon.method.recipe import apply
-from decathlon.models.layers import BatchNorm2d
+from decathlon.models.layers import BatchNorm2d, batch_norms
 from decathlon.models.noise import keyed_gumbel
 from decathlon.models.weights import Source
 from decathlon.suites.base import View
@@ -125,6 +125,16 @@ def test_released_trains_all_but_the_convolutions_of_the_frozen_path(source: Sou
     }
     assert len(convolutions) == 24
     assert frozen == convolutions
+
+
+def test_released_fixes_what_it_is_told_to(source: Source) -> None:
+    network = spottune(protocol="released", fixed=1, epochs=1).build(source, [TASK]).train()
+    assert isinstance(network, RoutedNetwork)
+    assert network.num_routed == 8
+    for part in (network.stem, network.macros[0]):
+        assert not any(p.requires_grad for p in part.parameters())
+        assert not any(layer.training for layer in batch_norms(part))
+    assert all(p.requires_grad for p in network.tail.parameters())
 
 
 def test_released_groups_rates_and_decays(source: Source) -> None:
