@@ -2,15 +2,13 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from decathlon.results.records import read_record
-
-ROOT = Path(__file__).parents[2]
+from tests.pages import run
 
 
 @pytest.fixture
@@ -23,10 +21,8 @@ def odd(tmp_path: Path) -> Path:
     return folder
 
 
-def decathlon(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "decathlon", *map(str, words)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8")
+def decathlon(folder: Path, *words: object) -> CompletedProcess[str]:
+    return run(folder, [*map(str, words)], PYTHONIOENCODING="utf-8")
 
 
 @pytest.mark.slow

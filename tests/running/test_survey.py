@@ -2,8 +2,6 @@
 
 import io
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from decathlon.running.trial_folder import TrialFolder
 from decathlon.suites.visual_decathlon import SUITE
 from decathlon.training.checkpoints import Checkpoints
 from decathlon.training.device import Compute
+from tests import pages
 
 QUICK = ("epochs=1", "batch_size=16")
 
@@ -257,9 +256,7 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 def test_the_command_lists_and_does_nothing(tiny: Path, tiny_source: Path, tmp_path: Path) -> None:
     words = ["run", "--method", "dan", "--method", "bn-adapt", "--source", str(tiny_source)]
     words += ["--data", str(tiny), "--results", str(tmp_path / "r"), "--domain", "dtd", "--dry-run"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "decathlon", *words], capture_output=True, text=True
-    )
+    ended = pages.run(tmp_path, words, COLUMNS="80")
     assert ended.returncode == 0, ended.stderr
     assert max(map(len, ended.stdout.splitlines())) <= 80
     assert "2 trials: 2 to do. About" in ended.stdout

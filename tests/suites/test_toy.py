@@ -1,9 +1,6 @@
 """A benchmark of one's own: a suite in a package, from class folders to a board."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from decathlon.common.errors import DataError
 from decathlon.common.files import sha256
 from decathlon.data.reading.store import open_store
 from decathlon.results.records import find_records, read_record
+from tests.pages import run
 
 SUITE = """
 from decathlon.suites.base import Domain, Suite, View, Views
@@ -73,13 +71,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(place: Path, *arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "decathlon", *map(str, arguments)],
-        cwd=place,
-        env=os.environ | {"PYTHONPATH": str(place / "site"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    done = run(place, [*map(str, arguments)], packages=place / "site")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
