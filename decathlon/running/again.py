@@ -195,5 +195,8 @@ def _width(record: RunRecord, suite: Suite) -> list[str]:
     name = suite.network if suite.network in networks.registered() else Architecture.name
     width = record.network.get("width")
     if not isinstance(width, float) or Architecture(name, width).as_json() != record.network:
-        raise UsageError("its network was that of a weights file which the record does not name")
+        raise UsageError(
+            "its network was that of a weights file which the record does not name; give it with"
+            " --source"
+        )
     return [f"width={width}"] if width != 1 else []

@@ -13,6 +13,7 @@ from decathlon.cli import app
 from decathlon.common.errors import DataError, UsageError
 from decathlon.method.recipe import apply, parse_settings
 from decathlon.method.registry import find
+from decathlon.models.weights import read_weights, write_weights
 from decathlon.results.controls import Routing
 from decathlon.results.records import RunRecord, find_records, read_record
 from decathlon.running.again import config_of
@@ -109,6 +110,25 @@ def test_an_interrupted_one_resumes(made: Path, tiny: Path, tmp_path: Path) -> N
     done = reproduce(folder, tiny, tmp_path)
     assert "resumed" in done.stderr
     assert verdicts(done) == ["equal"]
+
+
+def test_weights_are_compared_and_not_what_is_said_of_them(
+    doctored: Callable, tiny: Path, tmp_path: Path
+) -> None:
+    """Earlier code that computes the same is named in the file of its weights."""
+    path = doctored()
+    weights = path.with_name("weights.safetensors")
+    header, tensors = read_weights(weights)
+    write_weights(weights, {**header, "code": None}, tensors)
+    (one,) = json.loads(reproduce(path, tiny, tmp_path / "again").stdout)["trials"]
+    assert (one["same_weights"], one["verdict"]) == (True, "equal")
+    tensors["head.bias"][0] += 1
+    write_weights(weights, header, tensors)
+    (one,) = json.loads(reproduce(path, tiny, tmp_path / "again").stdout)["trials"]
+    assert (one["same_weights"], one["verdict"]) == (False, "inside")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    (one,) = json.loads(reproduce(path, tiny, tmp_path / "again").stdout)["trials"]
+    assert (one["same_weights"], one["verdict"]) == (False, "inside")
 
 
 def test_another_accuracy_is_outside(doctored: Callable, tiny: Path, tmp_path: Path) -> None:
