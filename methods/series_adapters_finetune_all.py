@@ -92,7 +92,7 @@ class FinetuneAll(SeriesAdapters):
     def build(self, source: Source, tasks: Sequence[Task]) -> nn.Module:
         """Returns a network for each domain; their 3x3 convolutions are the same tensors.
 
-        The source domain's starts as the source itself, its head and adapters included.
+        The source domain's network starts as the source itself, head and adapters included.
         """
         networks = {}
         for task in tasks:

@@ -256,7 +256,7 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 def test_the_command_lists_and_does_nothing(tiny: Path, tiny_source: Path, tmp_path: Path) -> None:
     words = ["run", "--method", "dan", "--method", "bn-adapt", "--source", str(tiny_source)]
     words += ["--data", str(tiny), "--results", str(tmp_path / "r"), "--domain", "dtd", "--dry-run"]
-    ended = pages.run(tmp_path, words, COLUMNS="80")
+    ended = pages.run(tmp_path, words)
     assert ended.returncode == 0, ended.stderr
     assert max(map(len, ended.stdout.splitlines())) <= 80
     assert "2 trials: 2 to do. About" in ended.stdout
