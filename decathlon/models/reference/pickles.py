@@ -9,6 +9,7 @@ nested tuples).
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pickle import UnpicklingError, _Unpickler  # noqa: TID251 - the one reader of pickles
@@ -112,10 +113,12 @@ def read_pickle(
     """
     start, steps = stream.tell(), 0
     try:
-        for _ in pickletools.genops(stream):
-            steps = _charged(steps, 1)
-        stream.seek(start)
-        return _Reader(stream, names, persistent, steps).load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of escapes in damaged strings
+            for _ in pickletools.genops(stream):
+                steps = _charged(steps, 1)
+            stream.seek(start)
+            return _Reader(stream, names, persistent, steps).load()
     except (UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise CheckpointError(f"is damaged or truncated ({shown(str(error))})") from None
 

@@ -52,6 +52,10 @@ def test_text_of_python_2_is_latin_1() -> None:
     assert read(b"\x80\x02}U\x03n\xe9tU\x02\xff\x00s.") == {"n\xe9t": "\xff\x00"}
 
 
+def test_an_escape_that_is_none_warns_nobody() -> None:
+    assert read(b"S'a\\X'\n.") == "a\\X"
+
+
 def test_the_reader_stops_behind_each_pickle() -> None:
     stream = io.BytesIO(pickle.dumps(1) + pickle.dumps("two") + b"rest")
     assert [read_pickle(stream, {}), read_pickle(stream, {})] == [1, "two"]
